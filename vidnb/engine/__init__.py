@@ -1,0 +1,1 @@
+"""Drives the core with real I/O: downloads, sources, the range server."""

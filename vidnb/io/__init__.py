@@ -1,0 +1,1 @@
+"""One module per thing in the world: http, files, loop."""
