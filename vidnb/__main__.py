@@ -1,0 +1,8 @@
+"""`python -m vidnb` is the command line `vidnb`."""
+
+import sys
+
+from vidnb.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""What a transfer is told and what it answers: the two alphabets of the planner.
+
+The driver reports observations, one at a time, and carries out the commands each one returns,
+in order, before it reports the next. Offsets and sizes are in bytes (B), times in seconds (s).
+
+A *generation* numbers the attempts to build the file from nothing. Every `Restart` begins a new
+one; a write of an older generation that ends late is reported with its old number and ignored.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from vidnb.core.retry import Failure
+from vidnb.core.spans import Span
+from vidnb.core.version import Version
+
+__all__ = [
+    "Cancel",
+    "Command",
+    "Complete",
+    "Ended",
+    "Fetch",
+    "GiveUp",
+    "Keep",
+    "Lost",
+    "Observation",
+    "Opened",
+    "ReaderLeft",
+    "ReaderWaits",
+    "Received",
+    "Restart",
+    "Stored",
+    "TimerFired",
+    "Wait",
+    "Why",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The head of an answer arrived; `headers` have lower-case names, repeats joined by commas."""
+
+    fetch_id: int
+    status: int
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """`size_bytes` more bytes of the answer's body arrived; `Keep` says where they belong."""
+
+    fetch_id: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The body ended in order; `framed` is False where only the close of the connection said so."""
+
+    fetch_id: int
+    framed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The connection could not be made, broke, or fell silent."""
+
+    fetch_id: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The bytes of `span` are in the part file."""
+
+    span: Span
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The time of the last `Wait` is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderWaits:
+    """A reader needs the byte at `offset` next and holds its own answer until it is there."""
+
+    reader: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderLeft:
+    """A reader needs nothing any more."""
+
+    reader: int
+
+
+Observation = Opened | Received | Ended | Lost | Stored | TimerFired | ReaderWaits | ReaderLeft
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Ask the origin, with these request headers beside the caller's own."""
+
+    fetch_id: int
+    start: int
+    headers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Drop this answer; report nothing more of it."""
+
+    fetch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Store these bytes of what was just received: from `at` of the chunk to `span` of the file."""
+
+    span: Span
+    at: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Forget every stored byte and every record: what follows is `generation`."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Report `TimerFired` after `delay_s`; `failure` says what for."""
+
+    delay_s: float
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Every byte of one version is stored.
+
+    `is_unchanged`: the finished file of an earlier run is still the source's version, nothing was
+    fetched. `is_size_verified` is False where only the close of the connection told the end.
+    """
+
+    version: Version
+    is_unchanged: bool = False
+    is_size_verified: bool = True
+
+
+class Why(Enum):
+    """Why a transfer was given up."""
+
+    FAILED = "failed"
+    MISBEHAVED = "misbehaved"
+    CHANGED = "changed"
+    TOO_LARGE = "too large"
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The transfer ends here; `failure` holds the last one, its reason fit for a sentence."""
+
+    why: Why
+    failure: Failure
+    attempts: int
+
+
+Command = Fetch | Cancel | Keep | Restart | Wait | Complete | GiveUp

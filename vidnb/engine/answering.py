@@ -1,0 +1,322 @@
+"""Who gets in and what they get: tokens, hosts, methods, then `core.answer`'s judgement.
+
+aiohttp reads the requests; `Exchange` sends the answers.
+"""
+
+import asyncio
+import hashlib
+import logging
+import re
+import secrets
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hmac import compare_digest
+from typing import Any, Final, cast
+from urllib.parse import quote, unquote_to_bytes, urlsplit
+
+from aiohttp import web
+
+from vidnb.core.answer import answer
+from vidnb.engine import page
+from vidnb.engine.exchange import CLOSED, ChangedError, Exchange, Late, date_field, write_head
+from vidnb.engine.sources import Source
+
+__all__ = ["PROXY_PARTIAL_BYTES", "Entry", "Registry", "WebServer"]
+
+logger = logging.getLogger(__name__)
+
+PROXY_PARTIAL_BYTES: Final = 4_000_000
+"""The most in a 206 through jupyter-server-proxy, which collects an answer before sending it on."""
+
+KEEP_ALIVE_S: Final = 60.0
+"""How long a connection may be without a whole request, and a request's head may take."""
+
+HALF_CLOSED_S: Final = 0.1
+"""How long a connection whose reader sends no more may be idle."""
+
+MAX_CONNECTIONS: Final = 512
+"""More are cut off at once: half the usual limit of descriptors is left to the notebook."""
+
+_LOOPBACK: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
+_ORIGIN: Final = re.compile(r"[\x21-\x7e]{1,512}")
+_PROXY_FIELDS: Final = ("x-forwarded-context", "x-forwarded-prefix", "x-proxycontextpath")
+
+_EXPOSED: Final = (
+    "Access-Control-Expose-Headers: "
+    "Accept-Ranges, Content-Length, Content-Range, Content-Type, Date, ETag, Last-Modified\r\n"
+)
+_PREFLIGHT: Final = (
+    ("Allow", "GET, HEAD, OPTIONS"),
+    ("Access-Control-Allow-Methods", "GET, HEAD"),
+    (
+        "Access-Control-Allow-Headers",
+        "Range, If-Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since",
+    ),
+    ("Access-Control-Max-Age", "600"),
+)
+
+
+@dataclass(eq=False, slots=True)
+class Entry:
+    """One served file: its source, its two unguessable tokens, and the answers that run."""
+
+    source: Source
+    size_bytes: int
+    max_partial_bytes: int | None
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    page_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    answered: Counter[int] = field(default_factory=Counter)
+    running: set[asyncio.Transport] = field(default_factory=set)
+
+    @property
+    def path(self) -> str:
+        """The path of the file's URL, without its first slash."""
+        return f"{self.token}/{quote(self.source.name.encode('utf-8', 'surrogateescape'), safe='')}"
+
+    def end(self) -> None:
+        """Cut the answers that run and let go of the file; on the server's loop."""
+        for transport in tuple(self.running):
+            transport.abort()
+        self.source.close()
+
+
+class Registry:
+    """The served files by token; added and removed from any thread."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(16)
+        self._entries: dict[bytes, tuple[bytes, Entry]] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Serve `entry`, and its page, from now on."""
+        for token in (entry.token, entry.page_token):
+            self._entries[self._digest(token.encode())] = token.encode(), entry
+
+    def remove(self, entry: Entry) -> None:
+        """Free both tokens at once; a second time is no harm."""
+        for token in (entry.token, entry.page_token):
+            self._entries.pop(self._digest(token.encode()), None)
+
+    def find(self, token: bytes) -> Entry | None:
+        """Return the entry of a token, in a time that tells nothing about the tokens there are.
+
+        The dictionary compares keyed digests, which a guesser cannot steer.
+        """
+        known, entry = self._entries.get(self._digest(token), (b"", None))
+        return entry if compare_digest(known, token) else None
+
+    def entries(self) -> set[Entry]:
+        """Return all entries."""
+        return {entry for _, entry in tuple(self._entries.values())}
+
+    def _digest(self, token: bytes) -> bytes:
+        return hashlib.blake2b(token, key=self._key, digest_size=16).digest()
+
+
+def _is_foreign(host: str | None, fields: Mapping[str, str]) -> bool:
+    """Tell whether a request came under a name that is not ours, as DNS rebinding would have it.
+
+    jupyter-server-proxy forwards the browser's Host unchanged, and its own fields beside it. The
+    token is the lock; this is the chain on the door.
+    """
+    if host is None or _LOOPBACK.fullmatch(host):
+        return False
+    return not all(name in fields for name in _PROXY_FIELDS)
+
+
+def _cors(fields: Mapping[str, str]) -> str:
+    """Let the asking origin, and no other, read the answer; never with credentials."""
+    origin = fields.get("origin")
+    if origin is None or not _ORIGIN.fullmatch(origin):
+        return "Vary: Origin\r\n"
+    return f"Vary: Origin\r\nAccess-Control-Allow-Origin: {origin}\r\n{_EXPOSED}"
+
+
+def _target(raw: str) -> tuple[str | None, str]:
+    """Return the authority, where the target names one (RFC 9112 section 3.2.2), and the path."""
+    if raw.startswith("/"):
+        return None, raw.partition("?")[0]
+    try:
+        split = urlsplit(raw)
+    except ValueError:
+        return None, ""
+    return split.netloc, split.path
+
+
+class WebServer(web.Server):
+    """aiohttp's server with vidnb's answers; made on the loop that it runs on."""
+
+    def __init__(self, registry: Registry) -> None:
+        # A lost connection cancels its answer: asyncio would let a stalled sendfile wait for ever.
+        super().__init__(self._answer, handler_cancellation=True)
+        self.transports: set[asyncio.Transport] = set()
+        self._registry = registry
+
+    def __call__(self) -> web.RequestHandler:
+        """Return the protocol of a new connection."""
+        return _Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=cast("logging.Logger", None),  # aiohttp's way to say none
+            auto_decompress=False,
+            keepalive_timeout=KEEP_ALIVE_S,
+            lingering_time=1.0,
+            logger=logger,
+        )
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Take a connection in, or cut it off where there are too many."""
+        super().connection_made(handler, transport)
+        self.transports.add(transport)
+        if len(self.transports) > MAX_CONNECTIONS:
+            transport.abort()
+
+    def connection_lost(
+        self, handler: web.RequestHandler, exc: BaseException | None = None
+    ) -> None:
+        """Forget a connection."""
+        if handler.transport is not None:
+            self.transports.discard(handler.transport)
+        super().connection_lost(handler, exc)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = cast("_Connection", request.protocol)
+        transport = request.transport
+        if transport is None:
+            return CLOSED
+        connection.answering = True
+        try:
+            return await self._judge(Exchange(request, transport))
+        except ConnectionError:
+            pass  # the reader is gone, as readers of video are all the time
+        except ChangedError:
+            logger.debug("A file changed while it was sent; the connection was closed.")
+        except Exception:
+            logger.exception("An answer failed; the connection was closed.")
+        finally:
+            connection.answering = False
+        transport.abort()
+        return CLOSED
+
+    async def _judge(self, exchange: Exchange) -> web.StreamResponse:
+        request, fields = exchange.request, exchange.fields
+        hosts = request.headers.getall("Host", ())
+        if len(hosts) > 1 or (not hosts and request.version >= (1, 1)):  # RFC 9112 section 3.2
+            exchange.keep_alive = False
+            return await exchange.say(400)
+        if request.method not in {"GET", "HEAD", "OPTIONS"}:
+            exchange.keep_alive = False  # whatever body may follow is not read
+            return await exchange.say(405, "Allow: GET, HEAD, OPTIONS\r\n")
+        authority, path = _target(request.raw_path)
+        host = authority or (hosts[0] if hosts else None)
+        entry, is_page = (None, False) if _is_foreign(host, fields) else self._find(path)
+        if entry is None:
+            return await exchange.say(404)
+        rest = _cors(fields) + exchange.connection
+        if request.method == "OPTIONS":
+            return await exchange.send(write_head(204, (date_field(), *_PREFLIGHT), rest))
+        if is_page:
+            return await exchange.send(*_page(entry, rest))
+        entry.running.add(exchange.transport)
+        try:
+            return await _send_file(entry, exchange, rest)
+        finally:
+            entry.running.discard(exchange.transport)
+
+    def _find(self, path: str) -> tuple[Entry | None, bool]:
+        """Return the entry that a path names, and whether it names its page."""
+        before, _, relative = path.partition("/")
+        token, slash, name = relative.partition("/")
+        entry = self._registry.find(token.encode("utf-8", "surrogateescape"))
+        if entry is None or before or not slash:
+            return None, False
+        if compare_digest(token, entry.page_token):
+            return (None if name else entry), True
+        own_name = entry.source.name.encode("utf-8", "surrogateescape")
+        return (entry if unquote_to_bytes(name) == own_name else None), False
+
+
+async def _send_file(entry: Entry, exchange: Exchange, rest: str) -> web.StreamResponse:
+    fields, cap = exchange.fields, entry.max_partial_bytes
+    if all(name in fields for name in _PROXY_FIELDS):
+        cap = min(cap or PROXY_PARTIAL_BYTES, PROXY_PARTIAL_BYTES)
+    try:
+        version = await entry.source.version()
+    except (OSError, ValueError):  # it was there when it was registered
+        return await exchange.say(404)
+    try:
+        made = answer(
+            exchange.request.method,
+            fields,
+            version.size_bytes,
+            version.validator,
+            version.modified_s,
+            now_s=time.time(),
+            media_type=entry.source.media_type,
+            boundary=secrets.token_hex(16),
+            max_partial_bytes=cap,
+        )
+        entry.answered[made.status] += 1
+        logger.debug("%s %r: %d", exchange.request.method, entry.source.name, made.status)
+        return await exchange.send_answer(
+            made, f"Cache-Control: private, no-cache\r\n{rest}", version
+        )
+    finally:
+        version.close()
+
+
+def _page(entry: Entry, rest: str) -> tuple[bytes, bytes]:
+    body = page.render(entry.source.name, f"../{entry.path}", entry.size_bytes)
+    fields = (
+        date_field(),
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Content-Security-Policy", page.POLICY),
+        ("Cache-Control", "no-store"),
+    )
+    return write_head(200, fields, rest), body
+
+
+class _Connection(web.RequestHandler):
+    """One connection: refuses what is no request, and answers a reader that half-closed it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._active_s = 0.0
+        self._answering = False
+
+    @property
+    def answering(self) -> bool:
+        """Whether an answer is on its way."""
+        return self._answering
+
+    @answering.setter
+    def answering(self, answering: bool) -> None:
+        self._answering = answering
+        self._active_s = time.monotonic()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,  # noqa: ARG002 - it holds the addresses
+        status: int = 500,
+        exc: BaseException | None = None,  # noqa: ARG002 - it would quote them
+        message: str | None = None,  # noqa: ARG002 - so would this
+    ) -> web.StreamResponse:
+        """Answer what aiohttp could not read as a request, without repeating any of it."""
+        return Late(status)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # asyncio's own type; aiohttp narrows it
+        """Keep the sending half open: a reader may ask, close its half, and wait (RFC 9112 9.6)."""
+        self._active_s = time.monotonic()
+        self._close_when_idle()
+        return True
+
+    def _close_when_idle(self) -> None:
+        if self.transport is None:
+            return
+        if self._answering or time.monotonic() < self._active_s + HALF_CLOSED_S:
+            asyncio.get_running_loop().call_later(HALF_CLOSED_S, self._close_when_idle)
+        else:
+            self.transport.close()

@@ -1,0 +1,219 @@
+"""One transfer, driven: commands become requests and writes, what they bring observations.
+
+Everything here happens on one event loop, and `_tell` is a plain function: between an observation
+and the last of its commands nothing else runs, so the planner never sees a stale world.
+"""
+
+import asyncio
+import errno
+import random
+import time
+from collections.abc import Callable
+
+from vidnb.core import container
+from vidnb.core.alphabet import (
+    Cancel,
+    Command,
+    Complete,
+    Ended,
+    Fetch,
+    GiveUp,
+    Keep,
+    Lost,
+    Observation,
+    Opened,
+    Received,
+    Restart,
+    Stored,
+    TimerFired,
+    Wait,
+)
+from vidnb.core.spans import Span
+from vidnb.core.transfer import Transfer
+from vidnb.engine.watch import Phase, Watch
+from vidnb.engine.writer import Writer
+from vidnb.io.http import ConnectionFault, HttpAnswer, HttpClient
+
+__all__ = ["HEAD_BYTES", "Drive", "Page"]
+
+HEAD_BYTES = 4096
+"""What is looked at to tell a video from a page."""
+
+
+class Page(Exception):  # noqa: N818 - not a failure of ours: the origin sent a page
+    """The first bytes are those of a page; `title` is its title, if it has one."""
+
+    def __init__(self, kind: str, title: str | None) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.title = title
+
+
+class Drive:
+    """Carry one `Transfer` out. `final_url`, `media_type` and `disposition` are the origin's.
+
+    `free_bytes` tells how much the disk still takes; it may block and runs in a thread.
+    """
+
+    def __init__(
+        self,
+        transfer: Transfer,
+        client: HttpClient,
+        watch: Watch,
+        *,
+        url: str,
+        headers: dict[str, str],
+        idle_timeout_s: float,
+        check_video: bool,
+        free_bytes: Callable[[], int],
+    ) -> None:
+        self.transfer = transfer
+        self.final_url = url
+        self.media_type: str | None = None
+        self.disposition: str | None = None
+        self._client = client
+        self._watch = watch
+        self._url = url
+        self._headers = headers
+        self._idle_timeout_s = idle_timeout_s
+        self._free_bytes = free_bytes
+        self._head = bytearray() if check_video and not transfer.stored else None
+        self._fetches: dict[int, asyncio.Task[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._end: asyncio.Future[Complete | GiveUp] = asyncio.get_running_loop().create_future()
+        self._writer: Writer | None = None
+
+    def stored(self, span: Span, generation: int) -> None:
+        """Hear from the writer that bytes are on disk."""
+        self._tell(Stored(span, generation))
+
+    async def run(self, writer: Writer) -> Complete | GiveUp:
+        """Run to the end. Whatever ends it early, every received byte is written first."""
+        self._writer = writer
+        writing = asyncio.create_task(writer.run(), name="vidnb writer")
+        writing.add_done_callback(self._fail_with)
+        try:
+            self._obey(self.transfer.start(), b"")
+            return await self._end
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            tasks = list(self._fetches.values())
+            for task in tasks:
+                task.cancel()
+            writer.close()
+            await asyncio.gather(*tasks, writing, return_exceptions=True)
+
+    def _fail_with(self, task: asyncio.Task[None]) -> None:
+        """Let an exception nobody expects of a task, or the disk's, end the drive."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._end.done():
+            self._end.set_exception(error)
+
+    def _tell(self, seen: Observation, data: bytes = b"") -> None:
+        if self._end.done():
+            return
+        jitter = random.random()  # noqa: S311 - spreads retries, keeps no secret
+        self._obey(self.transfer.handle(seen, now_s=time.time(), jitter=jitter), data)
+        self._watch.view.done_bytes = self.transfer.stored.size_bytes
+        self._watch.view.total_bytes = self.transfer.total_bytes
+        self._watch.view.kept_bytes = self._watch.view.done_bytes if self.transfer.is_resumable else 0
+
+    def _obey(self, commands: tuple[Command, ...], data: bytes) -> None:
+        for command in commands:
+            match command:
+                case Keep(span, at, _):
+                    self._keep(span, data[at : at + span.size_bytes])
+                case Fetch(fetch_id):
+                    task = asyncio.create_task(self._fetch(command), name=f"vidnb fetch {fetch_id}")
+                    task.add_done_callback(self._fail_with)
+                    self._fetches[fetch_id] = task
+                case Cancel(fetch_id):
+                    task = self._fetches.pop(fetch_id)
+                    if task is not asyncio.current_task():
+                        task.cancel()
+                case Restart(generation):
+                    if self._writer is not None:
+                        self._writer.restart(generation)
+                    if self._head is not None:
+                        self._head.clear()
+                case Wait(delay_s, failure):
+                    self._watch.view.phase = Phase.WAITING
+                    self._watch.view.note = f"{failure.reason}; trying again in {delay_s:.1f} s"
+                    loop = asyncio.get_running_loop()
+                    self._timer = loop.call_later(delay_s, self._tell, TimerFired())
+                case Complete() | GiveUp():
+                    self._end.set_result(command)
+
+    def _keep(self, span: Span, data: bytes) -> None:
+        if self._head is not None and span.start == len(self._head) < HEAD_BYTES:
+            self._head += data
+            self._look_at_head()
+        if self._writer is not None and self.transfer.version is not None:
+            self._writer.add(span, data, self.transfer.version)
+
+    def _look_at_head(self) -> None:
+        """Refuse a page before it is downloaded, whatever its headers call it."""
+        if self._head is None or len(self._head) < min(
+            HEAD_BYTES, self.transfer.total_bytes or HEAD_BYTES
+        ):
+            return
+        sniffed = container.sniff(bytes(self._head[:HEAD_BYTES]))
+        if sniffed.verdict == "page":
+            raise Page(sniffed.kind, sniffed.title)
+
+    async def _fetch(self, fetch: Fetch) -> None:
+        """Carry one request out until its end or until the planner drops it."""
+        if not self._watch.view.done_bytes:
+            self._watch.view.phase, self._watch.view.note = Phase.CONNECTING, ""
+        try:
+            answer = await self._client.get(
+                self._url,
+                caller_headers=self._headers,
+                request_headers=dict(fetch.headers),
+                idle_timeout_s=self._idle_timeout_s,
+            )
+        except ConnectionFault as fault:
+            self._finish(fetch, Lost(fetch.fetch_id, fault.failure))
+            return
+        try:
+            await self._read(fetch, answer)
+        finally:
+            answer.close()
+
+    async def _read(self, fetch: Fetch, answer: HttpAnswer) -> None:
+        self._tell(Opened(fetch.fetch_id, answer.status, answer.headers))
+        if fetch.fetch_id not in self._fetches:
+            return
+        self.final_url = answer.url
+        self.media_type = answer.headers.get("content-type", self.media_type)
+        self.disposition = answer.headers.get("content-disposition", self.disposition)
+        self._watch.view.phase, self._watch.view.note = Phase.DOWNLOADING, ""
+        await self._check_room()
+        while fetch.fetch_id in self._fetches:
+            await self._watch.until_resumed()
+            try:
+                data = await answer.read()
+            except ConnectionFault as fault:
+                self._finish(fetch, Lost(fetch.fetch_id, fault.failure))
+                return
+            if not data:
+                self._finish(fetch, Ended(fetch.fetch_id, answer.is_framed))
+                return
+            self._tell(Received(fetch.fetch_id, len(data)), data)
+            if self._writer is not None:
+                await self._writer.room()
+
+    def _finish(self, fetch: Fetch, seen: Observation) -> None:
+        # A fetch that the planner dropped meanwhile has nothing to report any more.
+        if self._fetches.pop(fetch.fetch_id, None) is not None:
+            self._tell(seen)
+
+    async def _check_room(self) -> None:
+        """Stop before a disk is filled with a file it cannot hold."""
+        total_bytes = self.transfer.total_bytes
+        if total_bytes is None:
+            return
+        missing_bytes = total_bytes - self.transfer.stored.size_bytes
+        if missing_bytes > await asyncio.to_thread(self._free_bytes):
+            raise OSError(errno.ENOSPC, f"no room for {missing_bytes} more bytes on this disk")

@@ -1,0 +1,193 @@
+"""The sending of one answer: heads written here, bodies streamed, lengths kept.
+
+Three promises need every byte in one hand: what an answer's Content-Length says is what is sent,
+or the connection ends; a file that changes meanwhile ends it too; no reader, disk or file system
+holds the loop. aiohttp's own responses keep none of them for files.
+"""
+
+import asyncio
+import time
+from http import HTTPStatus
+from typing import IO, Final, cast
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from vidnb.core.answer import Answer
+from vidnb.core.headers import fold_headers, format_http_date
+from vidnb.core.spans import Span
+from vidnb.engine.sources import OpenFile, Version
+
+__all__ = ["CLOSED", "ChangedError", "Exchange", "Late", "date_field", "write_head"]
+
+PIECE_BYTES: Final = 1024 * 1024
+"""The most that one call of sendfile moves: about 0.3 ms of the loop's time."""
+
+TAIL_BYTES: Final = 64 * 1024
+"""The end of each answer, read and checked before it is sent; a smaller answer is all tail."""
+
+_Fields = tuple[tuple[str, str], ...]
+_GUARDS: Final = (
+    "X-Content-Type-Options: nosniff\r\n"
+    "Referrer-Policy: no-referrer\r\n"
+    "Cross-Origin-Resource-Policy: cross-origin\r\n"
+)
+
+
+class ChangedError(Exception):
+    """The file is no longer the one that the answer's header fields named."""
+
+
+def date_field() -> tuple[str, str]:
+    """Return the Date field of now (RFC 9110 section 6.6.1)."""
+    return "Date", format_http_date(int(time.time()))
+
+
+def write_head(status: int, fields: _Fields, rest: str) -> bytes:
+    """Return an answer's head; `rest` holds further field lines, each with its line end."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    phrase = HTTPStatus(status).phrase
+    return f"HTTP/1.1 {status} {phrase}\r\n{lines}{_GUARDS}{rest}\r\n".encode("latin-1")
+
+
+def _plain(status: int) -> tuple[_Fields, bytes]:
+    """Return the fields and the text of an answer that says its status and nothing else."""
+    text = f"{HTTPStatus(status).phrase}.\n".encode()
+    return (
+        date_field(),
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(text))),
+        ("Cache-Control", "no-store"),
+    ), text
+
+
+class _Done(web.StreamResponse):
+    """Tells aiohttp what it needs about an answer that was sent: whether the connection lives."""
+
+    def __init__(self, keep_alive: bool) -> None:
+        super().__init__()
+        self._keep_alive = keep_alive
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:  # noqa: ARG002 - the signature is the base's
+        """Do nothing: the head is sent."""
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Do nothing: the body is sent."""
+
+
+class Late(_Done):
+    """The answer to what is no request, sent when aiohttp asks for it."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(keep_alive=False)
+        fields, text = _plain(status)
+        self._bytes = write_head(status, fields, "Connection: close\r\n") + text
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send it."""
+        if request.transport is not None:
+            request.transport.write(self._bytes)
+        return None
+
+
+_KEEP: Final = _Done(keep_alive=True)
+CLOSED: Final = _Done(keep_alive=False)
+
+
+class Exchange:
+    """One request, and the sending of its answer."""
+
+    def __init__(self, request: web.BaseRequest, transport: asyncio.Transport) -> None:
+        self.request = request
+        self.transport = transport
+        self.fields = fold_headers(request.headers.items())
+        self.keep_alive = bool(request.keep_alive)
+        self._pending = bytearray()
+
+    @property
+    def connection(self) -> str:
+        """The Connection field, where what happens is not the version's default."""
+        if not self.keep_alive:
+            return "Connection: close\r\n"
+        return "Connection: keep-alive\r\n" if self.request.version < (1, 1) else ""
+
+    async def say(self, status: int, rest: str = "") -> web.StreamResponse:
+        """Send the answer that says a status and nothing else."""
+        fields, text = _plain(status)
+        head = write_head(status, fields, rest + self.connection)
+        return await self.send(head, text)
+
+    async def send(self, head: bytes, body: bytes = b"") -> web.StreamResponse:
+        """Send a whole answer, without its body where HEAD asked for it."""
+        self._pending += head
+        if self.request.method != "HEAD":
+            self._pending += body
+        await self._flush()
+        return _KEEP if self.keep_alive else CLOSED
+
+    async def send_answer(self, made: Answer, rest: str, version: Version) -> web.StreamResponse:
+        """Send a judged answer, the end of it only if the file is still the same."""
+        self._pending += write_head(made.status, made.headers, rest)
+        for part in made.body:
+            if isinstance(part, bytes):
+                self._pending += part
+                continue
+            tail = Span(max(part.start, part.stop - TAIL_BYTES), part.stop)
+            if tail.start > part.start or len(self._pending) > TAIL_BYTES:
+                await self._flush()
+            await self._send_pieces(Span(part.start, tail.start), version)
+            self._pending += await _read(version, tail)
+        if made.body and not version.intact():
+            raise ChangedError
+        return await self.send(b"")
+
+    async def _flush(self) -> None:
+        if self.transport.is_closing():
+            raise ConnectionResetError("the reader is gone")
+        data, self._pending = self._pending, bytearray()
+        self.transport.write(data)
+        await self.request.writer.drain()
+
+    async def _send_pieces(self, span: Span, version: Version) -> None:
+        if isinstance(version, OpenFile):
+            span = await self._send_directly(span, version)
+        while span:
+            piece = Span(span.start, min(span.start + TAIL_BYTES, span.stop))
+            self._pending += await _read(version, piece)
+            if not version.intact():
+                raise ChangedError
+            await self._flush()
+            span = Span(piece.stop, span.stop)
+
+    async def _send_directly(self, span: Span, file: OpenFile) -> Span:
+        """Send from the page cache to the socket; return what could not be sent that way."""
+        loop = asyncio.get_running_loop()
+        while span:
+            piece = Span(span.start, min(span.start + PIECE_BYTES, span.stop))
+            await file.warm(piece)
+            if not file.intact():
+                raise ChangedError
+            if self.transport.is_closing():
+                raise ConnectionResetError("the reader is gone")
+            try:
+                sent = await loop.sendfile(
+                    self.transport,
+                    cast("IO[bytes]", file),  # of which asyncio uses fileno() alone
+                    piece.start,
+                    piece.size_bytes,
+                    fallback=False,
+                )
+            except asyncio.SendfileNotAvailableError:  # or the reader is gone, as a write will tell
+                break
+            if not sent:
+                raise ChangedError
+            span = Span(span.start + sent, span.stop)
+        return span
+
+
+async def _read(version: Version, span: Span) -> bytes | bytearray:
+    data = await version.read(span)
+    if len(data) != span.size_bytes:
+        raise ChangedError
+    return data

@@ -1,0 +1,118 @@
+"""The sentences of a download's failures: what happened, where, what was kept, what to do."""
+
+import errno
+from http import HTTPStatus
+from pathlib import Path
+
+from vidnb.core.address import redact
+from vidnb.core.alphabet import GiveUp, Why
+from vidnb.core.progress import format_bytes
+from vidnb.core.retry import FailureKind
+from vidnb.errors import (
+    OriginMisbehaved,
+    SourceChanged,
+    StatusError,
+    StorageError,
+    TooLarge,
+    TransferError,
+    TransferTimeout,
+    TransportError,
+)
+
+__all__ = ["gave_up", "kept", "storage_error"]
+
+
+_CAUSES = {
+    errno.ENOSPC: ("the disk is full", ", once there is room"),
+    errno.EDQUOT: ("the disk quota is used up", ", once there is room"),
+    errno.EACCES: ("there is no permission to write there", "; choose another folder"),
+    errno.EPERM: ("there is no permission to write there", "; choose another folder"),
+    errno.EROFS: ("the disk is read-only", "; choose another folder"),
+    errno.EISDIR: ("it is a folder", "; give it with a trailing slash to save into it"),
+    errno.ENOTDIR: ("a folder on its path is a file", "; choose another folder"),
+    errno.EEXIST: ("a folder on its path is a file", "; choose another folder"),
+    errno.ENAMETOOLONG: ("its name is too long", "; choose a shorter one"),
+}
+"""What the disk's errors mean for a download, and what to do."""
+
+
+def kept(kept_bytes: int, folder: Path) -> str:
+    """Say what is kept and what that is good for."""
+    if kept_bytes:
+        return (
+            f"{format_bytes(kept_bytes)} are kept in {folder}; run the same download again to go on"
+        )
+    return "nothing was kept"
+
+
+def gave_up(end: GiveUp, url: str, folder: Path, kept_bytes: int) -> TransferError:
+    """Return the error a transfer ends with."""
+    shown, rest = redact(url), kept(kept_bytes, folder)
+    failure = end.failure
+    match end.why:
+        case Why.EMPTY:
+            return TransferError(
+                f"{shown} sent an empty file; nothing was saved; check the address.", url=url
+            )
+        case Why.TOO_LARGE:
+            return TooLarge(
+                f"{shown} was not downloaded: {failure.reason}; raise max_bytes to have it.",
+                url=url,
+                kept_bytes=kept_bytes,
+            )
+        case Why.CHANGED:
+            return SourceChanged(
+                f"{shown} was not downloaded: {failure.reason} while it was fetched; {rest};"
+                " try again when it stands still.",
+                url=url,
+                kept_bytes=kept_bytes,
+            )
+        case Why.MISBEHAVED:
+            return OriginMisbehaved(
+                f"{shown} cannot be downloaded safely: {failure.reason}; {rest}.",
+                url=url,
+                kept_bytes=kept_bytes,
+            )
+    tries = f" after {end.attempts} attempts without progress" if end.attempts > 1 else ""
+    if failure.kind is FailureKind.STATUS:
+        return _status_error(end, url, rest, tries, kept_bytes)
+    kinds: dict[FailureKind, type[TransferError]] = {
+        FailureKind.TIMEOUT: TransferTimeout,
+        FailureKind.MISBEHAVED: OriginMisbehaved,
+    }
+    kind = kinds.get(failure.kind, TransportError)
+    return kind(
+        f"{shown} could not be downloaded: {failure.reason}{tries}; {rest}.",
+        url=url,
+        kept_bytes=kept_bytes,
+    )
+
+
+def _status_error(end: GiveUp, url: str, rest: str, tries: str, kept_bytes: int) -> StatusError:
+    status = end.failure.status or 0
+    try:
+        phrase = f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        phrase = str(status)
+    wait_s = end.failure.retry_after_s
+    wait = "" if wait_s is None else f" and asks to wait {wait_s:.0f} s"
+    return StatusError(
+        f"{redact(url)} answered {phrase}{wait}{tries}; {rest}.",
+        status=status,
+        retry_after_s=wait_s,
+        url=url,
+        kept_bytes=kept_bytes,
+    )
+
+
+def storage_error(
+    error: OSError, url: str, path: Path, folder: Path, kept_bytes: int
+) -> StorageError:
+    """Return the error for a fault of the disk or the path, never the network's."""
+    what, remedy = _CAUSES.get(error.errno or 0, (error.strerror or str(error), ""))
+    return StorageError(
+        f"{path} cannot be written: {what or type(error).__name__};"
+        f" the download of {redact(url)} stopped; {kept(kept_bytes, folder)}{remedy}.",
+        url=url,
+        kept_bytes=kept_bytes,
+    )

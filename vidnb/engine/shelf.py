@@ -1,0 +1,160 @@
+"""The final names: what stands under them already, and how a whole file gets there.
+
+All of it may block on the disk and raises `OSError` as the disk does; the download calls it in a
+thread.
+"""
+
+import errno
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from vidnb.core.address import redact
+from vidnb.core.headers import parse_media_type
+from vidnb.core.naming import file_name
+from vidnb.core.version import Version
+from vidnb.engine.order import Order
+from vidnb.errors import StorageError
+from vidnb.io.files import Hold, PartFile, Record, hash_file
+
+__all__ = ["FOLDER", "Shelf"]
+
+FOLDER = ".vidnb"
+"""The folder beside the files where unfinished bytes and records lie."""
+
+_MOST_NUMBERS = 1000
+
+
+class Shelf:
+    """The place of one order: its folder, the key of its files in there, its record."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self.folder = order.folder / FOLDER
+        self.key = _key(order)
+        self._hold = Hold(self.folder)
+
+    def free_bytes(self) -> int:
+        """Return how many bytes the disk still takes."""
+        return self._hold.free_bytes()
+
+    def look(self) -> Record | None:
+        """Return the record of the finished file, if it still stands as it was published.
+
+        `StorageError` where the order forbids to go on, `OSError` where the path does.
+        """
+        order = self._order
+        if order.target is not None and order.target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder", str(order.target))
+        if order.if_exists == "error" and order.target is not None and order.target.exists():
+            raise _exists(order, order.target)
+        order.folder.mkdir(parents=True, exist_ok=True)
+        if order.if_exists == "overwrite":
+            return None
+        record = self._hold.load(self.key)
+        if record is None or record.url != order.url:
+            return self._recognise()
+        path = order.folder / record.name
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        if (status.st_size, status.st_mtime_ns) != (record.size_bytes, record.modified_ns):
+            return self._recognise()
+        # A crash of the machine may have lost what the disk had not yet: look at the bytes.
+        if not record.is_of_this_boot and hash_file(path, "sha256") != record.sha256:
+            return None
+        if order.if_exists == "error":
+            raise _exists(order, path)
+        return record
+
+    def _recognise(self) -> Record | None:
+        """Know a file that came some other way by the digest the caller gave."""
+        target, checksum = self._order.target, self._order.checksum
+        if target is None or checksum is None or not target.is_file():
+            return None
+        if hash_file(target, checksum.algorithm) != checksum.digest:
+            return None
+        url = self._order.url
+        status = target.stat()
+        sha256 = hash_file(target, "sha256")
+        return Record(
+            url, url, target.name, Version(), status.st_size, status.st_mtime_ns, sha256, None
+        )
+
+    def has_digest(self, record: Record) -> bool:
+        """Tell whether the finished file has the digest the caller asked for."""
+        checksum = self._order.checksum
+        if checksum is None:
+            return False
+        if checksum.algorithm == "sha256":
+            return record.sha256 == checksum.digest
+        path = self._order.folder / record.name
+        return hash_file(path, checksum.algorithm) == checksum.digest
+
+    def open_part(self) -> PartFile:
+        """Return this order's part file, locked."""
+        return PartFile(self.folder, self.key)
+
+    def publish(self, part: PartFile, record: Record, disposition: str | None) -> Path:
+        """Put the whole part under its final name and record what it is; return the path.
+
+        `record` lacks the name and the time, which are only known now.
+        """
+        order = self._order
+        if order.target is not None:
+            path = order.target
+            # A link stays a link: what it points at is replaced.
+            place = path.resolve() if path.is_symlink() else path
+            status = part.publish(place, may_replace=order.if_exists != "error")
+        else:
+            name = file_name(
+                disposition, record.final_url, parse_media_type(record.media_type or "")
+            )
+            path, status = self._publish_new(part, name)
+        finished = replace(record, name=path.name, modified_ns=status.st_mtime_ns)
+        self._hold.save(self.key, finished)
+        return path
+
+    def _publish_new(self, part: PartFile, name: str) -> tuple[Path, os.stat_result]:
+        """Publish under a name nobody chose, so never over a file that is not this download's."""
+        order = self._order
+        earlier = self._hold.load(self.key)
+        if earlier is not None and earlier.url == order.url:
+            path = order.folder / earlier.name
+            return path, part.publish(path, may_replace=True)
+        path = order.folder / name
+        if order.if_exists == "overwrite":
+            return path, part.publish(path, may_replace=True)
+        for number in range(_MOST_NUMBERS):
+            path = order.folder / (name if not number else _numbered(name, number))
+            try:
+                return path, part.publish(path, may_replace=False)
+            except FileExistsError:
+                if order.if_exists == "error":
+                    raise _exists(order, path) from None
+        raise FileExistsError(errno.EEXIST, f"{_MOST_NUMBERS} files have this name", str(path))
+
+
+def _numbered(name: str, number: int) -> str:
+    path = Path(name)
+    return f"{path.stem} ({number}){path.suffix}"
+
+
+def _exists(order: Order, path: Path) -> StorageError:
+    return StorageError(
+        f"{path} exists already and if_exists='error' asks to leave it;"
+        f" {redact(order.url)} was not downloaded.",
+        url=order.url,
+    )
+
+
+def _key(order: Order) -> str:
+    """Name this order's files: by its target, or by its URL where the origin will name it."""
+    if order.target is not None:
+        readable, text = order.target.name, f"name {order.target.name}"
+    else:
+        readable, text = file_name(None, order.url, None), f"url {order.url}"
+    shown = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in readable)
+    return f"{shown.lstrip('.')[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -1,0 +1,190 @@
+"""From received pieces to stored bytes: megabytes per thread hop, hashed on the way.
+
+Each hop into a thread costs about what writing 256 KiB costs, so pieces gather until a batch is
+worth one. In one hop the batch is written, hashed where it continues what was hashed, and marked
+in the journal; only then is it reported as stored. Memory is bounded: `room` holds the readers,
+and with them the sockets, while too much waits for the disk.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiofiles.base import wrap
+
+from vidnb.core.spans import Span, SpanSet
+from vidnb.core.version import Version
+from vidnb.io.files import Journal, PartFile
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+__all__ = ["Digests", "Writer"]
+
+BATCH_BYTES = 4 * 2**20
+"""A hop is made for this much, …"""
+LATEST_S = 0.25
+"""… or for whatever is there after this long, so that a slow stream is safe as well."""
+MOST_WAITING_BYTES = 16 * 2**20
+"""Beyond this the sockets are left alone until the disk has caught up."""
+
+
+class Digests:
+    """Running digests over the start of a file, as far as it has come in order."""
+
+    def __init__(self, algorithms: frozenset[str]) -> None:
+        self._algorithms = algorithms
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin again at byte 0."""
+        self.hashed_bytes = 0
+        self._hashes: dict[str, _Hash] = {
+            name: hashlib.new(name, usedforsecurity=False) for name in self._algorithms
+        }
+
+    def update(self, data: bytes) -> None:
+        """Take the next bytes in order."""
+        for digest in self._hashes.values():
+            digest.update(data)
+        self.hashed_bytes += len(data)
+
+    def catch_up(self, part: PartFile, stop: int) -> None:
+        """Read from the part file what did not come in order, up to `stop`."""
+        for piece in part.read(Span(self.hashed_bytes, max(stop, self.hashed_bytes))):
+            self.update(piece)
+
+    def hexdigest(self, algorithm: str) -> str:
+        """Return the digest so far in lower-case hexadecimal digits."""
+        return self._hashes[algorithm].hexdigest()
+
+
+@dataclass(slots=True)
+class _Run:
+    """Pieces that continue each other."""
+
+    start: int
+    stop: int
+    pieces: list[bytes]
+
+
+class Writer:
+    """Write one download's bytes; `on_stored(span, generation)` is called on the event loop.
+
+    `run` is the task that does the work; it ends with the `OSError` the disk raised, or after
+    `close`. A new generation (`restart`) drops what waits and empties the file before it goes on.
+    """
+
+    def __init__(
+        self,
+        part: PartFile,
+        url: str,
+        digests: Digests,
+        stored: SpanSet,
+        on_stored: Callable[[Span, int], None],
+    ) -> None:
+        self._part = part
+        self._url = url
+        self._digests = digests
+        self._on_disk = stored
+        self._on_stored = on_stored
+        self._waiting: list[tuple[Span, bytes]] = []
+        self._waiting_bytes = 0
+        self._busy_bytes = 0
+        self._generation = 0
+        self._file_generation = 0
+        self._version = Version()
+        self._wake = asyncio.Event()
+        self._has_batch = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._is_closing = False
+
+    def add(self, span: Span, data: bytes, version: Version) -> None:
+        """Take the bytes of `span`, which belong to `version`."""
+        self._version = version
+        self._waiting.append((span, data))
+        self._waiting_bytes += len(data)
+        self._wake.set()
+        if self._waiting_bytes >= BATCH_BYTES:
+            self._has_batch.set()
+        if self._waiting_bytes + self._busy_bytes >= MOST_WAITING_BYTES:
+            self._has_room.clear()
+
+    async def room(self) -> None:
+        """Return once there is room for more."""
+        await self._has_room.wait()
+
+    def restart(self, generation: int) -> None:
+        """Forget what waits; the file is emptied before anything else is written."""
+        self._generation = generation
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._has_room.set()
+
+    def close(self) -> None:
+        """Write what waits, then let `run` end."""
+        self._is_closing = True
+        self._wake.set()
+        self._has_batch.set()
+
+    async def run(self) -> None:
+        """Move batches to the disk until `close`; raises the disk's `OSError`."""
+        hop = wrap(self._store)
+        try:
+            while True:
+                await self._wake.wait()
+                if not self._is_closing:
+                    await self._gather()
+                batch, generation = self._take()
+                if batch:
+                    await hop(batch, generation, self._version)
+                    self._busy_bytes = 0
+                    self._has_room.set()
+                    for run in batch:
+                        self._on_stored(Span(run.start, run.stop), generation)
+                elif self._is_closing:
+                    return
+        finally:
+            self._has_room.set()
+
+    async def _gather(self) -> None:
+        try:
+            async with asyncio.timeout(LATEST_S):
+                await self._has_batch.wait()
+        except TimeoutError:
+            pass  # late enough: whatever is there is written
+
+    def _take(self) -> tuple[list[_Run], int]:
+        """Empty the queue into as few runs as possible."""
+        runs: list[_Run] = []
+        for span, data in sorted(self._waiting, key=lambda waiting: waiting[0]):
+            if runs and runs[-1].stop == span.start:
+                runs[-1].stop = span.stop
+                runs[-1].pieces.append(data)
+            else:
+                runs.append(_Run(span.start, span.stop, [data]))
+        self._busy_bytes, self._waiting_bytes = self._waiting_bytes, 0
+        self._waiting.clear()
+        self._has_batch.clear()
+        if not self._is_closing:
+            self._wake.clear()
+        return runs, self._generation
+
+    def _store(self, batch: list[_Run], generation: int, version: Version) -> None:
+        """Write, hash and mark one batch; runs in a thread, one at a time."""
+        if generation != self._file_generation:
+            self._part.reset()
+            self._digests.reset()
+            self._on_disk = SpanSet()
+            self._file_generation = generation
+        for run in batch:
+            self._part.write(run.start, run.pieces)
+            self._on_disk = self._on_disk.add(Span(run.start, run.stop))
+            if run.start == self._digests.hashed_bytes:
+                for piece in run.pieces:
+                    self._digests.update(piece)
+        if version.is_strong:
+            self._part.mark(Journal(self._url, version, self._on_disk))

@@ -1,0 +1,187 @@
+"""What carries work between threads: daemon workers, and calls into a loop that can be interrupted.
+
+An interrupted call does not return before the work it started has cleaned up after itself: the
+next run of the same cell must find the journal flushed and the connection closed.
+"""
+
+import asyncio
+import concurrent.futures
+import contextvars
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final, Generic, ParamSpec, TypeVar
+
+__all__ = ["CLEANUP_S", "Call", "DaemonThreads", "blocking"]
+
+logger = logging.getLogger(__name__)
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+CLEANUP_S: Final = 5.0
+"""How long an interrupted call waits for its work to clean up: flush a journal, close a socket."""
+
+
+class DaemonThreads(concurrent.futures.ThreadPoolExecutor):
+    """At most `max_threads` worker threads that never hold the interpreter's exit.
+
+    The standard executor joins its threads at exit, so a read from a dead network disk would hang
+    it. It is the base class only because asyncio takes no other kind as a loop's default.
+    """
+
+    def __init__(self, name: str, max_threads: int = 16) -> None:
+        super().__init__(max_workers=1)  # it starts threads in its own submit() alone
+        self._name = name
+        self._max_threads = max_threads
+        self._guard = threading.Lock()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._count = 0
+        self._idle = 0
+
+    def submit(
+        self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> concurrent.futures.Future[_T]:
+        """Run `fn` on a worker; its result or exception, whichever kind, is the future's."""
+        future: concurrent.futures.Future[_T] = concurrent.futures.Future()
+
+        def job() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - it is for the waiter to judge
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        with self._guard:
+            if self._idle:
+                self._idle -= 1
+            elif self._count < self._max_threads:
+                self._count += 1
+                name = f"{self._name}-worker-{self._count}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+        self._jobs.put(job)
+        return future
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+            del job  # an idle thread holds neither results nor files
+            with self._guard:
+                self._idle += 1
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - the signature is the base's
+        """Let every worker end after the work it has; wait for none, whatever is asked."""
+        with self._guard:
+            for _ in range(self._count):
+                self._jobs.put(None)
+
+
+class Call(Generic[_T]):
+    """One coroutine handed to a loop in another thread.
+
+    `ended` is set when its task is over; from then on `result()` returns or raises what it did,
+    `asyncio.CancelledError` where it was cancelled.
+    """
+
+    result: Callable[[], _T]
+
+    def __init__(self, coro: Coroutine[Any, Any, _T]) -> None:
+        self.ended = threading.Event()
+        self._coro = coro
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[_T] | None = None
+        self._when_ended: Callable[[], object] | None = None
+
+    def begin(
+        self, loop: asyncio.AbstractEventLoop, when_ended: Callable[[], object] | None = None
+    ) -> None:
+        """Start the work on `loop`; `when_ended` is called there afterwards.
+
+        `RuntimeError` where the loop is closed.
+        """
+        self._when_ended = when_ended
+        self._loop = loop  # first: an interrupt on the next line must find where to cancel
+        try:
+            # An empty context: what belongs to one cell must not live on in a task.
+            loop.call_soon_threadsafe(self._begin, loop, context=contextvars.Context())
+        except RuntimeError:
+            self._loop = None
+            raise
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._task = loop.create_task(self._coro)
+        self._task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[_T]) -> None:
+        if not task.cancelled():
+            task.exception()  # counts as seen: a caller that was interrupted will never ask
+        self.result = task.result
+        self.ended.set()
+        if self._when_ended is not None:
+            self._when_ended()
+
+    def cancel(self) -> bool:
+        """Cancel the work; False where it never began, so that there is no end to wait for."""
+        if self._loop is None:
+            self._coro.close()
+            return False
+        with suppress(RuntimeError):  # the loop has closed, and cancelled all it had before
+            self._loop.call_soon_threadsafe(self._cancel)
+        return True
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        else:  # the caller was interrupted in the middle of begin()
+            self._coro.close()
+            self.ended.set()
+
+    def wait(
+        self, timeout_s: float | None, tick: Callable[[], object] | None, tick_s: float
+    ) -> None:
+        """Block until the work ended, ticking meanwhile; `TimeoutError` after `timeout_s`."""
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        wait_s = tick_s
+        while True:
+            if deadline_s is not None:
+                wait_s = min(tick_s, max(0.0, deadline_s - time.monotonic()))
+            if self.ended.wait(wait_s):
+                return
+            if deadline_s is not None and time.monotonic() >= deadline_s:
+                raise TimeoutError(f"the work did not end within {timeout_s:g} s")
+            if tick is not None:
+                try:
+                    tick()
+                except Exception:  # a broken display must not break the work it shows
+                    logger.exception("The progress display failed and is not updated any more.")
+                    tick = None
+
+
+def blocking(
+    coro: Coroutine[Any, Any, _T],
+    loop: Callable[[], asyncio.AbstractEventLoop],
+    *,
+    timeout_s: float | None = None,
+    tick: Callable[[], object] | None = None,
+    tick_s: float = 0.2,
+) -> _T:
+    """Run `coro` on the loop that `loop()` names, which runs in another thread, and block.
+
+    `tick` is called in this thread every `tick_s` seconds; its first exception is logged and ends
+    the ticking. Whatever ends the waiting early (`KeyboardInterrupt`, `TimeoutError` after
+    `timeout_s`) cancels the work, waits at most 5 s for its cleanup, and is raised.
+    """
+    call = Call(coro)
+    try:
+        call.begin(loop())
+        call.wait(timeout_s, tick, tick_s)
+    except BaseException:
+        if call.cancel():
+            call.ended.wait(CLEANUP_S)
+        raise
+    return call.result()

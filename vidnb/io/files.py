@@ -1,0 +1,360 @@
+"""Part files, their journals, and the verified atomic publish.
+
+Unfinished bytes lie in `DEST_DIR/.vidnb/` as `KEY.part`; `KEY.journal` says which spans of which
+version they are, `KEY.record` which version a published file is. A journal is written after the
+bytes it speaks of, into the two slots of its file by turns, each sealed with a checksum: a kill at
+any instant tears the newer slot at most, and the older one stands. (Moving a fresh file over the
+old one is as safe and costs a hundred times as much per mark.)
+
+A kill of the process loses nothing the kernel holds, so the disk is not forced for each write. A
+crash of the machine may: journals and records carry the boot they were written in. After another
+boot a journal is not believed, and a record only once the file's SHA-256 has been compared.
+
+The part file is locked while it is written (an OS lock that dies with its holder). Whoever finds
+it locked, or finds no locks, writes a private part without a journal; the last one to publish wins,
+each with a whole file.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from vidnb.core.headers import parse_etag
+from vidnb.core.spans import Span, SpanSet
+from vidnb.core.version import Version
+
+__all__ = ["Hold", "Journal", "PartFile", "Record", "boot_id", "hash_file"]
+
+FORMAT = 1
+_HASH_PIECE_BYTES = 2**20
+_SLOT_BYTES = 2**16
+_BOOT_SLACK_S = 30
+
+
+def boot_id() -> str:
+    """Name the running boot of this machine, the same for every process of it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        # Where the kernel has no name for it: the time of the boot, coarse enough to be steady.
+        return f"at {round((time.time() - time.monotonic()) / _BOOT_SLACK_S)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What a part file holds: `stored` bytes of one `version` of `url`."""
+
+    url: str
+    version: Version
+    stored: SpanSet
+
+    def dump(self, number: int) -> bytes:
+        """Return the journal as bytes: its format, boot and `number`, and a checksum over all."""
+        spans = [[span.start, span.stop] for span in self.stored]
+        version = _version_out(self.version)
+        return _seal({"number": number, "url": self.url, "version": version, "stored": spans})
+
+    @classmethod
+    def load(cls, data: bytes) -> "tuple[int, Journal] | None":
+        """Read a journal and its number; None if it is torn, of another format or boot."""
+        fields = _unseal(data)
+        if fields is None or fields["boot"] != boot_id():
+            return None
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            stored = SpanSet(Span(start, stop) for start, stop in fields["stored"])
+            journal = cls(str(fields["url"]), _version_in(fields["version"]), stored)
+            return int(fields["number"]), journal
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a published file is: the version of `url` that stands under `name` (B, ns)."""
+
+    url: str
+    final_url: str
+    name: str
+    version: Version
+    size_bytes: int
+    modified_ns: int
+    sha256: str
+    media_type: str | None
+    is_of_this_boot: bool = True
+
+    def dump(self) -> bytes:
+        """Return the record as bytes, sealed like a journal."""
+        return _seal(
+            {
+                "url": self.url,
+                "final_url": self.final_url,
+                "name": self.name,
+                "version": _version_out(self.version),
+                "size_bytes": self.size_bytes,
+                "modified_ns": self.modified_ns,
+                "sha256": self.sha256,
+                "media_type": self.media_type,
+            }
+        )
+
+    @classmethod
+    def load(cls, data: bytes) -> "Record | None":
+        """Read a record; None for one that is torn or of another format."""
+        fields = _unseal(data)
+        if fields is None:
+            return None
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            media_type = fields["media_type"]
+            return cls(
+                url=str(fields["url"]),
+                final_url=str(fields["final_url"]),
+                name=str(fields["name"]),
+                version=_version_in(fields["version"]),
+                size_bytes=int(fields["size_bytes"]),
+                modified_ns=int(fields["modified_ns"]),
+                sha256=str(fields["sha256"]),
+                media_type=None if media_type is None else str(media_type),
+                is_of_this_boot=fields["boot"] == boot_id(),
+            )
+        return None
+
+
+def _seal(fields: dict[str, Any]) -> bytes:
+    body = json.dumps({"format": FORMAT, "boot": boot_id(), **fields}, separators=(",", ":"))
+    return f"{hashlib.sha256(body.encode()).hexdigest()} {body}\n".encode()
+
+
+def _unseal(data: bytes) -> dict[str, Any] | None:
+    seal, _, body = data.partition(b"\n")[0].partition(b" ")
+    if hashlib.sha256(body).hexdigest().encode() != seal:
+        return None
+    with contextlib.suppress(ValueError):
+        fields = json.loads(body)
+        if isinstance(fields, dict) and fields.get("format") == FORMAT and "boot" in fields:
+            return fields
+    return None
+
+
+def _version_out(version: Version) -> list[Any]:
+    etag = None if version.etag is None else str(version.etag)
+    return [etag, version.last_modified_s, version.date_is_strong, version.total_bytes]
+
+
+def _version_in(fields: Any) -> Version:
+    etag, modified_s, is_strong, total_bytes = fields
+    if not all(value is None or isinstance(value, int) for value in (modified_s, total_bytes)):
+        raise ValueError("no version")
+    return Version(parse_etag(etag or ""), modified_s, bool(is_strong), total_bytes)
+
+
+class PartFile:
+    """One unfinished file, open for writing and locked; every method may block on the disk.
+
+    `is_private` says that another process works on the same file, so this part is resumed by
+    nobody. Offsets and sizes in bytes; everything raises `OSError` as the disk does.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self._folder = folder
+        self._key = key
+        folder.mkdir(parents=True, exist_ok=True)
+        shared = folder / f"{key}.part"
+        held = _open_locked(shared)
+        self.is_private = held is None
+        if held is None:
+            shared = folder / f"{key}.{secrets.token_hex(8)}.part"
+            held = _open(shared)
+        self.path = shared
+        self._file = held
+        self._journal_path = folder / f"{key}.journal"
+        self._journal: BinaryIO | None = None
+        self._marks = 0
+
+    def load(self) -> Journal | None:
+        """Return what an earlier run left here, if the part file really holds it."""
+        if self.is_private:
+            return None
+        try:
+            data = self._journal_path.read_bytes()
+        except OSError:
+            return None
+        slots = (data[:_SLOT_BYTES], data[_SLOT_BYTES:])
+        marked = max(filter(None, map(Journal.load, slots)), key=lambda pair: pair[0], default=None)
+        if marked is None:
+            return None
+        self._marks, journal = marked
+        size_bytes = os.fstat(self._file.fileno()).st_size
+        return journal if all(span.stop <= size_bytes for span in journal.stored) else None
+
+    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+        """Write the pieces one after another from `offset` on."""
+        self._file.seek(offset)
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                view = view[self._file.write(view) :]
+
+    def mark(self, journal: Journal) -> None:
+        """Let the journal say what is stored; call it after the bytes were written.
+
+        A journal too long for its slot (some thousand spans) is not written: a next run then
+        knows the last one that was.
+        """
+        self._marks += 1
+        data = journal.dump(self._marks)
+        if self.is_private or len(data) > _SLOT_BYTES:
+            return
+        if self._journal is None:
+            self._journal = _open(self._journal_path)
+        self._journal.seek(self._marks % 2 * _SLOT_BYTES)
+        self._journal.write(data)
+
+    def _forget(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        if not self.is_private:
+            self._journal_path.unlink(missing_ok=True)
+
+    def reset(self) -> None:
+        """Forget the journal, then every byte."""
+        self._forget()
+        self._file.truncate(0)
+
+    def trim(self, size_bytes: int) -> None:
+        """Cut off what an older version left behind the end."""
+        self._file.truncate(size_bytes)
+
+    def read(self, span: Span) -> Iterator[bytes]:
+        """Yield the bytes of `span`, a megabyte at a time; `OSError` where the file ends early."""
+        self._file.seek(span.start)
+        left = span.size_bytes
+        while left:
+            piece = self._file.read(min(left, _HASH_PIECE_BYTES))
+            if not piece:
+                raise OSError(errno.EIO, "the part file ends early", str(self.path))
+            left -= len(piece)
+            yield piece
+
+    def publish(self, target: Path, *, may_replace: bool) -> os.stat_result:
+        """Put the whole file under its final name at once; `FileExistsError` if it may not."""
+        if may_replace:
+            self.path.replace(target)
+        else:
+            _link(self.path, target)
+            self.path.unlink()
+        status = os.fstat(self._file.fileno())
+        self._file.close()
+        self._forget()
+        return status
+
+    def close(self, *, keep: bool) -> None:
+        """End the work; what is not kept, or could be resumed by nobody, is removed."""
+        if self._file.closed:
+            return
+        if keep and not self.is_private:
+            if self._journal is not None:
+                self._journal.close()
+        else:
+            self._forget()
+            self.path.unlink(missing_ok=True)
+        self._file.close()
+        with contextlib.suppress(OSError):  # an empty folder says nothing to anybody
+            self._folder.rmdir()
+
+
+class Hold:
+    """The records of one folder: what published files are, by key."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, key: str) -> Record | None:
+        """Return the record under `key`, None where none can be read."""
+        try:
+            return Record.load((self.folder / f"{key}.record").read_bytes())
+        except OSError:
+            return None
+
+    def save(self, key: str, record: Record) -> None:
+        """Write the record under `key`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _replace_with(self.folder / f"{key}.record", record.dump())
+
+    def free_bytes(self) -> int:
+        """Return how many bytes the disk under the folder still takes."""
+        return shutil.disk_usage(self.folder).free
+
+
+def hash_file(path: Path, algorithm: str) -> str:
+    """Return the hexadecimal digest of a file; `OSError` as the disk raises it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _open(path: Path) -> BinaryIO:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+    return os.fdopen(descriptor, "r+b", buffering=0)
+
+
+def _open_locked(path: Path) -> BinaryIO | None:
+    """Open and lock a part file; None where somebody else holds it or locks do not work."""
+    lock = _locker()
+    while lock is not None:
+        file = _open(path)
+        if not lock(file.fileno()):
+            file.close()
+            return None
+        # Between open and lock the holder may have published this very file under its name.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                return file
+        file.close()
+    return None
+
+
+def _locker() -> Callable[[int], bool] | None:
+    try:
+        import fcntl
+    except ImportError:  # Windows: every download gets a part of its own
+        return None
+
+    def lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    return lock
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name that must be new, as far as the file system can."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links here: look, then move; a race costs the older file
+        if target.exists() or target.is_symlink():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        shutil.copy2(source, target)
+
+
+def _replace_with(path: Path, data: bytes) -> None:
+    """Write a small file beside `path` and move it over, so that it is never half there."""
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    try:
+        fresh.write_bytes(data)
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,231 @@
+"""The only HTTP client of vidnb: aiohttp behind one small seam.
+
+Redirects are followed here, one hop at a time, because who may see the caller's headers is
+`core.address`'s decision and not a library's. Whatever aiohttp, ssl or the socket raise becomes a
+`ConnectionFault` with a `Failure` in it, once, at this edge.
+
+Two of aiohttp's habits are worked around. Its C parser waits for ever after a malformed chunk size
+(3.14.5), so every read stands under the idle timeout; `sock_read` does not help. A body without
+length and chunks ends with the connection, whole or not: `HttpAnswer.is_framed` says so.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Awaitable, Mapping
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+
+from vidnb.core.address import check_url, is_public_address, next_hop, origin, redact
+from vidnb.core.headers import fold_headers
+from vidnb.core.retry import Failure, FailureKind
+from vidnb.errors import AddressRefused
+
+__all__ = ["ConnectionFault", "HttpAnswer", "HttpClient"]
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_READ_BUFFER_BYTES = 2**19  # at 64 KiB aiohttp stops and restarts the socket after every read
+_USER_AGENT = "vidnb (+aiohttp)"
+
+# What one connection may do wrong. `ValueError` is aiohttp's word for some malformed answers.
+_FAULTS = (aiohttp.ClientError, OSError, TimeoutError, ssl.SSLError, EOFError)
+
+
+class ConnectionFault(Exception):  # noqa: N818 - the failure is inside; the transfer goes on
+    """One connection failed; `failure` says how, for the planner."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
+
+
+class HttpAnswer:
+    """One answer: its head is here, its body is read piece by piece.
+
+    `url` is the address after redirects, `headers` are folded with lower-case names, and
+    `is_framed` is False where only the close of the connection tells the end of the body.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, idle_timeout_s: float) -> None:
+        self._response = response
+        self._idle_timeout_s = idle_timeout_s
+        self.url = str(response.url)
+        self.status = response.status
+        self.headers = fold_headers(response.headers.items())
+        self.is_framed = "content-length" in self.headers or "chunked" in self.headers.get(
+            "transfer-encoding", ""
+        )
+
+    async def read(self) -> bytes:
+        """Return the next bytes of the body, `b""` at its end; raises `ConnectionFault`."""
+        try:
+            async with asyncio.timeout(self._idle_timeout_s):
+                return await self._response.content.readany()
+        except TimeoutError as error:
+            raise ConnectionFault(_silence(self._idle_timeout_s)) from error
+        except _FAULTS as error:
+            failure = Failure(FailureKind.LOST, f"the connection broke ({_name(error)})")
+            raise ConnectionFault(failure) from error
+
+    def close(self) -> None:
+        """Give the connection up; one whose body was read to the end is kept for the next."""
+        self._response.release() if self._response.content.is_eof() else self._response.close()
+
+
+class HttpClient:
+    """Requests for files: identity coding, no cookies, no automatic anything.
+
+    `session` is the caller's `aiohttp.ClientSession`; it serves the origin of the first request
+    only, since its default headers must not reach another one. `public_only` refuses private
+    addresses when the socket is made, so after every redirect and every DNS answer.
+    """
+
+    def __init__(
+        self, *, session: aiohttp.ClientSession | None = None, public_only: bool = False
+    ) -> None:
+        self._theirs = session
+        self._public_only = public_only
+        self._own: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close vidnb's own connections; the caller's session stays as it is."""
+        if self._own is not None:
+            await self._own.close()
+            self._own = None
+
+    async def get(
+        self,
+        url: str,
+        *,
+        caller_headers: Mapping[str, str],
+        request_headers: Mapping[str, str],
+        idle_timeout_s: float,
+    ) -> HttpAnswer:
+        """Ask for `url`, follow its redirects, and return the first answer that is none.
+
+        `caller_headers` are dropped where a redirect leads to another origin; `request_headers`
+        (Range and the like) go to every hop. Raises `ConnectionFault`, and `AddressRefused` for an
+        address that vidnb does not fetch from.
+        """
+        current = check_url(url)
+        first_origin = origin(current)
+        carried: dict[str, str] = dict(caller_headers)
+        seen = [current]
+        while True:
+            session = self._session_for(is_first_origin=origin(current) == first_origin)
+            response = await self._request(
+                session, current, {**carried, **request_headers}, idle_timeout_s
+            )
+            location = response.headers.get("Location")
+            if response.status not in _REDIRECTS or location is None:
+                return HttpAnswer(response, idle_timeout_s)
+            response.close()
+            current, carried = next_hop(current, location, carried, seen)
+            seen.append(current)
+
+    def _session_for(self, *, is_first_origin: bool) -> aiohttp.ClientSession:
+        if self._theirs is not None and is_first_origin:
+            return self._theirs
+        if self._own is None:
+            connector = aiohttp.TCPConnector(
+                limit=0,  # how many connections are open is the planner's decision
+                socket_factory=_public_socket if self._public_only else None,
+            )
+            self._own = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                read_bufsize=_READ_BUFFER_BYTES,
+                headers={"User-Agent": _USER_AGENT},
+            )
+        return self._own
+
+    async def _request(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        headers: Mapping[str, str],
+        idle_timeout_s: float,
+    ) -> aiohttp.ClientResponse:
+        sending: Awaitable[aiohttp.ClientResponse] = session.get(
+            url,
+            headers={"Accept": "*/*", **headers, "Accept-Encoding": "identity"},
+            allow_redirects=False,
+            # The total must be open-ended: a slow but steady film takes as long as it takes.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=idle_timeout_s),
+            proxy=None if self._public_only else _proxy_for(url),
+        )
+        try:
+            async with asyncio.timeout(idle_timeout_s):
+                return await sending
+        except AddressRefused:
+            raise
+        except (aiohttp.InvalidURL, ValueError) as error:
+            raise AddressRefused(
+                f"{redact(url)} cannot be fetched: {error}; check the address.", url=url
+            ) from error
+        except TimeoutError as error:
+            raise ConnectionFault(_silence(idle_timeout_s)) from error
+        except aiohttp.ClientConnectorError as error:
+            raise ConnectionFault(_no_connection(error)) from error
+        except _FAULTS as error:
+            failure = Failure(FailureKind.LOST, f"the connection broke ({_name(error)})")
+            raise ConnectionFault(failure) from error
+
+
+def _silence(idle_timeout_s: float) -> Failure:
+    return Failure(FailureKind.TIMEOUT, f"nothing arrived for {idle_timeout_s:g} s")
+
+
+def _no_connection(error: aiohttp.ClientConnectorError) -> Failure:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        # Waiting does not mend a certificate.
+        reason = f"the certificate of {error.host} is not valid"
+        return Failure(FailureKind.REFUSED, reason)
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return Failure(FailureKind.CONNECT, f"the name {error.host} could not be resolved")
+    number = error.os_error.errno
+    cause = os.strerror(number) if number and number > 0 else _name(error.os_error)
+    return Failure(FailureKind.CONNECT, f"no connection to {error.host}:{error.port} ({cause})")
+
+
+def _name(error: BaseException) -> str:
+    text = str(error).partition("\n")[0].rstrip(".")
+    return text if 0 < len(text) <= 120 else type(error).__name__
+
+
+def _proxy_for(url: str) -> str | None:
+    """Return the proxy that the environment names for this address, as urllib reads it."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    return proxy if proxy and not proxy_bypass(parts.hostname or "") else None
+
+
+def _public_socket(
+    address: tuple[int, int, int, str, tuple[object, ...]],
+) -> socket.socket:
+    """Make the socket for an address, or refuse: the last look before a connection."""
+    family, kind, protocol, _, sockaddr = address
+    host = str(sockaddr[0])
+    if not is_public_address(host):
+        raise AddressRefused(
+            f"{host} is no public address, and public_only=True allows no other;"
+            " nothing was fetched."
+        )
+    return socket.socket(family, kind, protocol)

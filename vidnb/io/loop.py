@@ -1,0 +1,246 @@
+"""Event loops on threads of their own.
+
+The kernel's own loop stays free: downloads and the server run here, so a blocked cell stalls no
+player and a busy player no cell. `transfers` and `server` are the two loops of the process.
+"""
+
+import asyncio
+import atexit
+import concurrent.futures
+import contextvars
+import ctypes
+import inspect
+import logging
+import os
+import selectors
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from vidnb.io.calls import CLEANUP_S, Call, DaemonThreads, blocking
+from vidnb.io.reentry import reenter, reentry_module
+
+__all__ = ["LoopThread", "let_go", "reenter", "reentry_module", "server", "transfers"]
+
+logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+EXIT_S: Final = 2.0
+"""How long the interpreter's exit waits for one thread's tasks and callbacks."""
+
+
+def let_go(descriptors: Iterable[int]) -> None:
+    """In a forked child: drop these descriptors of the parent's without touching their owners.
+
+    A socket that the child kept would hold the parent's connection open. Each becomes /dev/null
+    rather than being closed: the objects that own the numbers close them a second time later.
+    """
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for descriptor in descriptors:
+        os.dup2(null, descriptor, inheritable=False)
+    os.close(null)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    loop: asyncio.AbstractEventLoop
+    selector: selectors.BaseSelector
+    thread: threading.Thread
+
+    def disown(self) -> None:
+        """In a forked child: leave the parent's loop alone for ever.
+
+        The epoll set is shared with the parent, so nothing may be unregistered from it. The tasks
+        are the parent's: collected here, they would run their `finally` blocks a second time, on
+        the parent's files. The extra reference, which nobody drops, keeps that from happening.
+        """
+        let_go([key.fd for key in self.selector.get_map().values()])
+        for mine in (self.loop, *asyncio.all_tasks(self.loop)):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(mine))
+
+
+class LoopThread:
+    """One daemon thread with one event loop, started at first use and ended at exit.
+
+    `name` is the thread's. After `os.fork` the child starts a thread of its own at first use.
+    Every method may be called from any thread; `RuntimeError` once the interpreter is ending.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._running: _Running | None = None
+        self._closed = False
+        self._at_exit: list[Callable[[], Awaitable[object] | None]] = []
+        atexit.register(self.close)
+        # Where there is no fork (Windows), there is nothing to register.
+        getattr(os, "register_at_fork", dict)(after_in_child=self._forget)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop; started if it was not yet."""
+        with self._lock:
+            if self._running is None:
+                if self._closed:
+                    raise RuntimeError(f"{self._name} has ended with the interpreter")
+                self._running = self._start()
+            return self._running.loop
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the calling thread is this loop's own."""
+        running = self._running
+        return running is not None and threading.current_thread() is running.thread
+
+    def run(
+        self,
+        coro: Coroutine[Any, Any, _T],
+        *,
+        timeout_s: float | None = None,
+        tick: Callable[[], object] | None = None,
+        tick_s: float = 0.2,
+    ) -> _T:
+        """Run `coro` on the loop, block until it ends and return its result.
+
+        `tick` is called in the calling thread every `tick_s` seconds meanwhile; its first
+        exception is logged and ends the ticking. Whatever ends the waiting early
+        (`KeyboardInterrupt` above all, `TimeoutError` after `timeout_s`) cancels the work, waits
+        at most 5 s for its cleanup, and is raised. `asyncio.CancelledError` where the work was
+        cancelled from elsewhere, `RuntimeError` from the loop's own thread, which would wait
+        for itself.
+        """
+        return blocking(coro, self._loop_elsewhere, timeout_s=timeout_s, tick=tick, tick_s=tick_s)
+
+    def submit(self, coro: Coroutine[Any, Any, _T]) -> concurrent.futures.Future[_T]:
+        """Start `coro` on the loop and return its future; cancelling that cancels the work."""
+        try:
+            loop = self.loop
+        except BaseException:
+            coro.close()
+            raise
+        return contextvars.Context().run(asyncio.run_coroutine_threadsafe, coro, loop)
+
+    async def arun(self, coro: Coroutine[Any, Any, _T]) -> _T:
+        """Run `coro` on the loop and await it from another one.
+
+        Cancelling the awaiting task cancels the work and waits at most 5 s for its cleanup.
+        """
+        if self.is_current:
+            return await coro
+        here = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def when_ended() -> None:
+            with suppress(RuntimeError):  # the caller's loop closed without waiting
+                here.call_soon_threadsafe(ended.set)
+
+        call = Call(coro)
+        try:
+            call.begin(self.loop, when_ended)
+            await ended.wait()
+        except asyncio.CancelledError:
+            call.cancel()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), CLEANUP_S)
+            raise
+        except BaseException:  # closed while suspended (GeneratorExit): nothing can be awaited now
+            call.cancel()
+            raise
+        return call.result()
+
+    def at_exit(self, fn: Callable[[], Awaitable[object] | None]) -> None:
+        """Have `fn` called on the loop before it closes, and awaited if it answers an awaitable.
+
+        By then the tasks have been cancelled. A forked child forgets the parent's callbacks.
+        """
+        self._at_exit.append(fn)
+
+    def close(self) -> None:
+        """End the thread: cancel its tasks, run the exit callbacks, close the loop.
+
+        Happens by itself at the interpreter's exit. Takes at most 2 s, whatever the tasks do.
+        """
+        with self._lock:
+            self._closed = True
+            running, self._running = self._running, None
+        atexit.unregister(self.close)
+        if running is not None:
+            contextvars.Context().run(
+                asyncio.run_coroutine_threadsafe, self._shut_down(running.loop), running.loop
+            )
+            running.thread.join(EXIT_S)
+
+    def _loop_elsewhere(self) -> asyncio.AbstractEventLoop:
+        if self.is_current:
+            raise RuntimeError(
+                f"a blocking call from {self._name}'s own thread would wait for itself for ever; "
+                "await the coroutine instead"
+            )
+        return self.loop
+
+    def _start(self) -> _Running:
+        selector = selectors.DefaultSelector()
+        loop = asyncio.SelectorEventLoop(selector)
+        loop.set_default_executor(DaemonThreads(self._name))
+        thread = threading.Thread(target=_run_loop, args=(loop,), name=self._name, daemon=True)
+        thread.start()
+        return _Running(loop, selector, thread)
+
+    async def _shut_down(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            async with asyncio.timeout(0.75 * EXIT_S):
+                await _cancel_tasks()
+                for fn in self._at_exit:
+                    await _call_back(fn)
+                await _cancel_tasks()  # those the callbacks left
+                await loop.shutdown_asyncgens()
+        except TimeoutError:
+            # Nobody reads any more what asyncio would print about each of them.
+            loop.set_exception_handler(_keep_silent)
+        finally:
+            loop.stop()
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()  # another of the parent's threads may have held it
+        self._at_exit.clear()
+        running, self._running = self._running, None
+        if running is not None:
+            running.disown()
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+def _keep_silent(_loop: asyncio.AbstractEventLoop, _context: dict[str, Any]) -> None:
+    pass
+
+
+async def _cancel_tasks() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0)  # closed transports say so in the next turn of the loop
+
+
+async def _call_back(fn: Callable[[], Awaitable[object] | None]) -> None:
+    try:
+        result = fn()
+        if inspect.isawaitable(result):
+            await result
+    except Exception:
+        logger.exception("An exit callback failed.")
+
+
+# Kept over importlib.reload and %autoreload: a second pair would mean a second server.
+transfers: LoopThread = globals().get("transfers") or LoopThread("vidnb-transfers")
+"""The loop of all downloads."""
+
+server: LoopThread = globals().get("server") or LoopThread("vidnb-server")
+"""The loop of the range server."""

@@ -1,0 +1,115 @@
+"""A download in the background, held by a variable."""
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable, Generator
+from typing import Any
+
+from vidnb.core.progress import Progress
+from vidnb.engine.download import download
+from vidnb.engine.order import DownloadResult, Order
+from vidnb.engine.watch import Phase, Watch
+from vidnb.io.loop import transfers
+from vidnb.notebook.progress import CellBar, Display, choose, final_text
+
+__all__ = ["DownloadJob"]
+
+_UPDATE_EVERY_S = 0.2
+
+
+class DownloadJob:
+    """One download in the background: made by `vidnb.start_download`, safe from any thread.
+
+    As the last line of a cell it shows itself, live, and leaves its final state in the notebook.
+    `await job` and `job.result()` wait for the `DownloadResult` (sizes in B, times in s; see
+    `vidnb.download` for errors and sources). An interrupt of the waiting leaves the job running.
+    """
+
+    def __init__(self, order: Order, callback: Callable[[Progress], object] | None = None) -> None:
+        self._watch = Watch()
+        self._displays: list[Display] = []
+        if callback is not None:
+            self._displays.append(choose(callback, self._watch, cancel=self.cancel))
+        self._loop_of_caller: asyncio.AbstractEventLoop | None = None
+        work = self._work(order)
+        self._future: concurrent.futures.Future[DownloadResult]
+        if order.session is None:
+            self._future = transfers.submit(work)
+        else:
+            try:
+                self._loop_of_caller = asyncio.get_running_loop()
+            except RuntimeError:
+                work.close()
+                raise RuntimeError(
+                    "start_download(session=…) needs the running loop that the session belongs to;"
+                    " call it in a coroutine or a cell, or leave session out."
+                ) from None
+            self._future = asyncio.run_coroutine_threadsafe(work, self._loop_of_caller)
+
+    async def _work(self, order: Order) -> DownloadResult:
+        updating = asyncio.create_task(self._update(), name="vidnb progress")
+        try:
+            return await download(order, self._watch)
+        finally:
+            updating.cancel()
+            for display in self._displays:
+                await asyncio.to_thread(display.finish)
+
+    async def _update(self) -> None:
+        while True:
+            await asyncio.sleep(_UPDATE_EVERY_S)
+            for display in list(self._displays):
+                await asyncio.to_thread(display.update)
+
+    def result(self, timeout: float | None = None) -> DownloadResult:
+        """Wait at most `timeout` (s) for the result and return it.
+
+        Raises `TimeoutError` when it is not there in time (the job goes on),
+        `concurrent.futures.CancelledError` after `cancel`, and otherwise what `vidnb.download`
+        raises.
+        """
+        if self._loop_of_caller is not None and not self.done:
+            running = asyncio._get_running_loop()  # noqa: SLF001 - the one that does not raise
+            if running is self._loop_of_caller:
+                raise RuntimeError(
+                    "job.result() would wait for its own loop, since the session lives here;"
+                    " write: await job."
+                )
+        return self._future.result(timeout)
+
+    @property
+    def done(self) -> bool:
+        """Whether the job has ended, however it ended."""
+        return self._future.done()
+
+    @property
+    def progress(self) -> Progress:
+        """The reading of this moment: bytes, B/s over the last seconds, seconds left."""
+        return self._watch.progress()
+
+    def cancel(self) -> None:
+        """Stop the download; what can be resumed is kept. After the end it does nothing."""
+        self._future.cancel()
+
+    def pause(self) -> None:
+        """Stop reading from the origin until `resume`."""
+        self._watch.pause()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._watch.resume()
+
+    def __await__(self) -> Generator[Any, None, DownloadResult]:
+        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+
+    def __repr__(self) -> str:
+        return f"<DownloadJob {final_text(self._watch)}>"
+
+    def _ipython_display_(self) -> None:
+        """Show the job in the cell, live (IPython's hook)."""
+        bar = CellBar(self._watch, cancel=self.cancel)
+        bar.show()
+        if self.done or self._watch.view.phase is Phase.DONE:
+            bar.finish()
+        else:
+            self._displays.append(bar)

@@ -1,0 +1,366 @@
+"""`play()`: a video in a cell, played by the browser itself and steered from Python.
+
+Nothing is embedded: the browser fetches byte ranges from vidnb's loopback server. What goes where:
+
+- Traits hold configuration only, from Python to the browser. The browser never writes one.
+- Commands are custom messages; they also stand in the trait `wish` until a view says that it has
+  obeyed, so that a view which appears later, even while the cell still runs, obeys them too.
+- State comes back as custom messages, at once on events and at 4 Hz while playing. Python answers
+  each of those ticks with `heard`; a view has at most two unheard ones under way, so a kernel that
+  is busy for an hour finds two messages waiting, not fifteen thousand.
+
+Every message carries the version `v: 1`; whatever is not understood is ignored, on both sides.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
+from uuid import uuid4
+
+import anywidget
+import traitlets as t
+from IPython.display import display, update_display
+
+from vidnb.core.progress import format_duration_s
+from vidnb.engine.data import StrPath
+from vidnb.engine.order import DownloadResult
+from vidnb.engine.server import Served
+from vidnb.notebook.card import player_card
+from vidnb.notebook.player_files import (
+    check_route,
+    readable,
+    roads_to,
+    serve_poster,
+    serve_tracks,
+    serve_video,
+)
+
+__all__ = ["Player", "play"]
+
+# IPython's own are not annotated.
+_display: Final[Callable[..., object]] = display
+_update_display: Final[Callable[..., object]] = update_display
+
+PROTOCOL_VERSION: Final = 1
+
+_DEFAULT_WIDTH_PX: Final = 960
+_SILENT_S: Final = (
+    2.0  # a playing view reports each quarter of a second; one silent this long is gone
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """What one view last said of itself."""
+
+    current_time: float = 0.0
+    duration: float | None = None
+    paused: bool = True
+    ended: bool = False
+    seeking: bool = False
+    error: str | None = None
+    route: str | None = None
+    heard_s: float = 0.0  # on the monotonic clock
+
+    @classmethod
+    def parse(cls, content: Mapping[str, object], heard_s: float) -> Self:
+        """Read a message; a field that is missing or of a wrong kind keeps its default."""
+        error, route = content.get("error"), content.get("route")
+        return cls(
+            current_time=_seconds(content.get("current_time")) or 0.0,
+            duration=_seconds(content.get("duration")),
+            paused=content.get("paused") is not False,
+            ended=content.get("ended") is True,
+            seeking=content.get("seeking") is True,
+            error=error if isinstance(error, str) and error else None,
+            route=route if isinstance(route, str) and route else None,
+            heard_s=heard_s,
+        )
+
+
+class Player(anywidget.AnyWidget):
+    """One video, shown in as many places as it is displayed; made by `play`.
+
+    The methods may be called from any cell and any thread and answer the player, so that they
+    chain. The properties hold what the browser last reported. A kernel hears the browser only
+    between two cells, so inside one running cell they do not change. Times are in seconds.
+    """
+
+    _esm: ClassVar[Path] = Path(__file__).with_name("player.js")
+    _css: ClassVar[Path] = Path(__file__).with_name("player.css")
+
+    urls: t.List[dict[str, Any]] = t.List(help="The roads to the video, tried in this order.").tag(
+        sync=True
+    )
+    name = t.Unicode(help="The file's name, shown under the picture.").tag(sync=True)
+    start_s = t.Float(0.0, help="Where it begins (s).").tag(sync=True)
+    autoplay = t.Bool(default_value=False, help="Play as soon as it is shown.").tag(sync=True)
+    muted = t.Bool(default_value=False, help="Begin without sound.").tag(sync=True)
+    loop = t.Bool(default_value=False, help="Begin anew at the end.").tag(sync=True)
+    width = t.Int(_DEFAULT_WIDTH_PX, help="The greatest width (CSS px).").tag(sync=True)
+    tracks: t.List[dict[str, Any]] = t.List(help="Subtitles: label, lang and roads of each.").tag(
+        sync=True
+    )
+    poster: t.List[dict[str, Any]] = t.List(
+        help="Roads to the image shown before the first play."
+    ).tag(sync=True)
+    card_id = t.Unicode(help="The saved card that a living view hides.").tag(sync=True)
+    wish = t.Dict(help="Commands no view has obeyed yet.").tag(sync=True)
+
+    def __init__(
+        self, *, owned: ExitStack | None = None, size_bytes: int | None = None, **config: Any
+    ) -> None:
+        self._vidnb_owned = ExitStack() if owned is None else owned
+        self._vidnb_lock = threading.RLock()
+        self._vidnb_size_bytes = size_bytes
+        self._vidnb_seq = 0
+        self._vidnb_views: dict[str, _Report] = {}
+        self._vidnb_leader = ""
+        self._vidnb_report: _Report | None = None
+        self._vidnb_card_length: float | None = None
+        self._vidnb_displayed = False
+        super().__init__(card_id=f"vidnb-card-{uuid4().hex[:12]}", **config)
+        self.on_msg(self._vidnb_on_message)
+
+    # What a person asks for
+
+    def play(self) -> Self:
+        """Play; where the browser wants a click before it plays with sound, it says so."""
+        return self._vidnb_ask(playing=True)
+
+    def pause(self) -> Self:
+        """Pause."""
+        return self._vidnb_ask(playing=False)
+
+    def seek(self, t_s: float) -> Self:
+        """Go to `t_s` seconds from the start; past the end is the end.
+
+        `ValueError` where `t_s` is negative or no number. Works while a cell runs, also before
+        the player is shown.
+        """
+        return self._vidnb_ask(t_s=_checked_seconds("seek", t_s))
+
+    def close(self) -> None:
+        """Take the player off every page and stop serving what it alone has served."""
+        super().close()
+        self._vidnb_owned.close()
+
+    # What the browser reported
+
+    @property
+    def current_time(self) -> float:
+        """The position (s); where nothing was reported yet, where it will begin."""
+        report = self._vidnb_report
+        return self.start_s if report is None else report.current_time
+
+    @property
+    def duration(self) -> float | None:
+        """The length (s), or None before the browser has read it."""
+        report = self._vidnb_report
+        return None if report is None else report.duration
+
+    @property
+    def paused(self) -> bool:
+        """Whether it stands still; true before any view is shown."""
+        report = self._vidnb_report
+        return report is None or report.paused
+
+    @property
+    def ended(self) -> bool:
+        """Whether it stands at its end."""
+        report = self._vidnb_report
+        return report is not None and report.ended
+
+    @property
+    def seeking(self) -> bool:
+        """Whether the picture of the position asked for is still on its way."""
+        report = self._vidnb_report
+        return report is not None and report.seeking
+
+    @property
+    def error(self) -> str | None:
+        """The sentence the player shows where the browser cannot play on, else None."""
+        report = self._vidnb_report
+        return None if report is None else report.error
+
+    @property
+    def route(self) -> str | None:
+        """The road the browser took: `direct` or `template`; None before it took one."""
+        report = self._vidnb_report
+        return None if report is None else report.route
+
+    def __repr__(self) -> str:
+        length = "unknown length" if self.duration is None else format_duration_s(self.duration)
+        state = "paused" if self.paused else "playing"
+        return f"Player({self.name!r}, {state} at {self.current_time:.3f} s of {length})"
+
+    # How it shows itself
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the widget and, for whoever has no kernel, the card."""
+        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
+        return {**data, **self._vidnb_card()}, metadata
+
+    def _ipython_display_(self, **_options: Any) -> None:
+        """Show the card and the widget as two outputs; a living view hides the card.
+
+        In a trusted notebook without a kernel JupyterLab 4.6 answers a widget it does not know
+        with a line of its own, whatever else the bundle holds; only an output of its own is read.
+        """
+        self._vidnb_displayed = True
+        _display(self._vidnb_card(), raw=True, display_id=self.card_id)
+        data, metadata = super()._repr_mimebundle_() or ({}, {})
+        # Where the widget cannot be shown, the card above has said it all; without this line the
+        # page would print the plain text again.
+        data |= {"text/html": "<!-- the card above stands for this player -->"}
+        data.pop("text/plain", None)
+        if self.comm is not None:
+            _display(data, raw=True, metadata=metadata)
+
+    def _vidnb_card(self) -> dict[str, str]:
+        return player_card(
+            self.name,
+            length_s=self.duration,
+            size_bytes=self._vidnb_size_bytes,
+            mark=self.card_id,
+        )
+
+    # How it talks with its views
+
+    def _vidnb_ask(self, **command: bool | float) -> Self:
+        with self._vidnb_lock:  # held while sending, so that two threads' commands keep their order
+            self._vidnb_seq += 1
+            head = {"v": PROTOCOL_VERSION, "seq": self._vidnb_seq}
+            self.wish = {**self.wish, **command, **head}
+            self.send({"kind": "wish", **command, **head})
+        return self
+
+    def _vidnb_on_message(self, _widget: object, content: object, _buffers: object) -> None:
+        if not isinstance(content, dict) or content.get("v") != PROTOCOL_VERSION:
+            return
+        view = content.get("view")
+        if not isinstance(view, str):
+            return
+        match content.get("kind"):
+            case "ready":
+                self._vidnb_on_ready(view)
+            case "state":
+                self._vidnb_on_state(view, content)
+            case "gone":
+                self._vidnb_on_gone(view)
+
+    def _vidnb_on_ready(self, view: str) -> None:
+        """Bring a view that comes later (a second one, a page loaded anew) to the position."""
+        with self._vidnb_lock:
+            report = self._vidnb_report
+        if report is not None:
+            self._vidnb_send_to(view, "resume", t_s=report.current_time)
+
+    def _vidnb_on_state(self, view: str, content: Mapping[str, object]) -> None:
+        now_s = time.monotonic()
+        report = _Report.parse(content, now_s)
+        seq, event, tick = content.get("seq"), content.get("event"), content.get("tick")
+        with self._vidnb_lock:
+            if seq == self._vidnb_seq and self.wish:
+                self.wish = {}
+            leader = self._vidnb_views.get(self._vidnb_leader)
+            self._vidnb_views[view] = report
+            # Of several views, the one that plays speaks for the player; one that is merely
+            # opened beside it does not.
+            if (
+                view == self._vidnb_leader
+                or leader is None
+                or leader.paused
+                or event == "play"
+                or now_s - leader.heard_s > _SILENT_S
+            ):
+                self._vidnb_leader = view
+                self._vidnb_report = report
+            length = self.duration
+            tell_length = self._vidnb_displayed and length not in {None, self._vidnb_card_length}
+            self._vidnb_card_length = length if tell_length else self._vidnb_card_length
+        if event == "timeupdate" and isinstance(tick, int):
+            self._vidnb_send_to(view, "heard", tick=tick)
+        if tell_length:
+            _update_display(self._vidnb_card(), raw=True, display_id=self.card_id)
+
+    def _vidnb_on_gone(self, view: str) -> None:
+        with self._vidnb_lock:
+            last = self._vidnb_views.pop(view, None)
+            if last is not None and view == self._vidnb_leader:
+                self._vidnb_leader = next(reversed(self._vidnb_views), "")
+                still = replace(last, paused=True, seeking=False)
+                self._vidnb_report = self._vidnb_views.get(self._vidnb_leader, still)
+
+    def _vidnb_send_to(self, view: str, kind: str, **content: object) -> None:
+        self.send({"v": PROTOCOL_VERSION, "kind": kind, "view": view, **content})
+
+
+def play(
+    source: StrPath | Served | DownloadResult,
+    *,
+    start_s: float | None = None,
+    autoplay: bool = False,
+    muted: bool = False,
+    loop: bool = False,
+    width: int | None = None,
+    subtitles: StrPath | Mapping[str, StrPath] | None = None,
+    poster: StrPath | None = None,
+    route: str = "auto",
+) -> Player:
+    """Return a player for `source`: a path, a `Served`, or a `DownloadResult`.
+
+    `start_s` is where it begins (s); `width` the greatest width (CSS px, 960 by default, never
+    wider than the cell). `subtitles` is a .vtt or .srt file, such text itself, or several of them
+    by language tag or label; the first is shown. `poster` is an image file, or an http(s) or
+    `data:image/` URL under 8 KiB. The bytes stay outside the notebook.
+
+    `route` is the road from the browser to the server on this machine's loopback: `auto` takes it
+    only where the page itself comes from loopback, `direct` always, and an address that holds
+    `{port}` and `{path}` leads through a proxy, as `/user/me/proxy/{port}/{path}`.
+
+    `ServeError` where a file cannot be served, or where `source` is a URL; `ValueError` where an
+    option has no meaning. Chromium, Firefox and Safari decode H.264 in MP4 and VP9 in WebM.
+    """
+    begin_s = 0.0 if start_s is None else _checked_seconds("start_s", start_s)
+    if width is not None and width < 1:
+        raise ValueError(f"width is the number of CSS pixels, at least 1, not {width}")
+    check_route(route)
+    made = ExitStack()
+    try:
+        served = serve_video(source, made)
+        return Player(
+            owned=made,
+            size_bytes=served.size_bytes,
+            urls=roads_to(served.url, route),
+            name=readable(served.name),
+            start_s=begin_s,
+            autoplay=autoplay,
+            muted=muted,
+            loop=loop,
+            width=_DEFAULT_WIDTH_PX if width is None else width,
+            tracks=serve_tracks(subtitles, route, made),
+            poster=serve_poster(poster, route, made),
+        )
+    except BaseException:
+        made.close()
+        raise
+
+
+def _seconds(value: object) -> float | None:
+    """Return a browser's number of seconds, or None where it is no such thing."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) and value >= 0 else None
+
+
+def _checked_seconds(what: str, value: float) -> float:
+    seconds = _seconds(value)
+    if seconds is None:
+        raise ValueError(f"{what} takes seconds from the start, finite and not negative: {value!r}")
+    return seconds
