@@ -246,12 +246,12 @@ _PRIVATE_V4 = tuple(
             "169.254.0.0/16",  # link-local, and most clouds' metadata
             "172.16.0.0/12",
             "192.0.0.0/24",
-            "192.0.2.0/24",  # documentation, like the next but two and three
+            "192.0.2.0/24",  # documentation
             "192.88.99.0/24",  # relays of 6to4, given up
             "192.168.0.0/16",
             "198.18.0.0/15",  # benchmarks
-            "198.51.100.0/24",
-            "203.0.113.0/24",
+            "198.51.100.0/24",  # documentation
+            "203.0.113.0/24",  # documentation
             "224.0.0.0/4",  # multicast
             "240.0.0.0/4",  # reserved, and broadcast
         ),
@@ -264,8 +264,8 @@ _PRIVATE_V6 = tuple(
         IPv6Network,
         (
             "2001::/23",  # protocols; Teredo (2001::/32) is judged before
-            "2001:db8::/32",  # documentation, like the next
-            "3fff::/20",
+            "2001:db8::/32",  # documentation
+            "3fff::/20",  # documentation
         ),
     )
 )

@@ -266,8 +266,10 @@ class BoxScan:
     def feed(self, data: bytes) -> None:
         """Take the bytes of `wants()`; `ValueError` if they are not as many, or none are wanted."""
         wanted = self.wants()
-        if wanted is None or len(data) != wanted.size_bytes:
-            raise ValueError(f"a box header is {wanted or 'not'} wanted, not {len(data)} bytes")
+        if wanted is None:
+            raise ValueError("no box header is wanted any more")
+        if len(data) != wanted.size_bytes:
+            raise ValueError(f"a box header of {wanted} is wanted, not {len(data)} bytes")
         kind, size = data[4:8], _box_size(data, self._size_bytes - self._offset)
         known = kind in (_KNOWN if self._steps else _STARTERS)
         stop = self._offset + size

@@ -12,12 +12,10 @@ Nothing is embedded: the browser fetches byte ranges from vidnb's loopback serve
 Every message carries the version `v: 1`; whatever is not understood is ignored, on both sides.
 """
 
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 from uuid import uuid4
@@ -39,6 +37,7 @@ from vidnb.notebook.player_files import (
     serve_tracks,
     serve_video,
 )
+from vidnb.notebook.player_views import Views, seconds
 
 __all__ = ["Player", "play"]
 
@@ -49,38 +48,6 @@ _update_display: Final[Callable[..., object]] = update_display
 PROTOCOL_VERSION: Final = 1
 
 _DEFAULT_WIDTH_PX: Final = 960
-_SILENT_S: Final = (
-    2.0  # a playing view reports each quarter of a second; one silent this long is gone
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Report:
-    """What one view last said of itself."""
-
-    current_time: float = 0.0
-    duration: float | None = None
-    paused: bool = True
-    ended: bool = False
-    seeking: bool = False
-    error: str | None = None
-    route: str | None = None
-    heard_s: float = 0.0  # on the monotonic clock
-
-    @classmethod
-    def parse(cls, content: Mapping[str, object], heard_s: float) -> Self:
-        """Read a message; a field that is missing or of a wrong kind keeps its default."""
-        error, route = content.get("error"), content.get("route")
-        return cls(
-            current_time=_seconds(content.get("current_time")) or 0.0,
-            duration=_seconds(content.get("duration")),
-            paused=content.get("paused") is not False,
-            ended=content.get("ended") is True,
-            seeking=content.get("seeking") is True,
-            error=error if isinstance(error, str) and error else None,
-            route=route if isinstance(route, str) and route else None,
-            heard_s=heard_s,
-        )
 
 
 class Player(anywidget.AnyWidget):
@@ -119,9 +86,7 @@ class Player(anywidget.AnyWidget):
         self._vidnb_lock = threading.RLock()
         self._vidnb_size_bytes = size_bytes
         self._vidnb_seq = 0
-        self._vidnb_views: dict[str, _Report] = {}
-        self._vidnb_leader = ""
-        self._vidnb_report: _Report | None = None
+        self._vidnb_views = Views()
         self._vidnb_card_length: float | None = None
         self._vidnb_displayed = False
         super().__init__(card_id=f"vidnb-card-{uuid4().hex[:12]}", **config)
@@ -155,43 +120,43 @@ class Player(anywidget.AnyWidget):
     @property
     def current_time(self) -> float:
         """The position (s); where nothing was reported yet, where it will begin."""
-        report = self._vidnb_report
+        report = self._vidnb_views.report
         return self.start_s if report is None else report.current_time
 
     @property
     def duration(self) -> float | None:
         """The length (s), or None before the browser has read it."""
-        report = self._vidnb_report
+        report = self._vidnb_views.report
         return None if report is None else report.duration
 
     @property
     def paused(self) -> bool:
         """Whether it stands still; true before any view is shown."""
-        report = self._vidnb_report
+        report = self._vidnb_views.report
         return report is None or report.paused
 
     @property
     def ended(self) -> bool:
         """Whether it stands at its end."""
-        report = self._vidnb_report
+        report = self._vidnb_views.report
         return report is not None and report.ended
 
     @property
     def seeking(self) -> bool:
         """Whether the picture of the position asked for is still on its way."""
-        report = self._vidnb_report
+        report = self._vidnb_views.report
         return report is not None and report.seeking
 
     @property
     def error(self) -> str | None:
         """The sentence the player shows where the browser cannot play on, else None."""
-        report = self._vidnb_report
+        report = self._vidnb_views.report
         return None if report is None else report.error
 
     @property
     def route(self) -> str | None:
         """The road the browser took: `direct` or `template`; None before it took one."""
-        report = self._vidnb_report
+        report = self._vidnb_views.report
         return None if report is None else report.route
 
     def __repr__(self) -> str:
@@ -256,46 +221,28 @@ class Player(anywidget.AnyWidget):
 
     def _vidnb_on_ready(self, view: str) -> None:
         """Bring a view that comes later (a second one, a page loaded anew) to the position."""
-        with self._vidnb_lock:
-            report = self._vidnb_report
+        report = self._vidnb_views.report
         if report is not None:
             self._vidnb_send_to(view, "resume", t_s=report.current_time)
 
     def _vidnb_on_state(self, view: str, content: Mapping[str, object]) -> None:
-        now_s = time.monotonic()
-        report = _Report.parse(content, now_s)
-        seq, event, tick = content.get("seq"), content.get("event"), content.get("tick")
         with self._vidnb_lock:
-            if seq == self._vidnb_seq and self.wish:
+            if content.get("seq") == self._vidnb_seq and self.wish:
                 self.wish = {}
-            leader = self._vidnb_views.get(self._vidnb_leader)
-            self._vidnb_views[view] = report
-            # Of several views, the one that plays speaks for the player; one that is merely
-            # opened beside it does not.
-            if (
-                view == self._vidnb_leader
-                or leader is None
-                or leader.paused
-                or event == "play"
-                or now_s - leader.heard_s > _SILENT_S
-            ):
-                self._vidnb_leader = view
-                self._vidnb_report = report
+            self._vidnb_views.heard(view, content, time.monotonic())
             length = self.duration
             tell_length = self._vidnb_displayed and length not in {None, self._vidnb_card_length}
-            self._vidnb_card_length = length if tell_length else self._vidnb_card_length
-        if event == "timeupdate" and isinstance(tick, int):
+            if tell_length:
+                self._vidnb_card_length = length
+        tick = content.get("tick")
+        if content.get("event") == "timeupdate" and isinstance(tick, int):
             self._vidnb_send_to(view, "heard", tick=tick)
         if tell_length:
             _update_display(self._vidnb_card(), raw=True, display_id=self.card_id)
 
     def _vidnb_on_gone(self, view: str) -> None:
         with self._vidnb_lock:
-            last = self._vidnb_views.pop(view, None)
-            if last is not None and view == self._vidnb_leader:
-                self._vidnb_leader = next(reversed(self._vidnb_views), "")
-                still = replace(last, paused=True, seeking=False)
-                self._vidnb_report = self._vidnb_views.get(self._vidnb_leader, still)
+            self._vidnb_views.gone(view)
 
     def _vidnb_send_to(self, view: str, kind: str, **content: object) -> None:
         self.send({"v": PROTOCOL_VERSION, "kind": kind, "view": view, **content})
@@ -352,15 +299,10 @@ def play(
         raise
 
 
-def _seconds(value: object) -> float | None:
-    """Return a browser's number of seconds, or None where it is no such thing."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) and value >= 0 else None
-
-
 def _checked_seconds(what: str, value: float) -> float:
-    seconds = _seconds(value)
-    if seconds is None:
-        raise ValueError(f"{what} takes seconds from the start, finite and not negative: {value!r}")
-    return seconds
+    checked = seconds(value)
+    if checked is None:
+        raise ValueError(
+            f"{what} is in seconds from the start, finite and not negative, not {value!r}"
+        )
+    return checked
