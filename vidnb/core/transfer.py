@@ -124,13 +124,13 @@ class Transfer:
         """Take one observation; return what to do, in order.
 
         `now_s` is Unix time (s), `jitter` a random number in [0, 1). After `is_done` nothing
-        follows; reports of a fetch that was cancelled are ignored.
+        follows, and only what is stored is still noted; reports of a cancelled fetch are ignored.
         """
+        if isinstance(seen, Stored):
+            return self._on_stored(seen)
         if self.is_done:
             return ()
         match seen:
-            case Stored():
-                return self._on_stored(seen)
             case Received():
                 return self._on_received(seen)
             case Opened():
@@ -174,7 +174,8 @@ class Transfer:
         if seen.generation != self.generation:
             return ()
         self.stored = self.stored.add(seen.span)
-        return self._complete_if_whole()
+        # Late writes of a transfer that was given up still count as kept.
+        return () if self.is_done else self._complete_if_whole()
 
     def _complete_if_whole(self) -> tuple[Command, ...]:
         total = self.total_bytes

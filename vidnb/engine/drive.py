@@ -111,10 +111,10 @@ class Drive:
             self._end.set_exception(error)
 
     def _tell(self, seen: Observation, data: bytes = b"") -> None:
-        if self._end.done():
-            return
         jitter = random.random()  # noqa: S311 - spreads retries, keeps no secret
-        self._obey(self.transfer.handle(seen, now_s=time.time(), jitter=jitter), data)
+        commands = self.transfer.handle(seen, now_s=time.time(), jitter=jitter)
+        if not self._end.done():  # otherwise the last writes are told, and only counted
+            self._obey(commands, data)
         self._watch.view.done_bytes = self.transfer.stored.size_bytes
         self._watch.view.total_bytes = self.transfer.total_bytes
         self._watch.view.kept_bytes = self._watch.view.done_bytes if self.transfer.is_resumable else 0

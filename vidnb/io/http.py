@@ -69,8 +69,20 @@ class HttpAnswer:
         except TimeoutError as error:
             raise ConnectionFault(_silence(self._idle_timeout_s)) from error
         except _FAULTS as error:
+            rest = self._rest()
+            if rest:
+                return rest  # the next call raises: the stream keeps its exception
             failure = Failure(FailureKind.LOST, f"the connection broke ({_name(error)})")
             raise ConnectionFault(failure) from error
+
+    def _rest(self) -> bytes:
+        """Return what had arrived before the connection broke.
+
+        aiohttp raises before it hands out what it has buffered (3.14.5), and an origin that sends a
+        little and hangs up every time would never get anywhere.
+        """
+        content = self._response.content
+        return content._read_nowait(-1) if content._buffer else b""  # noqa: SLF001 - no other way
 
     def close(self) -> None:
         """Give the connection up; one whose body was read to the end is kept for the next."""

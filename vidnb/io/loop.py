@@ -74,6 +74,7 @@ class LoopThread:
         self._running: _Running | None = None
         self._closed = False
         self._at_exit: list[Callable[[], Awaitable[object] | None]] = []
+        self._submitted: set[concurrent.futures.Future[Any]] = set()
         atexit.register(self.close)
         # Where there is no fork (Windows), there is nothing to register.
         getattr(os, "register_at_fork", dict)(after_in_child=self._forget)
@@ -120,7 +121,10 @@ class LoopThread:
         except BaseException:
             coro.close()
             raise
-        return contextvars.Context().run(asyncio.run_coroutine_threadsafe, coro, loop)
+        future = contextvars.Context().run(asyncio.run_coroutine_threadsafe, coro, loop)
+        self._submitted.add(future)  # asyncio holds tasks weakly: one nobody holds may vanish
+        future.add_done_callback(self._submitted.discard)
+        return future
 
     async def arun(self, coro: Coroutine[Any, Any, _T]) -> _T:
         """Run `coro` on the loop and await it from another one.
@@ -205,6 +209,7 @@ class LoopThread:
     def _forget(self) -> None:
         self._lock = threading.Lock()  # another of the parent's threads may have held it
         self._at_exit.clear()
+        self._submitted = set()
         running, self._running = self._running, None
         if running is not None:
             running.disown()
@@ -218,7 +223,7 @@ def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _keep_silent(_loop: asyncio.AbstractEventLoop, _context: dict[str, Any]) -> None:
-    pass
+    """Print nothing about a task that is destroyed with the process."""
 
 
 async def _cancel_tasks() -> None:

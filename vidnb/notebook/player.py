@@ -179,13 +179,14 @@ class Player(anywidget.AnyWidget):
         """
         self._vidnb_displayed = True
         _display(self._vidnb_card(), raw=True, display_id=self.card_id)
+        if self.comm is None:  # closed
+            return
         data, metadata = super()._repr_mimebundle_() or ({}, {})
         # Where the widget cannot be shown, the card above has said it all; without this line the
         # page would print the plain text again.
         data |= {"text/html": "<!-- the card above stands for this player -->"}
         data.pop("text/plain", None)
-        if self.comm is not None:
-            _display(data, raw=True, metadata=metadata)
+        _display(data, raw=True, metadata=metadata)
 
     def _vidnb_card(self) -> dict[str, str]:
         return player_card(

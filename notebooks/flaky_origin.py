@@ -1,0 +1,73 @@
+"""A web server that hangs up: what the notebook `download` downloads from.
+
+It answers ranges and conditions well (under a strong ETag), except that its next `hang_ups` answers
+break off in the middle.
+"""
+
+import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+class FlakyOrigin:
+    """Serve one file on 127.0.0.1; `asked` lists the ranges that were asked for."""
+
+    def __init__(self, path: Path, hang_ups: int = 0) -> None:
+        self.hang_ups = hang_ups
+        self.asked: list[str] = []
+        self.data = path.read_bytes()
+        self.etag = f'"{hashlib.sha256(self.data).hexdigest()[:16]}"'
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{self._server.server_port}"
+        self.url, self.page_url = f"{address}/film.mp4", f"{address}/page.mp4"
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        origin = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:  # noqa: N802 - the name http.server calls
+                origin.answer(self)
+
+            def log_message(self, *_: object) -> None:
+                """Keep the notebook quiet."""
+
+        return Handler
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        """Answer one request, whole or half."""
+        if request.path == "/page.mp4":
+            body, status, kind, begin = b"<html><title>Please log in</title>", 200, "video/mp4", 0
+        elif request.path != "/film.mp4":
+            body, status, kind, begin = b"", 404, "text/plain", 0
+        else:
+            body, status, kind = self.data, 200, "video/mp4"
+            begin = self._asked_from(request)
+            status = 206 if begin else 200
+        request.send_response(status)
+        request.send_header("Content-Type", kind)
+        request.send_header("Content-Length", str(len(body) - begin))
+        request.send_header("ETag", self.etag)
+        if status == 206:  # noqa: PLR2004 - Partial Content
+            request.send_header("Content-Range", f"bytes {begin}-{len(body) - 1}/{len(body)}")
+        request.end_headers()
+        stop = len(body)
+        if request.path == "/film.mp4" and self.hang_ups:
+            self.hang_ups -= 1
+            stop = (begin + stop) // 2
+            request.close_connection = True
+        request.wfile.write(body[begin:stop])
+
+    def _asked_from(self, request: BaseHTTPRequestHandler) -> int:
+        asked = request.headers.get("Range", "")
+        self.asked.append(asked or "everything")
+        first = asked.removeprefix("bytes=").removesuffix("-")
+        is_same = request.headers.get("If-Range", self.etag) == self.etag
+        return int(first) if first.isdigit() and is_same else 0

@@ -1,0 +1,377 @@
+// player.js on a page of straw: just enough of a DOM to see what it does with a <video>.
+import assert from "node:assert/strict";
+import { setMaxListeners } from "node:events";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+const source = readFileSync(new URL("../../vidnb/notebook/player.js", import.meta.url), "utf8");
+const player = await import("data:text/javascript;base64," + Buffer.from(source).toString("base64"));
+
+setMaxListeners(0); // one signal ends all listeners of a view, by design
+
+class FakeElement extends EventTarget {
+  constructor(tag) {
+    super();
+    Object.assign(this, { tag, children: [], attributes: {}, style: {}, textContent: "", parent: null });
+  }
+  append(...children) {
+    for (const child of children) {
+      child.parent = this;
+      this.children.push(child);
+    }
+  }
+  remove() {
+    if (this.parent) this.parent.children = this.parent.children.filter((child) => child !== this);
+    this.parent = null;
+  }
+  setAttribute(name, value) { this.attributes[name] = value; }
+  getAttribute(name) { return this.attributes[name] ?? null; }
+  removeAttribute(name) {
+    delete this.attributes[name];
+    delete this[name];
+  }
+  focus() {}
+  find(className) {
+    if (this.className?.split(" ").includes(className)) return this;
+    for (const child of this.children) {
+      const found = child.find?.(className);
+      if (found) return found;
+    }
+    return undefined;
+  }
+}
+
+class FakeVideo extends FakeElement {
+  constructor() {
+    super("video");
+    Object.assign(this, {
+      readyState: 0, currentTime: 0, duration: NaN, paused: true, ended: false, seeking: false,
+      error: null, loads: 0, refusal: null,
+    });
+  }
+  fire(event) { this.dispatchEvent(new Event(event)); }
+  arrive(duration = 10) {
+    Object.assign(this, { readyState: 1, duration });
+    this.fire("loadedmetadata");
+  }
+  fail(code) {
+    this.error = { code };
+    this.fire("error");
+  }
+  async play() {
+    if (this.refusal) throw Object.assign(new Error("no"), { name: this.refusal });
+    this.paused = false;
+    this.fire("play");
+  }
+  pause() {
+    if (!this.paused) {
+      this.paused = true;
+      this.fire("pause");
+    }
+  }
+  load() { this.loads += 1; }
+}
+
+const DIRECT = { route: "direct", url: "http://127.0.0.1:9/T/film.mp4", loopback_only: true };
+const PROXY = { route: "template", url: "/proxy/9/T/film.mp4", loopback_only: false };
+const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
+
+/** A page with one player on it. */
+function page({ hostname = "localhost", answer = () => Promise.reject(new TypeError("gone")), ...traits } = {}) {
+  const state = {
+    name: "film.mp4", urls: [DIRECT], start_s: 0, autoplay: false, muted: false, loop: false,
+    width: 960, tracks: [], poster: [], card_id: "vidnb-card-1", wish: {}, ...traits,
+  };
+  const sent = [];
+  const listeners = new Map();
+  const made = { asked: [] };
+  globalThis.document = {
+    createElement: (tag) => (tag === "video" ? (made.video = new FakeVideo()) : new FakeElement(tag)),
+    getElementById: () => ({ textContent: '{"baseUrl": "/user/me/"}' }),
+  };
+  globalThis.location = { hostname, origin: `http://${hostname}:8888`, href: `http://${hostname}:8888/lab` };
+  globalThis.window = new EventTarget();
+  globalThis.CSS = { escape: (text) => text };
+  globalThis.fetch = (url, options) => {
+    made.asked.push(url);
+    return answer(url, options);
+  };
+  const model = {
+    get: (name) => state[name],
+    send: (content) => sent.push(content),
+    on: (name, callback) => listeners.set(name, callback),
+  };
+  const el = new FakeElement("div");
+  const end = player.default.render({ model, el });
+  const tell = (content) => listeners.get("msg:custom")({ v: 1, ...content });
+  const set = (name, value) => {
+    state[name] = value;
+    listeners.get(`change:${name}`)();
+  };
+  return { ...made, made, el, end, sent, tell, set, root: el.children[0], view: sent[0].view };
+}
+
+const last = (sent, event) => sent.findLast((message) => message.event === event);
+
+test("a time code is h:mm:ss.mmm", () => {
+  const cases = [[0, "0:00:00.000"], [1.0005, "0:00:01.001"], [59.9996, "0:01:00.000"], [3661.25, "1:01:01.250"],
+    [36000, "10:00:00.000"], [-1, "0:00:00.000"], [null, "-:--:--.---"], [NaN, "-:--:--.---"], [Infinity, "-:--:--.---"]];
+  for (const [seconds, text] of cases) assert.equal(player.timeCode(seconds), text);
+});
+
+test("loopback is known by name", () => {
+  for (const name of ["localhost", "a.localhost", "127.0.0.1", "127.1.2.3", "[::1]"]) assert.ok(player.isLoopback(name), name);
+  for (const name of ["", "hub.example", "localhost.example", "127.0.0.1.example", "10.0.0.1"]) assert.ok(!player.isLoopback(name), name);
+});
+
+test("a view says that it is there, hides its card, and reads its traits", () => {
+  const { sent, root, video } = page({ muted: true, loop: true, width: 320, wish: { v: 1 } });
+  assert.deepEqual(sent.map(({ kind }) => kind), ["ready"]);
+  assert.equal(sent[0].v, 1);
+  assert.deepEqual([video.muted, video.loop, video.controls, video.preload, video.src], [true, true, true, "metadata", DIRECT.url]);
+  assert.equal(root.style.maxWidth, "320px");
+  assert.equal(root.getAttribute("aria-label"), "Video player: film.mp4");
+  const style = root.children.find(({ tag }) => tag === "style").textContent;
+  assert.match(style, /^\.vidnb-card-1 \{ display: none !important; \}$/m);
+});
+
+test("traits may change while it is shown", () => {
+  const { set, video, root } = page();
+  set("width", 200);
+  set("loop", true);
+  set("muted", true);
+  assert.deepEqual([root.style.maxWidth, video.loop, video.muted], ["200px", true, true]);
+});
+
+test("it begins at start_s, and says so from its first report", () => {
+  const { sent, video, root } = page({ start_s: 4 });
+  assert.match(root.find("vidnb-clock").textContent, /^0:00:04\.000 \/ -/);
+  video.arrive();
+  assert.equal(video.currentTime, 4);
+  assert.deepEqual(sent.filter(({ kind }) => kind === "state").map(({ current_time }) => current_time), [4, 4]);
+  assert.equal(last(sent, "loadedmetadata").duration, 10);
+  assert.equal(last(sent, "route").route, "direct");
+  assert.equal(root.find("vidnb-mark").textContent, "direct");
+  assert.equal(root.find("vidnb-clock").textContent, "0:00:04.000 / 0:00:10.000");
+});
+
+test("a start beyond the end is the end", () => {
+  const { video } = page({ start_s: 99 });
+  video.arrive();
+  assert.equal(video.currentTime, 10);
+});
+
+test("autoplay plays once the video is there", async () => {
+  const { video } = page({ autoplay: true });
+  assert.ok(video.paused);
+  video.arrive();
+  await settle();
+  assert.ok(!video.paused);
+});
+
+test("where the browser wants a click first, it says so until it plays", async () => {
+  const { video, root } = page({ autoplay: true });
+  video.refusal = "NotAllowedError";
+  video.arrive();
+  await settle();
+  assert.match(root.find("vidnb-message").textContent, /press play, or pass muted=True/);
+  assert.equal(root.find("vidnb-message").getAttribute("role"), "status");
+  video.fire("playing");
+  assert.equal(root.find("vidnb-message"), undefined);
+});
+
+test("wishes that came before the view are obeyed and told", async () => {
+  const { sent, video } = page({ wish: { v: 1, seq: 3, t_s: 6, playing: true } });
+  assert.equal(last(sent, "wish").seq, 3);
+  assert.equal(last(sent, "wish").current_time, 6);
+  video.arrive();
+  await settle();
+  assert.deepEqual([video.currentTime, video.paused], [6, false]);
+});
+
+test("wishes are obeyed once, in order", async () => {
+  const { tell, video, sent } = page();
+  video.arrive();
+  tell({ kind: "wish", seq: 2, t_s: 5 });
+  tell({ kind: "wish", seq: 1, t_s: 1 });
+  tell({ kind: "wish", seq: 2, t_s: 2 });
+  assert.equal(video.currentTime, 5);
+  tell({ kind: "wish", seq: 3, playing: true });
+  await settle();
+  assert.ok(!video.paused);
+  tell({ kind: "wish", seq: 4, playing: false });
+  assert.ok(video.paused);
+  assert.equal(last(sent, "wish").seq, 4);
+});
+
+test("pause takes back a play that was waiting for the video", async () => {
+  const { tell, video } = page({ autoplay: true });
+  tell({ kind: "wish", seq: 1, playing: false });
+  video.arrive();
+  await settle();
+  assert.ok(video.paused);
+});
+
+test("what it does not understand it ignores", () => {
+  const { tell, video } = page();
+  video.arrive();
+  for (const content of [{ v: 2, kind: "wish", seq: 9, t_s: 5 }, { kind: "other" }, { kind: "wish" }, { kind: "resume", t_s: 5 },
+    { kind: "resume", view: "another", t_s: 5 }]) tell(content);
+  assert.equal(video.currentTime, 0);
+});
+
+test("a view that comes back resumes, unless somebody has touched it", () => {
+  const first = page();
+  first.video.arrive();
+  first.tell({ kind: "resume", view: first.view, t_s: 7 });
+  assert.equal(first.video.currentTime, 7);
+  const second = page();
+  second.video.arrive();
+  second.root.dispatchEvent(new Event("pointerdown"));
+  second.tell({ kind: "resume", view: second.view, t_s: 7 });
+  assert.equal(second.video.currentTime, 0);
+});
+
+test("ticks come at 4 Hz, at most two unheard, and go on when heard", (t) => {
+  const { sent, video, tell, view } = page();
+  let now = 1000;
+  t.mock.method(performance, "now", () => now);
+  video.arrive();
+  const ticks = () => sent.filter(({ event }) => event === "timeupdate").map(({ tick }) => tick);
+  const play = (ms) => {
+    now += ms;
+    video.currentTime += ms / 1000;
+    video.fire("timeupdate");
+  };
+  play(250);
+  play(100);
+  assert.deepEqual(ticks(), [1]);
+  play(150);
+  play(250);
+  play(250);
+  assert.deepEqual(ticks(), [1, 2]);
+  tell({ kind: "heard", view, tick: 1 });
+  assert.deepEqual(ticks(), [1, 2, 3], "the withheld one follows at once");
+  video.fire("seeked");
+  assert.equal(last(sent, "seeked").current_time, 1, "events are never withheld");
+  tell({ kind: "heard", view: "another", tick: 3 });
+  play(250);
+  assert.deepEqual(ticks(), [1, 2, 3]);
+});
+
+test("from another host the loopback road is not tried, and a sentence says what would help", () => {
+  const { video, root, sent } = page({ hostname: "hub.example" });
+  assert.equal(video.src, undefined);
+  const message = root.find("vidnb-message");
+  assert.equal(message.getAttribute("role"), "alert");
+  assert.match(message.children[0].textContent, /route="http:\/\/hub\.example:8888\/user\/me\/proxy\/\{port\}\/\{path\}"/);
+  assert.equal(root.find("vidnb-again"), undefined);
+  assert.match(last(sent, "error").error, /cannot reach it directly/);
+});
+
+test("roads are tried in order", async () => {
+  const { video, sent, root } = page({ urls: [DIRECT, PROXY], poster: [{ ...PROXY, url: "/poster" }] });
+  assert.equal(video.src, DIRECT.url);
+  video.fail(4);
+  await settle();
+  assert.equal(video.src, PROXY.url);
+  assert.equal(video.poster, "/poster");
+  assert.equal(root.find("vidnb-message"), undefined);
+  video.arrive();
+  assert.equal(last(sent, "route").route, "template");
+});
+
+test("a road without an answer is left for the next", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { video } = page({ urls: [DIRECT, PROXY] });
+  t.mock.timers.tick(4000);
+  assert.equal(video.src, PROXY.url);
+  t.mock.timers.tick(60000);
+  assert.equal(video.src, PROXY.url, "the last one may take its time");
+});
+
+const status = (code) => (url, { mode } = {}) =>
+  code === null || (code === 0 && mode !== "no-cors") ? Promise.reject(new TypeError("no")) : Promise.resolve({ status: code, ok: code < 400 });
+for (const [name, code, answer, pattern] of [
+  ["the server is gone", 2, null, /^Nothing answers at the address of film\.mp4/],
+  ["the file is no longer served", 4, 404, /^film\.mp4 is no longer served: run the cell again/],
+  ["the server fails", 4, 503, /^The server answered 503 for film\.mp4/],
+  ["the connection broke", 2, 200, /broke at 0:00:02\.000: try again, it goes on from there/],
+  ["the file is damaged", 3, 200, /cannot decode film\.mp4 from 0:00:02\.000 on/],
+  ["there is no decoder", 4, 200, /no decoder for film\.mp4/],
+  ["there is no decoder, and the status is secret", 4, 0, /no decoder for film\.mp4/],
+]) {
+  test(`an error becomes a sentence: ${name}`, async () => {
+    const { video, root, sent } = page({ answer: status(answer) });
+    video.arrive();
+    video.currentTime = 2;
+    video.fire("seeked");
+    video.fail(code);
+    await settle();
+    const message = root.find("vidnb-message");
+    assert.equal(message.getAttribute("role"), "alert");
+    assert.match(message.children[0].textContent, pattern);
+    assert.match(last(sent, "error").error, pattern);
+    root.find("vidnb-again").dispatchEvent(new Event("click"));
+    assert.equal(root.find("vidnb-message"), undefined);
+    assert.equal(last(sent, "recovered").error, null);
+    video.currentTime = 0;
+    video.arrive();
+    assert.equal(video.currentTime, 2, "it goes on where it was");
+  });
+}
+
+test("an aborted load is no error", async () => {
+  const { video, root } = page({ answer: status(200) });
+  video.fail(1);
+  await settle();
+  assert.equal(root.find("vidnb-message"), undefined);
+});
+
+test("subtitles are fetched on the video's road and the first is the default", async () => {
+  const tracks = [
+    { label: "", lang: "de", urls: [{ ...DIRECT, url: "/direct.vtt" }, { ...PROXY, url: "/proxy.vtt" }] },
+    { label: "Gone", lang: "", urls: [{ ...PROXY, url: "/gone.vtt" }] },
+    { label: "English", lang: "", urls: [{ ...PROXY, url: "/en.vtt" }] },
+  ];
+  const answer = (url) => Promise.resolve({ ok: url !== "/gone.vtt", status: 404, arrayBuffer: async () => new ArrayBuffer(4) });
+  const { video, made, root, end } = page({ urls: [PROXY], tracks, answer });
+  video.arrive();
+  await settle();
+  assert.deepEqual(made.asked, ["/proxy.vtt", "/gone.vtt", "/en.vtt"]);
+  assert.deepEqual(video.children.map(({ srclang, kind, default: first }) => [srclang, kind, first]), [["de", "subtitles", true], ["", "subtitles", false]]);
+  assert.notEqual(video.children[0].label, "de", "the browser knows the language's name");
+  assert.match(video.children[0].src, /^blob:/);
+  assert.match(root.find("vidnb-message").textContent, /The subtitles "Gone" could not be loaded/);
+  end();
+});
+
+test("a view that goes stops its video and frees the connection", () => {
+  const { video, end, sent, el } = page();
+  video.arrive();
+  video.paused = false;
+  end();
+  assert.deepEqual([video.paused, video.src, video.loads, el.children.length], [true, undefined, 1, 0]);
+  assert.equal(sent.at(-1).kind, "gone");
+  video.fire("timeupdate");
+  assert.equal(sent.at(-1).kind, "gone");
+});
+
+test("a page that is left says so", () => {
+  const { sent } = page();
+  globalThis.window.dispatchEvent(new Event("pagehide"));
+  assert.equal(sent.at(-1).kind, "gone");
+});
+
+test("keys stay with the video, but Tab and Escape lead out", () => {
+  const { root } = page();
+  const press = (key) => {
+    const event = Object.assign(new Event("keydown"), { key });
+    let stopped = false;
+    event.stopPropagation = () => { stopped = true; };
+    root.dispatchEvent(event);
+    return stopped;
+  };
+  assert.deepEqual(["m", " ", "ArrowUp", "Tab", "Escape"].map(press), [true, true, true, false, false]);
+  assert.equal(root.getAttribute("data-lm-suppress-shortcuts"), "true");
+});

@@ -1,0 +1,123 @@
+"""The command line: `vidnb get URL [PATH]`, `vidnb serve PATH [--port N]`, `vidnb demo`.
+
+`python -m vidnb` is the same, and a URL alone is a `get`. What was made is printed on standard
+output, everything else on standard error. The exit status is 0 when it worked, 1 when it did not,
+2 for a call that makes no sense and 130 for an interrupt.
+"""
+
+import argparse
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from vidnb.errors import MissingExtra, VidnbError
+
+__all__ = ["main"]
+
+_COMMANDS = ("get", "serve", "demo")
+_DEMO_FOLDER = "vidnb-demo"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status (POSIX: 128 + SIGINT for an interrupt)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] not in _COMMANDS and not words[0].startswith("-"):
+        words.insert(0, "get")
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(words)
+    if rest and arguments.command != "demo":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        match arguments.command:
+            case "get":
+                return _get(arguments.url, arguments.path)
+            case "serve":
+                return _serve(arguments.path, arguments.port)
+            case "demo":
+                return _demo(rest)
+    except (VidnbError, ValueError) as error:
+        print(f"vidnb: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as interrupt:
+        notes = getattr(interrupt, "__notes__", None) or ["Interrupted."]
+        print(f"\nvidnb: {notes[0]}", file=sys.stderr)
+        return 130
+    parser.print_help()
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("vidnb", description="Video in notebooks.")
+    parser.add_argument("--version", action="version", version=f"vidnb {version('vidnb')}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    get = commands.add_parser(
+        "get", help="download a video, whole and checked; run again to resume"
+    )
+    get.add_argument("url", metavar="URL")
+    get.add_argument("path", metavar="PATH", nargs="?", help="a file, or a folder (default: here)")
+    serve = commands.add_parser("serve", help="show a video file in a browser tab, until Ctrl-C")
+    serve.add_argument("path", metavar="PATH")
+    serve.add_argument("--port", type=int, default=0, help="default: any that is free")
+    commands.add_parser(
+        "demo", help="open the quickstart notebook in JupyterLab, which gets all further options"
+    )
+    return parser
+
+
+def _get(url: str, path: str | None) -> int:
+    from vidnb.notebook.helpers import download
+
+    result = download(url, path)
+    print(result.path)
+    return 0
+
+
+def _serve(path: str, port: int) -> int:
+    from vidnb.engine.server import serve, start_server
+
+    start_server(port)
+    with serve(path) as served:
+        print(served.page_url, flush=True)
+        print("Open this address in a browser; Ctrl-C ends it.", file=sys.stderr)
+        threading.Event().wait()
+    return 0
+
+
+def _demo(rest: Sequence[str]) -> int:
+    """Copy the notebooks to a folder of the person's own and open the first one."""
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise MissingExtra(
+            "The demo needs JupyterLab, which is not installed; run: pip install 'vidnb[lab]'.",
+            extra="lab",
+        )
+    folder = Path(_DEMO_FOLDER)
+    folder.mkdir(exist_ok=True)
+    for file in _notebooks().iterdir():
+        # What the person has changed since the last time stays.
+        if file.suffix in {".ipynb", ".py"} and not (folder / file.name).exists():
+            shutil.copy(file, folder)
+    print(f"The notebooks are in {folder.absolute()}; Ctrl-C ends JupyterLab.", file=sys.stderr)
+    command = [sys.executable, "-m", "jupyterlab", "quickstart.ipynb", *rest]
+    os.chdir(folder)
+    if os.name == "posix":
+        # JupyterLab takes this process over, so that Ctrl-C is its own business.
+        os.execv(sys.executable, command)  # noqa: S606 - our own words
+    return subprocess.run(command, check=False).returncode  # noqa: S603 - likewise
+
+
+def _notebooks() -> Path:
+    """Return where the example notebooks lie: in an installed wheel, or beside the package."""
+    package = Path(__file__).parent
+    for folder in (package / "_notebooks", package.parent / "notebooks"):
+        if (folder / "quickstart.ipynb").is_file():
+            return folder
+    raise VidnbError(
+        f"The example notebooks are missing from this installation ({package});"
+        " install vidnb again, or take them from its repository."
+    )

@@ -1,0 +1,438 @@
+"""How a download is shown: a bar in a cell, a bar on a terminal, calls of a function, or nothing.
+
+A display only looks at its `Watch`. Whatever goes wrong while it shows something (a front end that
+went away, a function that raises) is logged once and ends the showing, never the download.
+
+The bar in a cell is made of widgets while it lives. In the end its output is replaced by static
+HTML, so that a saved notebook needs neither a kernel nor a widget's state to tell how it ended.
+"""
+
+import functools
+import html
+import logging
+import sys
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+from uuid import uuid4
+
+from vidnb.core.progress import Progress, format_bytes, format_duration_s, format_rate
+from vidnb.engine.watch import Phase, View, Watch
+
+__all__ = ["CellBar", "Display", "choose", "final_html", "final_text"]
+
+logger = logging.getLogger("vidnb.progress")
+
+_WIDTH_PX = 640
+_STRIPE_PX = 16
+_STEPS = 4  # after so many steps the stripes of an unknown length look as they did at first
+
+_TRACK = "var(--jp-border-color2, rgba(128, 128, 128, 0.3))"
+_QUIET = "var(--jp-ui-font-color2, inherit)"
+_BUSY = "var(--jp-brand-color1, rgb(25, 118, 210))"
+_HELD = "var(--jp-warn-color1, rgb(199, 138, 46))"
+_COLOURS: Final = {
+    Phase.WAITING: _HELD,
+    Phase.PAUSED: _HELD,
+    Phase.CANCELLED: _HELD,
+    Phase.DONE: "var(--jp-success-color1, rgb(56, 142, 60))",
+    Phase.FAILED: "var(--jp-error-color1, rgb(211, 47, 47))",
+}
+_FONT = (
+    "font-family: var(--jp-ui-font-family, system-ui, sans-serif);"
+    " font-size: var(--jp-ui-font-size1, 13px); line-height: 1.5;"
+    " color: var(--jp-ui-font-color1, inherit)"
+)
+_LEFT_OVER = "this download was still running when the notebook was saved; run the cell again"
+
+
+class Display(Protocol):
+    """Shows one download. None of its methods raises, whatever becomes of the front end."""
+
+    def show(self) -> None:
+        """Appear."""
+
+    def update(self) -> None:
+        """Show the moment; cheap, for at most five calls a second."""
+
+    def finish(self) -> None:
+        """Show how it ended, by the watch's phase, and let go of everything."""
+
+
+def choose(
+    progress: bool | Callable[[Progress], object] | None,
+    watch: Watch,
+    *,
+    cancel: Callable[[], object],
+) -> Display:
+    """Return what shows `watch` here: the meaning of every `progress` argument.
+
+    None and True: a bar in a Jupyter cell or on a terminal (tqdm), nothing in a pipe. False:
+    nothing. A function is called with `Progress` (B, B/s, s) on each update and once at the end.
+    `cancel` is called, from any thread, when the bar's Cancel button is pressed. Raises nothing.
+    """
+    if callable(progress):
+        return _Calls(watch, progress)
+    if progress is False:
+        return _Nothing()
+    kernel = _kernel()
+    if kernel is not None:
+        return CellBar(watch, cancel=cancel, has_buttons=_hears_clicks(kernel))
+    if sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty():
+        return _terminal(watch)
+    return _Nothing()
+
+
+def final_text(watch: Watch) -> str:
+    """Return one line on `watch`: how it ended, or where it stands at this moment."""
+    view = watch.view
+    word = "" if view.phase is Phase.DONE else f"{view.phase.value}, "
+    return f"{_name(view)}: {word}{'; '.join(_facts(watch, is_live=False))}"
+
+
+def final_html(watch: Watch) -> str:
+    """Return the same as HTML: name, bar and one sentence, readable without any style sheet.
+
+    Inline styles only, in JupyterLab's colours where there are any; every foreign word is escaped.
+    """
+    return _card(watch, " · ".join(_facts(watch, is_live=False)))
+
+
+class _Guarded(ABC):
+    """A display whose steps may fail: the first failure is logged and ends the updates."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        # Update, finish and a click may come from three threads at once.
+        self._lock = threading.RLock()
+        self._is_broken = False
+        self._is_over = False
+
+    def show(self) -> None:
+        with self._lock:
+            self._try(self._show)
+
+    def update(self) -> None:
+        with self._lock:
+            if not self._is_broken and not self._is_over:
+                self._try(self._update)
+
+    def finish(self) -> None:
+        with self._lock:
+            if not self._is_over:
+                self._is_over = True
+                self._try(self._finish)
+
+    def _try(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception:
+            if not self._is_broken:
+                self._is_broken = True
+                logger.exception(
+                    "The progress of %s can no longer be shown; the download itself goes on.",
+                    _name(self._watch.view),
+                )
+
+    def _show(self) -> None:
+        return  # most have nothing to show before the first bytes
+
+    @abstractmethod
+    def _update(self) -> None: ...
+
+    @abstractmethod
+    def _finish(self) -> None: ...
+
+
+class CellBar(_Guarded):
+    """The bar in a Jupyter cell, with buttons to pause and to cancel.
+
+    `cancel` is called from the thread that hears the click. `has_buttons` is False where clicks
+    are heard only after the cell. Imports ipywidgets when it is shown; sends only what changed.
+    """
+
+    def __init__(
+        self, watch: Watch, *, cancel: Callable[[], object], has_buttons: bool = True
+    ) -> None:
+        super().__init__(watch)
+        self._cancel = cancel
+        self._has_buttons = has_buttons
+        self._display_id = f"vidnb-progress-{uuid4().hex[:12]}"
+        self._is_cancelling = False
+        self._seen_bytes = 0
+        self._step = 0
+        self._widgets: list[Any] = []
+
+    def _show(self) -> None:
+        box = self._build()
+        self._update()
+        # Who opens a notebook that was saved meanwhile reads the HTML, and there is no kernel.
+        data = {
+            "application/vnd.jupyter.widget-view+json": box.get_view_spec(),
+            "text/html": _card(self._watch, _LEFT_OVER),
+            "text/plain": final_text(self._watch),
+        }
+        self._publish(data, update=False)
+
+    def _publish(self, data: dict[str, object], *, update: bool) -> None:
+        from IPython import display as ipython
+
+        publish: Any = ipython.publish_display_data
+        publish(data, transient={"display_id": self._display_id}, update=update)
+
+    def _build(self) -> Any:
+        import ipywidgets as w
+
+        self._top = w.HTML(layout=w.Layout(margin="0", width="100%"))
+        self._foot = w.HTML(layout=w.Layout(margin="0", flex="1 1 0%", min_width="0"))
+        self._pause_button = self._button(w, self._on_pause)
+        self._cancel_button = self._button(w, self._on_cancel)
+        self._cancel_button.description = "Cancel"
+        self._cancel_button.tooltip = "Stop; what can be resumed is kept"
+        row = w.HBox(
+            [self._foot, *([self._pause_button, self._cancel_button] * self._has_buttons)],
+            layout=w.Layout(align_items="flex-start", overflow="visible"),
+        )
+        box = w.VBox(
+            [self._top, row], layout=w.Layout(max_width=f"{_WIDTH_PX}px", overflow="visible")
+        )
+        self._widgets += [box, row, self._top, self._foot, self._pause_button, self._cancel_button]
+        return box
+
+    @staticmethod
+    def _button(w: Any, on_click: Callable[[object], None]) -> Any:
+        layout = w.Layout(
+            width="auto", height="22px", margin="0 0 0 6px", padding="0 8px", flex="0 0 auto"
+        )
+        button = w.Button(layout=layout, style=w.ButtonStyle(font_size="12px"))
+        button.on_click(on_click)
+        return button
+
+    def _on_pause(self, _button: object) -> None:
+        with self._lock:
+            if not self._is_over:
+                is_paused = self._watch.view.is_paused
+                self._try(self._watch.resume if is_paused else self._watch.pause)
+        self.update()
+
+    def _on_cancel(self, _button: object) -> None:
+        with self._lock:
+            if not self._is_over and not self._is_cancelling:
+                self._is_cancelling = True
+                self._try(self._do_cancel)
+        self.update()
+
+    def _do_cancel(self) -> None:
+        self._cancel()
+
+    def _update(self) -> None:
+        view = self._watch.view
+        if view.done_bytes != self._seen_bytes:
+            self._seen_bytes = view.done_bytes
+            self._step = (self._step + 1) % _STEPS
+        facts = ["cancelling"] if self._is_cancelling else _facts(self._watch, is_live=True)
+        self._top.value = _head(self._watch, self._step)
+        self._foot.value = _line(" · ".join(facts))
+        pause, cancel = self._pause_button, self._cancel_button
+        pause.description = "Resume" if view.is_paused else "Pause"
+        pause.tooltip = "Go on" if view.is_paused else "Stop reading until you resume"
+        pause.disabled = self._is_cancelling or view.phase is Phase.CHECKING
+        cancel.disabled = self._is_cancelling
+        for button in (pause, cancel):
+            _answer_where_asked(button)
+
+    def _finish(self) -> None:
+        try:
+            if self._widgets:
+                self._pause_button.disabled = self._cancel_button.disabled = True
+                data = {
+                    "text/html": final_html(self._watch),
+                    "text/plain": final_text(self._watch),
+                }
+                self._publish(data, update=True)
+        finally:
+            for widget in self._widgets:
+                widget.layout.close()
+                if widget.has_trait("style"):
+                    widget.style.close()
+                widget.close()
+            self._widgets.clear()
+
+
+class _Calls(_Guarded):
+    """Calls a function of the caller's."""
+
+    def __init__(self, watch: Watch, function: Callable[[Progress], object]) -> None:
+        super().__init__(watch)
+        self._function = function
+
+    def _update(self) -> None:
+        self._function(self._watch.progress())
+
+    def _finish(self) -> None:
+        if not self._is_broken:
+            self._update()
+
+
+class _Terminal(_Guarded):
+    """tqdm's bar on standard error; it appears with the first bytes."""
+
+    def __init__(self, watch: Watch, tqdm: Any) -> None:
+        super().__init__(watch)
+        self._tqdm = tqdm
+        self._bar: Any = None
+
+    def _update(self) -> None:
+        view = self._watch.view
+        if self._bar is None:
+            if not view.done_bytes:
+                return
+            self._bar = self._tqdm(
+                desc=_name(view),
+                total=view.total_bytes,
+                initial=view.done_bytes,
+                unit="B",
+                unit_scale=True,
+                dynamic_ncols=True,
+                miniters=0,
+                file=sys.stderr,
+            )
+        bar = self._bar
+        bar.total = view.total_bytes
+        bar.initial = min(bar.initial, view.done_bytes)
+        word = "paused" if view.is_paused else view.phase.value
+        bar.set_postfix_str("" if word == "downloading" else word, refresh=False)
+        bar.update(view.done_bytes - bar.n)
+
+    def _finish(self) -> None:
+        if self._bar is not None:
+            self._update()
+            self._bar.refresh()
+            self._bar.close()
+
+
+class _Nothing:
+    """Shows nothing."""
+
+    def show(self) -> None: ...
+
+    def update(self) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+def _terminal(watch: Watch) -> Display:
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        _tell_of_tqdm()
+        return _Nothing()
+    return _Terminal(watch, tqdm)
+
+
+@functools.cache  # once in a process is enough
+def _tell_of_tqdm() -> None:
+    sys.stderr.write("vidnb shows its progress here once: pip install 'vidnb[terminal]'\n")
+
+
+def _kernel() -> Any:
+    """Return the Jupyter kernel this runs in, or None; imports nothing to find out."""
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return None if get_ipython is None else getattr(get_ipython(), "kernel", None)
+
+
+def _hears_clicks(kernel: Any) -> bool:
+    """Whether messages get through while a cell runs: ipykernel 7 has threads for them."""
+    info = getattr(kernel, "kernel_info", None) or {}
+    return "kernel subshells" in info.get("supported_features", ())
+
+
+def _answer_where_asked(button: Any) -> None:
+    """Let a click be heard where the front end sends it: beside the cell that is running.
+
+    ipykernel 7.4 hands a widget's messages to the subshell that last wrote to the widget; here
+    that is the cell itself, which hears nothing before its end. Elsewhere there is no such note.
+    """
+    vars(button.comm).pop("_reply_subshell_id", None)
+
+
+def _name(view: View) -> str:
+    return view.name or "download"
+
+
+def _facts(watch: Watch, *, is_live: bool) -> list[str]:
+    """Return what the second line says, piece by piece; speed and time only of a live watch."""
+    view, progress = watch.view, watch.progress()
+    phase = Phase.PAUSED if view.is_paused and not view.phase.is_final else view.phase
+    amount = format_bytes(progress.done_bytes)
+    if phase is Phase.DONE:
+        return (
+            [view.note] if amount in view.note else [amount, view.note] if view.note else [amount]
+        )
+    if phase.is_final:
+        return [view.note or amount]
+    if progress.total_bytes is not None:
+        amount += f" of {format_bytes(progress.total_bytes)}"
+    facts = [amount] if progress.done_bytes else []
+    if phase is not Phase.DOWNLOADING:
+        return [*facts, view.note or phase.value]
+    if not is_live:
+        return facts
+    facts.append(format_rate(progress.rate_bytes_per_s))
+    if progress.left_s is not None:
+        facts.append(f"{format_duration_s(progress.left_s)} left")
+    return facts
+
+
+def _card(watch: Watch, sentence: str) -> str:
+    return (
+        f'<div style="max-width: {_WIDTH_PX}px; padding: 2px 0">'
+        f"{_head(watch, 0)}{_line(sentence)}</div>"
+    )
+
+
+def _line(text: str) -> str:
+    return (
+        f'<div style="{_FONT}; color: {_QUIET}; font-variant-numeric: tabular-nums;'
+        f' overflow-wrap: anywhere">{html.escape(text)}</div>'
+    )
+
+
+def _head(watch: Watch, step: int) -> str:
+    """Return the first line and the bar."""
+    view, fraction = watch.view, watch.progress().fraction
+    name, phase = html.escape(_name(view)), view.phase
+    colour = _HELD if view.is_paused and not phase.is_final else _COLOURS.get(phase, _BUSY)
+    percent = None if fraction is None else int(fraction * 100)
+    mark = phase.value if phase.is_final else "" if percent is None else f"{percent} %"
+    mark_colour = colour if phase.is_final else "inherit"
+    return (
+        f'<div style="{_FONT}; display: flex; gap: 12px; justify-content: space-between">'
+        f'<span style="min-width: 0; overflow: hidden; text-overflow: ellipsis;'
+        f' white-space: nowrap; font-weight: 600" title="{name}">{name}</span> '
+        f'<span style="flex: none; color: {mark_colour}; font-variant-numeric: tabular-nums">'
+        f"{mark}</span></div>{_bar(view, fraction, colour, step)}"
+    )
+
+
+def _bar(view: View, fraction: float | None, colour: str, step: int) -> str:
+    value, fill = "", f"width: 0; background: {colour}"
+    if fraction is None and view.phase is Phase.DONE:
+        fraction = 1.0
+    if fraction is not None:
+        value = f' aria-valuenow="{int(fraction * 100)}"'
+        fill = f"width: {fraction * 100:.1f}%; background: {colour}"
+    elif view.done_bytes:
+        # Stripes that move when bytes arrive, and only then.
+        fill = (
+            f"width: 100%; background: repeating-linear-gradient(90deg, {colour} 0 {_STRIPE_PX}px,"
+            f" {_TRACK} {_STRIPE_PX}px {2 * _STRIPE_PX}px)"
+            f" {step * 2 * _STRIPE_PX // _STEPS}px 0"
+        )
+    return (
+        f'<div role="progressbar" aria-label="{html.escape(_name(view))}" aria-valuemin="0"'
+        f' aria-valuemax="100"{value} style="height: 6px; margin: 2px 0 3px; border-radius: 3px;'
+        f' overflow: hidden; background: {_TRACK}"><div style="height: 6px; border-radius: 3px;'
+        f' {fill}"></div></div>'
+    )
