@@ -294,12 +294,13 @@ const status = (code) => (url, { mode } = {}) =>
   code === null || (code === 0 && mode !== "no-cors") ? Promise.reject(new TypeError("no")) : Promise.resolve({ status: code, ok: code < 400 });
 for (const [name, code, answer, pattern] of [
   ["the server is gone", 2, null, /^Nothing answers at the address of film\.mp4/],
-  ["the file is no longer served", 4, 404, /^film\.mp4 is no longer served: run the cell again/],
+  ["the file is no longer served", 4, 404, /^film\.mp4 is no longer served at its address: run the cell again/],
   ["the server fails", 4, 503, /^The server answered 503 for film\.mp4/],
   ["the connection broke", 2, 200, /broke at 0:00:02\.000: try again, it goes on from there/],
   ["the file is damaged", 3, 200, /cannot decode film\.mp4 from 0:00:02\.000 on/],
   ["there is no decoder", 4, 200, /no decoder for film\.mp4/],
-  ["there is no decoder, and the status is secret", 4, 0, /no decoder for film\.mp4/],
+  ["the address is unknown, which is kept secret", 4, 0, /^film\.mp4 is no longer served/],
+  ["the file is damaged, and the status is secret", 3, 0, /cannot decode film\.mp4/],
 ]) {
   test(`an error becomes a sentence: ${name}`, async () => {
     const { video, root, sent } = page({ answer: status(answer) });

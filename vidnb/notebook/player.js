@@ -59,7 +59,7 @@ export function noRoad(/** @type {string} */ name, /** @type {string} */ host, /
  * @param {number} code 1 aborted, 2 network, 3 decode, 4 source not supported
  * @param {string} name the file's name
  * @param {number} at where it was (s)
- * @param {number | null} status what the server answers now: a status, 0 reachable, null no answer
+ * @param {number | null} status what the server answers now: a status, 0 one it keeps secret, null none
  */
 export function sentence(code, name, at, status) {
   if (code === 1) return "";
@@ -69,8 +69,9 @@ export function sentence(code, name, at, status) {
       "cell again; otherwise try again."
     );
   }
-  if (status === 404 || status === 410) {
-    return `${name} is no longer served: run the cell again.`;
+  // vidnb's server lets a page read its answers, except the refusal of an address it does not know.
+  if (status === 404 || status === 410 || (status === 0 && code !== 3)) {
+    return `${name} is no longer served at its address: run the cell again.`;
   }
   if (status >= 400) return `The server answered ${status} for ${name}: run the cell again.`;
   if (code === 2) {

@@ -13,7 +13,7 @@ import logging
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -175,7 +175,7 @@ class CellBar(_Guarded):
         }
         self._publish(data, update=False)
 
-    def _publish(self, data: dict[str, object], *, update: bool) -> None:
+    def _publish(self, data: Mapping[str, object], *, update: bool) -> None:
         from IPython import display as ipython
 
         publish: Any = ipython.publish_display_data
@@ -203,7 +203,13 @@ class CellBar(_Guarded):
     @staticmethod
     def _button(w: Any, on_click: Callable[[object], None]) -> Any:
         layout = w.Layout(
-            width="auto", height="22px", margin="0 0 0 6px", padding="0 8px", flex="0 0 auto"
+            display="flex",  # the sheet of ipywidgets makes lines higher than this button
+            align_items="center",
+            flex="0 0 auto",
+            width="auto",
+            height="22px",
+            margin="0 0 0 6px",
+            padding="0 8px",
         )
         button = w.Button(layout=layout, style=w.ButtonStyle(font_size="12px"))
         button.on_click(on_click)
@@ -408,10 +414,11 @@ def _head(watch: Watch, step: int) -> str:
     mark = phase.value if phase.is_final else "" if percent is None else f"{percent} %"
     mark_colour = colour if phase.is_final else "inherit"
     return (
-        f'<div style="{_FONT}; display: flex; gap: 12px; justify-content: space-between">'
-        f'<span style="min-width: 0; overflow: hidden; text-overflow: ellipsis;'
-        f' white-space: nowrap; font-weight: 600" title="{name}">{name}</span> '
-        f'<span style="flex: none; color: {mark_colour}; font-variant-numeric: tabular-nums">'
+        f'<div style="{_FONT}; display: grid; gap: 12px;'
+        ' grid-template-columns: minmax(0, 1fr) auto">'
+        '<span style="overflow: hidden; text-overflow: ellipsis; white-space: nowrap;'
+        f' font-weight: 600" title="{name}">{name}</span> '
+        f'<span style="color: {mark_colour}; font-variant-numeric: tabular-nums">'
         f"{mark}</span></div>{_bar(view, fraction, colour, step)}"
     )
 

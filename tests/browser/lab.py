@@ -1,0 +1,160 @@
+"""A real JupyterLab and a real Chromium, started and ended by the tests."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import closing, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+]
+
+
+def find_chromium() -> str | None:
+    """Return where a Chromium is installed, None where there is none."""
+    return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Lab:
+    """JupyterLab on loopback over `root`; settings and workspaces are its own and empty."""
+
+    def __init__(self, root: Path, environment: dict[str, str] | None = None) -> None:
+        self.root = root
+        self.port = free_port()
+        self.token = secrets.token_hex(16)
+        private = root.parent / f"{root.name}-jupyter"
+        private.mkdir()
+        self.log_path = private / "server.log"
+        self._log = self.log_path.open("wb")
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "jupyterlab",
+                "--no-browser",
+                "--allow-root",
+                f"--ServerApp.port={self.port}",
+                "--ServerApp.port_retries=0",
+                "--ServerApp.ip=127.0.0.1",
+                f"--IdentityProvider.token={self.token}",
+                f"--ServerApp.root_dir={root}",
+                "--LabApp.news_url=",
+                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            ],
+            env={
+                **os.environ,
+                "JUPYTER_CONFIG_DIR": str(private / "config"),
+                "JUPYTER_DATA_DIR": str(private / "data"),
+                "JUPYTER_RUNTIME_DIR": str(private / "runtime"),
+                "JUPYTERLAB_SETTINGS_DIR": str(private / "settings"),
+                "JUPYTERLAB_WORKSPACES_DIR": str(private / "workspaces"),
+                **(environment or {}),
+            },
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def url(self, notebook: str) -> str:
+        """Return the address that opens one notebook."""
+        return f"http://127.0.0.1:{self.port}/lab/tree/{notebook}?token={self.token}"
+
+    def __enter__(self) -> Self:
+        deadline_s = time.monotonic() + 60
+        while time.monotonic() < deadline_s:
+            with suppress(OSError):
+                address = f"http://127.0.0.1:{self.port}/api/status?token={self.token}"
+                with urllib.request.urlopen(address, timeout=5):
+                    return self
+            if self._process.poll() is not None:
+                break
+            time.sleep(0.2)
+        self.__exit__(None, None, None)
+        raise RuntimeError(f"JupyterLab did not start: {self.log_path.read_text()[-2000:]}")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(15)
+        self._log.close()
+
+
+class SlowProxy:
+    """A forward proxy that lets `bytes_per_s` through: how a test makes the web slow.
+
+    `http_proxy` in the kernel's environment leads the downloads of an unchanged notebook here.
+    """
+
+    def __init__(self, bytes_per_s: int) -> None:
+        self._bytes_per_s = bytes_per_s
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._carry, args=(client,), daemon=True).start()
+
+    def _carry(self, client: socket.socket) -> None:
+        """Carry one request to its origin, and the answer back at the pace."""
+        with closing(client), suppress(OSError):
+            head = b""
+            while b"\r\n\r\n" not in head:
+                data = client.recv(65536)
+                if not data:
+                    return
+                head += data
+            method, target, rest = head.split(b" ", 2)
+            authority, _, path = target.removeprefix(b"http://").partition(b"/")
+            host, _, port = authority.decode().partition(":")
+            with closing(socket.create_connection((host, int(port or 80)))) as origin:
+                # One request a connection keeps this proxy a dozen lines long.
+                rest = rest.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+                origin.sendall(b" ".join([method, b"/" + path, rest]))
+                while data := origin.recv(max(1, self._bytes_per_s // 10)):
+                    client.sendall(data)
+                    time.sleep(len(data) / self._bytes_per_s)

@@ -1,0 +1,181 @@
+"""The main job in the real thing: JupyterLab, Chromium, the quickstart notebook, Run All."""
+
+import io
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, Response
+
+from tests.browser.lab import Lab, SlowProxy
+
+NOTEBOOK = Path(__file__).parent.parent.parent / "notebooks" / "quickstart.ipynb"
+SHOTS = Path(__file__).parent / "shots"
+SAMPLE_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    root = tmp_path_factory.mktemp("lab")
+    shutil.copy(NOTEBOOK, root)
+    # 60 kB/s: the clip takes about four seconds, long enough to see the bar move.
+    with (
+        SlowProxy(60_000) as proxy,
+        Lab(root, {"http_proxy": proxy.url, "no_proxy": "", "NO_PROXY": ""}) as lab,
+    ):
+        yield lab
+
+
+class Seen:
+    """What the page said while it was open."""
+
+    def __init__(self, page: Page) -> None:
+        self.errors: list[str] = []
+        self.media: list[tuple[int, str]] = []
+        page.on(
+            "console", lambda said: self.errors.append(said.text) if said.type == "error" else None
+        )
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("response", self._on_response)
+
+    def _on_response(self, response: Response) -> None:
+        if response.url.endswith(".mp4"):
+            self.media.append((response.status, response.headers.get("content-range", "")))
+
+
+def run_all(page: Page) -> None:
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+
+
+def test_quickstart(lab: Lab, chromium: Browser) -> None:
+    """Every cell runs, the bar moves, the player seeks, the notebook stays small and readable."""
+    SHOTS.mkdir(exist_ok=True)
+    notebook = lab.root / "quickstart.ipynb"
+    size_before_bytes = notebook.stat().st_size
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    seen = Seen(page)
+    page.goto(lab.url("quickstart.ipynb"))
+    page.locator(".jp-NotebookPanel").wait_for(timeout=60_000)
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=60_000)
+
+    run_all(page)
+    percents = watch_the_bar(page)
+    assert len(percents) >= 3, f"the bar did not move while its cell was running: {percents}"
+    assert percents == sorted(percents)
+    page.wait_for_function(
+        """() => {
+            const prompts = [...document.querySelectorAll(
+                '.jp-Notebook .jp-CodeCell .jp-InputPrompt')].map(p => p.textContent);
+            return prompts.length > 0 && prompts.every(p => /^\\[\\d+\\]:$/.test(p));
+        }""",
+        timeout=60_000,
+    )
+
+    video = page.locator("video")
+    video.scroll_into_view_if_needed()
+    page.wait_for_function("() => document.querySelector('video')?.readyState >= 2", timeout=20_000)
+    duration_s = video.evaluate("v => v.duration")
+    assert duration_s == pytest.approx(SAMPLE_S, abs=0.1)
+    # The notebook's own `player.seek(8.0)` has arrived; …
+    page.wait_for_function("() => !document.querySelector('video').seeking", timeout=10_000)
+    assert video.evaluate("v => v.currentTime") == pytest.approx(8.0, abs=0.25)
+    # … and a person's seek lands on another picture.
+    first = picture_at(page, 0.0)
+    target_s = 0.8 * duration_s
+    other = picture_at(page, target_s)
+    assert video.evaluate("v => v.currentTime") == pytest.approx(target_s, abs=0.25)
+    assert difference(first, other) > 1.0, "the seek shows the same picture"
+    assert (206, "bytes 0-241246/241247") in seen.media or any(
+        status == 206 for status, _ in seen.media
+    )
+    page.screenshot(path=SHOTS / "quickstart.png", full_page=False)
+
+    page.keyboard.press("Control+s")
+    deadline_s = time.monotonic() + 20
+    while notebook.stat().st_size == size_before_bytes and time.monotonic() < deadline_s:
+        time.sleep(0.2)
+    saved = json.loads(notebook.read_text())
+    grown_bytes = notebook.stat().st_size - size_before_bytes
+    assert 0 < grown_bytes < 60_000, f"the saved notebook grew by {grown_bytes} bytes"
+    counts = [cell["execution_count"] for cell in saved["cells"] if cell["cell_type"] == "code"]
+    assert counts == list(range(1, len(counts) + 1)), "a cell did not run, or not in its turn"
+    assert not [
+        output
+        for cell in saved["cells"]
+        for output in cell.get("outputs", [])
+        if output["output_type"] == "error"
+    ]
+    text = json.dumps(saved["cells"])
+    assert "sample.mp4" in text
+    assert "100" in text
+    assert seen.errors == []
+    page.close()
+
+
+def watch_the_bar(page: Page) -> list[int]:
+    """Return the percentages the bar showed while its own cell was running."""
+    percents: list[int] = []
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s:
+        state = page.evaluate(
+            """() => {
+                const cells = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell')];
+                const cell = cells.find(c => c.textContent.includes('vidnb.download('));
+                if (!cell) return null;
+                const bar = cell.querySelector('.jp-OutputArea [role=progressbar]');
+                return {
+                    prompt: cell.querySelector('.jp-InputPrompt').textContent,
+                    percent: bar ? bar.getAttribute('aria-valuenow') : null,
+                    text: cell.querySelector('.jp-OutputArea')?.textContent ?? '',
+                };
+            }"""
+        )
+        if state and state["prompt"] == "[*]:":
+            found = state["percent"] or percent_in(state["text"])
+            if found is not None and 0 < round(float(found)) < 100:
+                percent = round(float(found))
+                if not percents or percents[-1] != percent:
+                    percents.append(percent)
+                    if len(percents) == 5:
+                        page.screenshot(path=SHOTS / "progress.png")
+        elif state and state["prompt"] not in {"[*]:", "[ ]:"}:
+            break
+        time.sleep(0.1)
+    return percents
+
+
+def percent_in(text: str) -> str | None:
+    head, sign, _ = text.partition("%")
+    digits = head.replace("\u202f", "").rstrip()[-3:]
+    return "".join(c for c in digits if c.isdigit()) or None if sign else None
+
+
+def picture_at(page: Page, t_s: float) -> bytes:
+    """Seek as a person does and return what the video then shows, as PNG."""
+    video = page.locator("video")
+    video.evaluate(
+        """(v, t) => new Promise(done => {
+            v.pause();
+            v.addEventListener('seeked', () => requestAnimationFrame(
+                () => requestAnimationFrame(done)), {once: true});
+            v.currentTime = t;
+        })""",
+        t_s,
+    )
+    page.wait_for_timeout(200)
+    return video.screenshot()
+
+
+def difference(first: bytes, other: bytes) -> float:
+    """Return the mean difference of two pictures' pixels, 0 to 255."""
+    image = pytest.importorskip("PIL.Image", reason="Pillow compares the pictures")
+    chops = pytest.importorskip("PIL.ImageChops")
+    stat = pytest.importorskip("PIL.ImageStat")
+    one, two = (image.open(io.BytesIO(data)).convert("L") for data in (first, other))
+    assert one.size == two.size
+    mean: float = stat.Stat(chops.difference(one, two)).mean[0]
+    return mean
