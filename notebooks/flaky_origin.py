@@ -33,7 +33,7 @@ class FlakyOrigin:
         origin = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802 - the name http.server calls
+            def do_GET(self) -> None:
                 origin.answer(self)
 
             def log_message(self, *_: object) -> None:
@@ -55,7 +55,7 @@ class FlakyOrigin:
         request.send_header("Content-Type", kind)
         request.send_header("Content-Length", str(len(body) - begin))
         request.send_header("ETag", self.etag)
-        if status == 206:  # noqa: PLR2004 - Partial Content
+        if status == 206:
             request.send_header("Content-Range", f"bytes {begin}-{len(body) - 1}/{len(body)}")
         request.end_headers()
         stop = len(body)

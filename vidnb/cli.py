@@ -104,10 +104,17 @@ def _demo(rest: Sequence[str]) -> int:
             shutil.copy(file, folder)
     print(f"The notebooks are in {folder.absolute()}; Ctrl-C ends JupyterLab.", file=sys.stderr)
     command = [sys.executable, "-m", "jupyterlab", "quickstart.ipynb", *rest]
+    if os.name == "posix" and os.geteuid() == 0:
+        # In a container root is who one is, and JupyterLab listens on loopback alone.
+        command.append("--allow-root")
     os.chdir(folder)
+    return _hand_over(command)
+
+
+def _hand_over(command: list[str]) -> int:
+    """Let a command take this process over, so that Ctrl-C is its own business."""
     if os.name == "posix":
-        # JupyterLab takes this process over, so that Ctrl-C is its own business.
-        os.execv(sys.executable, command)  # noqa: S606 - our own words
+        os.execv(command[0], command)  # noqa: S606 - our own words
     return subprocess.run(command, check=False).returncode  # noqa: S603 - likewise
 
 

@@ -24,9 +24,10 @@ _RETRY = RetryPolicy(attempts=3, base_delay_s=0.3)
 async def save_video_from_url(url: str, save_path: PathLike) -> Path | None:
     """Download `url` to the file `save_path` and return its `Path`; None if that failed.
 
-    Parent folders are made. On a network or file fault, an HTTP error (RFC 9110 section 15), a
-    refused URL or an empty body the fault is logged (logger `vidnb.seed`), the answer is None, and
-    nothing new stands under `save_path`: a file that was there before is still there.
+    Every byte (B) of the file is there, or no file is. Parent folders are made. On a network or
+    file fault, an HTTP error (RFC 9110 section 15), a refused URL or an empty body the fault is
+    logged (logger `vidnb.seed`), the answer is None, and nothing new stands under `save_path`: a
+    file that was there before is still there.
     """
     try:
         order = Order.of(url, save_path, check_video=False, retry=_RETRY)

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -52,6 +51,11 @@ class Lab:
         private.mkdir()
         self.log_path = private / "server.log"
         self._log = self.log_path.open("wb")
+        notices = private / "settings" / "@jupyterlab" / "apputils-extension"
+        notices.mkdir(parents=True)
+        (notices / "notification.jupyterlab-settings").write_text(
+            '{"fetchNews": "false", "checkForUpdates": false}'
+        )
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -64,8 +68,6 @@ class Lab:
                 "--ServerApp.ip=127.0.0.1",
                 f"--IdentityProvider.token={self.token}",
                 f"--ServerApp.root_dir={root}",
-                "--LabApp.news_url=",
-                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             ],
             env={
                 **os.environ,
@@ -112,49 +114,3 @@ class Lab:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(15)
         self._log.close()
-
-
-class SlowProxy:
-    """A forward proxy that lets `bytes_per_s` through: how a test makes the web slow.
-
-    `http_proxy` in the kernel's environment leads the downloads of an unchanged notebook here.
-    """
-
-    def __init__(self, bytes_per_s: int) -> None:
-        self._bytes_per_s = bytes_per_s
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._carry, args=(client,), daemon=True).start()
-
-    def _carry(self, client: socket.socket) -> None:
-        """Carry one request to its origin, and the answer back at the pace."""
-        with closing(client), suppress(OSError):
-            head = b""
-            while b"\r\n\r\n" not in head:
-                data = client.recv(65536)
-                if not data:
-                    return
-                head += data
-            method, target, rest = head.split(b" ", 2)
-            authority, _, path = target.removeprefix(b"http://").partition(b"/")
-            host, _, port = authority.decode().partition(":")
-            with closing(socket.create_connection((host, int(port or 80)))) as origin:
-                # One request a connection keeps this proxy a dozen lines long.
-                rest = rest.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
-                origin.sendall(b" ".join([method, b"/" + path, rest]))
-                while data := origin.recv(max(1, self._bytes_per_s // 10)):
-                    client.sendall(data)
-                    time.sleep(len(data) / self._bytes_per_s)

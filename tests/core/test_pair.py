@@ -146,9 +146,7 @@ def say(response: Response, span: Span, total: int | None, body: bytes) -> None:
 
 
 @part
-def wrong_start(
-    response: Response, span: Span, total: int, data: bytes, random: Random
-) -> None:
+def wrong_start(response: Response, span: Span, total: int, data: bytes, random: Random) -> None:
     start = random.randrange(total)
     say(response, Span(start, total), total, data[start:])
 

@@ -1,6 +1,7 @@
 """File sources: one version per answer, found anew per request, never a wrong byte or a leak."""
 
 import asyncio
+import gc
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -24,6 +25,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def descriptors() -> int:
+    gc.collect()  # what earlier tests left is not ours to count
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
@@ -54,7 +56,7 @@ def test_a_relative_path_and_a_string_will_do(path: Path, monkeypatch: pytest.Mo
 def test_a_registered_source_holds_no_descriptor(path: Path) -> None:
     before = descriptors()
     kept = [FileSource(path) for _ in range(50)]
-    assert descriptors() == before
+    assert descriptors() <= before
     assert len(kept) == 50
 
 
@@ -105,8 +107,10 @@ def test_an_unreadable_file_is_refused(path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_version_reads_and_describes_one_file(path: Path) -> None:
+    source = FileSource(path)
+
     async def main() -> None:
-        async with version(FileSource(path)) as found:
+        async with version(source) as found:
             status = path.stat()
             assert await found.read(Span(2, 5)) == b"234"
             assert await found.read(Span(0, 10)) == b"0123456789"
@@ -121,8 +125,9 @@ def test_a_version_reads_and_describes_one_file(path: Path) -> None:
 
 
 def test_requests_share_one_descriptor(path: Path) -> None:
+    source = FileSource(path)
+
     async def main() -> None:
-        source = FileSource(path)
         async with version(source) as first:
             before = descriptors()
             async with version(source) as second, version(source) as third:
@@ -172,8 +177,9 @@ def shrink(path: Path) -> None:
 def test_the_next_request_sees_every_change_at_once(
     path: Path, change: Callable[[Path], None], *, old_is_intact: bool
 ) -> None:
+    source = FileSource(path)
+
     async def main() -> None:
-        source = FileSource(path)
         async with version(source) as old:
             tag = old.validator
             change(path)
@@ -190,7 +196,7 @@ def test_the_next_request_sees_every_change_at_once(
 
     before = descriptors()
     on_loop(main)
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 @pytest.mark.parametrize(
@@ -199,8 +205,9 @@ def test_the_next_request_sees_every_change_at_once(
 def test_names_and_permissions_make_no_new_version(
     path: Path, change: Callable[[Path], None]
 ) -> None:
+    source = FileSource(path)
+
     async def main() -> None:
-        source = FileSource(path)
         async with version(source) as old:
             change(path)
             before = descriptors()
@@ -223,8 +230,9 @@ def test_a_swapped_folder_is_seen_after_a_second(
     served = tmp_path / "served"
     (tmp_path / "old").rename(served)
 
+    source = FileSource(served / "clip.mp4")
+
     async def main() -> None:
-        source = FileSource(served / "clip.mp4")
         async with version(source) as found:
             assert await found.read(Span(0, 3)) == b"old"
         served.rename(tmp_path / "away")
@@ -258,8 +266,9 @@ def test_links_are_resolved_once(path: Path) -> None:
 def test_a_file_that_is_gone_is_gone_at_once_and_may_come_back(
     path: Path, put: Callable[[Path], None]
 ) -> None:
+    source = FileSource(path)
+
     async def main() -> None:
-        source = FileSource(path)
         async with version(source) as old:
             path.unlink()
             put(path)
@@ -276,14 +285,15 @@ def test_a_file_that_is_gone_is_gone_at_once_and_may_come_back(
 
     before = descriptors()
     on_loop(main)
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_an_idle_file_is_closed_after_a_while(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "KEEP_OPEN_S", 0.1)
 
+    source = FileSource(path)
+
     async def main() -> None:
-        source = FileSource(path)
         before = descriptors()
         async with version(source):
             await asyncio.sleep(0.25)
@@ -301,8 +311,9 @@ def test_a_file_that_went_away_while_idle_needs_no_closing(
 ) -> None:
     monkeypatch.setattr(sources, "KEEP_OPEN_S", 0.05)
 
+    source = FileSource(path)
+
     async def main() -> None:
-        source = FileSource(path)
         async with version(source):
             pass
         path.unlink()
@@ -315,8 +326,9 @@ def test_a_file_that_went_away_while_idle_needs_no_closing(
 
 
 def test_a_closed_source_serves_no_more_but_keeps_what_is_in_use(path: Path) -> None:
+    source = FileSource(path)
+
     async def main() -> None:
-        source = FileSource(path)
         async with version(source) as old:
             source.close()
             source.close()
@@ -326,12 +338,13 @@ def test_a_closed_source_serves_no_more_but_keeps_what_is_in_use(path: Path) -> 
 
     before = descriptors()
     on_loop(main)
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_a_request_cancelled_while_the_file_is_opened_leaks_nothing(path: Path) -> None:
+    source = FileSource(path)
+
     async def main() -> None:
-        source = FileSource(path)
         before = descriptors()
         for turns in range(4):
             task = asyncio.create_task(source.version())

@@ -74,7 +74,7 @@ class SpanSet:
     @classmethod
     def _of(cls, spans: tuple[Span, ...]) -> "SpanSet":
         made = cls.__new__(cls)
-        made._spans = spans
+        made._spans = spans  # noqa: SLF001 - its own class
         return made
 
     @property
@@ -95,7 +95,8 @@ class SpanSet:
         right = bisect_right(self._spans, span.stop, key=_start)
         if left < right:
             span = Span(
-                min(span.start, self._spans[left].start), max(span.stop, self._spans[right - 1].stop)
+                min(span.start, self._spans[left].start),
+                max(span.stop, self._spans[right - 1].stop),
             )
         return self._of((*self._spans[:left], span, *self._spans[right:]))
 

@@ -68,18 +68,24 @@ class Entry:
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     page_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     answered: Counter[int] = field(default_factory=Counter)
-    running: set[asyncio.Transport] = field(default_factory=set)
+    running: set[asyncio.Task[Any]] = field(default_factory=set)
 
     @property
     def path(self) -> str:
         """The path of the file's URL, without its first slash."""
         return f"{self.token}/{quote(self.source.name.encode('utf-8', 'surrogateescape'), safe='')}"
 
-    def end(self) -> None:
-        """Cut the answers that run and let go of the file; on the server's loop."""
-        for transport in tuple(self.running):
-            transport.abort()
+    def end(self) -> set[asyncio.Task[Any]]:
+        """Cut off the answers that run, let go of the file, and return the tasks that end now.
+
+        On the server's loop. The tasks are cancelled, never their connections: aborted in the
+        middle of a sendfile, asyncio would keep the dead descriptor in its selector, and the next
+        connection with that number would hang.
+        """
         self.source.close()
+        for task in self.running:
+            task.cancel()
+        return set(self.running)
 
 
 class Registry:
@@ -151,7 +157,7 @@ class WebServer(web.Server):
     def __init__(self, registry: Registry) -> None:
         # A lost connection cancels its answer: asyncio would let a stalled sendfile wait for ever.
         super().__init__(self._answer, handler_cancellation=True)
-        self.transports: set[asyncio.Transport] = set()
+        self.transports: dict[web.RequestHandler, asyncio.Transport] = {}
         self._registry = registry
 
     def __call__(self) -> web.RequestHandler:
@@ -169,7 +175,7 @@ class WebServer(web.Server):
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Take a connection in, or cut it off where there are too many."""
         super().connection_made(handler, transport)
-        self.transports.add(transport)
+        self.transports[handler] = transport
         if len(self.transports) > MAX_CONNECTIONS:
             transport.abort()
 
@@ -177,8 +183,7 @@ class WebServer(web.Server):
         self, handler: web.RequestHandler, exc: BaseException | None = None
     ) -> None:
         """Forget a connection."""
-        if handler.transport is not None:
-            self.transports.discard(handler.transport)
+        self.transports.pop(handler, None)
         super().connection_lost(handler, exc)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -189,6 +194,9 @@ class WebServer(web.Server):
         connection.answering = True
         try:
             return await self._judge(Exchange(request, transport))
+        except asyncio.CancelledError:
+            transport.abort()
+            raise
         except ConnectionError:
             pass  # the reader is gone, as readers of video are all the time
         except ChangedError:
@@ -219,11 +227,12 @@ class WebServer(web.Server):
             return await exchange.send(write_head(204, (date_field(), *_PREFLIGHT), rest))
         if is_page:
             return await exchange.send(*_page(entry, rest))
-        entry.running.add(exchange.transport)
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        entry.running.add(task)
         try:
             return await _send_file(entry, exchange, rest)
         finally:
-            entry.running.discard(exchange.transport)
+            entry.running.discard(task)
 
     def _find(self, path: str) -> tuple[Entry | None, bool]:
         """Return the entry that a path names, and whether it names its page."""

@@ -122,7 +122,9 @@ class _Download:
         try:
             result = await self._run()
         except asyncio.CancelledError:
-            watch.end(Phase.CANCELLED, f"stopped; {kept(watch.view.kept_bytes, self._shelf.folder)}")
+            watch.end(
+                Phase.CANCELLED, f"stopped; {kept(watch.view.kept_bytes, self._shelf.folder)}"
+            )
             raise
         except Exception as error:
             watch.end(Phase.FAILED, str(error))
@@ -149,7 +151,9 @@ class _Download:
             raise
         except OSError as error:
             path = order.target or order.folder
-            raise storage_error(error, order.url, path, shelf.folder, watch.view.kept_bytes) from error
+            raise storage_error(
+                error, order.url, path, shelf.folder, watch.view.kept_bytes
+            ) from error
 
     async def _fetch(self, part: PartFile, record: Record | None) -> DownloadResult:
         order, watch = self._order, self._watch

@@ -117,7 +117,9 @@ class Drive:
             self._obey(commands, data)
         self._watch.view.done_bytes = self.transfer.stored.size_bytes
         self._watch.view.total_bytes = self.transfer.total_bytes
-        self._watch.view.kept_bytes = self._watch.view.done_bytes if self.transfer.is_resumable else 0
+        self._watch.view.kept_bytes = (
+            self._watch.view.done_bytes if self.transfer.is_resumable else 0
+        )
 
     def _obey(self, commands: tuple[Command, ...], data: bytes) -> None:
         for command in commands:
@@ -133,10 +135,7 @@ class Drive:
                     if task is not asyncio.current_task():
                         task.cancel()
                 case Restart(generation):
-                    if self._writer is not None:
-                        self._writer.restart(generation)
-                    if self._head is not None:
-                        self._head.clear()
+                    self._restart(generation)
                 case Wait(delay_s, failure):
                     self._watch.view.phase = Phase.WAITING
                     self._watch.view.note = f"{failure.reason}; trying again in {delay_s:.1f} s"
@@ -144,6 +143,12 @@ class Drive:
                     self._timer = loop.call_later(delay_s, self._tell, TimerFired())
                 case Complete() | GiveUp():
                     self._end.set_result(command)
+
+    def _restart(self, generation: int) -> None:
+        if self._writer is not None:
+            self._writer.restart(generation)
+        if self._head is not None:
+            self._head.clear()
 
     def _keep(self, span: Span, data: bytes) -> None:
         if self._head is not None and span.start == len(self._head) < HEAD_BYTES:

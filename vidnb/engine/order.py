@@ -27,7 +27,7 @@ class DownloadResult:
     `resumed_from_bytes` what an earlier run had left, `connections` how many were open at once at
     most, `attempts` one more than the failures on the way. `reused` says that the file was there
     already and its source has not changed. `etag` and `media_type` are the origin's, if it sent
-    them.
+    them (RFC 9110 sections 8.8.3 and 8.3). What did not end like this is an error, not a result.
     """
 
     path: Path

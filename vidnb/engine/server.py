@@ -51,7 +51,7 @@ class _Server:
         if self._accepting is not None:
             self._accepting.close()
         if self._web is not None:
-            for transport in tuple(self._web.transports):
+            for transport in tuple(self._web.transports.values()):
                 transport.abort()
             await asyncio.sleep(0)
             await self._web.shutdown(timeout=0.5)
@@ -60,7 +60,7 @@ class _Server:
 
     def descriptors(self) -> list[int]:
         """Return the descriptors of all its sockets."""
-        transports = self._web.transports if self._web is not None else ()
+        transports = self._web.transports.values() if self._web is not None else ()
         sockets = [transport.get_extra_info("socket") for transport in transports]
         return [found for sock in (self._listener, *sockets) if (found := sock.fileno()) >= 0]
 
@@ -231,4 +231,4 @@ def _started(port: int) -> _Server:
 
 
 async def _end(entry: Entry) -> None:
-    entry.end()
+    await asyncio.gather(*entry.end(), return_exceptions=True)

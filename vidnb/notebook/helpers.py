@@ -212,5 +212,5 @@ def _explain(interrupt: KeyboardInterrupt, watch: Watch) -> NoReturn:
     interrupt.add_note(sentence)
     # IPython's hook: the sentence instead of vidnb's frames.
     rendering: Any = interrupt
-    rendering._render_traceback_ = lambda: [f"KeyboardInterrupt: {sentence}"]  # noqa: SLF001 - see above
+    rendering._render_traceback_ = lambda: [f"KeyboardInterrupt: {sentence}"]
     raise interrupt

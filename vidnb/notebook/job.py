@@ -1,9 +1,8 @@
 """A download in the background, held by a variable."""
 
 import asyncio
-import concurrent.futures
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vidnb.core.progress import Progress
 from vidnb.engine.download import download
@@ -11,6 +10,9 @@ from vidnb.engine.order import DownloadResult, Order
 from vidnb.engine.watch import Phase, Watch
 from vidnb.io.loop import transfers
 from vidnb.notebook.progress import CellBar, Display, choose, final_text
+
+if TYPE_CHECKING:
+    import concurrent.futures
 
 __all__ = ["DownloadJob"]
 

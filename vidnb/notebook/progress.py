@@ -13,7 +13,8 @@ import logging
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -27,7 +28,9 @@ logger = logging.getLogger("vidnb.progress")
 _WIDTH_PX = 640
 _STRIPE_PX = 16
 _STEPS = 4  # after so many steps the stripes of an unknown length look as they did at first
+_LONGEST_FACT = 32  # characters; what is longer is a sentence and may break anywhere
 
+# JupyterLab's colours, light or dark, and such as can be read on both where it is not there.
 _TRACK = "var(--jp-border-color2, rgba(128, 128, 128, 0.3))"
 _QUIET = "var(--jp-ui-font-color2, inherit)"
 _BUSY = "var(--jp-brand-color1, rgb(25, 118, 210))"
@@ -42,19 +45,20 @@ _COLOURS: Final = {
 _FONT = (
     "font-family: var(--jp-ui-font-family, system-ui, sans-serif);"
     " font-size: var(--jp-ui-font-size1, 13px); line-height: 1.5;"
-    " color: var(--jp-ui-font-color1, inherit)"
+    " font-variant-numeric: tabular-nums"
 )
-_LEFT_OVER = "this download was still running when the notebook was saved; run the cell again"
+_SAVED = "this download was still running when the notebook was saved; run the cell again"
+_LEFT = "no longer followed here"
 
 
 class Display(Protocol):
-    """Shows one download. None of its methods raises, whatever becomes of the front end."""
+    """Shows one download. No method raises, whatever becomes of the front end."""
 
     def show(self) -> None:
         """Appear."""
 
     def update(self) -> None:
-        """Show the moment; cheap, for at most five calls a second."""
+        """Show this moment; cheap, for at most five calls a second."""
 
     def finish(self) -> None:
         """Show how it ended, by the watch's phase, and let go of everything."""
@@ -79,24 +83,22 @@ def choose(
     kernel = _kernel()
     if kernel is not None:
         return CellBar(watch, cancel=cancel, has_buttons=_hears_clicks(kernel))
-    if sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty():
-        return _terminal(watch)
-    return _Nothing()
+    return _terminal(watch) if _is_terminal() else _Nothing()
 
 
 def final_text(watch: Watch) -> str:
     """Return one line on `watch`: how it ended, or where it stands at this moment."""
     view = watch.view
-    word = "" if view.phase is Phase.DONE else f"{view.phase.value}, "
-    return f"{_name(view)}: {word}{'; '.join(_facts(watch, is_live=False))}"
+    end = f" {view.phase.value}" if view.phase.is_final else ""
+    return f"{_name(view)}{end}: {'; '.join(_facts(watch, is_live=False))}"
 
 
 def final_html(watch: Watch) -> str:
-    """Return the same as HTML: name, bar and one sentence, readable without any style sheet.
+    """Return the same as HTML: name, bar and a line, readable without any style sheet.
 
     Inline styles only, in JupyterLab's colours where there are any; every foreign word is escaped.
     """
-    return _card(watch, " · ".join(_facts(watch, is_live=False)))
+    return _card(watch, _facts(watch, is_live=False))
 
 
 class _Guarded(ABC):
@@ -104,8 +106,7 @@ class _Guarded(ABC):
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
-        # Update, finish and a click may come from three threads at once.
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # an update, a click and the end come from three threads
         self._is_broken = False
         self._is_over = False
 
@@ -167,70 +168,68 @@ class CellBar(_Guarded):
     def _show(self) -> None:
         box = self._build()
         self._update()
-        # Who opens a notebook that was saved meanwhile reads the HTML, and there is no kernel.
         data = {
             "application/vnd.jupyter.widget-view+json": box.get_view_spec(),
-            "text/html": _card(self._watch, _LEFT_OVER),
+            "text/html": _card(self._watch, [_SAVED]),  # read where there is no kernel any more
             "text/plain": final_text(self._watch),
         }
-        self._publish(data, update=False)
-
-    def _publish(self, data: Mapping[str, object], *, update: bool) -> None:
-        from IPython import display as ipython
-
-        publish: Any = ipython.publish_display_data
-        publish(data, transient={"display_id": self._display_id}, update=update)
+        self._publish(data, is_update=False)
 
     def _build(self) -> Any:
         import ipywidgets as w
 
-        self._top = w.HTML(layout=w.Layout(margin="0", width="100%"))
-        self._foot = w.HTML(layout=w.Layout(margin="0", flex="1 1 0%", min_width="0"))
+        layout = w.Layout
+        self._top = self._own(w.HTML(layout=layout(margin="0", width="100%")))
+        self._foot = self._own(w.HTML(layout=layout(margin="0", flex="1 1 0%", min_width="0")))
         self._pause_button = self._button(w, self._on_pause)
         self._cancel_button = self._button(w, self._on_cancel)
         self._cancel_button.description = "Cancel"
         self._cancel_button.tooltip = "Stop; what can be resumed is kept"
-        row = w.HBox(
-            [self._foot, *([self._pause_button, self._cancel_button] * self._has_buttons)],
-            layout=w.Layout(align_items="flex-start", overflow="visible"),
+        buttons = [self._pause_button, self._cancel_button] if self._has_buttons else []
+        line = w.HBox(
+            [self._foot, *buttons], layout=layout(align_items="flex-start", overflow="visible")
         )
         box = w.VBox(
-            [self._top, row], layout=w.Layout(max_width=f"{_WIDTH_PX}px", overflow="visible")
+            [self._top, self._own(line)],
+            layout=layout(max_width=f"{_WIDTH_PX}px", overflow="visible"),
         )
-        self._widgets += [box, row, self._top, self._foot, self._pause_button, self._cancel_button]
-        return box
+        return self._own(box)
 
-    @staticmethod
-    def _button(w: Any, on_click: Callable[[object], None]) -> Any:
+    def _button(self, w: Any, on_click: Callable[[object], None]) -> Any:
         layout = w.Layout(
-            display="flex",  # the sheet of ipywidgets makes lines higher than this button
+            display="flex",  # the sheet of ipywidgets makes a line higher than this button
             align_items="center",
             flex="0 0 auto",
             width="auto",
             height="22px",
-            margin="0 0 0 6px",
-            padding="0 8px",
+            margin="0 0 0 4px",
+            padding="0 7px",
         )
-        button = w.Button(layout=layout, style=w.ButtonStyle(font_size="12px"))
+        button = self._own(w.Button(layout=layout, style=w.ButtonStyle(font_size="11px")))
         button.on_click(on_click)
         return button
 
+    def _own(self, widget: Any) -> Any:
+        self._widgets.append(widget)
+        return widget
+
+    def _publish(self, data: Mapping[str, object], *, is_update: bool) -> None:
+        """Put `data` into the bar's own output, from any thread, whichever cell runs."""
+        from IPython import display
+
+        publish: Any = display.publish_display_data  # IPython has no types for it
+        publish(data, transient={"display_id": self._display_id}, update=is_update)
+
     def _on_pause(self, _button: object) -> None:
-        with self._lock:
-            if not self._is_over:
-                is_paused = self._watch.view.is_paused
-                self._try(self._watch.resume if is_paused else self._watch.pause)
-        self.update()
+        if not self._is_over:
+            (self._watch.resume if self._watch.view.is_paused else self._watch.pause)()
+            self.update()
 
     def _on_cancel(self, _button: object) -> None:
-        with self._lock:
-            if not self._is_over and not self._is_cancelling:
-                self._is_cancelling = True
-                self._try(self._do_cancel)
-        self.update()
-
-    def _do_cancel(self) -> None:
-        self._cancel()
+        if not self._is_over and not self._is_cancelling:
+            self._cancel()
+            self._is_cancelling = True
+            self.update()
 
     def _update(self) -> None:
         view = self._watch.view
@@ -239,31 +238,36 @@ class CellBar(_Guarded):
             self._step = (self._step + 1) % _STEPS
         facts = ["cancelling"] if self._is_cancelling else _facts(self._watch, is_live=True)
         self._top.value = _head(self._watch, self._step)
-        self._foot.value = _line(" · ".join(facts))
+        self._foot.value = _line(facts)
         pause, cancel = self._pause_button, self._cancel_button
         pause.description = "Resume" if view.is_paused else "Pause"
         pause.tooltip = "Go on" if view.is_paused else "Stop reading until you resume"
         pause.disabled = self._is_cancelling or view.phase is Phase.CHECKING
         cancel.disabled = self._is_cancelling
         for button in (pause, cancel):
-            _answer_where_asked(button)
+            _hear_where_sent(button)
 
     def _finish(self) -> None:
+        if not self._widgets:
+            return
+        is_final = self._watch.view.phase.is_final
+        facts = [*_facts(self._watch, is_live=False), *([] if is_final else [_LEFT])]
+        data = {"text/html": _card(self._watch, facts), "text/plain": final_text(self._watch)}
         try:
-            if self._widgets:
-                self._pause_button.disabled = self._cancel_button.disabled = True
-                data = {
-                    "text/html": final_html(self._watch),
-                    "text/plain": final_text(self._watch),
-                }
-                self._publish(data, update=True)
+            self._publish(data, is_update=True)
         finally:
-            for widget in self._widgets:
-                widget.layout.close()
-                if widget.has_trait("style"):
-                    widget.style.close()
-                widget.close()
-            self._widgets.clear()
+            self._close()
+
+    def _close(self) -> None:
+        """Take the widgets out of the registry, one by one, even from a front end that is gone."""
+        for button in (self._pause_button, self._cancel_button):
+            with suppress(Exception):
+                button.disabled = True
+        for widget in self._widgets:
+            for part in ("layout", "style", None):
+                with suppress(Exception):
+                    (widget if part is None else getattr(widget, part)).close()
+        self._widgets.clear()
 
 
 class _Calls(_Guarded):
@@ -297,24 +301,23 @@ class _Terminal(_Guarded):
             self._bar = self._tqdm(
                 desc=_name(view),
                 total=view.total_bytes,
-                initial=view.done_bytes,
+                initial=view.done_bytes,  # so that an earlier run's bytes are no speed
                 unit="B",
                 unit_scale=True,
                 dynamic_ncols=True,
                 miniters=0,
                 file=sys.stderr,
             )
-        bar = self._bar
+        bar, phase = self._bar, _phase(view)
         bar.total = view.total_bytes
         bar.initial = min(bar.initial, view.done_bytes)
-        word = "paused" if view.is_paused else view.phase.value
-        bar.set_postfix_str("" if word == "downloading" else word, refresh=False)
+        word = "" if phase in {Phase.DOWNLOADING, Phase.DONE} else phase.value
+        bar.set_postfix_str(word, refresh=False)
         bar.update(view.done_bytes - bar.n)
 
     def _finish(self) -> None:
         if self._bar is not None:
             self._update()
-            self._bar.refresh()
             self._bar.close()
 
 
@@ -339,7 +342,14 @@ def _terminal(watch: Watch) -> Display:
 
 @functools.cache  # once in a process is enough
 def _tell_of_tqdm() -> None:
-    sys.stderr.write("vidnb shows its progress here once: pip install 'vidnb[terminal]'\n")
+    sys.stderr.write("For a progress bar on the terminal: pip install 'vidnb[terminal]'\n")
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        return False
 
 
 def _kernel() -> Any:
@@ -349,16 +359,16 @@ def _kernel() -> Any:
 
 
 def _hears_clicks(kernel: Any) -> bool:
-    """Whether messages get through while a cell runs: ipykernel 7 has threads for them."""
+    """Whether messages get through while a cell runs: ipykernel 7 has subshells for them."""
     info = getattr(kernel, "kernel_info", None) or {}
     return "kernel subshells" in info.get("supported_features", ())
 
 
-def _answer_where_asked(button: Any) -> None:
+def _hear_where_sent(button: Any) -> None:
     """Let a click be heard where the front end sends it: beside the cell that is running.
 
-    ipykernel 7.4 hands a widget's messages to the subshell that last wrote to the widget; here
-    that is the cell itself, which hears nothing before its end. Elsewhere there is no such note.
+    ipykernel 7.4 hands a widget's messages to the shell that last wrote to the widget. Here that
+    is the cell's, which hears nothing before its end. Other versions keep no such note.
     """
     vars(button.comm).pop("_reply_subshell_id", None)
 
@@ -367,79 +377,90 @@ def _name(view: View) -> str:
     return view.name or "download"
 
 
+def _phase(view: View) -> Phase:
+    """Return the phase to show: a wish to pause or to go on shows at once."""
+    if view.phase.is_final or view.phase is Phase.CHECKING:
+        return view.phase
+    if view.is_paused:
+        return Phase.PAUSED
+    return Phase.DOWNLOADING if view.phase is Phase.PAUSED else view.phase
+
+
 def _facts(watch: Watch, *, is_live: bool) -> list[str]:
     """Return what the second line says, piece by piece; speed and time only of a live watch."""
-    view, progress = watch.view, watch.progress()
-    phase = Phase.PAUSED if view.is_paused and not view.phase.is_final else view.phase
+    view, phase, progress = watch.view, _phase(watch.view), watch.progress()
     amount = format_bytes(progress.done_bytes)
-    if phase is Phase.DONE:
-        return (
-            [view.note] if amount in view.note else [amount, view.note] if view.note else [amount]
-        )
     if phase.is_final:
-        return [view.note or amount]
+        is_said = bool(view.note) and (phase is not Phase.DONE or amount in view.note)
+        return [*([] if is_said else [amount]), *([view.note] if view.note else [])]
     if progress.total_bytes is not None:
         amount += f" of {format_bytes(progress.total_bytes)}"
     facts = [amount] if progress.done_bytes else []
-    if phase is not Phase.DOWNLOADING:
-        return [*facts, view.note or phase.value]
-    if not is_live:
-        return facts
+    if phase is Phase.WAITING:
+        return [*facts, view.note]
+    if phase is not Phase.DOWNLOADING or not is_live:
+        return [*facts, phase.value]
     facts.append(format_rate(progress.rate_bytes_per_s))
     if progress.left_s is not None:
         facts.append(f"{format_duration_s(progress.left_s)} left")
     return facts
 
 
-def _card(watch: Watch, sentence: str) -> str:
+def _card(watch: Watch, facts: Iterable[str]) -> str:
     return (
-        f'<div style="max-width: {_WIDTH_PX}px; padding: 2px 0">'
-        f"{_head(watch, 0)}{_line(sentence)}</div>"
+        f'<div role="status" style="max-width: {_WIDTH_PX}px; padding: 2px 0">'
+        f"{_head(watch, 0)}{_line(facts)}</div>"
     )
 
 
-def _line(text: str) -> str:
+def _line(facts: Iterable[str]) -> str:
+    """Return the second line; where it must break, it breaks between its pieces."""
+    pieces = [
+        html.escape(fact)
+        if len(fact) > _LONGEST_FACT
+        else f'<span style="white-space: nowrap">{html.escape(fact)}</span>'
+        for fact in facts
+    ]
     return (
-        f'<div style="{_FONT}; color: {_QUIET}; font-variant-numeric: tabular-nums;'
-        f' overflow-wrap: anywhere">{html.escape(text)}</div>'
+        f'<div style="{_FONT}; color: {_QUIET}; word-wrap: break-word">{" · ".join(pieces)}</div>'
     )
 
 
 def _head(watch: Watch, step: int) -> str:
     """Return the first line and the bar."""
-    view, fraction = watch.view, watch.progress().fraction
-    name, phase = html.escape(_name(view)), view.phase
-    colour = _HELD if view.is_paused and not phase.is_final else _COLOURS.get(phase, _BUSY)
-    percent = None if fraction is None else int(fraction * 100)
-    mark = phase.value if phase.is_final else "" if percent is None else f"{percent} %"
-    mark_colour = colour if phase.is_final else "inherit"
+    view, phase, fraction = watch.view, _phase(watch.view), watch.progress().fraction
+    if phase is Phase.DONE:
+        fraction = 1.0
+    name, colour = html.escape(_name(view)), _COLOURS.get(phase, _BUSY)
+    mark = "" if fraction is None else f"{int(fraction * 100)} %"
+    style = f"{_FONT}; color: var(--jp-ui-font-color1, inherit)"
     return (
-        f'<div style="{_FONT}; display: grid; gap: 12px;'
-        ' grid-template-columns: minmax(0, 1fr) auto">'
-        '<span style="overflow: hidden; text-overflow: ellipsis; white-space: nowrap;'
+        f'<div style="{style}; display: grid; grid-template-columns: minmax(0, 1fr) auto;'
+        ' gap: 12px"><span style="overflow: hidden; text-overflow: ellipsis; white-space: nowrap;'
         f' font-weight: 600" title="{name}">{name}</span> '
-        f'<span style="color: {mark_colour}; font-variant-numeric: tabular-nums">'
-        f"{mark}</span></div>{_bar(view, fraction, colour, step)}"
+        + (
+            f'<span style="color: {colour}">{phase.value}</span>'
+            if phase.is_final
+            else f"<span>{mark}</span>"
+        )
+        + f"</div>{_bar(name, fraction, colour, step if view.done_bytes else None)}"
     )
 
 
-def _bar(view: View, fraction: float | None, colour: str, step: int) -> str:
-    value, fill = "", f"width: 0; background: {colour}"
-    if fraction is None and view.phase is Phase.DONE:
-        fraction = 1.0
-    if fraction is not None:
-        value = f' aria-valuenow="{int(fraction * 100)}"'
-        fill = f"width: {fraction * 100:.1f}%; background: {colour}"
-    elif view.done_bytes:
-        # Stripes that move when bytes arrive, and only then.
+def _bar(name: str, fraction: float | None, colour: str, step: int | None) -> str:
+    """Return the bar; `step` moves the stripes that stand for an unknown length."""
+    value = "" if fraction is None else f' aria-valuenow="{int(fraction * 100)}"'
+    fill = f"width: {(fraction or 0) * 100:.1f}%; background-color: {colour}"
+    if fraction is None and step is not None:
+        # They move when bytes arrive, and only then.
         fill = (
             f"width: 100%; background: repeating-linear-gradient(90deg, {colour} 0 {_STRIPE_PX}px,"
             f" {_TRACK} {_STRIPE_PX}px {2 * _STRIPE_PX}px)"
             f" {step * 2 * _STRIPE_PX // _STEPS}px 0"
         )
     return (
-        f'<div role="progressbar" aria-label="{html.escape(_name(view))}" aria-valuemin="0"'
-        f' aria-valuemax="100"{value} style="height: 6px; margin: 2px 0 3px; border-radius: 3px;'
-        f' overflow: hidden; background: {_TRACK}"><div style="height: 6px; border-radius: 3px;'
-        f' {fill}"></div></div>'
+        f'<div role="progressbar" aria-label="{name}" aria-valuemin="0" aria-valuemax="100"{value}'
+        ' style="height: 6px; margin: 2px 0 3px; border-radius: 3px; overflow: hidden;'
+        f' background-color: {_TRACK}"><div style="height: 6px; border-radius: 3px; {fill}"></div>'
+        "</div>"
     )

@@ -1,0 +1,23 @@
+"""A blocking call on one of vidnb's event loops fails the test that made it."""
+
+from collections.abc import Iterator
+
+import pytest
+from blockbuster import BlockBuster
+
+import vidnb
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_blocking_call_on_an_event_loop() -> Iterator[None]:
+    """Raise `BlockingError` where code of vidnb's, or anything on vidnb's own loops, blocks.
+
+    vidnb's loops run under `vidnb/io/loop.py`, so whatever blocks there has a frame of vidnb's
+    below it; on a caller's loop only vidnb's own calls are looked at.
+    """
+    buster = BlockBuster(scanned_modules=vidnb)
+    # Whether a path is a folder is decided once, in the caller's thread, before any work begins.
+    buster.functions["os.stat"].can_block_in("vidnb/engine/order.py", "_place")
+    buster.activate()
+    yield
+    buster.deactivate()
