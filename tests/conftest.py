@@ -16,8 +16,9 @@ def no_blocking_call_on_an_event_loop() -> Iterator[None]:
     below it; on a caller's loop only vidnb's own calls are looked at.
     """
     buster = BlockBuster(scanned_modules=vidnb)
-    # Whether a path is a folder is decided once, in the caller's thread, before any work begins.
-    buster.functions["os.stat"].can_block_in("vidnb/engine/order.py", "_place")
+    # Where a path leads is decided once, in the caller's thread, before any work begins.
+    for name in ("os.stat", "os.getcwd"):
+        buster.functions[name].can_block_in("vidnb/engine/order.py", "_place")
     buster.activate()
     yield
     buster.deactivate()

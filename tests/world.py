@@ -71,6 +71,14 @@ def _run(command: list[str], folder: Path | None) -> str | None:
     return None if ran.returncode == 0 else (said[-1] if said else f"exit {ran.returncode}")
 
 
+def free_port() -> int:
+    """Return a port nobody listens on now."""
+    with closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
 class SlowProxy:
     """A forward proxy that lets `bytes_per_s` through: how a test makes the web slow.
 

@@ -31,8 +31,9 @@ async def save_video_from_url(url: str, save_path: PathLike) -> Path | None:
     """
     try:
         order = Order.of(url, save_path, check_video=False, retry=_RETRY)
-        target = Path(save_path)
-        order = replace(order, folder=target.parent, target=target)
+        # The path is always the file itself here, never a folder to put one into.
+        place = order.target or order.folder
+        order = replace(order, folder=place.parent, target=place)
         await transfers.arun(download(order, Watch()))
     except StorageError as error:
         logger.error("file fault: %s", error)  # noqa: TRY400 - the sentence says it all
@@ -43,7 +44,7 @@ async def save_video_from_url(url: str, save_path: PathLike) -> Path | None:
     except ValueError as error:
         logger.error("file fault: %s", error)  # noqa: TRY400 - the sentence says it all
         return None
-    return target
+    return Path(save_path)
 
 
 def get_video_data(file_name: PathLike) -> bytes | None:

@@ -86,13 +86,16 @@ def check(result: DownloadResult, data: bytes = DATA) -> None:
     assert [p.suffix for p in (result.path.parent / ".vidnb").iterdir()] == [".record"]
 
 
-def refused(origin: Origin, folder: Path, kind: type[TransferError], **options: Any) -> Any:
+Kinds = type[TransferError] | tuple[type[TransferError], ...]
+
+
+def refused(origin: Origin, folder: Path, kinds: Kinds, **options: Any) -> Any:
     """Fail with an error of this very kind, and leave the good file that was there before."""
     good = folder / "film.mp4"
     good.write_bytes(b"an earlier film")
-    with pytest.raises(kind) as caught:
+    with pytest.raises(kinds) as caught:
         fetch(order(origin, folder, **options))
-    assert type(caught.value) is kind
+    assert type(caught.value) in (kinds if isinstance(kinds, tuple) else (kinds,))
     assert good.read_bytes() == b"an earlier film"
     assert strangers(folder) == {"film.mp4"}
     assert caught.value.url == origin.url
@@ -213,7 +216,7 @@ def test_body_stall_for_ever_is_a_timeout(tmp_path: Path) -> None:
         error = refused(origin, tmp_path, TransferTimeout, idle_timeout_s=0.05)
         assert isinstance(error, TimeoutError)
         assert error.kept_bytes == HALF
-        assert len(origin.requests) == 1 + QUICK.attempts - 1 + 1 - 1
+        assert len(origin.requests) == QUICK.attempts
 
 
 def test_body_stall_before_the_head_is_a_timeout(tmp_path: Path) -> None:
@@ -290,7 +293,8 @@ def test_body_chunked_whole_is_verified(tmp_path: Path, caplog: pytest.LogCaptur
 def test_body_chunked_and_broken_is_never_a_success(body: bytes, tmp_path: Path) -> None:
     head = "HTTP/1.1 200 OK\nTransfer-Encoding: chunked"  # no validator: nothing to resume
     with Origin(FILM, otherwise=raw(head, body)) as origin:
-        error = refused(origin, tmp_path, TransportError, idle_timeout_s=0.5)
+        kinds = (TransportError, TransferTimeout)  # aiohttp falls silent at some malformed sizes
+        error = refused(origin, tmp_path, kinds, idle_timeout_s=0.1)
         assert error.kept_bytes == 0
 
 
@@ -619,7 +623,7 @@ def test_ranges_resume_follows_the_redirect_anew(tmp_path: Path) -> None:
             result = fetch(order(front, tmp_path))
             check(result)
             assert result.url == new.url + "?sig=2"
-            assert [asked.target for asked in old.requests] == ["/film.mp4"]
+            assert [asked.target for asked in old.requests] == ["/film.mp4?sig=1"]
             assert new.ranges == [f"bytes={HALF}-"]
 
 
@@ -836,7 +840,7 @@ def mp4_of(size_bytes: int) -> bytes:
     [
         pytest.param(PAGE, "Sign in", id="html"),
         pytest.param(PAGE[:100], "Sign in", id="html-short"),
-        pytest.param(b'{"error": "expired"}' + b" " * 5000, None, id="json"),
+        pytest.param(b'{"error": "expired"}' + b" " * 5000, "expired", id="json"),
     ],
 )
 @pytest.mark.parametrize("connections", [1, 2])
@@ -1108,7 +1112,7 @@ def test_security_public_only_refuses_loopback(host: str, tmp_path: Path) -> Non
         except OSError:
             pytest.skip("this machine has no such address")
         url = f"http://{f'[{host}]' if ':' in host else host}:{origin.port}/film.mp4"
-        with pytest.raises(AddressRefused, match="no public address") as caught:
+        with pytest.raises(AddressRefused, match="not on the public internet") as caught:
             fetch(Order.of(url, tmp_path / "film.mp4", retry=QUICK, public_only=True))
         assert caught.value.url == url
         assert not origin.requests
@@ -1124,7 +1128,7 @@ def test_security_public_only_refuses_what_a_name_resolves_to(
 ) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     resolves_to(monkeypatch, [(family, address)])
-    with pytest.raises(AddressRefused, match="no public address"):
+    with pytest.raises(AddressRefused, match=r"film\.example is not on the public internet"):
         fetch(
             Order.of("http://film.example/f.mp4", tmp_path / "f.mp4", public_only=True, retry=QUICK)
         )
@@ -1151,7 +1155,7 @@ def test_security_public_only_looks_at_every_answer_of_the_resolver(
             monkeypatch, [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::ffff:127.0.0.1")]
         )
         url = f"http://film.example:{origin.port}/f.mp4"
-        with pytest.raises(TransferError):
+        with pytest.raises(AddressRefused):
             fetch(Order.of(url, tmp_path / "f.mp4", public_only=True, retry=QUICK))
         assert not origin.requests
 
@@ -1163,7 +1167,7 @@ def test_security_public_only_looks_again_after_a_redirect(
     with Origin(FILM, host="127.0.0.2") as inside:
         with Origin(FILM, otherwise=redirect(inside.url)) as front:
             monkeypatch.setattr("vidnb.io.http.is_public_address", lambda ip: ip == "127.0.0.1")
-            with pytest.raises(AddressRefused, match=r"127\.0\.0\.2 is no public address"):
+            with pytest.raises(AddressRefused, match=r"127\.0\.0\.2 is not on the public internet"):
                 fetch(order(front, tmp_path, public_only=True))
             assert len(front.requests) == 1
             assert not inside.requests

@@ -99,6 +99,7 @@ class Transfer:
         self._sends_if_range = True
         self._is_size_verified = True
         self._failures_in_a_row = 0
+        self._has_misbehaved = False
         self._high_water_bytes = self.stored.size_bytes
         self._is_waiting = False
 
@@ -163,6 +164,7 @@ class Transfer:
         if self._board.kept.size_bytes > self._high_water_bytes:
             self._high_water_bytes = self._board.kept.size_bytes
             self._failures_in_a_row = 0
+            self._has_misbehaved = False
         limit = self._board.limit_of(fetch)
         if arrived > limit or fetch.position == limit < fetch.body_stop:
             # Past this point the bytes are another fetch's, are here, or were never announced.
@@ -310,6 +312,7 @@ class Transfer:
 
     def _count_restart(self) -> tuple[Command, ...]:
         self.restarts += 1
+        self._high_water_bytes = 0  # what the new version brings is progress from its first byte
         self._max_connections = 1  # an origin that disagrees with itself gets one stream
         if self.restarts <= self._policy.attempts:
             return ()
@@ -359,6 +362,11 @@ class Transfer:
             # The others go on. One that brought nothing is not asked for again.
             return tuple(self._dispatch()) if fetch.has_kept else self._degrade()
         self._failures_in_a_row += 1
+        if failure.kind is FailureKind.MISBEHAVED:
+            # Once may be a proxy's bad moment; twice is how this origin answers.
+            if self._has_misbehaved:
+                return self._give_up(Why.MISBEHAVED, failure)
+            self._has_misbehaved = True
         delay_s = self._policy.delay_s(failure, self._failures_in_a_row, jitter)
         if delay_s is None:
             return self._give_up(Why.FAILED, failure)

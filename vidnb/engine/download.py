@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiofiles.base import wrap
 
@@ -45,11 +45,27 @@ class _Running:
     task: asyncio.Task[DownloadResult]
     watch: Watch
     waiters: int = 0
+    is_cancelled: bool = False
 
 
-_running: dict[Order, _Running] = {}
-_turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
-_clients: dict[bool, HttpClient] = {}
+@dataclass(slots=True)
+class _World:
+    """What the downloads of one event loop share."""
+
+    running: dict[Order, _Running] = field(default_factory=dict)
+    turns: weakref.WeakValueDictionary[str, asyncio.Lock] = field(
+        default_factory=weakref.WeakValueDictionary
+    )
+    clients: dict[bool, HttpClient] = field(default_factory=dict)
+
+
+# A forked child has a loop of its own, and so a world of its own: the parent's connections and
+# downloads are not its to use, or to close.
+_worlds: dict[asyncio.AbstractEventLoop, _World] = {}
+
+
+def _world() -> _World:
+    return _worlds.setdefault(asyncio.get_running_loop(), _World())
 
 
 async def download(order: Order, watch: Watch) -> DownloadResult:
@@ -62,17 +78,20 @@ async def download(order: Order, watch: Watch) -> DownloadResult:
         # The caller's session lives on the caller's loop, so nothing here is shared with it.
         async with HttpClient(session=order.session) as client:
             return await _Download(order, watch, client).run()
-    running = _running.get(order)
+    world = _world()
+    while (running := world.running.get(order)) is not None and running.is_cancelled:
+        await asyncio.wait([running.task])  # it still cleans up; then this one goes on from there
     if running is None:
         task = asyncio.create_task(_take_turn(order, watch), name="vidnb download")
-        running = _running[order] = _Running(task, watch)
-        task.add_done_callback(lambda _: _running.pop(order, None))
+        running = world.running[order] = _Running(task, watch)
+        task.add_done_callback(lambda _: world.running.pop(order, None))
     watch.follow(running.watch)
     running.waiters += 1
     try:
         return await asyncio.shield(running.task)
     except asyncio.CancelledError:
         if running.waiters == 1 and not running.task.done():
+            running.is_cancelled = True
             running.task.cancel()
             await asyncio.wait([running.task])
         raise
@@ -84,22 +103,23 @@ async def _take_turn(order: Order, watch: Watch) -> DownloadResult:
     # Orders that let the origin choose the name differ by URL, and the publish is exclusive.
     turn = asyncio.Lock()
     if order.target is not None:
-        turn = _turns.setdefault(str(order.target.absolute()), turn)
+        turn = _world().turns.setdefault(str(order.target), turn)
     async with turn:
         return await _Download(order, watch, _client(public_only=order.public_only)).run()
 
 
 def _client(*, public_only: bool) -> HttpClient:
     """Return the process's client, so that downloads share their connections."""
-    if public_only not in _clients:
-        client = _clients[public_only] = HttpClient(public_only=public_only)
+    clients = _world().clients
+    if public_only not in clients:
+        client = clients[public_only] = HttpClient(public_only=public_only)
 
         async def close() -> None:
-            _clients.pop(public_only, None)
+            clients.pop(public_only, None)
             await client.close()
 
         transfers.at_exit(close)
-    return _clients[public_only]
+    return clients[public_only]
 
 
 class _Download:
@@ -147,7 +167,9 @@ class _Download:
                 return await self._fetch(part, record)
             finally:
                 await asyncio.shield(wrap(part.close)(keep=watch.view.kept_bytes > 0))
-        except TransferError:
+        except TransferError as error:
+            # The edges know the hop that failed; whoever catches this knows the order.
+            error.url, error.kept_bytes = order.url, watch.view.kept_bytes
             raise
         except OSError as error:
             path = order.target or order.folder
@@ -179,6 +201,7 @@ class _Download:
             headers=dict(order.headers),
             idle_timeout_s=order.idle_timeout_s,
             check_video=order.check_video,
+            is_kept=not part.is_private,
             free_bytes=self._shelf.free_bytes,
         )
         writer = Writer(part, order.url, self._digests, transfer.stored, drive.stored)

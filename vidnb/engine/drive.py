@@ -52,7 +52,8 @@ class Page(Exception):  # noqa: N818 - not a failure of ours: the origin sent a 
 class Drive:
     """Carry one `Transfer` out. `final_url`, `media_type` and `disposition` are the origin's.
 
-    `free_bytes` tells how much the disk still takes; it may block and runs in a thread.
+    `is_kept` says that a next run will find the part file, `free_bytes` tells how much the disk
+    still takes; it may block and runs in a thread.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Drive:
         headers: dict[str, str],
         idle_timeout_s: float,
         check_video: bool,
+        is_kept: bool,
         free_bytes: Callable[[], int],
     ) -> None:
         self.transfer = transfer
@@ -77,6 +79,8 @@ class Drive:
         self._headers = headers
         self._idle_timeout_s = idle_timeout_s
         self._free_bytes = free_bytes
+        self._is_kept = is_kept
+        self._check_video = check_video
         self._head = bytearray() if check_video and not transfer.stored else None
         self._fetches: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -118,7 +122,7 @@ class Drive:
         self._watch.view.done_bytes = self.transfer.stored.size_bytes
         self._watch.view.total_bytes = self.transfer.total_bytes
         self._watch.view.kept_bytes = (
-            self._watch.view.done_bytes if self.transfer.is_resumable else 0
+            self._watch.view.done_bytes if self._is_kept and self.transfer.is_resumable else 0
         )
 
     def _obey(self, commands: tuple[Command, ...], data: bytes) -> None:
@@ -147,8 +151,7 @@ class Drive:
     def _restart(self, generation: int) -> None:
         if self._writer is not None:
             self._writer.restart(generation)
-        if self._head is not None:
-            self._head.clear()
+        self._head = bytearray() if self._check_video else None
 
     def _keep(self, span: Span, data: bytes) -> None:
         if self._head is not None and span.start == len(self._head) < HEAD_BYTES:
@@ -185,14 +188,18 @@ class Drive:
             await self._read(fetch, answer)
         finally:
             answer.close()
+            if self._writer is not None:
+                self._writer.flush()
 
     async def _read(self, fetch: Fetch, answer: HttpAnswer) -> None:
+        # Known before the planner hears of it, since this answer may already complete the file.
+        self.final_url = answer.url
+        if answer.status in {200, 206}:
+            self.media_type = answer.headers.get("content-type", self.media_type)
+            self.disposition = answer.headers.get("content-disposition", self.disposition)
         self._tell(Opened(fetch.fetch_id, answer.status, answer.headers))
         if fetch.fetch_id not in self._fetches:
             return
-        self.final_url = answer.url
-        self.media_type = answer.headers.get("content-type", self.media_type)
-        self.disposition = answer.headers.get("content-disposition", self.disposition)
         self._watch.view.phase, self._watch.view.note = Phase.DOWNLOADING, ""
         await self._check_room()
         while fetch.fetch_id in self._fetches:

@@ -141,14 +141,17 @@ class Order:
 
 
 def _place(path: PathLike | None) -> tuple[Path, Path | None]:
-    """Return the folder and, where the path names one, the file."""
+    """Return the folder and, where the path names one, the file.
+
+    Both are absolute: what the working folder becomes while the download runs moves nothing.
+    """
     if path is None:
-        return Path(), None
+        return Path.cwd(), None
     text = os.fspath(path)
     if not text or "\0" in text:
         raise ValueError(f"path={text!r} is no path.")
     ends_as_folder = text.endswith(("/", os.sep))
-    place = Path(text)
+    place = Path(text).absolute()
     if ends_as_folder or place.is_dir():
         return place, None
     return place.parent, place

@@ -18,7 +18,8 @@ def sample() -> Path:
     data. Time code and frame number are burned in, so that a seek can be seen.
 
     The clip was drawn for vidnb by `vidnb/data/make_sample.sh` and is under vidnb's own licence
-    (MIT). Read it, serve it, copy it; it belongs to the installed package, so do not write to it.
+    (MIT, made by us). Read it, serve it, copy it; it belongs to the installed package, so do not
+    write to it. Nothing is raised: an installation always has it.
     """
     held = ExitStack()
     # Only a package that runs from inside a zip file has to be unpacked; that copy goes at exit.

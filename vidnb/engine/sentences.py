@@ -23,8 +23,8 @@ __all__ = ["gave_up", "kept", "storage_error"]
 
 
 _CAUSES = {
-    errno.ENOSPC: ("the disk is full", ", once there is room"),
-    errno.EDQUOT: ("the disk quota is used up", ", once there is room"),
+    errno.ENOSPC: ("the disk is full", "; free some room and run it again"),
+    errno.EDQUOT: ("the disk quota is used up", "; free some room and run it again"),
     errno.EACCES: ("there is no permission to write there", "; choose another folder"),
     errno.EPERM: ("there is no permission to write there", "; choose another folder"),
     errno.EROFS: ("the disk is read-only", "; choose another folder"),
@@ -34,6 +34,8 @@ _CAUSES = {
     errno.ENAMETOOLONG: ("its name is too long", "; choose a shorter one"),
 }
 """What the disk's errors mean for a download, and what to do."""
+
+_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 def kept(kept_bytes: int, folder: Path) -> str:
@@ -110,6 +112,8 @@ def storage_error(
 ) -> StorageError:
     """Return the error for a fault of the disk or the path, never the network's."""
     what, remedy = _CAUSES.get(error.errno or 0, (error.strerror or str(error), ""))
+    if error.errno in _ROOM and kept_bytes:
+        remedy = ", once there is room"
     return StorageError(
         f"{path} cannot be written: {what or type(error).__name__};"
         f" the download of {redact(url)} stopped; {kept(kept_bytes, folder)}{remedy}.",

@@ -6,6 +6,7 @@ thread.
 
 import errno
 import hashlib
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,8 @@ FOLDER = ".vidnb"
 """The folder beside the files where unfinished bytes and records lie."""
 
 _MOST_NUMBERS = 1000
+
+logger = logging.getLogger(__name__)
 
 
 class Shelf:
@@ -56,11 +59,7 @@ class Shelf:
         if record is None or record.url != order.url:
             return self._recognise()
         path = order.folder / record.name
-        try:
-            status = path.stat()
-        except OSError:
-            return None
-        if (status.st_size, status.st_mtime_ns) != (record.size_bytes, record.modified_ns):
+        if not _stands(path, record):
             return self._recognise()
         # A crash of the machine may have lost what the disk had not yet: look at the bytes.
         if not record.is_of_this_boot and hash_file(path, "sha256") != record.sha256:
@@ -107,23 +106,30 @@ class Shelf:
             path = order.target
             # A link stays a link: what it points at is replaced.
             place = path.resolve() if path.is_symlink() else path
-            status = part.publish(place, may_replace=order.if_exists != "error")
+            try:
+                status = part.publish(place, may_replace=order.if_exists != "error")
+            except FileExistsError:
+                raise _exists(order, path) from None
         else:
             name = file_name(
                 disposition, record.final_url, parse_media_type(record.media_type or "")
             )
             path, status = self._publish_new(part, name)
         finished = replace(record, name=path.name, modified_ns=status.st_mtime_ns)
-        self._hold.save(self.key, finished)
+        try:
+            self._hold.save(self.key, finished)
+        except OSError as error:  # the file is whole and in its place; only the next run is slower
+            logger.warning("%s is not remembered: %s", path, error.strerror or error)
         return path
 
     def _publish_new(self, part: PartFile, name: str) -> tuple[Path, os.stat_result]:
         """Publish under a name nobody chose, so never over a file that is not this download's."""
         order = self._order
         earlier = self._hold.load(self.key)
-        if earlier is not None and earlier.url == order.url:
+        if order.if_exists != "error" and earlier is not None and earlier.url == order.url:
             path = order.folder / earlier.name
-            return path, part.publish(path, may_replace=True)
+            if _stands(path, earlier):
+                return path, part.publish(path, may_replace=True)
         path = order.folder / name
         if order.if_exists == "overwrite":
             return path, part.publish(path, may_replace=True)
@@ -134,7 +140,20 @@ class Shelf:
             except FileExistsError:
                 if order.if_exists == "error":
                     raise _exists(order, path) from None
-        raise FileExistsError(errno.EEXIST, f"{_MOST_NUMBERS} files have this name", str(path))
+        raise StorageError(
+            f"{order.folder / name} and {_MOST_NUMBERS - 1} more files of this name exist already;"
+            f" {redact(order.url)} was not saved; name the file yourself.",
+            url=order.url,
+        )
+
+
+def _stands(path: Path, record: Record) -> bool:
+    """Tell whether the file is still the one that was published; a changed one is its owner's."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return (status.st_size, status.st_mtime_ns) == (record.size_bytes, record.modified_ns)
 
 
 def _numbered(name: str, number: int) -> str:

@@ -104,6 +104,7 @@ class Watch:
         """Hold the caller, on the download's loop, while the download is paused."""
         view = self.view
         if view.is_paused and view.may_go is not None:
-            before, view.phase = view.phase, Phase.PAUSED
+            view.phase = Phase.PAUSED
             await view.may_go.wait()
-            view.phase = before
+            # Not what it was before: another connection of this download may have set it.
+            view.phase = Phase.DOWNLOADING

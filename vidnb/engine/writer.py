@@ -25,8 +25,8 @@ __all__ = ["Digests", "Writer"]
 
 BATCH_BYTES = 4 * 2**20
 """A hop is made for this much, …"""
-LATEST_S = 0.25
-"""… or for whatever is there after this long, so that a slow stream is safe as well."""
+LATEST_S = 0.02
+"""… or for whatever is there after this long: a kill costs what came in that time, no more."""
 MOST_WAITING_BYTES = 16 * 2**20
 """Beyond this the sockets are left alone until the disk has caught up."""
 
@@ -112,6 +112,10 @@ class Writer:
             self._has_batch.set()
         if self._waiting_bytes + self._busy_bytes >= MOST_WAITING_BYTES:
             self._has_room.clear()
+
+    def flush(self) -> None:
+        """Write what waits without waiting for more: a stream has ended."""
+        self._has_batch.set()
 
     async def room(self) -> None:
         """Return once there is room for more."""

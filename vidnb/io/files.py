@@ -38,6 +38,7 @@ FORMAT = 1
 _HASH_PIECE_BYTES = 2**20
 _SLOT_BYTES = 2**16
 _BOOT_SLACK_S = 30
+_MOST_TRIES = 100
 
 
 def boot_id() -> str:
@@ -165,7 +166,6 @@ class PartFile:
     def __init__(self, folder: Path, key: str) -> None:
         self._folder = folder
         self._key = key
-        folder.mkdir(parents=True, exist_ok=True)
         shared = folder / f"{key}.part"
         held = _open_locked(shared)
         self.is_private = held is None
@@ -249,8 +249,7 @@ class PartFile:
         if may_replace:
             self.path.replace(target)
         else:
-            _link(self.path, target)
-            self.path.unlink()
+            _move_to_new(self.path, target)
         status = os.fstat(self._file.fileno())
         self._file.close()
         self._forget()
@@ -286,7 +285,6 @@ class Hold:
 
     def save(self, key: str, record: Record) -> None:
         """Write the record under `key`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         _replace_with(self.folder / f"{key}.record", record.dump())
 
     def free_bytes(self) -> int:
@@ -301,8 +299,21 @@ def hash_file(path: Path, algorithm: str) -> str:
 
 
 def _open(path: Path) -> BinaryIO:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
-    return os.fdopen(descriptor, "r+b", buffering=0)
+    """Open a file for writing, made where there is none.
+
+    So is its folder, more than once if need be: whoever leaves it empty removes it.
+    """
+    tries = 0
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        except FileNotFoundError:
+            tries += 1
+            if tries == _MOST_TRIES:
+                raise
+        else:
+            return os.fdopen(descriptor, "r+b", buffering=0)
 
 
 def _open_locked(path: Path) -> BinaryIO | None:
@@ -313,10 +324,15 @@ def _open_locked(path: Path) -> BinaryIO | None:
         if not lock(file.fileno()):
             file.close()
             return None
+        status = os.fstat(file.fileno())
         # Between open and lock the holder may have published this very file under its name.
         with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            if not os.path.samestat(path.stat(), status):
+                pass
+            elif status.st_nlink == 1:
                 return file
+            else:  # somebody was killed between the two steps of `_move_to_new`
+                path.unlink()
         file.close()
     return None
 
@@ -337,23 +353,26 @@ def _locker() -> Callable[[int], bool] | None:
     return lock
 
 
-def _link(source: Path, target: Path) -> None:
-    """Give a file a second name that must be new, as far as the file system can."""
+def _move_to_new(source: Path, target: Path) -> None:
+    """Move a file to a name that must be new, as far as the file system can."""
     try:
         os.link(source, target)
     except FileExistsError:
         raise
     except OSError:  # no hard links here: look, then move; a race costs the older file
-        if target.exists() or target.is_symlink():
+        if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
-        shutil.copy2(source, target)
+        source.replace(target)
+    else:
+        source.unlink()
 
 
 def _replace_with(path: Path, data: bytes) -> None:
     """Write a small file beside `path` and move it over, so that it is never half there."""
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     try:
-        fresh.write_bytes(data)
+        with _open(fresh) as file:
+            file.write(data)
         fresh.replace(path)
     except BaseException:
         fresh.unlink(missing_ok=True)

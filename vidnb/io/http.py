@@ -10,6 +10,7 @@ length and chunks ends with the connection, whole or not: `HttpAnswer.is_framed`
 """
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -20,6 +21,8 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
 
 from vidnb.core.address import check_url, is_public_address, next_hop, origin, redact
 from vidnb.core.headers import fold_headers
@@ -32,7 +35,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _READ_BUFFER_BYTES = 2**19  # at 64 KiB aiohttp stops and restarts the socket after every read
 _USER_AGENT = "vidnb (+aiohttp)"
 
-# What one connection may do wrong. `ValueError` is aiohttp's word for some malformed answers.
+# What one connection may do wrong.
 _FAULTS = (aiohttp.ClientError, OSError, TimeoutError, ssl.SSLError, EOFError)
 
 
@@ -42,6 +45,17 @@ class ConnectionFault(Exception):  # noqa: N818 - the failure is inside; the tra
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.reason)
         self.failure = failure
+
+
+class _NotPublicError(OSError):
+    """An address that `public_only` refuses. An `OSError`, so that other answers of DNS are tried.
+
+    Its text is always the same: where several addresses fail, aiohttp keeps the kind of error only
+    if all of them say the same.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(errno.EACCES, "no public address")
 
 
 class HttpAnswer:
@@ -142,7 +156,7 @@ class HttpClient:
         while True:
             session = self._session_for(is_first_origin=origin(current) == first_origin)
             response = await self._request(
-                session, current, {**carried, **request_headers}, idle_timeout_s
+                session, current, _merged(carried, request_headers), idle_timeout_s
             )
             location = response.headers.get("Location")
             if response.status not in _REDIRECTS or location is None:
@@ -176,8 +190,8 @@ class HttpClient:
         idle_timeout_s: float,
     ) -> aiohttp.ClientResponse:
         sending: Awaitable[aiohttp.ClientResponse] = session.get(
-            url,
-            headers={"Accept": "*/*", **headers, "Accept-Encoding": "identity"},
+            URL(url, encoded=True),  # a signature covers the address to the letter
+            headers=headers,
             allow_redirects=False,
             # The total must be open-ended: a slow but steady film takes as long as it takes.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=idle_timeout_s),
@@ -186,19 +200,44 @@ class HttpClient:
         try:
             async with asyncio.timeout(idle_timeout_s):
                 return await sending
-        except AddressRefused:
-            raise
         except (aiohttp.InvalidURL, ValueError) as error:
+            # The text of an `InvalidURL` is the address, with every secret in its query.
+            why = "it is malformed" if isinstance(error, aiohttp.InvalidURL) else _line(str(error))
             raise AddressRefused(
-                f"{redact(url)} cannot be fetched: {error}; check the address.", url=url
+                f"{redact(url)} cannot be fetched: {why}; check the address and the headers.",
+                url=url,
             ) from error
         except TimeoutError as error:
             raise ConnectionFault(_silence(idle_timeout_s)) from error
         except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, _NotPublicError):
+                raise AddressRefused(
+                    f"{redact(url)} was not fetched: {error.host} is not on the public internet,"
+                    " and public_only=True allows nothing else.",
+                    url=url,
+                ) from error
             raise ConnectionFault(_no_connection(error)) from error
+        except aiohttp.ClientHttpProxyError as error:
+            failure = Failure(FailureKind.CONNECT, f"the proxy answered {error.status}")
+            raise ConnectionFault(failure) from error
+        except aiohttp.ClientResponseError as error:
+            # Not its whole text, which holds the address with every secret in its query.
+            reason = f"the origin's answer is malformed ({_line(error.message)})"
+            raise ConnectionFault(Failure(FailureKind.MISBEHAVED, reason)) from error
         except _FAULTS as error:
             failure = Failure(FailureKind.LOST, f"the connection broke ({_name(error)})")
             raise ConnectionFault(failure) from error
+
+
+def _merged(
+    caller_headers: Mapping[str, str], request_headers: Mapping[str, str]
+) -> CIMultiDict[str]:
+    """Return all headers of a request: vidnb's own are sent once, however the caller spelt them."""
+    merged = CIMultiDict({"Accept": "*/*"})
+    merged.update(caller_headers)
+    merged.update(request_headers)
+    merged["Accept-Encoding"] = "identity"
+    return merged
 
 
 def _silence(idle_timeout_s: float) -> Failure:
@@ -218,8 +257,12 @@ def _no_connection(error: aiohttp.ClientConnectorError) -> Failure:
 
 
 def _name(error: BaseException) -> str:
-    text = str(error).partition("\n")[0].rstrip(".")
+    text = _line(str(error))
     return text if 0 < len(text) <= 120 else type(error).__name__
+
+
+def _line(text: str) -> str:
+    return text.partition("\n")[0].rstrip(".: ")
 
 
 def _proxy_for(url: str) -> str | None:
@@ -234,10 +277,6 @@ def _public_socket(
 ) -> socket.socket:
     """Make the socket for an address, or refuse: the last look before a connection."""
     family, kind, protocol, _, sockaddr = address
-    host = str(sockaddr[0])
-    if not is_public_address(host):
-        raise AddressRefused(
-            f"{host} is no public address, and public_only=True allows no other;"
-            " nothing was fetched."
-        )
+    if not is_public_address(str(sockaddr[0])):
+        raise _NotPublicError
     return socket.socket(family, kind, protocol)

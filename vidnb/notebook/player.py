@@ -55,7 +55,8 @@ class Player(anywidget.AnyWidget):
 
     The methods may be called from any cell and any thread and answer the player, so that they
     chain. The properties hold what the browser last reported. A kernel hears the browser only
-    between two cells, so inside one running cell they do not change. Times are in seconds.
+    between two cells, so inside one running cell they do not change. Times are in seconds. What the
+    browser cannot play becomes a sentence in `error`; only nonsense arguments raise (`ValueError`).
     """
 
     _esm: ClassVar[Path] = Path(__file__).with_name("player.js")
