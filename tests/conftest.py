@@ -9,7 +9,7 @@ import vidnb
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_blocking_call_on_an_event_loop() -> Iterator[None]:
+def no_blocking_call_on_an_event_loop() -> Iterator[BlockBuster]:
     """Raise `BlockingError` where code of vidnb's, or anything on vidnb's own loops, blocks.
 
     vidnb's loops run under `vidnb/io/loop.py`, so whatever blocks there has a frame of vidnb's
@@ -20,5 +20,5 @@ def no_blocking_call_on_an_event_loop() -> Iterator[None]:
     for name in ("os.stat", "os.getcwd"):
         buster.functions[name].can_block_in("vidnb/engine/order.py", "_place")
     buster.activate()
-    yield
+    yield buster
     buster.deactivate()

@@ -22,7 +22,7 @@ def test_a_url_alone_is_downloaded(tmp_path: Path) -> None:
     """The seed's main: one URL, the path on standard output, status 0."""
     with vidnb.serve(vidnb.sample()) as web:
         ran = run(web.url, cwd=tmp_path)
-    assert (ran.returncode, ran.stdout) == (0, "sample.mp4\n")
+    assert (ran.returncode, ran.stdout) == (0, f"{tmp_path / 'sample.mp4'}\n")
     assert ran.stderr == ""
     assert (tmp_path / "sample.mp4").read_bytes() == vidnb.sample().read_bytes()
 
@@ -31,7 +31,7 @@ def test_get_into_a_folder(tmp_path: Path) -> None:
     """`vidnb get URL PATH` makes the folder."""
     with vidnb.serve(vidnb.sample()) as web:
         ran = run("get", web.url, "films/", cwd=tmp_path)
-    assert (ran.returncode, ran.stdout) == (0, "films/sample.mp4\n")
+    assert (ran.returncode, ran.stdout) == (0, f"{tmp_path / 'films' / 'sample.mp4'}\n")
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,18 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from blockbuster import BlockBuster
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.lab import CHROMIUM_ARGUMENTS, find_chromium
+
+
+@pytest.fixture(autouse=True)
+def blocking_is_fine_here(no_blocking_call_on_an_event_loop: BlockBuster) -> Iterator[None]:
+    """Playwright's synchronous API runs each test inside a loop of its own, where it may block."""
+    no_blocking_call_on_an_event_loop.deactivate()
+    yield
+    no_blocking_call_on_an_event_loop.activate()
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,4 @@
+import re
 import unicodedata
 from urllib.parse import quote
 
@@ -5,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from vidnb.core import naming
 from vidnb.core.naming import MAX_NAME_BYTES, file_name
 
 
@@ -94,6 +96,7 @@ def named(raw: str, media_type: str | None = None) -> str:
         pytest.param("CONCERT.mp4", "CONCERT.mp4", id="no-device-longer"),
         pytest.param("a.CON", "a.CON", id="no-device-extension"),
         pytest.param("映画.mp4", "映画.mp4", id="any-script"),
+        pytest.param("X-X", "X-X", id="nothing-to-do"),
     ],
 )
 def test_only_a_safe_component_is_left(raw: str, name: str) -> None:
@@ -148,6 +151,20 @@ def test_the_extension_fits_the_media_type(raw: str, media_type: str | None, nam
 )
 def test_a_long_name_is_cut_between_characters(raw: str, media_type: str | None, name: str) -> None:
     assert named(raw, media_type) == name
+
+
+@pytest.mark.parametrize("extension", sorted(naming._PAGE_EXTENSIONS))
+def test_a_script_gives_way_to_the_video(extension: str) -> None:
+    assert named("watch" + extension, "video/mp4") == "watch.mp4"
+    assert re.fullmatch(r"\.[a-z]+[345]?", extension)
+
+
+def test_of_an_endless_name_only_both_ends_are_read() -> None:
+    """It would take hours to bring this run of marks into normal form."""
+    ends = "\u200b" * 512 + "b" + "a" * 511
+    assert named(ends) == "b" + "a" * 199
+    assert named(ends + "a") == "a" * 200
+    assert named("a" + "\u0301\u0327" * 500_000 + ".mp4").endswith(".mp4")
 
 
 media_types = st.none() | st.sampled_from(["video/mp4", "video/webm", "text/html"]) | st.text()

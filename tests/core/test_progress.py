@@ -1,3 +1,6 @@
+from dataclasses import FrozenInstanceError
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +21,13 @@ from vidnb.core.progress import Meter, Progress, format_bytes, format_duration_s
 )
 def test_the_fraction(done_bytes: int, total_bytes: int | None, fraction: float | None) -> None:
     assert Progress(done_bytes, total_bytes, 0.0, None).fraction == fraction
+
+
+def test_a_reading_is_frozen_and_slotted() -> None:
+    reading: Any = Progress(1, 2, 3.0, 4.0)
+    with pytest.raises(FrozenInstanceError):
+        reading.done_bytes = 2
+    assert not hasattr(reading, "__dict__")
 
 
 def test_a_steady_transfer() -> None:
@@ -44,6 +54,7 @@ def test_only_the_last_seconds_count() -> None:
     meter = Meter(0.0)
     for quarter in range(1, 41):
         meter.at(quarter / 4, quarter * 250_000)  # 1 MB/s for 10 s
+    assert len(meter._samples) == 21  # 5 s of them, and the one before
     rates = [meter.at(10.0 + second, 10_000_000).rate_bytes_per_s for second in range(7)]
     assert rates == [1_000_000, 800_000, 600_000, 400_000, 200_000, 0, 0]
 
@@ -83,6 +94,7 @@ def test_a_clock_that_steps_back_stands_still() -> None:
 def test_the_end_takes_no_more_time() -> None:
     assert Meter(0.0).at(1.0, 100, 100).left_s == 0.0
     assert Meter(0.0).at(1.0, 101, 100).left_s == 0.0
+    assert Meter(0.0).at(1.0, 100, 101).left_s == 0.01
     assert Meter(0.0).at(1.0, 0, 0).left_s == 0.0
 
 

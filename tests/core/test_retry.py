@@ -1,4 +1,5 @@
 import math
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -16,6 +17,15 @@ def status(code: int | None, retry_after_s: float | None = None) -> Failure:
 
 def test_a_failure_names_only_what_it_knows() -> None:
     assert (LOST.status, LOST.retry_after_s) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"), [(LOST, "reason"), (RetryPolicy(), "attempts")], ids=["failure", "policy"]
+)
+def test_values_are_frozen_and_slotted(value: Any, name: str) -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(value, name, getattr(value, name))
+    assert not hasattr(value, "__dict__")
 
 
 def test_the_defaults_are_the_promised_ones() -> None:

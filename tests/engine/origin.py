@@ -13,8 +13,11 @@ gets an `Exchange` and may send anything.
 
 import contextlib
 import fcntl
+import os
 import socket
 import struct
+import subprocess
+import sys
 import termios
 import threading
 import time
@@ -25,6 +28,7 @@ from random import Random
 from types import TracebackType
 from typing import Self
 
+import vidnb
 from vidnb.core.answer import Answer, answer
 from vidnb.core.headers import fold_headers, parse_etag
 from vidnb.core.spans import Span
@@ -53,6 +57,7 @@ __all__ = [
     "raw",
     "redirect",
     "reset",
+    "spawn",
     "stall",
     "status",
     "strangers",
@@ -190,7 +195,7 @@ def plain(exchange: Exchange) -> None:
     exchange.say(exchange.judged(ignoring=exchange.asked.headers), changed={"accept-ranges": None})
 
 
-def cut(after: int, handler: Handler | None = None) -> Handler:
+def cut(after: int) -> Handler:
     """Close the connection in order after `after` bytes of the body."""
 
     def handle(exchange: Exchange) -> None:
@@ -429,6 +434,18 @@ class Origin:
 def fetch(order: Order, watch: Watch | None = None) -> DownloadResult:
     """Carry an order out on vidnb's own loop, as the blocking helper does."""
     return transfers.run(download(order, watch or Watch()), timeout_s=_PATIENCE_S)
+
+
+def spawn(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Run a program in a process of its own; warnings are errors there as well."""
+    root = Path(vidnb.__file__).parent.parent
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def strangers(folder: Path) -> set[str]:

@@ -969,6 +969,33 @@ def test_debug_logging_names_the_file_and_not_its_address(
     assert urlsplit(served.url).path.split("/")[1] not in caplog.text
 
 
-def test_pieces_are_bounded() -> None:
-    assert exchange.PIECE_BYTES == MIB
-    assert exchange.TAIL_BYTES < exchange.PIECE_BYTES
+def test_a_whole_file_goes_out_in_bounded_pieces(
+    film: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One fast reader never holds the loop: each call of sendfile moves a bounded piece."""
+    pieces: list[int] = []
+    real = os.sendfile
+
+    def sendfile(out: int, file: int, offset: int, count: int) -> int:
+        pieces.append(count)
+        return real(out, file, offset, count)
+
+    monkeypatch.setattr(os, "sendfile", sendfile)
+    assert len(get(film).body) == 24 * MIB
+    assert max(pieces) == exchange.PIECE_BYTES == 2 * MIB
+
+
+@pytest.mark.parametrize(
+    ("raw", "target"),
+    [
+        ("/t/a.mp4", (None, "/t/a.mp4")),
+        ("/t/a.mp4?x=/y", (None, "/t/a.mp4")),
+        ("//evil/t/a.mp4", (None, "//evil/t/a.mp4")),
+        ("http://localhost:1/t/a.mp4?x", ("localhost:1", "/t/a.mp4")),
+        ("http://[::1", (None, "")),
+        ("*", ("", "*")),
+        ("", ("", "")),
+    ],
+)
+def test_request_targets(raw: str, target: tuple[str | None, str]) -> None:
+    assert answering._target(raw) == target

@@ -441,8 +441,8 @@ def test_a_long_span_is_probed_in_many_places_and_at_its_end(
         return 1
 
     monkeypatch.setattr(found, "_from_memory", from_memory)
-    asyncio.run(found.warm(Span(1000, 1000 + 300 * 1024)))
-    assert probed == [1000, 1000 + 128 * 1024, 1000 + 256 * 1024, 999 + 300 * 1024]
+    asyncio.run(found.warm(Span(1000, 1000 + 600 * 1024)))
+    assert probed == [1000, 1000 + 256 * 1024, 1000 + 512 * 1024, 999 + 600 * 1024]
     found.shut()
 
 

@@ -93,6 +93,20 @@ def test_run_returns_the_result_and_raises_the_exception(thread: LoopThread) -> 
         thread.run(fail())
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_work_that_wants_to_exit_ends_itself_alone(
+    thread: LoopThread, kind: type[BaseException]
+) -> None:
+    async def leave() -> NoReturn:
+        raise kind
+
+    other = thread.submit(asyncio.sleep(0.05, "still here"))
+    with pytest.raises(kind):
+        thread.run(leave())
+    assert other.result(5) == "still here"
+    assert thread.run(answer()) == 42
+
+
 def test_the_work_runs_on_one_daemon_thread_of_the_given_name(thread: LoopThread) -> None:
     async def where() -> threading.Thread:
         return threading.current_thread()

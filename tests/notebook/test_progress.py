@@ -202,12 +202,15 @@ def test_on_a_terminal_earlier_bytes_are_no_speed(terminal: Terminal) -> None:
     assert "failed" in terminal.getvalue()
 
 
-def test_on_a_terminal_what_never_began_leaves_no_line(terminal: Terminal) -> None:
+def test_on_a_terminal_what_never_began_leaves_no_line(
+    terminal: Terminal, caplog: pytest.LogCaptureFixture
+) -> None:
     watch = watching(Phase.FAILED, done_bytes=0)
     display = choose(None, watch, cancel=print)
     display.update()
     display.finish()
     assert not terminal.getvalue()
+    assert errors(caplog) == []
 
 
 def test_a_terminal_without_tqdm_is_told_once(
@@ -308,7 +311,8 @@ def test_the_bar_lives_as_a_widget_and_stays_as_html(
     model_id = first["application/vnd.jupyter.widget-view+json"]["model_id"]
     assert type(registry[model_id]) is ipywidgets.VBox
     assert not first["update"]
-    assert "still running when the notebook was saved" in words(first["text/html"])
+    for kind in ("text/html", "text/plain"):
+        assert "still running when the notebook was saved" in words(first[kind])
     bar._watch.end(Phase.CANCELLED, KEPT)
     bar.finish()
     bar.finish()
@@ -428,6 +432,16 @@ def test_clicks_are_heard_beside_the_cell_that_writes_to_the_bar(bar: CellBar) -
         for button in (bar._pause_button, bar._cancel_button):
             assert not hasattr(button.comm, "_reply_subshell_id")
         bar._pause_button.click()
+
+
+def test_a_bar_whose_widgets_somebody_closed_ends_in_peace(
+    bar: CellBar, outputs: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    ipywidgets.Widget.close_all()
+    bar.update()
+    bar.finish()
+    assert errors(caplog) == []
+    assert outputs[-1]["update"]
 
 
 def test_what_the_cell_had_to_leave_is_told_as_it_was(outputs: list[dict[str, Any]]) -> None:
@@ -659,7 +673,7 @@ def test_no_foreign_word_becomes_markup() -> None:
 def test_a_line_breaks_between_its_pieces_and_sentences_anywhere() -> None:
     markup = progress._line(["1.0 MB", "a" * 33])
     assert markup.count("white-space: nowrap") == 1
-    assert '<span style="white-space: nowrap">1.0 MB</span> · aaa' in markup
+    assert '<span style="white-space: nowrap">1.0 MB ·</span> aaa' in markup
 
 
 def test_a_fresh_view_is_a_fresh_download() -> None:

@@ -191,7 +191,7 @@ class WebServer(web.Server):
         transport = request.transport
         if transport is None:
             return CLOSED
-        connection.answering = True
+        connection.note(answering=True)
         try:
             return await self._judge(Exchange(request, transport))
         except asyncio.CancelledError:
@@ -204,7 +204,7 @@ class WebServer(web.Server):
         except Exception:
             logger.exception("An answer failed; the connection was closed.")
         finally:
-            connection.answering = False
+            connection.note(answering=False)
         transport.abort()
         return CLOSED
 
@@ -296,13 +296,8 @@ class _Connection(web.RequestHandler):
         self._active_s = 0.0
         self._answering = False
 
-    @property
-    def answering(self) -> bool:
-        """Whether an answer is on its way."""
-        return self._answering
-
-    @answering.setter
-    def answering(self, answering: bool) -> None:
+    def note(self, *, answering: bool) -> None:
+        """Note that an answer begins or has ended."""
         self._answering = answering
         self._active_s = time.monotonic()
 

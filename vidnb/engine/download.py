@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from aiofiles.base import wrap
@@ -29,7 +30,7 @@ from vidnb.engine.shelf import Shelf
 from vidnb.engine.watch import Phase, Watch
 from vidnb.engine.writer import Digests, Writer
 from vidnb.errors import ChecksumMismatch, NotAVideo, TransferError, TransportError
-from vidnb.io.files import PartFile, Record
+from vidnb.io.files import Journal, PartFile, Record
 from vidnb.io.http import HttpClient
 from vidnb.io.loop import transfers
 
@@ -162,9 +163,9 @@ class _Download:
                 if await wrap(shelf.has_digest)(record):
                     return self._reuse(record)
                 record = None
-            part = await wrap(shelf.open_part)()
+            part, journal = await self._open_part()
             try:
-                return await self._fetch(part, record)
+                return await self._fetch(part, journal, record)
             finally:
                 await asyncio.shield(wrap(part.close)(keep=watch.view.kept_bytes > 0))
         except TransferError as error:
@@ -177,16 +178,25 @@ class _Download:
                 error, order.url, path, shelf.folder, watch.view.kept_bytes
             ) from error
 
-    async def _fetch(self, part: PartFile, record: Record | None) -> DownloadResult:
+    async def _open_part(self) -> tuple[PartFile, Journal | None]:
+        """Open the part file; whoever is cancelled meanwhile still closes it, and loses nothing."""
+        opening = asyncio.ensure_future(wrap(self._shelf.open_part)())
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            with suppress(OSError):
+                part, _ = await opening
+                await wrap(part.close)(keep=True)
+            raise
+
+    async def _fetch(
+        self, part: PartFile, journal: Journal | None, record: Record | None
+    ) -> DownloadResult:
         order, watch = self._order, self._watch
-        journal = await wrap(part.load)()
-        is_ours = journal is not None and journal.url == order.url
-        if not is_ours:
-            await wrap(part.reset)()
         transfer = Transfer(
             policy=order.retry,
-            version=journal.version if journal and is_ours else None,
-            stored=journal.stored if journal and is_ours else None,
+            version=journal.version if journal else None,
+            stored=journal.stored if journal else None,
             finished=record.version if record is not None else None,
             max_bytes=order.max_bytes,
             max_connections=order.connections or 1,

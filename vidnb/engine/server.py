@@ -217,8 +217,9 @@ def _started(port: int) -> _Server:
         listener = socket.create_server(("127.0.0.1", port))
     except OSError as error:
         wanted = f"port {port}" if port else "a free port"
+        reason = os.strerror(error.errno or 0).lower()  # `strerror` itself would repeat the address
         raise ServeError(
-            f"The server could not listen on {wanted} of 127.0.0.1 ({error.strerror}), so nothing "
+            f"The server could not listen on {wanted} of 127.0.0.1 ({reason}), so nothing "
             "is served; choose another port, or leave it out to get a free one."
         ) from error
     server = _Server(listener)

@@ -17,7 +17,7 @@ from vidnb.core.naming import file_name
 from vidnb.core.version import Version
 from vidnb.engine.order import Order
 from vidnb.errors import StorageError
-from vidnb.io.files import Hold, PartFile, Record, hash_file
+from vidnb.io.files import Hold, Journal, PartFile, Record, hash_file
 
 __all__ = ["FOLDER", "Shelf"]
 
@@ -92,9 +92,18 @@ class Shelf:
         path = self._order.folder / record.name
         return hash_file(path, checksum.algorithm) == checksum.digest
 
-    def open_part(self) -> PartFile:
-        """Return this order's part file, locked."""
-        return PartFile(self.folder, self.key)
+    def open_part(self) -> tuple[PartFile, Journal | None]:
+        """Return this order's part file, locked, and what of this order it holds already."""
+        part = PartFile(self.folder, self.key)
+        try:
+            journal = part.load()
+            if journal is None or journal.url != self._order.url:
+                part.reset()
+                journal = None
+        except BaseException:
+            part.close(keep=True)
+            raise
+        return part, journal
 
     def publish(self, part: PartFile, record: Record, disposition: str | None) -> Path:
         """Put the whole part under its final name and record what it is; return the path.
@@ -164,7 +173,7 @@ def _numbered(name: str, number: int) -> str:
 def _exists(order: Order, path: Path) -> StorageError:
     return StorageError(
         f"{path} exists already and if_exists='error' asks to leave it;"
-        f" {redact(order.url)} was not downloaded.",
+        f" {redact(order.url)} was not saved; choose another name or another if_exists.",
         url=order.url,
     )
 

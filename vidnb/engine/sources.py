@@ -30,7 +30,7 @@ a whole folder swapped for another does not.
 KEEP_OPEN_S: Final = 5.0
 """How long a file stays open after its last answer; a player's next request comes sooner."""
 
-_PROBE_BYTES: Final = 128 * 1024  # the kernel reads ahead, and forgets, in longer runs
+_PROBE_BYTES: Final = 256 * 1024  # the kernel reads ahead, and forgets, in longer runs
 _AHEAD_BYTES: Final = 4 * 1024 * 1024
 
 

@@ -256,10 +256,10 @@ class PartFile:
         return status
 
     def close(self, *, keep: bool) -> None:
-        """End the work; what is not kept, or could be resumed by nobody, is removed."""
+        """End the work; what is empty, not kept, or could be resumed by nobody is removed."""
         if self._file.closed:
             return
-        if keep and not self.is_private:
+        if keep and not self.is_private and os.fstat(self._file.fileno()).st_size:
             if self._journal is not None:
                 self._journal.close()
         else:

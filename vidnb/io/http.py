@@ -86,8 +86,7 @@ class HttpAnswer:
             rest = self._rest()
             if rest:
                 return rest  # the next call raises: the stream keeps its exception
-            failure = Failure(FailureKind.LOST, f"the connection broke ({_name(error)})")
-            raise ConnectionFault(failure) from error
+            raise ConnectionFault(_loss(error)) from error
 
     def _rest(self) -> bytes:
         """Return what had arrived before the connection broke.
@@ -193,40 +192,47 @@ class HttpClient:
             URL(url, encoded=True),  # a signature covers the address to the letter
             headers=headers,
             allow_redirects=False,
+            raise_for_status=False,  # a status is the planner's to judge, whatever the session says
             # The total must be open-ended: a slow but steady film takes as long as it takes.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=idle_timeout_s),
-            proxy=None if self._public_only else _proxy_for(url),
+            # The caller's session knows its own proxy.
+            proxy=None if self._public_only or session is self._theirs else _proxy_for(url),
         )
         try:
             async with asyncio.timeout(idle_timeout_s):
                 return await sending
-        except (aiohttp.InvalidURL, ValueError) as error:
-            # The text of an `InvalidURL` is the address, with every secret in its query.
-            why = "it is malformed" if isinstance(error, aiohttp.InvalidURL) else _line(str(error))
-            raise AddressRefused(
-                f"{redact(url)} cannot be fetched: {why}; check the address and the headers.",
+        except (*_FAULTS, ValueError) as error:
+            raise _mapped(error, url, idle_timeout_s) from error
+
+
+def _mapped(error: Exception, url: str, idle_timeout_s: float) -> ConnectionFault | AddressRefused:
+    """Return what a request's exception means here."""
+    match error:
+        case aiohttp.ClientConnectorError(os_error=_NotPublicError()):
+            return AddressRefused(
+                f"{redact(url)} was not fetched: {error.host} is not on the public internet, and"
+                " public_only=True allows nothing else.",
                 url=url,
-            ) from error
-        except TimeoutError as error:
-            raise ConnectionFault(_silence(idle_timeout_s)) from error
-        except aiohttp.ClientConnectorError as error:
-            if isinstance(error.os_error, _NotPublicError):
-                raise AddressRefused(
-                    f"{redact(url)} was not fetched: {error.host} is not on the public internet,"
-                    " and public_only=True allows nothing else.",
-                    url=url,
-                ) from error
-            raise ConnectionFault(_no_connection(error)) from error
-        except aiohttp.ClientHttpProxyError as error:
-            failure = Failure(FailureKind.CONNECT, f"the proxy answered {error.status}")
-            raise ConnectionFault(failure) from error
-        except aiohttp.ClientResponseError as error:
-            # Not its whole text, which holds the address with every secret in its query.
+            )
+        case aiohttp.ClientConnectorError():  # before ValueError: a bad certificate is both
+            return ConnectionFault(_no_connection(error))
+        case TimeoutError():
+            return ConnectionFault(_silence(idle_timeout_s))
+        case aiohttp.InvalidURL():  # its text is the address, with every secret in its query
+            return AddressRefused(f"The address {redact(url)} is malformed.", url=url)
+        case ValueError():
+            return AddressRefused(
+                f"{redact(url)} cannot be fetched: {_line(str(error))};"
+                " check the headers and the proxy.",
+                url=url,
+            )
+        case aiohttp.ClientHttpProxyError():
+            reason = f"the proxy answered {error.status}"
+            return ConnectionFault(Failure(FailureKind.CONNECT, reason))
+        case aiohttp.ClientResponseError():  # likewise, so only what it says of the answer
             reason = f"the origin's answer is malformed ({_line(error.message)})"
-            raise ConnectionFault(Failure(FailureKind.MISBEHAVED, reason)) from error
-        except _FAULTS as error:
-            failure = Failure(FailureKind.LOST, f"the connection broke ({_name(error)})")
-            raise ConnectionFault(failure) from error
+            return ConnectionFault(Failure(FailureKind.MISBEHAVED, reason))
+    return ConnectionFault(_loss(error))
 
 
 def _merged(
@@ -244,6 +250,10 @@ def _silence(idle_timeout_s: float) -> Failure:
     return Failure(FailureKind.TIMEOUT, f"nothing arrived for {idle_timeout_s:g} s")
 
 
+def _loss(error: Exception) -> Failure:
+    return Failure(FailureKind.LOST, f"the connection broke ({_name(error)})")
+
+
 def _no_connection(error: aiohttp.ClientConnectorError) -> Failure:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         # Waiting does not mend a certificate.
@@ -251,8 +261,9 @@ def _no_connection(error: aiohttp.ClientConnectorError) -> Failure:
         return Failure(FailureKind.REFUSED, reason)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return Failure(FailureKind.CONNECT, f"the name {error.host} could not be resolved")
-    number = error.os_error.errno
-    cause = os.strerror(number) if number and number > 0 else _name(error.os_error)
+    cause, number = _name(error.os_error), error.os_error.errno
+    if number and number > 0 and not isinstance(error.os_error, ssl.SSLError):  # its own numbers
+        cause = os.strerror(number)
     return Failure(FailureKind.CONNECT, f"no connection to {error.host}:{error.port} ({cause})")
 
 
@@ -269,7 +280,9 @@ def _proxy_for(url: str) -> str | None:
     """Return the proxy that the environment names for this address, as urllib reads it."""
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme)
-    return proxy if proxy and not proxy_bypass(parts.hostname or "") else None
+    if not proxy or proxy_bypass(parts.hostname or ""):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _public_socket(

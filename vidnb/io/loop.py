@@ -216,10 +216,14 @@ class LoopThread:
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
-    try:
-        loop.run_forever()
-    finally:
-        loop.close()
+    running = True
+    while running:
+        try:
+            loop.run_forever()
+            running = False
+        except (KeyboardInterrupt, SystemExit):  # of a task, and so for whoever waits for it;
+            continue  # asyncio raises them here too, which must not end everybody else's work
+    loop.close()
 
 
 def _keep_silent(_loop: asyncio.AbstractEventLoop, _context: dict[str, Any]) -> None:

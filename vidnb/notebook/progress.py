@@ -13,7 +13,7 @@ import logging
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, Protocol
 from uuid import uuid4
@@ -28,7 +28,7 @@ logger = logging.getLogger("vidnb.progress")
 _WIDTH_PX = 640
 _STRIPE_PX = 16
 _STEPS = 4  # after so many steps the stripes of an unknown length look as they did at first
-_LONGEST_FACT = 32  # characters; what is longer is a sentence and may break anywhere
+_LONGEST_PIECE = 32  # characters; what is longer is a sentence and may break anywhere
 
 # JupyterLab's colours, light or dark, and such as can be read on both where it is not there.
 _TRACK = "var(--jp-border-color2, rgba(128, 128, 128, 0.3))"
@@ -170,8 +170,9 @@ class CellBar(_Guarded):
         self._update()
         data = {
             "application/vnd.jupyter.widget-view+json": box.get_view_spec(),
-            "text/html": _card(self._watch, [_SAVED]),  # read where there is no kernel any more
-            "text/plain": final_text(self._watch),
+            # Read from a notebook that was saved meanwhile, where there is no kernel any more.
+            "text/html": _card(self._watch, [_SAVED]),
+            "text/plain": f"{_name(self._watch.view)}: {_SAVED}",
         }
         self._publish(data, is_update=False)
 
@@ -267,7 +268,6 @@ class CellBar(_Guarded):
             for part in ("layout", "style", None):
                 with suppress(Exception):
                     (widget if part is None else getattr(widget, part)).close()
-        self._widgets.clear()
 
 
 class _Calls(_Guarded):
@@ -370,7 +370,7 @@ def _hear_where_sent(button: Any) -> None:
     ipykernel 7.4 hands a widget's messages to the shell that last wrote to the widget. Here that
     is the cell's, which hears nothing before its end. Other versions keep no such note.
     """
-    vars(button.comm).pop("_reply_subshell_id", None)
+    getattr(button.comm, "__dict__", {}).pop("_reply_subshell_id", None)
 
 
 def _name(view: View) -> str:
@@ -406,24 +406,22 @@ def _facts(watch: Watch, *, is_live: bool) -> list[str]:
     return facts
 
 
-def _card(watch: Watch, facts: Iterable[str]) -> str:
+def _card(watch: Watch, facts: list[str]) -> str:
     return (
         f'<div role="status" style="max-width: {_WIDTH_PX}px; padding: 2px 0">'
         f"{_head(watch, 0)}{_line(facts)}</div>"
     )
 
 
-def _line(facts: Iterable[str]) -> str:
+def _line(facts: list[str]) -> str:
     """Return the second line; where it must break, it breaks between its pieces."""
     pieces = [
-        html.escape(fact)
-        if len(fact) > _LONGEST_FACT
-        else f'<span style="white-space: nowrap">{html.escape(fact)}</span>'
-        for fact in facts
+        html.escape(piece)
+        if len(piece) > _LONGEST_PIECE
+        else f'<span style="white-space: nowrap">{html.escape(piece)}</span>'
+        for piece in (*(f"{fact} ·" for fact in facts[:-1]), *facts[-1:])
     ]
-    return (
-        f'<div style="{_FONT}; color: {_QUIET}; word-wrap: break-word">{" · ".join(pieces)}</div>'
-    )
+    return f'<div style="{_FONT}; color: {_QUIET}; word-wrap: break-word">{" ".join(pieces)}</div>'
 
 
 def _head(watch: Watch, step: int) -> str:
