@@ -18,7 +18,8 @@ def blocking_is_fine_here(no_blocking_call_on_an_event_loop: BlockBuster) -> Ite
     no_blocking_call_on_an_event_loop.activate()
 
 
-@pytest.fixture(scope="session")
+# For one module at a time: while it lives, a loop runs in this thread, where later tests need none.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     path = find_chromium()
     if path is None:

@@ -97,6 +97,8 @@ class Served:
     `url` is the file's address and `page_url` that of a small page with a player, for a browser
     tab; each holds a secret of 192 bits. `size_bytes` is the size (B) when it was registered,
     `port` the server's on 127.0.0.1. As a context manager it closes at the end of the block.
+    Nothing here raises an error; a file that is gone by the time it is asked for is a 404 to the
+    browser (RFC 9110 section 15.5.5) until it is back.
     """
 
     url: str

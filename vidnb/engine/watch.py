@@ -1,6 +1,7 @@
 """What others may see of a running download, and the one thing they may do to it: pause it."""
 
 import asyncio
+import threading
 import time
 from dataclasses import dataclass, field
 from enum import Enum
@@ -46,6 +47,7 @@ class View:
     meter: Meter = field(default_factory=lambda: Meter(time.monotonic()))
     loop: asyncio.AbstractEventLoop | None = None
     may_go: asyncio.Event | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Watch:
@@ -83,7 +85,8 @@ class Watch:
     def progress(self) -> Progress:
         """Return the reading of this moment: bytes, B/s over the last seconds, seconds left."""
         view = self.view
-        return view.meter.at(time.monotonic(), view.done_bytes, view.total_bytes)
+        with view.lock:  # a meter remembers, and several threads may ask
+            return view.meter.at(time.monotonic(), view.done_bytes, view.total_bytes)
 
     def pause(self) -> None:
         """Stop reading from the origin; what is on its way to the disk still gets there."""
@@ -92,7 +95,9 @@ class Watch:
 
     def resume(self) -> None:
         """Go on after `pause`; connections that were lost meanwhile are opened again."""
-        self.view.is_paused = False
+        view = self.view
+        view.is_paused = False
+        view.meter = Meter(time.monotonic(), view.done_bytes)  # the rest was no slow network
         self._gate(is_open=True)
 
     def _gate(self, *, is_open: bool) -> None:

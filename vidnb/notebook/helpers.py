@@ -6,6 +6,7 @@ caller's loop.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -81,10 +82,10 @@ def download(
     watch = Watch()
     if session is not None:
         return reenter(_shown(order, watch, progress), session._loop)  # noqa: SLF001 - its loop
-    stop: list[Callable[[], object]] = []
-    display = choose(progress, watch, cancel=lambda: [cancel() for cancel in stop])
-    display.show()
+    stop = _Stop()
+    display = choose(progress, watch, cancel=stop)
     try:
+        display.show()
         return transfers.run(
             _cancellable(order, watch, stop), tick=display.update, tick_s=_UPDATE_EVERY_S
         )
@@ -174,21 +175,41 @@ def start_download(
     return DownloadJob(order, progress if callable(progress) else None)
 
 
-async def _cancellable(
-    order: Order, watch: Watch, stop: list[Callable[[], object]]
-) -> DownloadResult:
+class _Stop:
+    """The Cancel button of one download: any thread may press it, even before there is work."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_pressed = False
+        self._cancel: Callable[[], object] | None = None
+
+    def __call__(self) -> None:
+        """Press it."""
+        with self._lock:
+            self._is_pressed, cancel = True, self._cancel
+        if cancel is not None:
+            cancel()
+
+    def connect(self, cancel: Callable[[], object]) -> None:
+        """Give it something to cancel; done at once where it was pressed before."""
+        with self._lock:
+            self._cancel, is_pressed = cancel, self._is_pressed
+        if is_pressed:
+            cancel()
+
+
+async def _cancellable(order: Order, watch: Watch, stop: _Stop) -> DownloadResult:
     """Run an order so that any thread may cancel it."""
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     if task is not None:
-        stop.append(lambda: loop.call_soon_threadsafe(task.cancel))
+        stop.connect(lambda: loop.call_soon_threadsafe(task.cancel))
     return await carry_out(order, watch)
 
 
 async def _shown(order: Order, watch: Watch, progress: ProgressArgument) -> DownloadResult:
     """Run an order for a coroutine of the caller's, with its progress."""
-    stop: list[Callable[[], object]] = []
-    display = choose(progress, watch, cancel=lambda: [cancel() for cancel in stop])
-    display.show()
+    stop = _Stop()
+    display = choose(progress, watch, cancel=stop)
 
     async def update() -> None:
         while True:
@@ -197,6 +218,7 @@ async def _shown(order: Order, watch: Watch, progress: ProgressArgument) -> Down
 
     updating = asyncio.create_task(update(), name="vidnb progress")
     try:
+        display.show()
         working = _cancellable(order, watch, stop)
         return await (working if order.session is not None else transfers.arun(working))
     except KeyboardInterrupt as interrupt:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vidnb.core.progress import Progress
 from vidnb.engine.download import download
 from vidnb.engine.order import DownloadResult, Order
-from vidnb.engine.watch import Phase, Watch
+from vidnb.engine.watch import Watch
 from vidnb.io.loop import transfers
 from vidnb.notebook.progress import CellBar, Display, choose, final_text
 
@@ -111,7 +111,6 @@ class DownloadJob:
         """Show the job in the cell, live (IPython's hook)."""
         bar = CellBar(self._watch, cancel=self.cancel)
         bar.show()
-        if self.done or self._watch.view.phase is Phase.DONE:
-            bar.finish()
-        else:
-            self._displays.append(bar)
+        self._displays.append(bar)
+        if self.done or self._watch.view.phase.is_final:
+            bar.finish()  # the job may have looked at its displays for the last time
