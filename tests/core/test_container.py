@@ -1,9 +1,12 @@
 import random
+from dataclasses import FrozenInstanceError
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vidnb.core import container
 from vidnb.core.container import HEAD_BYTES, BoxScan, Layout, Sniffed, sniff
 from vidnb.core.spans import Span
 
@@ -113,6 +116,7 @@ LONG = "x" * 120 + " " + "y" * 120
             "new",
             id="html-after-comments",
         ),
+        pytest.param(b"<!--\n<svg>\n-->\n<pre>", "html", None, id="html-comment-of-lines"),
         pytest.param(b"<!-- an endless comment <title>x</title>", "html", "x", id="html-comment"),
         pytest.param(b"<!doctype html", "html", None, id="html-doctype-cut"),
         pytest.param(b"<!DOCTYPE html>\nPlain words", "html", None, id="html-doctype-only"),
@@ -173,7 +177,7 @@ LONG = "x" * 120 + " " + "y" * 120
         pytest.param(b"404 page not found\n", "text", "404 page not found", id="text"),
         pytest.param(b"\n\nNot Found\nTry again", "text", "Not Found", id="text-first-line"),
         pytest.param("Nicht verfügbar".encode(), "text", "Nicht verfügbar", id="text-utf-8"),
-        pytest.param(b"it's gone", "text", "it's gone", id="text-short"),
+        pytest.param(b"no video", "text", "no video", id="text-short"),
         pytest.param(b"The free lunch", "text", "The free lunch", id="text-with-a-box-type"),
         pytest.param(b"    mdat of text", "text", "mdat of text", id="text-with-a-box-type-too"),
         pytest.param(b"<?php echo 1;", "text", "<?php echo 1;", id="text-of-a-script"),
@@ -199,10 +203,13 @@ def test_pages_are_known_by_their_words(head: bytes, kind: str, title: str | Non
         pytest.param(b"\x00\x00\x00\x02moov", "unknown", id="box-far-too-small"),
         pytest.param(b"\x00\x00\x00\x20ftypavif\x00", "heif", id="avif"),
         pytest.param(b"\x00\x00\x00\x20ftypheic\x00", "heif", id="heic"),
+        pytest.param(b"\x00\x00\x00\x20ftypheix\x00", "heif", id="heix"),
+        pytest.param(b"\x00\x00\x00\x20ftypmif1\x00", "heif", id="mif1"),
         pytest.param(b"\x00\x00\x00\x20xxxxavif\x00", "unknown", id="no-avif"),
         pytest.param(ebml(b"else"), "unknown", id="ebml-of-another-kind"),
         pytest.param(ebml(b"webmx"), "unknown", id="ebml-almost-webm"),
         pytest.param(b"RIFF\x24\x00\x00\x00WAVEfmt ", "unknown", id="wav"),
+        pytest.param(b"LIST\x24\x00\x00\x00AVI LIST", "unknown", id="no-riff"),
         pytest.param(b"FLV\x02", "unknown", id="flv-of-the-future"),
         pytest.param(b"\x89PNG\r\n\x1a\n", "unknown", id="png"),
         pytest.param(b"\xff\xd8\xff\xe0\x00\x10JFIF", "unknown", id="jpeg"),
@@ -238,6 +245,27 @@ def test_a_control_character_makes_it_no_text(control: int) -> None:
 @pytest.mark.parametrize("control", [9, 10, 12, 13, 27, 127])
 def test_some_control_characters_are_text(control: int) -> None:
     assert sniff(b"404 page not found" + bytes([control])).verdict == "page"
+
+
+HTML_TAGS = "html head body title script meta link style base noscript h1 h2 h3 p a b br pre"
+HTML_TAGS += " font center div span table form iframe section main"
+
+
+@pytest.mark.parametrize("tag", HTML_TAGS.split())
+def test_a_page_may_begin_with_any_tag(tag: str) -> None:
+    assert sniff(f"<{tag}>".encode()) == Sniffed("html", "page")
+    assert sniff(f"<{tag}x>".encode()) == Sniffed("unknown", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [(sniff(b""), "kind"), (BoxScan(0).layout(), "is_mp4")],
+    ids=["sniffed", "layout"],
+)
+def test_values_are_frozen_and_slotted(value: Any, name: str) -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(value, name, getattr(value, name))
+    assert not hasattr(value, "__dict__")
 
 
 def test_only_the_head_counts() -> None:
@@ -377,6 +405,8 @@ PIECES = FTYP + MOOV + MOOF + MDAT + MOOF + MDAT
             layout(None, ("moov", 0)),
             id="large-size-too-small",
         ),
+        pytest.param(FTYP + box(b"meta", bytes(9)) + MDAT, layout(LAST), id="an-image"),
+        pytest.param(FTYP + box(b"meta", bytes(9)), layout(None), id="an-image-without-media"),
         pytest.param(b"", layout(None, is_mp4=False), id="empty"),
         pytest.param(b"ftyp", layout(None, is_mp4=False), id="four-bytes"),
         pytest.param(bytes(99), layout(None, is_mp4=False), id="zeros"),
@@ -391,7 +421,24 @@ def test_how_a_file_is_built(file: bytes, expected: Layout) -> None:
     assert walked(file) == expected
 
 
-def test_a_film_of_a_terabyte_takes_five_steps() -> None:
+@pytest.mark.parametrize("kind", sorted(container._STARTERS - container._TELLING))
+def test_a_film_may_begin_with_other_boxes(kind: bytes) -> None:
+    assert walked(box(kind, bytes(9)) + MOOV + MDAT) == layout(FIRST)
+
+
+@pytest.mark.parametrize("kind", [b"uuid", b"meta", b"udta", b"mfra", b"ssix", b"free", b"skip"])
+def test_a_known_box_behind_the_film_can_be_cut(kind: bytes) -> None:
+    assert walked((FAST + box(kind, bytes(9)))[:-1]) == layout(FIRST, (kind.decode(), 1))
+
+
+def test_the_boxes_a_film_may_begin_with() -> None:
+    told = {b"ftyp", b"styp", b"moov", b"moof", b"mdat"}
+    assert told == container._TELLING
+    others = {b"free", b"skip", b"wide", b"sidx", b"pnot", b"pdin", b"emsg", b"prft"}
+    assert told | others == container._STARTERS
+
+
+def test_a_film_of_a_terabyte_takes_three_steps() -> None:
     mdat = b"\x00\x00\x00\x01mdat" + (10**12).to_bytes(8)
     scan = BoxScan(len(FTYP) + 10**12 + len(MOOV))
     scan.feed(FTYP[:16])

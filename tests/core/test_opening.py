@@ -68,7 +68,7 @@ def test_packed_bytes_are_never_taken(code: int, coding: str) -> None:
 
 
 @pytest.mark.parametrize("code", [200, 206])
-@pytest.mark.parametrize("length", ["", "-5", "5, 6", "1e3", "5.0", "٥", "1" + "0" * 18 + "1"])
+@pytest.mark.parametrize("length", ["", "-5", "5, 6", "1e3", "5.0", "\u0665", "1" + "0" * 18 + "1"])
 def test_a_length_that_is_none_is_refused(code: int, length: str) -> None:
     headers = {"content-length": length, "content-range": "bytes 0-9/10"}
     assert opened(code, headers, ranged=True) == Failed(

@@ -209,12 +209,12 @@ def test_a_forked_child_serves_for_itself_and_shares_no_socket(clip: Path) -> No
         child = os.fork()
         if not child:
             held.detach()
+            served.close()  # which is not the child's to end, nor a reason to start anything
+            assert threading.active_count() == 1
             mine = serve(CLIP)
             assert mine.port != served.port
             assert status(mine) == "200"
             assert status(served) == "200"  # the parent's, while the parent lives
-            served.close()                  # which is not the child's to end
-            assert status(served) == "200"
             sys.exit(7)
         assert wait_for(child) == 7
         assert status(served) == "200"

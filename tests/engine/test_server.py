@@ -634,7 +634,7 @@ def test_fifty_aborted_readers_leave_no_descriptor(film: Served) -> None:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         made.close()
     assert eventually(lambda: descriptors() <= before)
-    assert film._entry.running == set()
+    assert eventually(lambda: not film._entry.running)
     assert eventually(lambda: not connections(film))
 
 
@@ -808,6 +808,23 @@ def test_a_version_that_is_no_longer_intact_ends_the_connection(
     assert exchange_bytes(at.port, ask(at, "Range: bytes=0-9")) == b""
     assert len(exchange_bytes(at.port, ask(at))) < 1000
     assert get(at, method="HEAD").status == 200
+
+
+def test_a_reader_that_leaves_ends_an_answer_that_waits_for_its_source(
+    scripted: tuple[Scripted, Served],
+) -> None:
+    source, at = scripted
+
+    async def wait_for_ever(_: Span) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    source.read = wait_for_ever  # type: ignore[method-assign]  # scripted further
+    with connect(at.port) as made:
+        made.sendall(ask(at, "Range: bytes=0-9"))
+        assert eventually(lambda: source.open == 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    assert eventually(lambda: source.open == 0)
 
 
 def test_a_disk_that_fails_ends_the_connection_and_is_logged(

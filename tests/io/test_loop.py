@@ -527,14 +527,14 @@ def test_a_reload_keeps_the_two_threads() -> None:
 def test_a_forked_child_starts_afresh_and_leaves_the_parent_alone() -> None:
     printed, _ = python(
         """
-        import asyncio, os, sys, threading, warnings
+        import asyncio, gc, os, sys, threading, warnings
         from vidnb.io.loop import transfers
         warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: threads and fork
         async def here():
             return os.getpid()
         async def hold():
             try:
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()  # in the child nothing else would hold this task
             finally:
                 print("cleaned in", "parent" if os.getpid() == parent else "child", flush=True)
         parent = os.getpid()
@@ -543,6 +543,7 @@ def test_a_forked_child_starts_afresh_and_leaves_the_parent_alone() -> None:
         assert transfers.run(here()) == parent
         child = os.fork()
         if not child:
+            gc.collect()
             assert transfers.run(here()) == os.getpid()
             sys.exit(7)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

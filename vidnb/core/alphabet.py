@@ -166,7 +166,10 @@ class Why(Enum):
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """The transfer ends here; `failure` holds the last one, its reason fit for a sentence."""
+    """The transfer ends here; `failure` holds the last one, its reason fit for a sentence.
+
+    `attempts` counts those in a row without progress, the last included.
+    """
 
     why: Why
     failure: Failure

@@ -58,7 +58,7 @@ _XML: dict[str, tuple[str, Literal["video", "unknown"]]] = {
 _TITLE = re.compile(
     r"<(?:\w+:)?(?:title|message)(?:\s[^<>]*+)?>(.*?)(?:</|\Z)", re.DOTALL | re.IGNORECASE
 )
-_JSON = re.compile(r'\s*+(?:\{\s*+(?:"(?:[^"\\]|\\.)*+"\s*+:|\})|\[\s*+[\[{"\]])', re.DOTALL)
+_JSON = re.compile(r'\s*+(?:\{\s*+(?:"(?:[^"\\]|\\.)*+"\s*+:|\})|\[\s*+[\[{"\]])')
 _JSON_KEYS = ("message", "error_description", "detail", "title", "reason", "error")
 _SUBTITLES = re.compile(r"\s*+(WEBVTT(?=\s|\Z)|[0-9]++\s++[0-9:]++,[0-9]{3} -->)")
 _LEAST_TEXT = 8  # characters; fewer could be anything
@@ -173,7 +173,7 @@ def _json(text: str) -> Sniffed | None:
     if not _JSON.match(text):
         return None
     for key in _JSON_KEYS:
-        found = re.search(rf'"{key}"\s*+:\s*+"((?:[^"\\]|\\.)*+)', text, re.DOTALL)
+        found = re.search(rf'"{key}"\s*+:\s*+"((?:[^"\\]|\\.)*+)', text)
         if found:
             try:
                 message = str(loads(f'"{found[1]}"', strict=False))
@@ -197,8 +197,7 @@ def _plain(text: str) -> Sniffed:
 
 def _folded(text: str) -> str | None:
     """Return the text fit to stand in a sentence: one line, visible, not long; None if empty."""
-    visible = "".join(" " if c.isspace() else c for c in text if c.isspace() or c.isprintable())
-    line = " ".join(visible.split())
+    line = " ".join("".join(c for c in text if c.isspace() or c.isprintable()).split())
     if len(line) > _MAX_TITLE:
         line = line[: _MAX_TITLE - 1].rstrip() + "…"
     return line or None
@@ -234,9 +233,9 @@ class BoxScan:
         "_cut",
         "_ended",
         "_fragmented",
-        "_gave_up",
         "_is_mp4",
         "_mdat_owed",
+        "_meta",
         "_moov",
         "_moov_first",
         "_offset",
@@ -249,9 +248,9 @@ class BoxScan:
         self._offset = 0
         self._steps = 0
         self._ended = False
-        self._gave_up = False
         self._is_mp4 = False
         self._moov = False
+        self._meta = False
         self._moov_first: bool | None = None
         self._fragmented = False
         self._mdat_owed = True
@@ -281,12 +280,14 @@ class BoxScan:
             self._cut = (kind.decode(), stop - self._size_bytes)
         self._offset = stop
         self._steps += 1
-        self._ended = self._gave_up = self._steps >= _MAX_BOXES
+        self._ended = self._steps >= _MAX_BOXES
 
     def _note(self, kind: bytes) -> None:
         self._is_mp4 = self._is_mp4 or kind in _TELLING
         if kind == b"moov":
             self._moov = True
+        elif kind == b"meta":
+            self._meta = True
         elif kind == b"moof":
             self._fragmented = self._mdat_owed = True
         elif kind == b"mdat":
@@ -297,11 +298,12 @@ class BoxScan:
     def layout(self) -> Layout:
         """Return what is known; what is missing altogether is known only at the end of the walk."""
         cut = self._cut
-        if cut is None and self._is_mp4 and self.wants() is None and not self._gave_up:
-            if not self._moov and not self._fragmented:
+        is_over = self.wants() is None and self._steps < _MAX_BOXES
+        if cut is None and self._is_mp4 and is_over:
+            if self._moov or self._fragmented:
+                cut = ("mdat", 0) if self._mdat_owed else None
+            elif not self._meta:  # an image (ISO/IEC 23008-12) has a `meta` in place of the index
                 cut = ("moov", 0)
-            elif self._mdat_owed:
-                cut = ("mdat", 0)
         return Layout(
             moov_first=self._moov_first,
             fragmented=self._fragmented,
@@ -315,7 +317,7 @@ class BoxScan:
 def _box_size(data: bytes, room: int) -> int:
     """Return a box's size (B) by its header, 0 where the header is none (4.2.2)."""
     size = int.from_bytes(data[:4])
-    if len(data) < _HEADER_BYTES or 1 < size < _HEADER_BYTES:
+    if 1 < size < _HEADER_BYTES:
         return 0
     if size == 0:
         return room  # to the end of the file

@@ -215,7 +215,7 @@ class Transfer:
                 return self._on_untrue(fetch, failure, jitter)
             case opening.Unchanged():
                 return self._on_unchanged(fetch)
-        if said.failure.kind is FailureKind.MISBEHAVED:
+        if said.failure.kind is FailureKind.MISBEHAVED and not self._others_are_open(fetch):
             return self._give_up(Why.MISBEHAVED, said.failure)
         return (self._drop(fetch), *self._after_failure(said.failure, fetch, jitter))
 
@@ -229,12 +229,12 @@ class Transfer:
         refusal = self._refuse_size(version.total_bytes)
         if refusal:
             return refusal
-        is_same = self.version is not None and self.version.is_same_as(version)
+        is_same = self._is_same(version)
         if is_same and fetch.has_if_range and self._sends_if_range:
             # Some origins answer 200 to every If-Range; the ETag of the 206 will tell as well.
             self._sends_if_range = False
             return (self._drop(fetch), *self._dispatch())
-        if is_same and self._others_bring_bytes(fetch):
+        if is_same and self._others_are_open(fetch):
             return (self._drop(fetch), *self._degrade())
         if fetch.is_ranged and (is_same or not fetch.has_if_range):
             self._ask_no_ranges()
@@ -244,8 +244,7 @@ class Transfer:
         refusal = self._refuse_size(version.total_bytes)
         if refusal:
             return refusal
-        is_same = self.version is None or self.version.is_same_as(version)
-        if not is_same and span.start > 0:
+        if self.version is not None and not self._is_same(version) and span.start > 0:
             return self._start_over()
         self.answers_ranges = True
         return self._adopt(fetch, version, span)
@@ -255,7 +254,7 @@ class Transfer:
         commands: list[Command] = []
         if self.version is None:
             self.version = version
-        elif self.version.is_same_as(version):
+        elif self._is_same(version):
             if self.version.total_bytes is None:
                 self.version = replace(self.version, total_bytes=version.total_bytes)
         else:
@@ -274,6 +273,8 @@ class Transfer:
         version, kept = self.version, self._board.kept
         if version is None and total_bytes == 0:
             return self._give_up(Why.EMPTY, _EMPTY)
+        if self._others_are_open(fetch):
+            return (self._drop(fetch), *self._degrade())
         if version is not None and version.total_bytes is None and fetch.has_if_range:
             # With If-Range a 416 speaks of our version (RFC 9110 section 13.1.5): if it ends
             # where our bytes end, they were all there is.
@@ -290,14 +291,24 @@ class Transfer:
         dropped = self._drop(fetch)
         if not fetch.is_ranged:
             return (dropped, *self._after_failure(failure, fetch, jitter))
-        if self._others_bring_bytes(fetch):
+        if self._others_are_open(fetch):
             return (dropped, *self._degrade())
         # Nothing of this body is used; ranges of this origin are not asked for again.
         self._ask_no_ranges()
         return (dropped, *self._drop_all(), *self._dispatch())
 
-    def _others_bring_bytes(self, fetch: Fetching) -> bool:
-        return any(f.has_kept for f in self._board.fetches.values() if f is not fetch)
+    def _is_same(self, version: Version) -> bool:
+        """Tell whether an answer's version is ours; one that ends before our bytes do is not."""
+        ends_early = version.total_bytes is not None and version.total_bytes < self._kept_stop
+        return self.version is not None and self.version.is_same_as(version) and not ends_early
+
+    @property
+    def _kept_stop(self) -> int:
+        return max((span.stop for span in self._board.kept), default=0)
+
+    def _others_are_open(self, fetch: Fetching) -> bool:
+        """Tell whether another connection brings this file, so that this one is not needed."""
+        return any(f.is_open for f in self._board.fetches.values() if f is not fetch)
 
     def _ask_no_ranges(self) -> None:
         self.answers_ranges = False
@@ -335,7 +346,8 @@ class Transfer:
         if fetch is None:
             return ()
         version = self.version
-        if fetch.is_open and version is not None and fetch.body_stop == ENDLESS:
+        is_endless = fetch.is_open and fetch.body_stop == ENDLESS
+        if version is not None and is_endless and fetch.position >= self._kept_stop:
             if fetch.position == 0:
                 return self._give_up(Why.EMPTY, _EMPTY)
             self.version = replace(version, total_bytes=fetch.position)
@@ -384,7 +396,7 @@ class Transfer:
 
     def _give_up(self, why: Why, failure: Failure) -> tuple[Command, ...]:
         self.is_done = True
-        return (*self._drop_all(), GiveUp(why, failure, max(self.failures, 1)))
+        return (*self._drop_all(), GiveUp(why, failure, max(self._failures_in_a_row, 1)))
 
     # Sizes.
 

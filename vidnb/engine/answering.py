@@ -155,7 +155,7 @@ class WebServer(web.Server):
     """aiohttp's server with vidnb's answers; made on the loop that it runs on."""
 
     def __init__(self, registry: Registry) -> None:
-        # A lost connection cancels its answer: asyncio would let a stalled sendfile wait for ever.
+        # A lost connection cancels its answer: one that waits for its source would not notice.
         super().__init__(self._answer, handler_cancellation=True)
         self.transports: dict[web.RequestHandler, asyncio.Transport] = {}
         self._registry = registry

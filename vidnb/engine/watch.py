@@ -44,10 +44,10 @@ class View:
     total_bytes: int | None = None
     kept_bytes: int = 0
     is_paused: bool = False
-    meter: Meter = field(default_factory=lambda: Meter(time.monotonic()))
+    meter: Meter = field(default_factory=lambda: Meter(time.monotonic()), compare=False)
     loop: asyncio.AbstractEventLoop | None = None
     may_go: asyncio.Event | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.Lock = field(default_factory=threading.Lock, compare=False)
 
 
 class Watch:
