@@ -16,7 +16,18 @@ from aiohttp.client_reqrep import ConnectionKey, RequestInfo
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from tests.engine.origin import Exchange, Film, Origin, noise, raw, redirect, reset, stall, status
+from tests.engine.origin import (
+    Exchange,
+    Film,
+    Origin,
+    honest,
+    noise,
+    raw,
+    redirect,
+    reset,
+    stall,
+    status,
+)
 from vidnb.core.retry import FailureKind
 from vidnb.errors import AddressRefused
 from vidnb.io.http import ConnectionFault, HttpAnswer, HttpClient
@@ -196,7 +207,7 @@ def test_silence_in_the_body(origin: Origin) -> None:
 
     async def work(client: HttpClient) -> tuple[bytes, ConnectionFault]:
         answer = await ask(client, origin.url, idle_timeout_s=0.1)
-        data = await answer.read()
+        data = bytes(await answer.read())
         with pytest.raises(ConnectionFault) as caught:
             await answer.read()
         answer.close()
@@ -206,6 +217,31 @@ def test_silence_in_the_body(origin: Origin) -> None:
     assert data == DATA[:10]
     assert error.failure.kind is FailureKind.TIMEOUT
     assert str(error) == error.failure.reason == "nothing arrived for 0.1 s"
+
+
+@pytest.mark.parametrize("ending", ["whole", "cut", "silent"])
+def test_a_long_body_is_read_as_a_short_one_is(ending: str) -> None:
+    film = Film(noise(9 * 2**20))
+    script = {"whole": honest, "cut": reset(9 * 2**20 - 1), "silent": stall(9 * 2**20 - 1)}
+
+    async def work(client: HttpClient) -> tuple[bytes, FailureKind | None]:
+        answer = await ask(client, sender.url, idle_timeout_s=0.3)
+        pieces: list[bytes | memoryview] = []
+        kind = None
+        try:
+            while piece := await answer.read():
+                pieces.append(piece)
+        except ConnectionFault as error:
+            kind = error.failure.kind
+        answer.close()
+        return b"".join(pieces), kind
+
+    with Origin(film, [script[ending]]) as sender:
+        data, kind = with_client(work)
+    expected = {"whole": None, "cut": FailureKind.LOST, "silent": FailureKind.TIMEOUT}
+    assert kind is expected[ending]
+    assert data == film.data[: len(data)]
+    assert len(data) == len(film.data) - (ending != "whole")
 
 
 # Redirects.

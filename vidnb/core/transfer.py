@@ -31,7 +31,6 @@ from vidnb.core.alphabet import (
     Lost,
     Observation,
     Opened,
-    ReaderLeft,
     ReaderWaits,
     Received,
     Restart,
@@ -144,7 +143,7 @@ class Transfer:
                 self._is_waiting = False
             case ReaderWaits():
                 self._readers[seen.reader] = seen.offset
-            case ReaderLeft():
+            case _:  # ReaderLeft, the last of them
                 self._readers.pop(seen.reader, None)
         return tuple(self._dispatch())
 
@@ -444,16 +443,13 @@ class Transfer:
         total = self.total_bytes
         joins = self.answers_ranges is not False and self._has_strong_version
         if total is None:
-            if self._board.fetches:
-                return None
             return self._board.kept.run_from(0).stop if joins else 0
         if self._board.kept.covers(Span(0, total)):
             # All on disk and not complete: an earlier run stopped just short of its end. One
             # conditional request tells whether the source is still that version.
-            is_all_stored = self.stored.covers(Span(0, total))
-            return 0 if is_all_stored and not self._board.fetches else None
+            return 0 if self.stored.covers(Span(0, total)) else None
         if not joins:
-            return None if self._board.fetches else 0
+            return 0
         start = self._board.first_free(total)
         if start is None:
             return self._board.best_split(total, self._min_segment_bytes)

@@ -344,7 +344,7 @@ def _explain(result: DownloadResult) -> str:
     """Say in one line how a finished download came about."""
     if result.reused:
         return "already here; the source has not changed"
-    parts = [f"{format_bytes(result.size_bytes)} in {result.elapsed_s:.1f} s"]
+    parts = [f"{format_bytes(result.size_bytes)} in {max(result.elapsed_s, 0.1):.1f} s"]
     if result.resumed_from_bytes:
         parts.append(f"resumed from {format_bytes(result.resumed_from_bytes)}")
     if result.connections > 1:

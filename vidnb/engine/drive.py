@@ -114,7 +114,7 @@ class Drive:
         if error is not None and not self._end.done():
             self._end.set_exception(error)
 
-    def _tell(self, seen: Observation, data: bytes = b"") -> None:
+    def _tell(self, seen: Observation, data: bytes | memoryview = b"") -> None:
         jitter = random.random()  # noqa: S311 - spreads retries, keeps no secret
         commands = self.transfer.handle(seen, now_s=time.time(), jitter=jitter)
         if not self._end.done():  # otherwise the last writes are told, and only counted
@@ -125,7 +125,7 @@ class Drive:
             self._watch.view.done_bytes if self._is_kept and self.transfer.is_resumable else 0
         )
 
-    def _obey(self, commands: tuple[Command, ...], data: bytes) -> None:
+    def _obey(self, commands: tuple[Command, ...], data: bytes | memoryview) -> None:
         for command in commands:
             match command:
                 case Keep(span, at, _):
@@ -153,7 +153,7 @@ class Drive:
             self._writer.restart(generation)
         self._head = bytearray() if self._check_video else None
 
-    def _keep(self, span: Span, data: bytes) -> None:
+    def _keep(self, span: Span, data: bytes | memoryview) -> None:
         if self._head is not None and span.start == len(self._head) < HEAD_BYTES:
             self._head += data
             self._look_at_head()

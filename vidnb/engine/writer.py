@@ -25,7 +25,7 @@ __all__ = ["Digests", "Writer"]
 
 BATCH_BYTES = 4 * 2**20
 """A hop is made for this much, …"""
-LATEST_S = 0.02
+LATEST_S = 0.005
 """… or for whatever is there after this long: a kill costs what came in that time, no more."""
 MOST_WAITING_BYTES = 16 * 2**20
 """Beyond this the sockets are left alone until the disk has caught up."""
@@ -45,7 +45,7 @@ class Digests:
             name: hashlib.new(name, usedforsecurity=False) for name in self._algorithms
         }
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes | memoryview) -> None:
         """Take the next bytes in order."""
         for digest in self._hashes.values():
             digest.update(data)
@@ -67,7 +67,7 @@ class _Run:
 
     start: int
     stop: int
-    pieces: list[bytes]
+    pieces: list[bytes | memoryview]
 
 
 class Writer:
@@ -90,7 +90,7 @@ class Writer:
         self._digests = digests
         self._on_disk = stored
         self._on_stored = on_stored
-        self._waiting: list[tuple[Span, bytes]] = []
+        self._waiting: list[tuple[Span, bytes | memoryview]] = []
         self._waiting_bytes = 0
         self._busy_bytes = 0
         self._generation = 0
@@ -102,7 +102,7 @@ class Writer:
         self._has_room.set()
         self._is_closing = False
 
-    def add(self, span: Span, data: bytes, version: Version) -> None:
+    def add(self, span: Span, data: bytes | memoryview, version: Version) -> None:
         """Take the bytes of `span`, which belong to `version`."""
         self._version = version
         self._waiting.append((span, data))

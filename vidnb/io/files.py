@@ -194,7 +194,7 @@ class PartFile:
         size_bytes = os.fstat(self._file.fileno()).st_size
         return journal if all(span.stop <= size_bytes for span in journal.stored) else None
 
-    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+    def write(self, offset: int, pieces: Sequence[bytes | memoryview]) -> None:
         """Write the pieces one after another from `offset` on."""
         self._file.seek(offset)
         for piece in pieces:

@@ -28,6 +28,7 @@ from vidnb.core.address import check_url, is_public_address, next_hop, origin, r
 from vidnb.core.headers import fold_headers
 from vidnb.core.retry import Failure, FailureKind
 from vidnb.errors import AddressRefused
+from vidnb.io.body import Body
 
 __all__ = ["ConnectionFault", "HttpAnswer", "HttpClient"]
 
@@ -71,14 +72,21 @@ class HttpAnswer:
         self.url = str(response.url)
         self.status = response.status
         self.headers = fold_headers(response.headers.items())
+        self._body: Body | None = None
+        self._is_begun = False
         self.is_framed = "content-length" in self.headers or "chunked" in self.headers.get(
             "transfer-encoding", ""
         )
 
-    async def read(self) -> bytes:
-        """Return the next bytes of the body, `b""` at its end; raises `ConnectionFault`."""
+    async def read(self) -> bytes | memoryview:
+        """Return the next bytes of the body, none at its end; raises `ConnectionFault`."""
+        if not self._is_begun:
+            self._is_begun = True
+            self._body = Body.take_over(self._response)
         try:
             async with asyncio.timeout(self._idle_timeout_s):
+                if self._body is not None:
+                    return await self._body.read()
                 return await self._response.content.readany()
         except TimeoutError as error:
             raise ConnectionFault(_silence(self._idle_timeout_s)) from error
@@ -98,7 +106,7 @@ class HttpAnswer:
         return content._read_nowait(-1) if content._buffer else b""  # noqa: SLF001 - no other way
 
     def close(self) -> None:
-        """Give the connection up; one whose body was read to the end is kept for the next."""
+        """Give the connection up; one whose short body was read to its end serves again."""
         self._response.release() if self._response.content.is_eof() else self._response.close()
 
 

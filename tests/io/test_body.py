@@ -1,0 +1,344 @@
+"""Long bodies straight from the socket: whole, in order, bounded, and rude ends told as such."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+import trustme
+
+from vidnb.core.retry import FailureKind
+from vidnb.io.body import SHORTEST_BYTES, Body
+from vidnb.io.http import ConnectionFault, HttpAnswer, HttpClient
+
+SIZE = SHORTEST_BYTES + 3_000_017
+DATA = bytes(range(256)) * (SIZE // 256 + 1)
+DATA = DATA[:SIZE]
+
+
+@asynccontextmanager
+async def origin(
+    body: bytes,
+    *,
+    announced: int | None = None,
+    head: str = "",
+    tls: ssl.SSLContext | None = None,
+    then: Callable[[asyncio.StreamWriter], None] | None = None,
+) -> AsyncIterator[tuple[str, list[int]]]:
+    """Answer every request with one body; `then` ends the connection its own way."""
+    ports: list[int] = []
+    tasks: set[asyncio.Task[Any]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                ports.append(writer.get_extra_info("peername")[1])
+                length = len(body) if announced is None else announced
+                framing = head or f"Content-Length: {length}\r\n"
+                writer.write(f"HTTP/1.1 200 OK\r\n{framing}\r\n".encode() + body)
+                await writer.drain()
+                if then is not None:
+                    then(writer)
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    scheme = "https" if tls else "http"
+    try:
+        yield f"{scheme}://localhost:{port}/film.mp4", ports
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def get(client: HttpClient, url: str, idle_timeout_s: float = 10.0) -> HttpAnswer:
+    return await client.get(
+        url, caller_headers={}, request_headers={}, idle_timeout_s=idle_timeout_s
+    )
+
+
+async def drain(answer: HttpAnswer, got: bytearray | None = None) -> bytes:
+    got = bytearray() if got is None else got
+    while data := await answer.read():
+        got += data
+    return bytes(got)
+
+
+def run(coro: Any) -> Any:
+    return asyncio.run(asyncio.wait_for(coro, 30))
+
+
+def test_a_long_body_arrives_whole() -> None:
+    """Every byte in order, in large pieces, and the session closes without waiting for anybody."""
+
+    async def main() -> None:
+        async with origin(DATA) as (url, _), HttpClient() as client:
+            answer = await get(client, url)
+            sizes = []
+            got = bytearray()
+            while data := await answer.read():
+                assert isinstance(data, memoryview)
+                sizes.append(len(data))
+                got += data
+            assert got == DATA
+            assert await answer.read() == b""
+            answer.close()
+            assert max(sizes) <= 2**20 or sizes[0] == max(sizes)
+
+    run(main())
+
+
+def test_a_short_body_keeps_its_connection() -> None:
+    """Below the limit aiohttp reads, and two requests share one connection."""
+
+    async def main() -> None:
+        async with origin(b"short" * 100) as (url, ports), HttpClient() as client:
+            for _ in range(2):
+                answer = await get(client, url)
+                assert await drain(answer) == b"short" * 100
+                answer.close()
+            assert len(ports) == 2
+            assert len(set(ports)) == 1
+
+    run(main())
+
+
+def test_chunks_and_no_length_are_left_to_aiohttp() -> None:
+    """Only a Content-Length says how many bytes are left."""
+
+    async def main() -> None:
+        chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (SIZE, DATA)
+        async with (
+            origin(chunked, head="Transfer-Encoding: chunked\r\n") as (url, _),
+            HttpClient() as client,
+        ):
+            assert await drain(await get(client, url)) == DATA
+
+        def close(writer: asyncio.StreamWriter) -> None:
+            writer.close()
+
+        async with (
+            origin(DATA, head="Connection: close\r\n", then=close) as (url, _),
+            HttpClient() as client,
+        ):
+            answer = await get(client, url)
+            assert not answer.is_framed
+            assert await drain(answer) == DATA
+
+    run(main())
+
+
+@pytest.mark.parametrize("is_reset", [False, True], ids=["closed", "reset"])
+def test_an_early_end_gives_what_came_and_then_says_so(is_reset: bool) -> None:
+    """What had arrived before a close is given out first; the fault comes after it."""
+
+    def end(writer: asyncio.StreamWriter) -> None:
+        if is_reset:
+            writer.transport.abort()
+        else:
+            writer.close()
+
+    async def main() -> None:
+        sent = DATA[: SIZE // 2]
+        async with origin(sent, announced=SIZE, then=end) as (url, _), HttpClient() as client:
+            answer = await get(client, url)
+            got = bytearray()
+            with pytest.raises(ConnectionFault) as caught:
+                await drain(answer, got)
+            assert caught.value.failure.kind is FailureKind.LOST
+            assert sent.startswith(bytes(got))
+            if not is_reset:
+                assert len(got) == len(sent)
+            answer.close()
+
+    run(main())
+
+
+def test_silence_is_a_timeout() -> None:
+    """The idle timeout stands over these reads too."""
+
+    async def main() -> None:
+        async with origin(DATA[:1000], announced=SIZE) as (url, _), HttpClient() as client:
+            answer = await get(client, url, idle_timeout_s=0.2)
+            assert await answer.read() == DATA[:1000]
+            with pytest.raises(ConnectionFault) as caught:
+                await answer.read()
+            assert caught.value.failure.kind is FailureKind.TIMEOUT
+            answer.close()
+
+    run(main())
+
+
+def test_bytes_behind_the_body_are_nobodys() -> None:
+    """What follows the announced length is dropped with the connection."""
+
+    async def main() -> None:
+        async with origin(DATA + b"junk", announced=SIZE) as (url, _), HttpClient() as client:
+            assert await drain(await get(client, url)) == DATA
+
+    run(main())
+
+
+def test_under_tls() -> None:
+    """The same bytes through TLS, with a caller's own session."""
+    authority = trustme.CA()
+    server, client_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), None
+    authority.issue_cert("localhost").configure_cert(server)
+    client_side = ssl.create_default_context()
+    authority.configure_trust(client_side)
+
+    async def main() -> None:
+        connector = aiohttp.TCPConnector(ssl=client_side)
+        async with (
+            origin(DATA, tls=server) as (url, _),
+            aiohttp.ClientSession(connector=connector) as session,
+            HttpClient(session=session) as client,
+        ):
+            answer = await get(client, url)
+            assert await drain(answer) == DATA
+            answer.close()
+
+    run(main())
+
+
+class FakeTransport(asyncio.Transport):
+    """Counts what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def pause_reading(self) -> None:
+        self.said.append("pause")
+
+    def resume_reading(self) -> None:
+        self.said.append("resume")
+
+    def close(self) -> None:
+        self.said.append("close")
+
+
+class Before(asyncio.Protocol):
+    """The protocol that had the connection."""
+
+    lost: object = "not yet"
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = exc
+
+
+def feed(body: Body, data: bytes) -> None:
+    while data:
+        room = body.get_buffer(-1)
+        assert 0 < len(room) <= 2**20
+        count = min(len(room), len(data))
+        room[:count] = data[:count]
+        body.buffer_updated(count)
+        data = data[count:]
+
+
+def test_a_slow_reader_holds_the_socket() -> None:
+    """At 4 MiB unread the transport pauses, once; it goes on when half of that is read."""
+
+    async def main() -> None:
+        transport, before = FakeTransport(), Before()
+        body = Body(transport, before, b"head", 2**25)
+        feed(body, bytes(4 * 2**20))
+        assert transport.said == ["pause"]
+        feed(body, bytes(10))
+        assert transport.said == ["pause"]
+        assert bytes(await body.read()) == b"head"
+        left_bytes = 4 * 2**20 + 10
+        while left_bytes >= 2 * 2**20:
+            assert transport.said == ["pause"]
+            left_bytes -= len(await body.read())
+        assert transport.said == ["pause", "resume"]
+
+    run(main())
+
+
+def test_small_pieces_share_a_buffer() -> None:
+    """A slow origin costs no megabyte per packet; pieces stay what they were."""
+
+    async def main() -> None:
+        body = Body(FakeTransport(), Before(), b"", 1000)
+        feed(body, b"one")
+        first = await body.read()
+        feed(body, b"two")
+        second = await body.read()
+        assert (bytes(first), bytes(second)) == (b"one", b"two")
+        assert first.obj is second.obj
+
+    run(main())
+
+
+def test_the_end_closes_and_is_told() -> None:
+    """The last byte closes the connection; its end reaches the protocol before."""
+
+    async def main() -> None:
+        transport, before = FakeTransport(), Before()
+        body = Body(transport, before, b"", 3)
+        assert len(body.get_buffer(-1)) == 3
+        feed(body, b"end")
+        assert transport.said == ["close"]
+        body.eof_received()
+        body.pause_writing()
+        body.resume_writing()
+        body.connection_lost(None)
+        assert before.lost is None
+        assert bytes(await body.read()) == b"end"
+        assert bytes(await body.read()) == b""
+        room = body.get_buffer(-1)  # a transport may still ask; what it puts there is nobody's
+        room[:1] = b"x"
+        body.buffer_updated(1)
+        assert bytes(await body.read()) == b""
+
+    run(main())
+
+
+def test_a_reader_that_waits_is_woken() -> None:
+    """By bytes, and by the end."""
+
+    async def main() -> None:
+        body = Body(FakeTransport(), Before(), b"", 100)
+        reading = asyncio.ensure_future(body.read())
+        await asyncio.sleep(0)
+        feed(body, b"bytes")
+        assert bytes(await reading) == b"bytes"
+        reading = asyncio.ensure_future(body.read())
+        await asyncio.sleep(0)
+        body.connection_lost(OSError("gone"))
+        with pytest.raises(ConnectionResetError, match="gone"):
+            await reading
+
+    run(main())
+
+
+def test_a_broken_or_closing_connection_is_left_alone() -> None:
+    """There is nothing to take over where the connection is gone."""
+
+    async def main() -> None:
+        async with origin(DATA[:1000], announced=SIZE) as (url, _), HttpClient() as client:
+            answer = await get(client, url)
+            connection = answer._response.connection
+            assert connection is not None
+            assert isinstance(connection.transport, asyncio.Transport)
+            connection.transport.abort()
+            assert Body.take_over(answer._response) is None
+            await asyncio.sleep(0.05)
+            assert Body.take_over(answer._response) is None
+            answer.close()
+
+    run(main())
