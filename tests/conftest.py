@@ -1,11 +1,16 @@
 """A blocking call on one of vidnb's event loops fails the test that made it."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 from blockbuster import BlockBuster
 
 import vidnb
+
+# A run that was started in the background may have inherited an ignored SIGINT, and so would every
+# program it starts; several tests press Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -89,6 +89,7 @@ TOO_LONG = "has a host of more than 253 characters."
         ),
         pytest.param("h.org/a.mp4", f"The address h.org/a.mp4 {NO_SCHEME}", id="no-scheme"),
         pytest.param("h:80/a", f"The address h:80/a {NO_SCHEME}", id="no-scheme-but-a-port"),
+        pytest.param("h:8/a", f"The address h:8/a {NO_SCHEME}", id="no-scheme-but-a-digit"),
         pytest.param("//h.org/a", f"The address //h.org/a {NO_SCHEME}", id="scheme-relative"),
         pytest.param("https:", "The address https: names no host.", id="scheme-alone"),
         pytest.param("https:h.org", "The address https:h.org names no host.", id="no-slashes"),
@@ -187,6 +188,12 @@ def test_what_is_refused_gets_one_sentence(url: str, sentence: str) -> None:
     assert refused.value.url == url
 
 
+def test_an_endless_host_is_refused_at_once() -> None:
+    """It would take hours to bring this run of marks into normal form."""
+    with pytest.raises(AddressRefused, match="has a host of more than 253 characters"):
+        check_url("https://a" + "\u0301\u0327" * 50_000)
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
@@ -253,6 +260,7 @@ HERE = "https://u:p@h.org/a/b?q"
     ("url", "location", "following", "kept"),
     [
         pytest.param(HERE, "c", "https://u:p@h.org/a/c", True, id="relative"),
+        pytest.param(HERE, "XcX", "https://u:p@h.org/a/XcX", True, id="relative-capitals"),
         pytest.param(HERE, "../c", "https://u:p@h.org/c", True, id="climbing"),
         pytest.param(HERE, "/c", "https://u:p@h.org/c", True, id="path"),
         pytest.param(HERE, "?r", "https://u:p@h.org/a/b?r", True, id="query"),
@@ -372,6 +380,7 @@ def test_ten_redirects_are_followed_and_no_more() -> None:
         pytest.param("::ffff:1.1.1.1", id="mapped"),
         pytest.param("2002:101:101::1", id="6to4"),
         pytest.param("64:ff9b::1.1.1.1", id="nat64"),
+        pytest.param("64:ff9b::168.63.129.17", id="nat64-to-the-last-bit"),
         pytest.param("2001:0:101:101::fefe:fefe", id="teredo"),
     ],
 )

@@ -28,6 +28,14 @@ def board(
     return Board(spans, {fetch.fetch_id: fetch for fetch in fetches}, runs_through)
 
 
+def test_a_board_begins_empty() -> None:
+    game = Board()
+    assert (game.kept, game.fetches, game.runs_through) == (SpanSet(), {}, False)
+    fetch = Fetching(1, 5, 5, is_ranged=True, has_if_range=False, is_conditional=False)
+    assert (fetch.body_stop, fetch.is_open, fetch.has_kept) == (ENDLESS, False, False)
+    assert ENDLESS == 2**63
+
+
 @pytest.mark.parametrize(
     ("kept", "others", "fetch", "limit"),
     [
@@ -140,6 +148,7 @@ def test_where_the_longest_rest_is_split(fetches: list[Fetching], middle: int | 
         pytest.param([], [fetching(1, 5)], 10, 100, None, id="another-before"),
         pytest.param([], [fetching(1, 10)], 10, 100, None, id="another-at-the-same"),
         pytest.param([(30, 40)], [fetching(1, 50)], 10, 100, 30, id="up-to-kept-bytes"),
+        pytest.param([(30, 40)], [fetching(1, 10)], 10, 100, 30, id="kept-and-one-at-the-same"),
         pytest.param([(90, 100)], [], 10, 100, 90, id="up-to-a-kept-end"),
         pytest.param([(10, 50)], [fetching(1, 50)], 10, 100, None, id="nothing-to-fetch"),
     ],

@@ -217,6 +217,20 @@ def test_all_is_stored_before_the_end_is_heard() -> None:
     )
 
 
+def test_the_first_byte_may_be_stored_last() -> None:
+    play(
+        started(plan(), fetch(1)),
+        [
+            (whole(), []),
+            (Received(1, 1), [keep(0, 1)]),
+            (Received(1, 99), [keep(1, 100)]),
+            (stored(1, 100), []),
+            (Ended(1), []),
+            (stored(0, 1), [Complete(A)]),
+        ],
+    )
+
+
 def test_what_was_never_announced_is_not_taken() -> None:
     play(
         started(plan(), fetch(1)),
@@ -739,6 +753,27 @@ def test_a_416_where_our_bytes_end(more: dict[str, str], commands: list[Command]
     play(
         started(resumed((0, 50), version=Version(A.etag)), ranged(1, 50)),
         [(status(1, 416, **more), done if commands is None else commands)],
+    )
+
+
+def test_a_416_where_our_bytes_end_and_the_first_is_missing() -> None:
+    transfer = resumed((1, 50), version=Version(A.etag), max_connections=2)
+    play(
+        started(transfer, ranged(1, 0)),
+        [(status(1, 416, content_range="bytes */50"), [Cancel(1), Restart(1), fetch(2)])],
+    )
+
+
+def test_after_a_416_no_range_is_asked_for_again() -> None:
+    play(
+        started(resumed((0, 50)), ranged(1, 50)),
+        [
+            (status(1, 416), [Cancel(1), Restart(1), fetch(2)]),
+            (whole(2), []),
+            (Received(2, 60), [keep(0, 60, generation=1)]),
+            (Lost(2, LOST), [Wait(0.5, LOST)]),
+            (TimerFired(), [fetch(3)]),
+        ],
     )
 
 

@@ -944,7 +944,7 @@ def test_closing_frees_the_address_at_once_and_cuts_what_runs(film: Served, serv
         began_s = time.monotonic()
         film.close()
         film.close()
-        assert time.monotonic() - began_s < 1
+        assert time.monotonic() - began_s < 3
         assert len(rest_of(reader)) < 24 * MIB
         kept.sendall(ask(film, "Range: bytes=0-9"))
         assert read_reply(file).status == 404

@@ -136,7 +136,7 @@ def test_an_interrupt_cancels_and_waits_for_the_cleanup(thread: LoopThread) -> N
     with pytest.raises(KeyboardInterrupt):
         thread.run(work.interrupt_main())
     assert work.cleaned
-    assert time.monotonic() - began_s < 1
+    assert time.monotonic() - began_s < 3
     assert thread.run(answer()) == 42
 
 

@@ -87,11 +87,11 @@ def redact(url: str) -> str:
     authority = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
     if "@" in authority:
         rest = rest[authority.rindex("@") + 1 :]
-    elif "@" in rest and not (scheme and _AUTHORITY.fullmatch(authority)):
+    elif not (scheme and _AUTHORITY.fullmatch(authority)):
         # A password with a slash or a hash in it: nothing before the last "@" is certain.
         rest = rest.rpartition("@")[2]
     before, query, _ = rest.partition("#")[0].partition("?")
-    shown = "".join(c if c.isprintable() else "\ufffd" for c in lead + before)
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in (lead + before)[:_LONGEST_SHOWN])
     if len(shown) > _LONGEST_SHOWN - 2:
         shown = shown[: _LONGEST_SHOWN - 3] + "…"
     return f"{shown}?…" if query else shown
@@ -154,7 +154,7 @@ def _parsed(url: str) -> _Url:
         raise _refusal(url, f"begins with {scheme}:, and vidnb fetches only from http and https")
     after = url[len(scheme) + 1 :]
     authority = re.split(r"[/?#]", after[2:], maxsplit=1)[0]
-    if not after.startswith("//") or not authority:
+    if not after.startswith("//"):
         raise _refusal(url, "names no host")
     found = _AUTHORITY.fullmatch(authority)
     if found is None:
@@ -209,7 +209,7 @@ def _host(url: str, host: str) -> str:
     dotted = re.sub("[\u3002\uff61]", ".", folded)  # the other full stops of UTS 46
     name, root_dot = (dotted[:-1], ".") if dotted.endswith(".") else (dotted, "")
     labels = [_label(label) for label in name.split(".")]
-    if not name or not all(labels):
+    if not all(labels):
         raise _refusal(url, "names no host" if not name else "has a host that is malformed")
     ascii_name = ".".join(filter(None, labels))
     if len(ascii_name) > _LONGEST_HOST:
