@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Digests", "Writer"]
 
-BATCH_BYTES = 4 * 2**20
+BATCH_BYTES = 2**20
 """A hop is made for this much, …"""
 LATEST_S = 0.005
 """… or for whatever is there after this long: a kill costs what came in that time, no more."""
-MOST_WAITING_BYTES = 16 * 2**20
+MOST_WAITING_BYTES = 8 * 2**20
 """Beyond this the sockets are left alone until the disk has caught up."""
 
 

@@ -16,7 +16,7 @@ __all__ = ["SHORTEST_BYTES", "Body"]
 SHORTEST_BYTES = 8 * 2**20
 """A body shorter than this is left to aiohttp, which keeps its connection for the next request."""
 
-_BUFFER_BYTES = 2**20
+_BUFFER_BYTES = 2**21
 _LEAST_ROOM_BYTES = 2**17
 """A buffer with less room than this is full: small reads cost more than the memory."""
 _MOST_UNREAD_BYTES = 4 * 2**20

@@ -165,7 +165,6 @@ class PartFile:
 
     def __init__(self, folder: Path, key: str) -> None:
         self._folder = folder
-        self._key = key
         shared = folder / f"{key}.part"
         held = _open_locked(shared)
         self.is_private = held is None
