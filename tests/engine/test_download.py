@@ -286,6 +286,23 @@ def test_a_changed_source_that_cannot_be_fetched_costs_nothing(
     assert fetch(order(origin, tmp_path / "a.mp4")).path.read_bytes() == DATA
 
 
+def test_a_part_that_cannot_be_read_is_let_go(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails while the journal is read: an error, and no lock is left behind."""
+
+    def fails(_part: PartFile) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartFile, "load", fails)
+        with pytest.raises(StorageError, match="Input/output error"):
+            fetch(order(origin, tmp_path / "a.mp4"))
+    assert not origin.requests
+    assert fetch(order(origin, tmp_path / "a.mp4")).path.read_bytes() == DATA
+    assert left_over(tmp_path) == []
+
+
 @pytest.mark.parametrize("change", ["write", "remove"])
 def test_a_file_that_is_not_as_it_was_is_fetched_again(
     change: str, origin: Origin, tmp_path: Path
