@@ -523,3 +523,19 @@ def test_any_walk_ends(file: bytes) -> None:
 
 def _cut_first(seen: Layout) -> bool:
     return seen.truncated_box in {"free", "skip", "wide", "sidx", "pnot", "pdin", "emsg", "prft"}
+
+
+@pytest.mark.parametrize(
+    ("box", "missing_bytes", "said"),
+    [("mdat", 7, "mdat runs 7 bytes past the end"), ("moov", 0, "moov is missing")],
+)
+def test_what_is_missing_is_said(box: str, missing_bytes: int, said: str) -> None:
+    layout = Layout(
+        moov_first=None,
+        fragmented=False,
+        truncated=True,
+        truncated_box=box,
+        missing_bytes=missing_bytes,
+        is_mp4=True,
+    )
+    assert layout.what_is_missing == said

@@ -220,6 +220,13 @@ class Layout:
     missing_bytes: int
     is_mp4: bool
 
+    @property
+    def what_is_missing(self) -> str:
+        """The clause that tells a person what a truncated file lacks."""
+        if self.missing_bytes:
+            return f"{self.truncated_box} runs {self.missing_bytes} bytes past the end"
+        return f"{self.truncated_box} is missing"
+
 
 class BoxScan:
     """A walk over the top-level boxes of a file of `size_bytes`, without I/O.

@@ -20,7 +20,6 @@ from vidnb.core.alphabet import Complete, GiveUp
 from vidnb.core.headers import parse_media_type
 from vidnb.core.naming import file_name
 from vidnb.core.progress import format_bytes
-from vidnb.core.retry import Failure, FailureKind
 from vidnb.core.spans import Span
 from vidnb.core.transfer import Transfer
 from vidnb.engine.drive import HEAD_BYTES, Drive, Page
@@ -300,21 +299,18 @@ class _Download:
         layout = await wrap(_scan)(part, total_bytes)
         if not (layout.is_mp4 and layout.truncated):
             return
-        missing = (
-            f"{layout.truncated_box or 'a box'} runs {layout.missing_bytes} bytes past the end"
-        )
         if not is_size_verified:
             self._watch.view.kept_bytes = 0
-            failure = Failure(FailureKind.SHORT, "the connection closed before the file was whole")
             raise TransportError(
-                f"{redact(self._order.url)} could not be downloaded: {failure.reason} ({missing});"
+                f"{redact(self._order.url)} could not be downloaded: the connection closed before"
+                f" the file was whole ({layout.what_is_missing});"
                 " nothing was kept; run the same download again.",
                 url=self._order.url,
             )
         logger.warning(
             "%s is truncated at its origin: %s; it will not play to its end.",
             redact(self._order.url),
-            missing,
+            layout.what_is_missing,
         )
 
     def _not_a_video(self, title: str | None) -> NotAVideo:
