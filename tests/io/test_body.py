@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from vidnb.core.retry import FailureKind
-from vidnb.io.body import SHORTEST_BYTES, Body
+from vidnb.io.body import SHORTEST_BYTES, TakenOver, take_over
 from vidnb.io.http import ConnectionFault, HttpAnswer, HttpClient
 
 SIZE = SHORTEST_BYTES + 3_000_017
@@ -89,7 +89,6 @@ def test_a_long_body_arrives_whole() -> None:
             sizes = []
             got = bytearray()
             while data := await answer.read():
-                assert isinstance(data, memoryview)
                 sizes.append(len(data))
                 got += data
             assert got == DATA
@@ -239,7 +238,7 @@ class Before(asyncio.Protocol):
         self.lost = exc
 
 
-def feed(body: Body, data: bytes) -> None:
+def feed(body: TakenOver, data: bytes) -> None:
     while data:
         room = body.get_buffer(-1)
         assert 0 < len(room) <= 2**21
@@ -254,7 +253,7 @@ def test_a_slow_reader_holds_the_socket() -> None:
 
     async def main() -> None:
         transport, before = FakeTransport(), Before()
-        body = Body(transport, before, b"head", 2**25)
+        body = TakenOver(transport, before, b"head", 2**25)
         feed(body, bytes(4 * 2**20))
         assert transport.said == ["pause"]
         feed(body, bytes(10))
@@ -273,12 +272,14 @@ def test_small_pieces_share_a_buffer() -> None:
     """A slow origin costs no megabyte per packet; pieces stay what they were."""
 
     async def main() -> None:
-        body = Body(FakeTransport(), Before(), b"", 1000)
+        body = TakenOver(FakeTransport(), Before(), b"", 1000)
         feed(body, b"one")
         first = await body.read()
         feed(body, b"two")
         second = await body.read()
         assert (bytes(first), bytes(second)) == (b"one", b"two")
+        assert isinstance(first, memoryview)
+        assert isinstance(second, memoryview)
         assert first.obj is second.obj
 
     run(main())
@@ -289,7 +290,7 @@ def test_the_end_closes_and_is_told() -> None:
 
     async def main() -> None:
         transport, before = FakeTransport(), Before()
-        body = Body(transport, before, b"", 3)
+        body = TakenOver(transport, before, b"", 3)
         assert len(body.get_buffer(-1)) == 3
         feed(body, b"end")
         assert transport.said == ["close"]
@@ -312,7 +313,7 @@ def test_a_reader_that_waits_is_woken() -> None:
     """By bytes, and by the end."""
 
     async def main() -> None:
-        body = Body(FakeTransport(), Before(), b"", 100)
+        body = TakenOver(FakeTransport(), Before(), b"", 100)
         reading = asyncio.ensure_future(body.read())
         await asyncio.sleep(0)
         feed(body, b"bytes")
@@ -336,9 +337,9 @@ def test_a_broken_or_closing_connection_is_left_alone() -> None:
             assert connection is not None
             assert isinstance(connection.transport, asyncio.Transport)
             connection.transport.abort()
-            assert Body.take_over(answer._response) is None
+            assert take_over(answer._response) is None
             await asyncio.sleep(0.05)
-            assert Body.take_over(answer._response) is None
+            assert take_over(answer._response) is None
             answer.close()
 
     run(main())

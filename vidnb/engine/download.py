@@ -22,12 +22,13 @@ from vidnb.core.naming import file_name
 from vidnb.core.progress import format_bytes
 from vidnb.core.spans import Span
 from vidnb.core.transfer import Transfer
+from vidnb.engine.digests import Digests
 from vidnb.engine.drive import HEAD_BYTES, Drive, Page
 from vidnb.engine.order import DownloadResult, Order
 from vidnb.engine.sentences import gave_up, kept, storage_error
 from vidnb.engine.shelf import Shelf
 from vidnb.engine.watch import Phase, Watch
-from vidnb.engine.writer import Digests, Writer
+from vidnb.engine.writer import Writer
 from vidnb.errors import ChecksumMismatch, NotAVideo, TransferError, TransportError
 from vidnb.io.files import Journal, PartFile, Record
 from vidnb.io.http import HttpClient

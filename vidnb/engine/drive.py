@@ -32,6 +32,7 @@ from vidnb.core.spans import Span
 from vidnb.core.transfer import Transfer
 from vidnb.engine.watch import Phase, Watch
 from vidnb.engine.writer import Writer
+from vidnb.io import blocks
 from vidnb.io.http import ConnectionFault, HttpAnswer, HttpClient
 
 __all__ = ["HEAD_BYTES", "Drive", "Page"]
@@ -213,6 +214,7 @@ class Drive:
                 self._finish(fetch, Ended(fetch.fetch_id, answer.is_framed))
                 return
             self._tell(Received(fetch.fetch_id, len(data)), data)
+            blocks.let_go(data)
             if self._writer is not None:
                 await self._writer.room()
 

@@ -1,27 +1,24 @@
-"""From received pieces to stored bytes: megabytes per thread hop, hashed on the way.
+"""From received pieces to stored bytes: megabytes per thread hop, hashed beside it.
 
 Each hop into a thread costs about what writing 256 KiB costs, so pieces gather until a batch is
-worth one. In one hop the batch is written, hashed where it continues what was hashed, and marked
-in the journal; only then is it reported as stored. Memory is bounded: `room` holds the readers,
-and with them the sockets, while too much waits for the disk.
+worth one. In one hop the batch is written and marked in the journal; only then is it reported as
+stored, and handed to the `Hasher`. Memory is bounded: `room` holds the readers, and with them the
+sockets, while too much waits for the disk or the digest.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from aiofiles.base import wrap
 
 from vidnb.core.spans import Span, SpanSet
 from vidnb.core.version import Version
+from vidnb.engine.digests import Digests, Hasher
+from vidnb.io import blocks
 from vidnb.io.files import Journal, PartFile
 
-if TYPE_CHECKING:
-    from hashlib import _Hash
-
-__all__ = ["Digests", "Writer"]
+__all__ = ["Writer"]
 
 BATCH_BYTES = 2**20
 """A hop is made for this much, …"""
@@ -29,36 +26,6 @@ LATEST_S = 0.005
 """… or for whatever is there after this long: a kill costs what came in that time, no more."""
 MOST_WAITING_BYTES = 8 * 2**20
 """Beyond this the sockets are left alone until the disk has caught up."""
-
-
-class Digests:
-    """Running digests over the start of a file, as far as it has come in order."""
-
-    def __init__(self, algorithms: frozenset[str]) -> None:
-        self._algorithms = algorithms
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin again at byte 0."""
-        self.hashed_bytes = 0
-        self._hashes: dict[str, _Hash] = {
-            name: hashlib.new(name, usedforsecurity=False) for name in self._algorithms
-        }
-
-    def update(self, data: bytes | memoryview) -> None:
-        """Take the next bytes in order."""
-        for digest in self._hashes.values():
-            digest.update(data)
-        self.hashed_bytes += len(data)
-
-    def catch_up(self, part: PartFile, stop: int) -> None:
-        """Read from the part file what did not come in order, up to `stop`."""
-        for piece in part.read(Span(self.hashed_bytes, max(stop, self.hashed_bytes))):
-            self.update(piece)
-
-    def hexdigest(self, algorithm: str) -> str:
-        """Return the digest so far in lower-case hexadecimal digits."""
-        return self._hashes[algorithm].hexdigest()
 
 
 @dataclass(slots=True)
@@ -87,7 +54,7 @@ class Writer:
     ) -> None:
         self._part = part
         self._url = url
-        self._digests = digests
+        self._hasher = Hasher(part, digests, self._look_for_room)
         self._on_disk = stored
         self._on_stored = on_stored
         self._waiting: list[tuple[Span, bytes | memoryview]] = []
@@ -105,13 +72,13 @@ class Writer:
     def add(self, span: Span, data: bytes | memoryview, version: Version) -> None:
         """Take the bytes of `span`, which belong to `version`."""
         self._version = version
+        blocks.hold(data)
         self._waiting.append((span, data))
         self._waiting_bytes += len(data)
         self._wake.set()
         if self._waiting_bytes >= BATCH_BYTES:
             self._has_batch.set()
-        if self._waiting_bytes + self._busy_bytes >= MOST_WAITING_BYTES:
-            self._has_room.clear()
+        self._look_for_room()
 
     def flush(self) -> None:
         """Write what waits without waiting for more: a stream has ended."""
@@ -124,9 +91,10 @@ class Writer:
     def restart(self, generation: int) -> None:
         """Forget what waits; the file is emptied before anything else is written."""
         self._generation = generation
+        self._hasher.restart()
         self._waiting.clear()
         self._waiting_bytes = 0
-        self._has_room.set()
+        self._look_for_room()
 
     def close(self) -> None:
         """Write what waits, then let `run` end."""
@@ -137,6 +105,7 @@ class Writer:
     async def run(self) -> None:
         """Move batches to the disk until `close`; raises the disk's `OSError`."""
         hop = wrap(self._store)
+        self._hasher.stored(self._on_disk)
         try:
             while True:
                 await self._wake.wait()
@@ -146,13 +115,31 @@ class Writer:
                 if batch:
                     await hop(batch, generation, self._version)
                     self._busy_bytes = 0
-                    self._has_room.set()
+                    self._hash(batch, generation)
+                    self._look_for_room()
                     for run in batch:
                         self._on_stored(Span(run.start, run.stop), generation)
                 elif self._is_closing:
                     return
         finally:
+            await self._hasher.close()
+            self._is_closing = True
+            self._look_for_room()
+
+    def _look_for_room(self) -> None:
+        """Let the readers go on, or hold them."""
+        held_bytes = self._waiting_bytes + self._busy_bytes + self._hasher.queued_bytes
+        if held_bytes < MOST_WAITING_BYTES or self._is_closing:
             self._has_room.set()
+        else:
+            self._has_room.clear()
+
+    def _hash(self, batch: list[_Run], generation: int) -> None:
+        if generation != self._generation:
+            return
+        for run in batch:
+            self._hasher.take(run.start, run.pieces)
+        self._hasher.stored(self._on_disk)
 
     async def _gather(self) -> None:
         try:
@@ -178,17 +165,13 @@ class Writer:
         return runs, self._generation
 
     def _store(self, batch: list[_Run], generation: int, version: Version) -> None:
-        """Write, hash and mark one batch; runs in a thread, one at a time."""
+        """Write and mark one batch; runs in a thread, one at a time."""
         if generation != self._file_generation:
             self._part.reset()
-            self._digests.reset()
             self._on_disk = SpanSet()
             self._file_generation = generation
         for run in batch:
             self._part.write(run.start, run.pieces)
             self._on_disk = self._on_disk.add(Span(run.start, run.stop))
-            if run.start == self._digests.hashed_bytes:
-                for piece in run.pieces:
-                    self._digests.update(piece)
         if version.is_strong:
             self._part.mark(Journal(self._url, version, self._on_disk))

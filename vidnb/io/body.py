@@ -1,29 +1,78 @@
-"""A long body read straight from the socket into large buffers.
+"""A long body read straight from its socket into large blocks.
 
 aiohttp copies a body twice and hands it out 256 KiB at a time (3.14.5): half of the processor time
 of a download on a fast network. Once the head of a long answer is read, nothing of HTTP is left but
-a known number of bytes, so `Body` takes the connection's protocol over and receives them itself,
-through asyncio's `BufferedProtocol`, under TLS as well. The connection ends with the body.
+a known number of bytes, so they are received here instead: a plain socket by a thread of its own
+(`io.receiver`), one under TLS by a `BufferedProtocol` that takes the connection over. The
+connection ends with the body.
 """
 
 import asyncio
-from typing import Self
+from typing import Protocol
 
 import aiohttp
 
-__all__ = ["SHORTEST_BYTES", "Body"]
+from vidnb.io import blocks
+from vidnb.io.receiver import Receiver, can_receive
+
+__all__ = ["SHORTEST_BYTES", "Body", "TakenOver", "take_over"]
 
 SHORTEST_BYTES = 8 * 2**20
 """A body shorter than this is left to aiohttp, which keeps its connection for the next request."""
 
-_BUFFER_BYTES = 2**21
-_LEAST_ROOM_BYTES = 2**17
-"""A buffer with less room than this is full: small reads cost more than the memory."""
+_LEAST_ROOM_BYTES = 2**16
+"""A block with less room than this is full: small reads cost more than the memory."""
 _MOST_UNREAD_BYTES = 4 * 2**20
 
 
-class Body(asyncio.BufferedProtocol):
-    """The `left_bytes` of a body that are still to come; `read` gives them out in order.
+class Body(Protocol):
+    """A body on its way; `read` gives it out in order, and nothing at its end.
+
+    `ConnectionError` where it ended early. A view of one of `io.blocks` is held once for the
+    reader, who says `blocks.let_go` when done with it.
+    """
+
+    async def read(self) -> bytes | memoryview:
+        """Return the next bytes."""
+
+    def close(self) -> None:
+        """Give the connection up."""
+
+
+def take_over(response: aiohttp.ClientResponse) -> Body | None:
+    """Take the connection of an answer whose head was read; None where aiohttp should go on.
+
+    It should where the body is short, not framed by its Content-Length, coded, or over already.
+    """
+    length_bytes = response.content_length
+    connection = response.connection
+    if (
+        length_bytes is None
+        or length_bytes < SHORTEST_BYTES
+        or "Transfer-Encoding" in response.headers
+        or connection is None
+        or connection.protocol is None
+        or response.content.exception() is not None
+    ):
+        return None
+    transport = connection.transport
+    if not isinstance(transport, asyncio.Transport) or transport.is_closing():
+        return None
+    transport.pause_reading()
+    head = response.content.read_nowait()
+    left_bytes = length_bytes - len(head)
+    if can_receive(transport):
+        ours = transport.get_extra_info("socket").dup()
+        response.close()  # closes the transport's descriptor; the connection goes on in ours
+        return Receiver(ours, head, left_bytes)
+    body = TakenOver(transport, connection.protocol, head, left_bytes)
+    transport.set_protocol(body)
+    transport.resume_reading()
+    return body
+
+
+class TakenOver(asyncio.BufferedProtocol):
+    """The `left` bytes of a body that are still to come over a transport.
 
     `before` is the protocol that had the connection: it hears of its end, as everybody expects.
     """
@@ -33,47 +82,20 @@ class Body(asyncio.BufferedProtocol):
     ) -> None:
         self._transport = transport
         self._before = before
-        self._unread: list[memoryview] = [memoryview(head)] if head else []
+        self._unread: list[bytes | memoryview] = [head] if head else []
         self._unread_bytes = len(head)
         self._left_bytes = left
-        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+        self._block = blocks.take()
         self._filled_bytes = 0
         self._is_paused = False
         self._lost: BaseException | None = None
         self._arrival = asyncio.Event()
 
-    @classmethod
-    def take_over(cls, response: aiohttp.ClientResponse) -> Self | None:
-        """Take the connection of an answer whose head was read; None where aiohttp should go on.
-
-        It should where the body is short, not framed by its Content-Length, coded, or over already.
-        """
-        length_bytes = response.content_length
-        connection = response.connection
-        if (
-            length_bytes is None
-            or length_bytes < SHORTEST_BYTES
-            or "Transfer-Encoding" in response.headers
-            or connection is None
-            or connection.protocol is None
-            or response.content.exception() is not None
-        ):
-            return None
-        transport = connection.transport
-        if not isinstance(transport, asyncio.Transport) or transport.is_closing():
-            return None
-        transport.pause_reading()
-        head = response.content.read_nowait()
-        body = cls(transport, connection.protocol, head, length_bytes - len(head))
-        transport.set_protocol(body)
-        transport.resume_reading()
-        return body
-
-    async def read(self) -> memoryview:
+    async def read(self) -> bytes | memoryview:
         """Return what has arrived, empty at the end; `ConnectionError` where it ended early."""
         while not self._unread:
             if not self._left_bytes:
-                return memoryview(b"")
+                return b""
             if self._lost is not None:
                 raise ConnectionResetError(str(self._lost)) from self._lost
             self._arrival.clear()
@@ -85,23 +107,29 @@ class Body(asyncio.BufferedProtocol):
             self._transport.resume_reading()
         return data
 
+    def close(self) -> None:
+        """Give the connection up."""
+        self._transport.close()
+
     # What the transport calls.
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
-        """Offer the free rest of the buffer, never more than the body still has."""
-        if len(self._buffer) - self._filled_bytes < _LEAST_ROOM_BYTES:
-            self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+        """Offer the free rest of the block, never more than the body still has."""
+        if len(self._block) - self._filled_bytes < _LEAST_ROOM_BYTES:
+            blocks.let_go(self._block)
+            self._block = blocks.take()
             self._filled_bytes = 0
-        room_bytes = min(len(self._buffer) - self._filled_bytes, max(self._left_bytes, 1))
-        return self._buffer[self._filled_bytes : self._filled_bytes + room_bytes]
+        room_bytes = min(len(self._block) - self._filled_bytes, max(self._left_bytes, 1))
+        return self._block[self._filled_bytes : self._filled_bytes + room_bytes]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Note what the transport has put into the buffer."""
+        """Note what the transport has put into the block."""
         start, self._filled_bytes = self._filled_bytes, self._filled_bytes + nbytes
         taken_bytes = min(nbytes, self._left_bytes)  # a byte behind the body is nobody's
         self._left_bytes -= taken_bytes
         if taken_bytes:
-            self._unread.append(self._buffer[start : start + taken_bytes])
+            blocks.hold(self._block)
+            self._unread.append(self._block[start : start + taken_bytes])
             self._unread_bytes += taken_bytes
         if not self._left_bytes:
             self._transport.close()

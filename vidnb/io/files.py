@@ -176,6 +176,7 @@ class PartFile:
         self._journal_path = folder / f"{key}.journal"
         self._journal: BinaryIO | None = None
         self._marks = 0
+        self._whole_bytes: int | None = None
 
     def load(self) -> Journal | None:
         """Return what an earlier run left here, if the part file really holds it."""
@@ -229,22 +230,34 @@ class PartFile:
         self._file.truncate(0)
 
     def trim(self, size_bytes: int) -> None:
-        """Cut off what an older version left behind the end."""
-        self._file.truncate(size_bytes)
+        """Cut off what an older version left behind the end; a shorter file raises `OSError`."""
+        self._whole_bytes = min(size_bytes, os.fstat(self._file.fileno()).st_size)
+        self._file.truncate(self._whole_bytes)
+        self._check_whole(size_bytes)
+
+    def _check_whole(self, size_bytes: int) -> None:
+        if os.fstat(self._file.fileno()).st_size != size_bytes:  # somebody else cut it
+            raise OSError(errno.EIO, "the part file ends early", str(self.path))
 
     def read(self, span: Span) -> Iterator[bytes]:
         """Yield the bytes of `span`, a megabyte at a time; `OSError` where the file ends early."""
-        self._file.seek(span.start)
         left = span.size_bytes
-        while left:
-            piece = self._file.read(min(left, _HASH_PIECE_BYTES))
-            if not piece:
-                raise OSError(errno.EIO, "the part file ends early", str(self.path))
-            left -= len(piece)
-            yield piece
+        with self.path.open("rb", buffering=0) as file:  # a place of its own beside the writer's
+            file.seek(span.start)
+            while left:
+                piece = file.read(min(left, _HASH_PIECE_BYTES))
+                if not piece:
+                    raise OSError(errno.EIO, "the part file ends early", str(self.path))
+                left -= len(piece)
+                yield piece
 
     def publish(self, target: Path, *, may_replace: bool) -> os.stat_result:
-        """Put the whole file under its final name at once; `FileExistsError` if it may not."""
+        """Put the whole file under its final name at once; `FileExistsError` if it may not.
+
+        One that changed its size since `trim` raises `OSError`.
+        """
+        if self._whole_bytes is not None:
+            self._check_whole(self._whole_bytes)
         if may_replace:
             self.path.replace(target)
         else:

@@ -28,7 +28,7 @@ from vidnb.core.address import check_url, is_public_address, next_hop, origin, r
 from vidnb.core.headers import fold_headers
 from vidnb.core.retry import Failure, FailureKind
 from vidnb.errors import AddressRefused
-from vidnb.io.body import Body
+from vidnb.io.body import Body, take_over
 
 __all__ = ["ConnectionFault", "HttpAnswer", "HttpClient"]
 
@@ -82,7 +82,7 @@ class HttpAnswer:
         """Return the next bytes of the body, none at its end; raises `ConnectionFault`."""
         if not self._is_begun:
             self._is_begun = True
-            self._body = Body.take_over(self._response)
+            self._body = take_over(self._response)
         try:
             async with asyncio.timeout(self._idle_timeout_s):
                 if self._body is not None:
@@ -107,6 +107,8 @@ class HttpAnswer:
 
     def close(self) -> None:
         """Give the connection up; one whose short body was read to its end serves again."""
+        if self._body is not None:
+            self._body.close()
         self._response.release() if self._response.content.is_eof() else self._response.close()
 
 

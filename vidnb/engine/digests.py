@@ -1,0 +1,150 @@
+"""Digests of a file that is still arriving, computed beside the writing of it.
+
+What comes in order is hashed from memory; what came out of order, or was there before, is read back
+once everything before it is here. All of it happens in threads, one step at a time, while the next
+bytes are received and written.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from aiofiles.base import wrap
+
+from vidnb.core.spans import Span, SpanSet
+from vidnb.io import blocks
+from vidnb.io.files import PartFile
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+__all__ = ["Digests", "Hasher"]
+
+_STEP_BYTES = 8 * 2**20
+"""So much is read back at once: a step cannot be stopped half way."""
+_NOWHERE = -1
+
+
+class Digests:
+    """Running digests over the start of a file, as far as it has come in order."""
+
+    def __init__(self, algorithms: frozenset[str]) -> None:
+        self._algorithms = algorithms
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin again at byte 0."""
+        self.hashed_bytes = 0
+        self._hashes: dict[str, _Hash] = {
+            name: hashlib.new(name, usedforsecurity=False) for name in self._algorithms
+        }
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Take the next bytes in order."""
+        for digest in self._hashes.values():
+            digest.update(data)
+        self.hashed_bytes += len(data)
+
+    def update_all(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Take the next pieces in order."""
+        for piece in pieces:
+            self.update(piece)
+
+    def catch_up(self, part: PartFile, stop: int) -> None:
+        """Read from the part file what did not come in order, up to `stop`."""
+        for piece in part.read(Span(self.hashed_bytes, max(stop, self.hashed_bytes))):
+            self.update(piece)
+
+    def hexdigest(self, algorithm: str) -> str:
+        """Return the digest so far in lower-case hexadecimal digits."""
+        return self._hashes[algorithm].hexdigest()
+
+
+class Hasher:
+    """Feed `digests` from what is stored; `on_room()` is called when pieces were let go.
+
+    `queued_bytes` wait in memory. Used on the event loop only.
+    """
+
+    def __init__(self, part: PartFile, digests: Digests, on_room: Callable[[], None]) -> None:
+        self._part = part
+        self._digests = digests
+        self._on_room = on_room
+        self._queue: list[bytes | memoryview] = []
+        self._queued_stop = digests.hashed_bytes
+        self._stored = SpanSet()
+        self._generation = 0
+        self._task: asyncio.Task[None] | None = None
+        self._is_closing = False
+        self.queued_bytes = 0
+
+    def stored(self, all_of_it: SpanSet) -> None:
+        """Hear what is in the part file, of this generation."""
+        self._stored = all_of_it
+        if not self._is_busy:
+            self._task = asyncio.create_task(self._run(), name="vidnb hasher")
+
+    def take(self, start: int, pieces: Sequence[bytes | memoryview]) -> None:
+        """Take pieces that were stored from `start` on, if they are the next ones in order."""
+        size_bytes = sum(map(len, pieces))
+        if start != self._queued_stop:
+            for piece in pieces:
+                blocks.let_go(piece)
+            return
+        self._queue.extend(pieces)
+        self._queued_stop += size_bytes
+        self.queued_bytes += size_bytes
+
+    def restart(self) -> None:
+        """Begin again at byte 0 with what is stored from now on."""
+        self._generation += 1
+        self._drop_queue(0)
+        self._stored = SpanSet()
+        if not self._is_busy:
+            self._digests.reset()
+
+    async def close(self) -> None:
+        """Finish what waits in memory; what would have to be read back is left."""
+        self._is_closing = True
+        if self._task is not None:
+            await self._task
+
+    def _drop_queue(self, queued_stop: int) -> None:
+        self._queue.clear()
+        self._queued_stop = queued_stop
+        self.queued_bytes = 0
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    async def _run(self) -> None:
+        while True:
+            generation, pieces = self._generation, self._queue
+            if pieces:
+                self._queue = []
+                await wrap(self._digests.update_all)(pieces)
+            elif (stop := self._readable_stop()) > self._digests.hashed_bytes:
+                self._queued_stop = stop
+                try:
+                    await wrap(self._digests.catch_up)(self._part, stop)
+                except OSError:
+                    # Of an older generation, or whoever checks the whole file meets it again.
+                    self._drop_queue(_NOWHERE)
+            else:
+                return
+            if generation == self._generation:
+                self.queued_bytes -= sum(map(len, pieces))
+            else:
+                self._digests.reset()
+            for piece in pieces:
+                blocks.let_go(piece)
+            self._on_room()
+
+    def _readable_stop(self) -> int:
+        """Return up to where the next step may read back."""
+        hashed_bytes = self._digests.hashed_bytes
+        if self._is_closing or self._queued_stop == _NOWHERE:
+            return hashed_bytes
+        return min(self._stored.run_from(hashed_bytes).stop, hashed_bytes + _STEP_BYTES)

@@ -1,0 +1,141 @@
+"""A long body received by a thread of its own.
+
+An event loop wakes up for every few packets; a thread that waits for the socket takes a megabyte
+at a time, beside the loop and beside whoever writes and hashes. Only for connections without TLS:
+under TLS the state of the connection lives in the transport, and `io/body` receives there.
+"""
+
+import asyncio
+import contextlib
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from vidnb.io import blocks
+
+__all__ = ["Receiver", "can_receive"]
+
+_LEAST_ROOM_BYTES = 2**16
+"""A block with less room than this is full: small reads cost more than the memory."""
+_LATEST_S = 0.005
+"""What has come is handed over after this long at the latest."""
+_LULL_MS = 2
+_MOST_UNREAD = 3
+"""So many pieces may wait to be read; then the socket is left alone."""
+
+
+def can_receive(transport: asyncio.BaseTransport) -> bool:
+    """Tell whether a transport is nothing but a socket that can be waited for in a thread."""
+    return (
+        hasattr(select, "poll")
+        # Other loops keep what they have read, or close the socket their own way.
+        and type(transport).__module__ == "asyncio.selector_events"
+        and transport.get_extra_info("sslcontext") is None
+    )
+
+
+class Receiver:
+    """The `left` bytes of a body that are still to come from `connected`; `head` came before.
+
+    The socket is this object's own and is closed by it. `read` gives out views of `io.blocks`,
+    each of them held once for the reader.
+    """
+
+    def __init__(self, connected: socket.socket, head: bytes, left: int) -> None:
+        self._socket = connected
+        self._loop = asyncio.get_running_loop()
+        self._unread: list[bytes | memoryview] = [head] if head else []
+        self._left_bytes = left
+        self._room = threading.Semaphore(_MOST_UNREAD)
+        self._arrival = asyncio.Event()
+        self._lost: OSError | None = None
+        self._is_over = False
+        self._is_closed = False
+        threading.Thread(target=self._run, name="vidnb receiver", daemon=True).start()
+
+    async def read(self) -> bytes | memoryview:
+        """Return what has arrived, empty at the end; `ConnectionError` where it ended early."""
+        while not self._unread:
+            if self._is_over:
+                if self._lost is None:
+                    return b""
+                raise ConnectionResetError(str(self._lost)) from self._lost
+            self._arrival.clear()
+            await self._arrival.wait()
+        data = self._unread.pop(0)
+        self._room.release()
+        return data
+
+    def close(self) -> None:
+        """End the connection, and with it the thread."""
+        self._is_closed = True
+        self._room.release()
+        with contextlib.suppress(OSError):  # it may be over already
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    # On the loop.
+
+    def _arrived(self, data: memoryview) -> None:
+        self._unread.append(data)
+        self._arrival.set()
+
+    def _ended(self, lost: OSError | None) -> None:
+        self._is_over, self._lost = True, lost
+        self._arrival.set()
+
+    # In the thread.
+
+    def _run(self) -> None:
+        lost: OSError | None = None
+        try:
+            self._receive()
+        except OSError as error:
+            lost = error
+        self._socket.close()
+        self._tell(self._ended, lost)
+
+    def _tell(self, what: Callable[..., None], said: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is gone, and the reader with it
+            self._loop.call_soon_threadsafe(what, said)
+
+    def _receive(self) -> None:
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN)
+        block, start = blocks.take(), 0
+        while self._left_bytes and not self._is_closed:
+            poller.poll()
+            # What is behind the body on this connection is nobody's.
+            stop = start + self._fill(poller, block[start : start + self._left_bytes])
+            self._left_bytes -= stop - start
+            blocks.hold(block)
+            self._tell(self._arrived, block[start:stop])
+            self._room.acquire()
+            start = stop
+            if len(block) - start < _LEAST_ROOM_BYTES:
+                blocks.let_go(block)
+                block, start = blocks.take(), 0
+        blocks.let_go(block)
+
+    def _fill(self, poller: select.poll, room: memoryview) -> int:
+        """Receive at least a byte: until the room is full, nothing more comes, or it is late."""
+        filled_bytes = 0
+        latest_s = time.monotonic() + _LATEST_S
+        while filled_bytes < len(room):
+            try:
+                size_bytes = self._socket.recv_into(room[filled_bytes:])
+            except BlockingIOError:
+                if time.monotonic() > latest_s or not poller.poll(_LULL_MS):
+                    break
+                continue
+            except OSError:
+                if not filled_bytes:
+                    raise
+                break  # what came before it counts; the next call meets the end
+            if not size_bytes:
+                if not filled_bytes:
+                    raise ConnectionResetError("the connection was closed")
+                break
+            filled_bytes += size_bytes
+        return filled_bytes
