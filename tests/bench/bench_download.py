@@ -1,179 +1,117 @@
 """Downloads side by side with real peers, interleaved in one run, against a local nginx.
 
-    python tests/bench/bench_download.py [--mib 1024] [--rounds 5] [--folder /tmp]
+    python tests/bench/bench_download.py [--only plain,small] [--rounds 5] [--mib 1024]
+                                         [--folder /tmp] [--json FILE]
 
-Every contestant runs in a process of its own, in turn, round after round, so that a machine whose
-speed drifts is unfair to nobody. Python contestants are timed from call to return, the others as
-whole processes less their start-up. vidnb's SHA-256 is always on; nobody else computes one. The
-figures that count are the ratios.
+requirements: nginx, curl, aria2c, wget, openssl, ip and tc on PATH (apt install nginx-light curl
+aria2 wget openssl iproute2); pip install vidnb[test] parfive pypdl pooch. A peer that is missing is
+a row that says so; the workloads at 40 ms of round trip need root.
+
+Every contestant runs in a fresh process, in turn, round after round, each round begun by the next
+one, so that a machine whose speed drifts is unfair to nobody. Python contestants are timed from
+call to return, the others as whole processes less their start-up; CPU seconds are those of the
+whole process less its start-up (of the Python ones: less what their imports cost). vidnb's SHA-256
+is always on; nobody else computes one unless the row says so. Slow peers run `--slow-rounds` times
+only. The figures that count are the ratios.
 """
 
 import argparse
 import json
 import os
-import shutil
-import statistics
+import platform
+import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
-NGINX = """
-{user}
-worker_processes 1; daemon off; pid {root}/nginx.pid; error_log stderr;
-events {{ worker_connections 256; }}
-http {{
-    access_log off; sendfile on; tcp_nopush on;
-    client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/f;
-    uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;
-    server {{ listen 127.0.0.1:{port}; root {root}/www; }}
-}}
-"""
-TIMED = """
-import json, resource, sys, time
-{setup}
-begun = time.perf_counter()
-{call}
-elapsed = time.perf_counter() - begun
-print(json.dumps(elapsed))
-"""
-VIDNB = TIMED.format(
-    setup="import vidnb\nurl, path = sys.argv[1:]\nvidnb.download",
-    call="vidnb.download(url, path, progress=False)",
-)
-SEED = TIMED.format(
-    setup="""
-import asyncio, aiofiles, aiohttp
-url, path = sys.argv[1:]
-async def save():
-    async with aiohttp.ClientSession() as session, session.get(url) as response:
-        async with aiofiles.open(path, "wb") as file:
-            while chunk := await response.content.read(8192):
-                await file.write(chunk)
-""",
-    call="asyncio.run(save())",
-)
+ROOT = Path(__file__).resolve().parents[2]
 
 
-@dataclass
-class Contestant:
-    """One program: how to call it and what it took, round by round (s, s, MiB)."""
-
-    name: str
-    command: Callable[[str, Path], list[str]]
-    is_timed_inside: bool = False
-    start_up_s: float = 0.0
-    elapsed_s: list[float] = field(default_factory=list)
-    cpu_s: list[float] = field(default_factory=list)
-    peak_mib: list[float] = field(default_factory=list)
-
-    def run(self, url: str, path: Path) -> None:
-        """Run once and note what it took."""
-        path.unlink(missing_ok=True)
-        shutil.rmtree(path.parent / ".vidnb", ignore_errors=True)
-        begun_s = time.perf_counter()
-        with subprocess.Popen(self.command(url, path), stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            said = process.stdout.read()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        elapsed_s = time.perf_counter() - begun_s - self.start_up_s
-        assert process.returncode == 0, f"{self.name} failed"
-        self.elapsed_s.append(json.loads(said) if self.is_timed_inside else elapsed_s)
-        self.cpu_s.append(usage.ru_utime + usage.ru_stime)
-        self.peak_mib.append(usage.ru_maxrss / 1024)
+def environment() -> dict[str, str]:
+    """Return what the contestants find: this checkout's vidnb, and no proxy between."""
+    env = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+    paths = [str(ROOT), *filter(None, [env.get("PYTHONPATH")])]
+    return env | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
-def contestants(with_seed: bool) -> list[Contestant]:
-    """Return everybody who is installed here."""
-    python = sys.executable
-    found = [
-        Contestant(
-            "vidnb", lambda url, path: [python, "-c", VIDNB, url, str(path)], is_timed_inside=True
-        ),
-    ]
-    if shutil.which("curl"):
-        found.append(Contestant("curl", lambda url, path: ["curl", "-s", "-o", str(path), url]))
-    if shutil.which("aria2c"):
-        found.append(
-            Contestant(
-                "aria2c",
-                lambda url, path: [
-                    "aria2c", "-q", "--file-allocation=none", "-d", str(path.parent),
-                    "-o", path.name, url,
-                ],
-            )
-        )  # fmt: skip
-    if with_seed:
-        found.append(
-            Contestant(
-                "seed loop",
-                lambda url, path: [python, "-c", SEED, url, str(path)],
-                is_timed_inside=True,
-            )
+def about(rounds: int) -> str:
+    """Say what was measured on."""
+
+    def first_line(*command: str) -> str:
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError:
+            return ""
+        return (
+            (done.stdout + done.stderr).partition("\n")[0].partition(" (")[0].partition(" built")[0]
         )
-    for one in found:
-        if not one.is_timed_inside:
-            begun_s = time.perf_counter()
-            subprocess.run([one.name, "--version"], stdout=subprocess.DEVNULL, check=True)
-            one.start_up_s = time.perf_counter() - begun_s
-    return found
 
-
-def serve(root: Path, mib: int, stack: ExitStack) -> str:
-    """Start nginx over a file of `mib` MiB and return its address."""
-    (root / "www").mkdir()
-    with (root / "www" / "file.bin").open("wb") as file:
-        for _ in range(mib):
-            file.write(os.urandom(2**20))
-    port = 18000 + os.getpid() % 1000
-    user = "user root;" if os.geteuid() == 0 else ""
-    (root / "nginx.conf").write_text(NGINX.format(user=user, root=root, port=port))
-    program = shutil.which("nginx") or "/usr/sbin/nginx"
-    server = stack.enter_context(
-        subprocess.Popen([program, "-p", str(root), "-c", str(root / "nginx.conf")])
+    programs = [
+        first_line("curl", "--version"),
+        first_line("aria2c", "--version"),
+        first_line("wget", "--version"),
+        first_line("nginx", "-v"),
+    ]
+    machine = (
+        f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
     )
-    stack.callback(server.terminate)
-    time.sleep(1)
-    return f"http://127.0.0.1:{port}/file.bin"
+    return f"{machine}, {', '.join(filter(None, programs))}; {rounds} rounds, interleaved"
 
 
 def main() -> None:
-    """Run the rounds and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mib", type=int, default=1024)
+    """Run the workloads that were asked for and print their tables."""
+    # Here and not above, because a script finds its own folder only.
+    sys.path.insert(0, str(ROOT))
+    from tests.bench.measure import floor_mib
+    from tests.bench.origins import certify, make_files, nginx
+    from tests.bench.workloads import WORKLOADS, Bench
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default=",".join(WORKLOADS), help="names, joined by commas")
+    parser.add_argument("--mib", type=int, default=1024, help="size of the large file")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--slow-rounds", type=int, default=1)
     parser.add_argument("--folder", default=tempfile.gettempdir())
-    parser.add_argument("--seed-rounds", type=int, default=1, help="the slow one runs fewer times")
+    parser.add_argument("--json", type=Path, help="write every figure there")
     arguments = parser.parse_args()
+    names = arguments.only.split(",")
+    for name in names:
+        if name not in WORKLOADS:
+            parser.error(f"no workload {name!r}; there are {', '.join(WORKLOADS)}")
+
+    # A terminated bench takes its servers and its namespace with it, like an interrupted one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    reports = []
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.folder)))
-        url = serve(root, arguments.mib, stack)
-        everybody = contestants(with_seed=arguments.seed_rounds > 0)
-        for number in range(arguments.rounds):
-            for one in everybody:
-                if one.name != "seed loop" or number < arguments.seed_rounds:
-                    one.run(url, root / "out" / "file.bin" if one.name == "vidnb" else root / "o")
-                    shutil.rmtree(root / "out", ignore_errors=True)
-                    print(f"  {number + 1} {one.name:10} {one.elapsed_s[-1]:7.2f} s", flush=True)
-    vidnb = everybody[0]
-    print(f"\n{arguments.mib} MiB, {arguments.rounds} rounds, interleaved")
-    print("| | median s | best s | CPU s | peak MiB | vidnb's time by its (median, best) |")
-    print("|---|---|---|---|---|---|")
-    for one in everybody:
-        median_s, best_s = statistics.median(one.elapsed_s), min(one.elapsed_s)
-        ratios = (
-            f"{statistics.median(vidnb.elapsed_s) / median_s:.2f},"
-            f" {min(vidnb.elapsed_s) / best_s:.2f}"
+        files = make_files(root, arguments.mib, with_small=any("small" in one for one in names))
+        is_tls_missing = certify(files) if "tls" in names else ""
+        bench = Bench(
+            root,
+            files,
+            arguments.rounds,
+            arguments.slow_rounds,
+            environment(),
+            stack.enter_context(nginx(files)),
+            stack,
+            is_tls_missing,
         )
-        print(
-            f"| {one.name} | {median_s:.2f} | {best_s:.2f} | {statistics.median(one.cpu_s):.2f}"
-            f" | {max(one.peak_mib):.0f} | {ratios} |"
-        )
+        for name in names:
+            print(f"{name} ...", flush=True)
+            for report in WORKLOADS[name](bench):
+                print(report.table(), flush=True)
+                reports.append(report)
+    said = f"{about(arguments.rounds)}; peaks below {floor_mib():.0f} MiB cannot be seen"
+    print(f"\n# {said}")
+    for report in reports:
+        print(report.table())
+    if arguments.json:
+        data = {"about": said, "workloads": [report.data() for report in reports]}
+        arguments.json.write_text(json.dumps(data, indent=1))
 
 
 if __name__ == "__main__":

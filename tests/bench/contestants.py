@@ -1,0 +1,340 @@
+"""Everybody who takes part, and how each is called for one file or for many."""
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from tests.bench.measure import Contestant, Job
+
+AT_ONCE = 16
+
+# `setup` is what a caller has done before the clock runs: its imports. With "-" for the address the
+# process ends there, so that it shows what the imports cost.
+TIMED = """
+import json, sys, time
+url, path = sys.argv[1:]
+said = ""
+{setup}
+if url == "-":
+    sys.exit()
+begun = time.perf_counter()
+{call}
+print(json.dumps([time.perf_counter() - begun, said]))
+"""
+
+VIDNB = """
+result = vidnb.download(url, path, progress=False{options})
+elapsed = time.perf_counter() - begun
+said = f"{{result.connections}} connections, {{result.attempts}} attempts"
+if result.resumed_from_bytes:
+    said += f", resumed from {{result.resumed_from_bytes >> 20}} MiB"
+print(json.dumps([elapsed, said]))
+sys.exit()
+"""
+
+# For many files `url` names a list of (address, path) and `path` is not used.
+VIDNB_MANY = """
+import asyncio
+import vidnb
+vidnb.download_async
+async def one(gate, url, path):
+    async with gate:
+        await vidnb.download_async(url, path, progress=False)
+async def everything(pairs):
+    gate = asyncio.Semaphore({at_once} or len(pairs))
+    await asyncio.gather(*(one(gate, url, path) for url, path in pairs))
+pairs = json.load(open(url)) if url != "-" else []
+"""
+
+AIOHTTP_MANY = """
+import asyncio
+import aiohttp
+async def worker(session, pairs):
+    for url, path in pairs:
+        async with session.get(url) as response:
+            response.raise_for_status()
+            data = await response.read()
+        with open(path, "wb") as file:
+            file.write(data)
+async def everything(pairs):
+    pairs = iter(pairs)
+    async with aiohttp.ClientSession() as session:
+        await asyncio.gather(*(worker(session, pairs) for _ in range({at_once})))
+pairs = json.load(open(url)) if url != "-" else []
+"""
+
+SEED = """
+import asyncio, aiofiles, aiohttp
+async def save():
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        async with aiofiles.open(path, "wb") as file:
+            while chunk := await response.content.read(8192):
+                await file.write(chunk)
+"""
+
+PARFIVE = """
+import os.path
+from parfive import Downloader
+def save():
+    downloader = Downloader(progress=False{options})
+    downloader.enqueue_file(url, path=os.path.dirname(path), filename=os.path.basename(path))
+    errors = downloader.download().errors
+    if errors:
+        sys.exit(str(errors[0]))
+"""
+
+POOCH = """
+import logging, os.path
+import pooch
+pooch.get_logger().setLevel(logging.ERROR)
+def save():
+    folder, name = os.path.split(path)
+    pooch.retrieve(url, known_hash=None, fname=name, path=folder, progressbar=False)
+"""
+
+PYPDL = """
+from pypdl import Pypdl
+def save():
+    Pypdl().start(url, file_path=path, display=False{options})
+"""
+
+
+def _python(
+    name: str, module: str, setup: str, call: str, *, most_rounds: int | None = None
+) -> Contestant:
+    def command(url: str, path: str) -> list[str]:
+        return [sys.executable, "-c", TIMED.format(setup=setup, call=call), url, path]
+
+    return Contestant(
+        name,
+        lambda job: command(job.url, str(job.path)),
+        [command("-", "-")],
+        is_timed_inside=True,
+        most_rounds=most_rounds,
+        missing="" if importlib.util.find_spec(module) else "not installed",
+    )
+
+
+def vidnb(name: str = "vidnb", **options: object) -> Contestant:
+    """Return vidnb as a caller calls it, with `options` beside the address and the path."""
+    said = "".join(f", {key}={value!r}" for key, value in options.items())
+    return _python(name, "vidnb", "import vidnb\nvidnb.download", VIDNB.format(options=said))
+
+
+def seed_loop(most_rounds: int | None) -> Contestant:
+    """Return the loop this package began as."""
+    call = "asyncio.run(save())"
+    name = "8 KiB reads through aiofiles"
+    return _python(name, "aiofiles", SEED, call, most_rounds=most_rounds)
+
+
+def parfive(most_rounds: int | None, splits: int | None = None) -> Contestant:
+    """Return parfive, as it is or with `splits` connections for a file."""
+    options = f", max_splits={splits}" if splits else ""
+    setup = PARFIVE.format(options=options)
+    return _python(_called("parfive", splits), "parfive", setup, "save()", most_rounds=most_rounds)
+
+
+def pypdl(segments: int | None = None) -> Contestant:
+    """Return pypdl, as it is or with `segments` connections for a file."""
+    options = f", segments={segments}" if segments else ""
+    return _python(_called("pypdl", segments), "pypdl", PYPDL.format(options=options), "save()")
+
+
+def pooch(most_rounds: int | None) -> Contestant:
+    """Return pooch."""
+    return _python("pooch", "pooch", POOCH, "save()", most_rounds=most_rounds)
+
+
+def _called(name: str, connections: int | None) -> str:
+    return f"{name} with {connections}" if connections else name
+
+
+def program(
+    name: str,
+    command: Callable[[Job], list[str]],
+    *others: str,
+    most_rounds: int | None = None,
+) -> Contestant:
+    """Return a contestant that is a program on PATH, or several one after another."""
+    programs = [name.split(maxsplit=1)[0], *others]
+    absent = [one for one in programs if shutil.which(one) is None]
+    starts = {"openssl": ["openssl", "version"]}
+    return Contestant(
+        name,
+        command,
+        [starts.get(one, [one, "--version"]) for one in programs],
+        most_rounds=most_rounds,
+        missing=f"{absent[0]} not installed" if absent else "",
+    )
+
+
+def curl(*options: str, name: str = "curl", most_rounds: int | None = None) -> Contestant:
+    """Return curl for one file."""
+    return program(
+        name,
+        lambda job: ["curl", "-qsSf", *options, "-o", str(job.path), job.url],
+        most_rounds=most_rounds,
+    )
+
+
+def aria2c(*options: str, name: str = "aria2c") -> Contestant:
+    """Return aria2c for one file; without preallocation, which it would pay for."""
+    return program(
+        name,
+        lambda job: [
+            "aria2c", "--no-conf", "-q", "--file-allocation=none", *options,
+            "-d", str(job.path.parent), "-o", job.path.name, job.url,
+        ],
+    )  # fmt: skip
+
+
+def wget(*options: str, name: str = "wget") -> Contestant:
+    """Return wget for one file."""
+    return program(
+        name, lambda job: ["wget", "--no-config", "-q", *options, "-O", str(job.path), job.url]
+    )
+
+
+def curl_and_openssl() -> Contestant:
+    """Return curl, and openssl over the file it wrote."""
+    script = 'curl -qsSf -o "$1" "$2" && openssl dgst -sha256 "$1"'
+    return program(
+        "curl && openssl dgst",
+        lambda job: ["sh", "-c", script, "sh", str(job.path), job.url],
+        "openssl",
+    )
+
+
+def everybody(most_rounds: int, ca: Path | None = None) -> list[Contestant]:
+    """Return all of them for one file, the slow ones for `most_rounds` only.
+
+    `ca` is the certificate the programs are told to trust; the others find it in the environment.
+    """
+    trusted = [] if ca is None else [str(ca)]
+    return [
+        vidnb(),
+        curl(*(option for path in trusted for option in ("--cacert", path))),
+        aria2c(*(f"--ca-certificate={path}" for path in trusted)),
+        wget(*(f"--ca-certificate={path}" for path in trusted)),
+        pypdl(),
+        parfive(most_rounds),
+        pooch(most_rounds),
+        seed_loop(most_rounds),
+    ]
+
+
+def with_many_connections(most_rounds: int) -> list[Contestant]:
+    """Return those who take one file over many connections, and curl, which does not."""
+    return [
+        vidnb("vidnb connections=16", connections=16),
+        vidnb("vidnb automatic"),
+        aria2c("-x16", "-s16", "-k1M", name="aria2c -x16 -s16 -k1M"),
+        aria2c("-x4", "-s4", name="aria2c -x4 -s4"),
+        pypdl(16),
+        parfive(most_rounds, 16),
+        curl(most_rounds=most_rounds),
+    ]
+
+
+def _curl_list(job: Job) -> Path:
+    path = job.notes / "curl.conf"
+    path.write_text("".join(f'url="{one.url}"\noutput="{one.path}"\n' for one in job.items))
+    return path
+
+
+def _aria2c_list(job: Job) -> Path:
+    path = job.notes / "aria2c.list"
+    path.write_text("".join(f"{one.url}\n  out={one.path.name}\n" for one in job.items))
+    return path
+
+
+def _python_many(name: str, module: str, setup: str) -> Contestant:
+    one = _python(name, module, setup, "asyncio.run(everything(pairs))")
+    command = one.command
+
+    def with_list(job: Job) -> list[str]:
+        pairs = ", ".join(f'["{one.url}", "{one.path}"]' for one in job.items)
+        path = job.notes / "pairs.json"
+        path.write_text(f"[{pairs}]")
+        *start, _, _ = command(job)
+        return [*start, str(path), "-"]
+
+    one.command = with_list
+    return one
+
+
+CURL_PARALLEL = "curl --parallel"
+CURL_PARALLEL_NOW = "curl --parallel-immediate"
+
+
+def with_many_files() -> list[Contestant]:
+    """Return those who fetch many small files, 16 at once."""
+
+    def curl_many(job: Job, *options: str) -> list[str]:
+        several = ["--parallel", "--parallel-max", str(AT_ONCE)]
+        return ["curl", "-qsSf", *several, *options, "-K", str(_curl_list(job))]
+
+    def aria2c_many(job: Job) -> list[str]:
+        options = ["--no-conf", "-q", "--file-allocation=none", f"-j{AT_ONCE}"]
+        return ["aria2c", *options, "-d", str(job.folder), "-i", str(_aria2c_list(job))]
+
+    return [
+        _python_many("vidnb, 16 at once", "vidnb", VIDNB_MANY.format(at_once=AT_ONCE)),
+        _python_many("vidnb, all at once", "vidnb", VIDNB_MANY.format(at_once=0)),
+        program(CURL_PARALLEL, curl_many),
+        program(CURL_PARALLEL_NOW, lambda job: curl_many(job, "--parallel-immediate")),
+        program("aria2c -j16", aria2c_many),
+        _python_many(
+            "aiohttp, 16 workers, no checks", "aiohttp", AIOHTTP_MANY.format(at_once=AT_ONCE)
+        ),
+    ]
+
+
+def resuming() -> list[Contestant]:
+    """Return those who go on with a half."""
+    return [
+        vidnb(),
+        curl("-C", "-", name="curl -C -"),
+        wget("-c", name="wget -c"),
+        aria2c("-c", name="aria2c -c"),
+    ]
+
+
+def checking(checksum: str) -> list[Contestant]:
+    """Return those who compare a digest in the end; `checksum` as `sha256:...`."""
+    digest = checksum.partition(":")[2]
+    return [
+        vidnb("vidnb checksum=", checksum=checksum),
+        curl_and_openssl(),
+        aria2c(f"--checksum=sha-256={digest}", name="aria2c --checksum"),
+    ]
+
+
+IMPORT = """
+import sys, time
+begun = time.perf_counter()
+{call}
+print('[%r, ""]' % (time.perf_counter() - begun))
+"""
+
+
+def importing() -> list[Contestant]:
+    """Return the imports that are compared."""
+
+    def command(call: str, _: Job | None = None) -> list[str]:
+        return [sys.executable, "-c", IMPORT.format(call=call)]
+
+    return [
+        Contestant(
+            f"import {module}",
+            partial(command, f"import {module}"),
+            [command("")],
+            is_timed_inside=True,
+            missing="" if importlib.util.find_spec(module) else "not installed",
+        )
+        for module in ("vidnb", "aiohttp")
+    ]

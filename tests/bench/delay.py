@@ -1,0 +1,117 @@
+"""A far place on this machine: a network namespace that is 20 ms away in each direction.
+
+With veth and netem where the kernel has them. Where it has no netem, two TUN devices and a process
+that hands the packets over 20 ms late (`delay_line.py`): the handshakes, the windows and the slow
+start are the kernel's own in both. Either needs root; whatever was made is removed in the end.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+DELAY_MS = 20
+NEAR, FAR = "10.213.77.1", "10.213.77.2"
+READY_S = 5.0
+
+
+class NoDelay(Exception):  # noqa: N818 - it says what is missing
+    """This machine cannot be made to wait; the text says why."""
+
+
+@dataclass(frozen=True)
+class Distance:
+    """The far place: its address, what starts a command there, and how it was made."""
+
+    host: str
+    prefix: tuple[str, ...]
+    made_with: str
+
+
+def _ip(*arguments: str) -> None:
+    _run("ip", *arguments)
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise NoDelay(f"`{' '.join(command)}` fails: {done.stderr.strip()}")
+
+
+@contextlib.contextmanager
+def far_away() -> Iterator[Distance]:
+    """Make the namespace and the way to it; `NoDelay` where that cannot be."""
+    if os.geteuid() != 0:
+        raise NoDelay("a network namespace needs root")
+    absent = [one for one in ("ip", "tc") if shutil.which(one) is None]
+    if absent:
+        raise NoDelay(f"{absent[0]} is not installed")
+    name = f"vidnb{os.getpid()}"
+    prefix = ("ip", "netns", "exec", name)
+    with ExitStack() as stack:
+        _ip("netns", "add", name)
+        stack.callback(_ip, "netns", "del", name)
+        try:
+            made_with = _with_netem(stack, name)
+        except NoDelay as refusal:
+            made_with = _with_tun(stack, name, refusal)
+        _wait_for_the_way()
+        yield Distance(FAR, prefix, made_with)
+
+
+def _with_netem(stack: ExitStack, name: str) -> str:
+    near, far = f"vn{os.getpid()}", f"vf{os.getpid()}"
+    with ExitStack() as undo:
+        _ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", name)
+        undo.callback(_ip, "link", "del", near)
+        delay = ("root", "netem", "delay", f"{DELAY_MS}ms", "limit", "100000")
+        _run("tc", "qdisc", "add", "dev", near, *delay)
+        _run("ip", "netns", "exec", name, "tc", "qdisc", "add", "dev", far, *delay)
+        _ip("addr", "add", f"{NEAR}/30", "dev", near)
+        _ip("link", "set", near, "up")
+        _ip("-n", name, "addr", "add", f"{FAR}/30", "dev", far)
+        _ip("-n", name, "link", "set", far, "up")
+        stack.push(undo.pop_all())
+    return "veth and netem"
+
+
+def _with_tun(stack: ExitStack, name: str, refusal: NoDelay) -> str:
+    if not Path("/dev/net/tun").exists():
+        raise refusal
+    near, far = f"tn{os.getpid()}", f"tf{os.getpid()}"
+    program = Path(__file__).with_name("delay_line.py")
+    line = subprocess.Popen([sys.executable, str(program), near, far, str(DELAY_MS)])
+    stack.callback(line.wait)
+    stack.callback(line.terminate)  # the devices go with it
+    deadline_s = time.monotonic() + READY_S
+    while not all(Path(f"/sys/class/net/{one}").exists() for one in (near, far)):
+        if line.poll() is not None or time.monotonic() > deadline_s:
+            raise refusal
+        time.sleep(0.02)
+    _ip("link", "set", far, "netns", name)
+    _ip("addr", "add", NEAR, "peer", FAR, "dev", near)
+    _ip("link", "set", near, "up")
+    _ip("-n", name, "addr", "add", FAR, "peer", NEAR, "dev", far)
+    _ip("-n", name, "link", "set", far, "up")
+    return "two TUN devices and a delay line, because this kernel has no netem"
+
+
+def _wait_for_the_way() -> None:
+    """Wait until a packet comes back, which also fills the table of neighbours."""
+    import socket
+
+    deadline_s = time.monotonic() + READY_S
+    while time.monotonic() < deadline_s:
+        try:
+            socket.create_connection((FAR, 9), timeout=0.5).close()
+        except ConnectionRefusedError:
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise NoDelay("no packet comes back from the namespace")

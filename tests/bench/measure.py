@@ -1,0 +1,218 @@
+"""One run of one contestant, and many of them in turn.
+
+Every run is a fresh process. Contestants in Python say themselves how long the call took; of the
+others the whole process is timed and the time that only starting it takes is taken off. The CPU
+seconds are those of the whole process, user and system, less what starting it costs: the imports of
+a contestant in Python (a process of its own that does only those), `--version` of the others. The
+peak is the largest resident size of any process of the contestant. Linux lets a child inherit the
+peak of whoever starts it, so a peak below the bench's own (`floor_mib`) cannot be seen.
+"""
+
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+START_UP_RUNS = 5
+LONGEST_RUN_S = 300.0
+
+
+class Failed(Exception):  # noqa: N818 - it says what happened
+    """A contestant did not do what it was asked; the text is one line."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file to fetch: where from, where to, and the file it must equal in the end."""
+
+    url: str
+    path: Path
+    source: Path
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a contestant does in one run, and where it may leave its files."""
+
+    items: Sequence[Item]
+    folder: Path
+    notes: Path
+    """A folder for lists of what to fetch, outside of `folder`."""
+
+    @property
+    def url(self) -> str:
+        """The address, where there is one file only."""
+        return self.items[0].url
+
+    @property
+    def path(self) -> Path:
+        """The file to write, where there is one only."""
+        return self.items[0].path
+
+
+@dataclass(frozen=True)
+class Took:
+    """What one process took (s, s, MiB), and what it said."""
+
+    elapsed_s: float
+    cpu_s: float
+    peak_mib: float
+    said: str = ""
+
+
+@dataclass
+class Contestant:
+    """One program: how to call it, how to only start it, and what its runs took."""
+
+    name: str
+    command: Callable[[Job], list[str]]
+    start_up: Sequence[list[str]]
+    """Commands that do nothing but start what `command` starts."""
+    is_timed_inside: bool = False
+    most_rounds: int | None = None
+    missing: str = ""
+    """Why it cannot run here; empty where it can."""
+    failed: str = ""
+    runs: list[Took] = field(default_factory=list)
+    start_up_s: float = 0.0
+    start_up_cpu_s: float = 0.0
+
+    @property
+    def elapsed_s(self) -> list[float]:
+        """The time of each run (s)."""
+        return [took.elapsed_s for took in self.runs]
+
+    @property
+    def cpu_s(self) -> float:
+        """The median of the CPU seconds."""
+        return statistics.median(took.cpu_s for took in self.runs)
+
+    @property
+    def peak_mib(self) -> float:
+        """The largest peak of all runs (MiB)."""
+        return max(took.peak_mib for took in self.runs)
+
+    def warm_up(self, env: Mapping[str, str], notes: Path) -> None:
+        """Find out what only starting it costs."""
+        runs = [
+            [run_fresh(command, env, notes) for command in self.start_up]
+            for _ in range(START_UP_RUNS)
+        ]
+        self.start_up_s = statistics.median(sum(one.elapsed_s for one in run) for run in runs)
+        self.start_up_cpu_s = statistics.median(sum(one.cpu_s for one in run) for run in runs)
+
+    def run(self, job: Job, env: Mapping[str, str]) -> Took:
+        """Run once; return what it took less its start-up."""
+        whole = run_fresh(self.command(job), env, job.notes)
+        elapsed_s, said = whole.elapsed_s - self.start_up_s, ""
+        if self.is_timed_inside:
+            try:
+                elapsed_s, said = json.loads(whole.said.splitlines()[-1])
+            except (ValueError, IndexError):
+                raise Failed("it ended without its time") from None
+        return Took(elapsed_s, max(0.0, whole.cpu_s - self.start_up_cpu_s), whole.peak_mib, said)
+
+
+def run_fresh(command: list[str], env: Mapping[str, str], notes: Path) -> Took:
+    """Run a command as a process of its own and wait for its end; `Failed` unless it succeeds."""
+    with (notes / "stderr").open("w+b") as errors:
+        begun_s = time.perf_counter()
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=env,
+            cwd=notes,
+        ) as process:  # fmt: skip
+            watchdog = threading.Timer(LONGEST_RUN_S, process.kill)
+            watchdog.start()
+            assert process.stdout is not None
+            said = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            elapsed_s = time.perf_counter() - begun_s
+            watchdog.cancel()
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            errors.seek(0)
+            lines = errors.read().decode(errors="replace").strip().splitlines() or [""]
+            raise Failed(f"exit status {process.returncode} {lines[-1][:200]}".strip())
+    cpu_s = usage.ru_utime + usage.ru_stime
+    return Took(elapsed_s, cpu_s, usage.ru_maxrss / 1024, said.decode(errors="replace"))
+
+
+def floor_mib() -> float:
+    """Return the bench's own peak (MiB), below which no contestant's peak can be seen."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def check(job: Job, *, is_thorough: bool) -> None:
+    """See that every file is there: its size always, every byte where `is_thorough`."""
+    for item in job.items:
+        try:
+            size_bytes = item.path.stat().st_size
+        except OSError:
+            raise Failed(f"{item.path.name} is not there") from None
+        if size_bytes != item.source.stat().st_size:
+            raise Failed(f"{item.path.name} has {size_bytes} bytes")
+        if is_thorough and not _is_same(item.path, item.source):
+            raise Failed(f"{item.path.name} has the right size and the wrong bytes")
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    with one.open("rb") as left, other.open("rb") as right:
+        while piece := left.read(2**20):
+            if piece != right.read(2**20):
+                return False
+    return True
+
+
+def nothing(*_: object) -> None:
+    """Prepare nothing."""
+
+
+def race(
+    contestants: Sequence[Contestant],
+    job_of: Callable[[Contestant], Job],
+    *,
+    rounds: int,
+    env: Mapping[str, str],
+    before_round: Callable[[], None] = nothing,
+    before_run: Callable[[Contestant, Job], None] = nothing,
+    is_thorough: bool = False,
+) -> None:
+    """Run everybody once a round, each round beginning with the next one, and note what it took.
+
+    What a run leaves behind is checked and removed outside of the timed part. Who fails is out of
+    the race, with the reason noted.
+    """
+    running = [one for one in contestants if not one.missing]
+    for one in running:
+        one.warm_up(env, job_of(one).notes)
+    for number in range(rounds):
+        before_round()
+        first = number % max(1, len(running))
+        for one in [*running[first:], *running[:first]]:
+            if one.failed or number >= (one.most_rounds or rounds):
+                continue
+            job = job_of(one)
+            job.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                before_run(one, job)
+                took = one.run(job, env)
+                check(job, is_thorough=is_thorough or number == 0)
+            except Failed as failure:
+                one.failed = str(failure)
+                print(f"  {number + 1} {one.name}: {failure}", flush=True)
+                continue
+            finally:
+                shutil.rmtree(job.folder, ignore_errors=True)
+            one.runs.append(took)
+            print(
+                f"  {number + 1} {one.name:34} {took.elapsed_s:8.3f} s {took.cpu_s:7.2f} CPU s"
+                f" {took.peak_mib:5.0f} MiB {took.said}",
+                flush=True,
+            )
