@@ -114,7 +114,7 @@ class Origin:
             return False
         request, _, rest = bytes(one.asked).partition(HEAD_END)
         one.asked = bytearray(rest)
-        self._answer(one, request.decode("latin-1"))
+        self._answer(one, request.decode("latin-1").replace("\r\n", "\n"))
         return True
 
     def _answer(self, one: Connection, request: str) -> None:
