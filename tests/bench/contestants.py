@@ -138,10 +138,11 @@ def parfive(most_rounds: int | None, splits: int | None = None) -> Contestant:
     return _python(_called("parfive", splits), "parfive", setup, "save()", most_rounds=most_rounds)
 
 
-def pypdl(segments: int | None = None) -> Contestant:
+def pypdl(most_rounds: int | None = None, segments: int | None = None) -> Contestant:
     """Return pypdl, as it is or with `segments` connections for a file."""
     options = f", segments={segments}" if segments else ""
-    return _python(_called("pypdl", segments), "pypdl", PYPDL.format(options=options), "save()")
+    setup = PYPDL.format(options=options)
+    return _python(_called("pypdl", segments), "pypdl", setup, "save()", most_rounds=most_rounds)
 
 
 def pooch(most_rounds: int | None) -> Contestant:
@@ -234,7 +235,8 @@ def with_many_connections(most_rounds: int) -> list[Contestant]:
         vidnb("vidnb automatic"),
         aria2c("-x16", "-s16", "-k1M", name="aria2c -x16 -s16 -k1M"),
         aria2c("-x4", "-s4", name="aria2c -x4 -s4"),
-        pypdl(16),
+        # It takes nginx, whose 206 brings no Accept-Ranges, for a server without ranges.
+        pypdl(most_rounds, 16),
         parfive(most_rounds, 16),
         curl(most_rounds=most_rounds),
     ]

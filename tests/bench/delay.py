@@ -61,6 +61,9 @@ def far_away() -> Iterator[Distance]:
             made_with = _with_netem(stack, name)
         except NoDelay as refusal:
             made_with = _with_tun(stack, name, refusal)
+        # What one contestant's connections taught the kernel must not speed up the next one's.
+        forget = "echo 1 > /proc/sys/net/ipv4/tcp_no_metrics_save"
+        _run(*prefix, "sh", "-c", forget)
         _wait_for_the_way()
         yield Distance(FAR, prefix, made_with)
 
@@ -95,10 +98,11 @@ def _with_tun(stack: ExitStack, name: str, refusal: NoDelay) -> str:
             raise refusal
         time.sleep(0.02)
     _ip("link", "set", far, "netns", name)
+    # A queue long enough for what 16 connections may have under way, so that it loses nothing.
     _ip("addr", "add", NEAR, "peer", FAR, "dev", near)
-    _ip("link", "set", near, "up")
+    _ip("link", "set", near, "txqueuelen", "10000", "up")
     _ip("-n", name, "addr", "add", FAR, "peer", NEAR, "dev", far)
-    _ip("-n", name, "link", "set", far, "up")
+    _ip("-n", name, "link", "set", far, "txqueuelen", "10000", "up")
     return "two TUN devices and a delay line, because this kernel has no netem"
 
 

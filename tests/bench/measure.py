@@ -130,11 +130,16 @@ def run_fresh(command: list[str], env: Mapping[str, str], notes: Path) -> Took:
         ) as process:  # fmt: skip
             watchdog = threading.Timer(LONGEST_RUN_S, process.kill)
             watchdog.start()
-            assert process.stdout is not None
-            said = process.stdout.read()
-            _, status, usage = os.wait4(process.pid, 0)
+            try:
+                assert process.stdout is not None
+                said = process.stdout.read()
+                _, status, usage = os.wait4(process.pid, 0)
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                watchdog.cancel()
             elapsed_s = time.perf_counter() - begun_s
-            watchdog.cancel()
             process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             errors.seek(0)

@@ -183,7 +183,10 @@ def resume(bench: Bench) -> Iterator[Report]:
 
     def kill_ours() -> None:
         nonlocal stored_bytes
-        stored_bytes = half_done(bench, job_of(ours))
+        try:
+            stored_bytes = half_done(bench, job_of(ours))
+        except Failed as failure:
+            ours.failed, stored_bytes = str(failure), source.stat().st_size // 2
 
     def give_the_half(one: Contestant, job: Job) -> None:
         if one is not ours:
