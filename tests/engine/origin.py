@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import os
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -303,8 +304,8 @@ def on(header: str, handler: Handler, otherwise: Handler = honest) -> Handler:
 class Origin:
     """Serve one `film` under every path. `rate` is in bytes per second over all connections.
 
-    `otherwise` answers after the script's end. As a context manager: what it started has ended,
-    and every socket is closed, when the block is left.
+    `otherwise` answers after the script's end; with `tls` everything is said over TLS. As a context
+    manager: what it started has ended, and every socket is closed, when the block is left.
     """
 
     film: Film
@@ -312,6 +313,7 @@ class Origin:
     otherwise: Handler = honest
     rate: float | None = None
     host: str = "127.0.0.1"
+    tls: ssl.SSLContext | None = None
     requests: list[Asked] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -335,7 +337,8 @@ class Origin:
         with self._lock:
             for connection in self._connections:
                 with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+                    # The socket's own: TLS would forget its keys under the thread that sends.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(_PATIENCE_S)
         self._listener.close()
@@ -346,8 +349,9 @@ class Origin:
 
     @property
     def base(self) -> str:
-        """The origin itself: `http://host:port`."""
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        """The origin itself: `http://host:port`, or https."""
+        scheme = "http" if self.tls is None else "https"
+        return f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @property
     def url(self) -> str:
@@ -363,6 +367,11 @@ class Origin:
     def sent_bytes(self) -> int:
         """How many bytes of bodies went out."""
         return sum(asked.sent_bytes for asked in self.requests)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no connection is open."""
+        return not self._connections
 
     def take_time(self, size_bytes: int) -> None:
         """Sleep as long as the rate has it for this many bytes."""
@@ -394,6 +403,14 @@ class Origin:
             connection.settimeout(_PATIENCE_S)
             # What was sent and what was received shall not lie far apart.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16)
+            if self.tls is not None:
+                # The handshake is made in the connection's own thread, at its first read.
+                try:
+                    connection = self.tls.wrap_socket(
+                        connection, server_side=True, do_handshake_on_connect=False
+                    )
+                except OSError:  # the client is gone already
+                    continue
             with self._lock:
                 self._connections.add(connection)
             self._start(lambda connection=connection: self._serve(connection))  # type: ignore[misc]  # bound argument
@@ -436,12 +453,14 @@ def fetch(order: Order, watch: Watch | None = None) -> DownloadResult:
     return transfers.run(download(order, watch or Watch()), timeout_s=_PATIENCE_S)
 
 
-def spawn(code: str, *arguments: object) -> subprocess.Popen[str]:
+def spawn(
+    code: str, *arguments: object, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     """Run a program in a process of its own; warnings are errors there as well."""
     root = Path(vidnb.__file__).parent.parent
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env={**os.environ, **(environment or {}), "PYTHONPATH": str(root)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -3,39 +3,156 @@
 import contextlib
 import hashlib
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from tests.engine.origin import Film, Origin, held, noise, spawn, strangers
-from vidnb.core.spans import SpanSet
+from tests.children import Child, Forks, Step
+from tests.engine.origin import Asked, Film, Origin, held, noise, spawn, strangers
+from tests.servers import Trust, nginx
+from vidnb.core.spans import Span, SpanSet
 
 DATA = noise(20_000_000)
+DIGEST = hashlib.sha256(DATA).hexdigest()
+RATE = 25e6  # B/s
 MOST = 1.3  # times the file's bytes may be sent in all
-KILLS = 8
+DOWNLOADS = 3  # for each number of connections, plain and by TLS; seven kills each
 
 GET = """
 import sys, vidnb
 url, path, connections = sys.argv[1:]
-vidnb.download(url, path, connections=int(connections), progress=False)
+vidnb.download(url, path, connections=int(connections) or None, progress=False)
 """
 
+# A download goes through these on its way to the first byte, …
+EARLY = [
+    *(Step("os.mkdir", nth) for nth in (1, 2, 3)),
+    *(Step("open", nth) for nth in (1, 2, 3, 4)),
+    Step("fcntl.flock"),
+]
+# … and through these after the last: its publish, and the record of it.
+LATE = [Step("os.rename", 1), Step("os.remove", 1), Step("os.rename", 2)]
 
-def finish(url: str, target: Path, connections: int) -> None:
-    child = spawn(GET, url, target, connections)
-    _, errors = child.communicate(timeout=60)
-    assert child.returncode == 0, errors
-    assert hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(DATA).digest()
-    assert strangers(target.parent) == {target.name}
-    assert [p.suffix for p in (target.parent / ".vidnb").iterdir()] == [".record"]
+
+@pytest.fixture(scope="module")
+def trust(tmp_path_factory: pytest.TempPathFactory) -> Trust:
+    return Trust(tmp_path_factory.mktemp("trust"))
+
+
+@pytest.fixture(scope="module")
+def forks(trust: Trust) -> Iterator[Forks]:
+    with Forks(trust.environment) as forks:
+        yield forks
+
+
+@dataclass
+class Carried:
+    """One download that is started, killed and started again until it is whole.
+
+    `stored` is what its journal says after the last kill; each `Journal` is compared with the bytes
+    of the part file, and no request of a later run may ask for any of it.
+    """
+
+    origin: Origin
+    forks: Forks
+    environment: dict[str, str]
+    target: Path
+    connections: int | None
+    random: Random
+    stored: SpanSet = field(default_factory=SpanSet)
+    kills: int = 0
+
+    def start(self, dies_at: Step | None = None) -> Child:
+        return self.forks.start(
+            self.origin.url, self.target, connections=self.connections, dies_at=dies_at
+        )
+
+    def killed_while_importing(self) -> None:
+        child = spawn(
+            GET, self.origin.url, self.target, self.connections or 0, environment=self.environment
+        )
+        time.sleep(self.random.random() * 0.3)
+        with self._one_run():
+            kill(child)
+
+    def killed_soon(self) -> None:
+        """Anywhere between the start and a little after the first bytes."""
+        with self._one_run():
+            child = self.start()
+            time.sleep(self.random.random() * 0.1)
+            child.kill()
+
+    def killed_at(self, step: Step) -> None:
+        with self._one_run():
+            assert self.start(step).wait().is_killed, f"it never came to {step}"
+
+    def killed_at_a_byte(self) -> None:
+        missing_bytes = len(DATA) - self.stored.size_bytes
+        with self._one_run() as asked:
+            child = self.start()
+            least_bytes = self.random.randrange(missing_bytes // 4)
+            self.origin.wait_for(lambda: sent_bytes(self.origin, asked) > least_bytes)
+            time.sleep(self.random.random() * 0.02)
+            assert child.kill().is_killed
+
+    def killed_at_the_end(self) -> None:
+        """Around the last byte: before it, while the file is checked and published, or after."""
+        missing_bytes = len(DATA) - self.stored.size_bytes
+        with self._one_run() as asked:
+            child = self.start()
+            self.origin.wait_for(lambda: sent_bytes(self.origin, asked) >= missing_bytes)
+            time.sleep(self.random.random() * 0.03)
+            if not child.kill().is_killed:
+                self.kills -= 1  # it was faster
+
+    @contextlib.contextmanager
+    def _one_run(self) -> Iterator[int]:
+        asked = len(self.origin.requests)
+        yield asked
+        self.kills += 1
+        # Bytes to the child that was killed are counted until its end is noticed.
+        self.origin.wait_for(lambda: self.origin.is_idle)
+        asked_only_for_what_was_missing(self.origin.requests[asked:], self.stored)
+        if self.target.exists():
+            assert digest(self.target) == DIGEST
+            self.stored = SpanSet()
+        else:
+            self._look()
+
+    def _look(self) -> None:
+        """What is marked as stored only grows, and is there."""
+        assert strangers(self.target.parent) == set()
+        journal = held(self.target.parent)
+        stored = journal.stored if journal else SpanSet()
+        assert all(stored.covers(span) for span in self.stored)
+        self.stored = stored
+        for part in self.target.parent.glob(".vidnb/*.part"):
+            data = part.read_bytes()
+            assert all(data[s.start : s.stop] == DATA[s.start : s.stop] for s in stored)
+
+    def finish(self) -> None:
+        asked = len(self.origin.requests)
+        assert self.start().finish()["sha256"] == DIGEST
+        asked_only_for_what_was_missing(self.origin.requests[asked:], self.stored)
+        assert digest(self.target) == DIGEST
+        assert strangers(self.target.parent) == {self.target.name}
+        suffixes = {path.suffix for path in (self.target.parent / ".vidnb").iterdir()}
+        assert suffixes - {".new"} == {".record"}
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def sent_bytes(origin: Origin, first: int) -> int:
+    return sum(asked.sent_bytes for asked in origin.requests[first:])
 
 
 def kill(child: subprocess.Popen[str]) -> None:
@@ -44,115 +161,85 @@ def kill(child: subprocess.Popen[str]) -> None:
     child.communicate()
 
 
-@pytest.mark.parametrize("connections", [1, 4])
-def test_killed_and_run_again(connections: int, tmp_path: Path) -> None:
-    """Each next run begins where the journal ends, and the whole is sent little more than once."""
-    random = Random(connections)
-    target = tmp_path / "film.mp4"
-    with Origin(Film(DATA), rate=4e6) as origin:
-        stored = SpanSet()
-        for _ in range(KILLS):
+def asked_only_for_what_was_missing(requests: list[Asked], stored: SpanSet) -> None:
+    """No request of a run asks for, or is sent, a byte that was marked as stored before it."""
+    for number, asked in enumerate(requests):
+        first, _, last = asked.headers.get("range", "bytes=0-")[6:].partition("-")
+        span = Span(int(first), int(last) + 1 if last else len(DATA))
+        if "if-none-match" in asked.headers:  # all is here: is it still the source's version?
+            span = Span(span.start, span.start + asked.sent_bytes)
+        if number == 0 and span.size_bytes:
+            assert span.start == stored.run_from(0).stop
+        assert stored.gaps(span) == (span,) * (span.size_bytes > 0), (asked, stored)
+
+
+@pytest.mark.parametrize("connections", [1, 4, None], ids=["1", "4", "automatic"])
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+def test_killed_and_run_again(
+    connections: int | None, is_tls: bool, tmp_path: Path, trust: Trust, forks: Forks
+) -> None:
+    """Each next run begins where the journal ends, and the whole is sent little more than once.
+
+    The kills fall at seeded moments: while Python imports, before there is a part file, at any
+    byte, and on the steps of the publish.
+    """
+    random = Random(f"{connections} {is_tls}")
+    tls = trust.server_context() if is_tls else None
+    kills = 0
+    with Origin(Film(DATA), rate=RATE, tls=tls) as origin:
+        for number in range(DOWNLOADS):
+            target = tmp_path / str(number) / "film.mp4"
             asked = len(origin.requests)
-            stop_bytes = origin.sent_bytes + random.randrange(int(1.2 * len(DATA) / KILLS))
-            child = spawn(GET, origin.url, target, connections)
-            origin.wait_for(partial(has_sent, origin, asked, stop_bytes))
-            time.sleep(random.random() * 0.05)
-            kill(child)
-            asked_only_for_what_was_missing(origin, asked, stored)
-            assert strangers(tmp_path) == set()
-            journal = held(tmp_path)
-            assert stored.size_bytes <= (journal.stored.size_bytes if journal else 0)
-            stored = journal.stored if journal else stored
-        asked, origin.rate = len(origin.requests), 20e6
-        finish(origin.url, target, connections)
-        asked_only_for_what_was_missing(origin, asked, stored)
-        assert stored.size_bytes > len(DATA) / 10
-        assert origin.sent_bytes < MOST * len(DATA)
+            download = Carried(origin, forks, trust.environment, target, connections, random)
+            moments: list[Callable[[], None]] = [
+                download.killed_while_importing,
+                download.killed_soon,
+                partial(download.killed_at, random.choice(EARLY)),
+                *[download.killed_at_a_byte] * 3,
+            ]
+            ends: list[Callable[[], None]] = [
+                download.killed_at_the_end,
+                *(partial(download.killed_at, step) for step in LATE),
+            ]
+            for moment in random.sample(moments, len(moments)):
+                moment()
+            random.choice(ends)()
+            assert sent_bytes(origin, asked) < MOST * len(DATA)
+            download.finish()
+            kills += download.kills
+    assert kills >= 6 * DOWNLOADS
 
 
-def has_sent(origin: Origin, asked: int, least_bytes: int) -> bool:
-    # Bytes to the child that was killed last are counted until its end is noticed.
-    return len(origin.requests) > asked and origin.sent_bytes > least_bytes
-
-
-def asked_only_for_what_was_missing(origin: Origin, first: int, stored: SpanSet) -> None:
-    """No request of a run begins at a byte that was marked as stored before it."""
-    starts = [int((asked or "bytes=0-")[6:].partition("-")[0]) for asked in origin.ranges[first:]]
-    assert starts
-    assert starts[0] == stored.run_from(0).stop
-    assert not any(start in stored for start in starts)
-
-
-@contextlib.contextmanager
-def nginx(folder: Path, rate: str) -> Iterator[tuple[str, Path]]:
-    """Serve `folder` by nginx; yields its address and its access log, a line per answer sent."""
-    program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-    if program is None:
-        pytest.skip("there is no nginx here")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    scratch = folder / "nginx"
-    scratch.mkdir()
-    log = scratch / "sent.log"
-    temporary = "".join(
-        f"{kind}_temp_path {scratch / kind};"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (scratch / "nginx.conf").write_text(
-        f"""
-        daemon off; master_process off; pid {scratch}/pid; error_log {scratch}/error.log;
-        events {{}}
-        http {{
-            log_format sent '$body_bytes_sent "$http_range"';
-            access_log {log} sent;
-            {temporary}
-            server {{
-                listen 127.0.0.1:{port} sndbuf=64k; root {folder}; limit_rate {rate}; etag on;
-            }}
-        }}
-        """
-    )
-    process = subprocess.Popen(
-        [program, "-c", str(scratch / "nginx.conf"), "-e", str(scratch / "error.log")],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline_s = time.monotonic() + 10
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert time.monotonic() < deadline_s, (scratch / "error.log").read_text()
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{port}", log
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def test_killed_and_run_again_against_nginx(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+def test_killed_and_run_again_against_nginx(
+    is_tls: bool, tmp_path: Path, trust: Trust, forks: Forks
+) -> None:
     """The same with a server that nobody here wrote."""
     random = Random(5)
     (tmp_path / "film.mp4").write_bytes(DATA)
     target = tmp_path / "out" / "film.mp4"
-    with nginx(tmp_path, "3m") as (base, log):
+    with nginx(tmp_path, rate="6m", trust=trust if is_tls else None) as server:
+        url = f"{server.base}/film.mp4"
         marked = [0]
         for _ in range(5):
-            child = spawn(GET, f"{base}/film.mp4", target, 1)
-            begins_s = time.monotonic()
-            part = target.parent / ".vidnb"
-            while not any(p.stat().st_size > marked[-1] for p in part.glob("*.part")):
-                assert time.monotonic() < begins_s + 20
-                assert child.poll() is None, child.communicate()
-                time.sleep(0.01)
-            time.sleep(random.random())
-            kill(child)
+            child = forks.start(url, target, connections=1)
+            wait_for_more(target, marked[-1])
+            time.sleep(random.random() / 2)
+            assert child.kill().is_killed
             journal = held(target.parent)
             assert journal is not None
             marked.append(journal.stored.size_bytes)
-        finish(f"{base}/film.mp4", target, 1)
-    sent = [line.split(" ", 1) for line in log.read_text().splitlines()]
-    assert [shown for _, shown in sent] == [
-        '"-"' if not begin else f'"bytes={begin}-"' for begin in marked
+        assert forks.start(url, target, connections=1).finish()["sha256"] == DIGEST
+        assert digest(target) == DIGEST
+        sent = server.sent
+    assert [answer.asked for answer in sent] == [
+        f"bytes={begin}-" if begin else None for begin in marked
     ]
-    assert sum(int(size) for size, _ in sent) < MOST * len(DATA)
+    assert sum(answer.size_bytes for answer in sent) < MOST * len(DATA)
+
+
+def wait_for_more(target: Path, size_bytes: int) -> None:
+    deadline_s = time.monotonic() + 20
+    while not any(p.stat().st_size > size_bytes for p in target.parent.glob(".vidnb/*.part")):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
