@@ -210,6 +210,27 @@ def test_killed_and_run_again(
     assert kills >= 6 * DOWNLOADS
 
 
+def test_killed_at_every_step_of_a_refresh(tmp_path: Path, forks: Forks) -> None:
+    """Under the final name the old file stands, or the new one; the next run brings the new one."""
+    old, new = Film(noise(300_000, 2), '"v2"'), Film(noise(300_000, 3), '"v3"')
+    events = ("os.mkdir", "open", "fcntl.flock", "os.remove", "os.rename")
+    steps = [Step(event, nth) for event in events for nth in range(1, 9)]
+    kills = 0
+    for number, step in enumerate(steps):
+        target = tmp_path / str(number) / "film.mp4"
+        with Origin(old) as origin:
+            forks.start(origin.url, target).finish()
+            origin.film = new
+            ended = forks.start(origin.url, target, dies_at=step).wait()
+            assert ended.is_killed or ended.result
+            kills += ended.is_killed
+            assert target.read_bytes() in {old.data, new.data}
+            forks.start(origin.url, target).finish()
+            assert target.read_bytes() == new.data
+            assert forks.start(origin.url, target).finish()["reused"]
+    assert kills > 10, "the steps have other names by now"
+
+
 @pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
 def test_killed_and_run_again_against_nginx(
     is_tls: bool, tmp_path: Path, trust: Trust, forks: Forks
