@@ -264,3 +264,33 @@ def wait_for_more(target: Path, size_bytes: int) -> None:
     while not any(p.stat().st_size > size_bytes for p in target.parent.glob(".vidnb/*.part")):
         assert time.monotonic() < deadline_s
         time.sleep(0.005)
+
+
+late = pytest.mark.parametrize("step", LATE, ids=lambda step: f"{step.event}-{step.nth}")
+
+
+@late
+def test_killed_while_publishing(step: Step, tmp_path: Path, forks: Forks) -> None:
+    """All was marked as stored: published or not, nothing of it is fetched again."""
+    target = tmp_path / "film.mp4"
+    with Origin(Film(noise(300_000))) as origin:
+        assert forks.start(origin.url, target, dies_at=Step("os.rename")).wait().is_killed
+        journal = held(tmp_path)
+        assert journal is not None
+        assert journal.stored.size_bytes == len(origin.film.data)
+        assert forks.start(origin.url, target, dies_at=step).wait().is_killed
+        asked = len(origin.requests)
+        forks.start(origin.url, target).finish()
+        assert sent_bytes(origin, asked) == 0
+
+
+@late
+def test_killed_while_publishing_leaves_nothing_behind(
+    step: Step, tmp_path: Path, forks: Forks
+) -> None:
+    """What a next run has no use for is gone after it."""
+    target = tmp_path / "film.mp4"
+    with Origin(Film(noise(300_000))) as origin:
+        assert forks.start(origin.url, target, dies_at=step).wait().is_killed
+        forks.start(origin.url, target).finish()
+    assert [path.suffix for path in (tmp_path / ".vidnb").iterdir()] == [".record"]
