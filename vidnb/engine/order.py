@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import aiohttp
 
 from vidnb.core.address import check_url
+from vidnb.core.callers import check_headers, refuse_own
 from vidnb.core.retry import RetryPolicy
 
 __all__ = ["Checksum", "DownloadResult", "IfExists", "Order", "PathLike"]
@@ -122,6 +123,8 @@ class Order:
                 "public_only=True watches vidnb's own connections and cannot watch those of"
                 " session=…; give one of the two."
             )
+        fields = check_headers(headers or {})
+        refuse_own(getattr(session, "headers", {}))
         folder, target = _place(path)
         return cls(
             url=check_url(url),
@@ -132,7 +135,7 @@ class Order:
             connections=connections,
             if_exists=if_exists,
             retry=retry or RetryPolicy(),
-            headers=tuple((headers or {}).items()),
+            headers=fields,
             session=session,
             public_only=public_only,
             check_video=check_video,
