@@ -415,7 +415,7 @@ def test_a_part_published_between_open_and_lock_is_not_written_to(
     assert lock is not None
     tries = 0
 
-    def meanwhile(descriptor: int) -> bool:
+    def meanwhile(descriptor: int) -> bool | None:
         nonlocal tries
         tries += 1
         if tries == 1:
@@ -441,7 +441,7 @@ def test_a_part_replaced_between_open_and_lock_is_let_go(
     assert lock is not None
     third: list[PartFile] = []
 
-    def meanwhile(descriptor: int) -> bool:
+    def meanwhile(descriptor: int) -> bool | None:
         if not third:
             third.append(holder)  # no more than once
             holder.publish(tmp_path / "film.mp4", may_replace=True)

@@ -12,7 +12,8 @@ boot a journal is not believed, and a record only once the file's SHA-256 has be
 
 The part file is locked while it is written (an OS lock that dies with its holder). Whoever finds
 it locked, or finds no locks, writes a private part without a journal; the last one to publish wins,
-each with a whole file.
+each with a whole file. Private parts, and small files on their way, are held by such a lock too:
+what a kill has left of them is held by nobody, and `io.sweep` removes it.
 """
 
 import contextlib
@@ -32,13 +33,14 @@ from vidnb.core.headers import parse_etag
 from vidnb.core.spans import Span, SpanSet
 from vidnb.core.version import Version
 
-__all__ = ["Hold", "Journal", "PartFile", "Record", "boot_id", "hash_file"]
+__all__ = ["Hold", "Journal", "PartFile", "Record", "boot_id", "hash_file", "remove_abandoned"]
 
 FORMAT = 1
 _HASH_PIECE_BYTES = 2**20
 _SLOT_BYTES = 2**16
 _BOOT_SLACK_S = 30
 _MOST_TRIES = 100
+_ABANDONED_AFTER_S = 86_400
 
 
 def boot_id() -> str:
@@ -169,8 +171,7 @@ class PartFile:
         held = _open_locked(shared)
         self.is_private = held is None
         if held is None:
-            shared = folder / f"{key}.{secrets.token_hex(8)}.part"
-            held = _open(shared)
+            shared, held = _open_fresh(folder, key, "part")
         self.path = shared
         self._file = held
         self._journal_path = folder / f"{key}.journal"
@@ -328,6 +329,39 @@ def _open(path: Path) -> BinaryIO:
             return os.fdopen(descriptor, "r+b", buffering=0)
 
 
+def _open_fresh(folder: Path, key: str, kind: str) -> tuple[Path, BinaryIO]:
+    """Make a file that is nobody else's, and hold it where locks work: so no sweep removes it."""
+    lock = _locker()
+    while True:
+        path = folder / f"{key}.{secrets.token_hex(8)}.{kind}"
+        file = _open(path)
+        is_held = None if lock is None else lock(file.fileno())
+        if is_held is None:
+            return path, file
+        # Between open and lock a sweep may have taken it for a dead one's.
+        with contextlib.suppress(FileNotFoundError):
+            if is_held and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                return path, file
+        file.close()
+
+
+def remove_abandoned(path: Path, now_s: float) -> None:
+    """Remove a file that nobody holds, by its lock, or where locks do not work by its age.
+
+    `now_s` is Unix time (s). `OSError` as the disk raises it.
+    """
+    with path.open("r+b", buffering=0) as file:
+        lock = _locker()
+        is_held = None if lock is None else lock(file.fileno())
+        if is_held:  # by us now, so by nobody else; and until it is gone
+            path.unlink()
+        if is_held is not None:
+            return
+        age_s = now_s - os.fstat(file.fileno()).st_mtime
+    if age_s > _ABANDONED_AFTER_S:
+        path.unlink()
+
+
 def _open_locked(path: Path) -> BinaryIO | None:
     """Open and lock a part file; None where somebody else holds it or locks do not work."""
     lock = _locker()
@@ -349,17 +383,20 @@ def _open_locked(path: Path) -> BinaryIO | None:
     return None
 
 
-def _locker() -> Callable[[int], bool] | None:
+def _locker() -> Callable[[int], bool | None] | None:
+    """Return what locks an open file: True, False where another holds it, None without locks."""
     try:
         import fcntl
     except ImportError:  # Windows: every download gets a part of its own
         return None
 
-    def lock(descriptor: int) -> bool:
+    def lock(descriptor: int) -> bool | None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return False
+        except OSError:
+            return None
         return True
 
     return lock
@@ -381,11 +418,11 @@ def _move_to_new(source: Path, target: Path) -> None:
 
 def _replace_with(path: Path, data: bytes) -> None:
     """Write a small file beside `path` and move it over, so that it is never half there."""
-    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    fresh, file = _open_fresh(path.parent, path.name, "new")
     try:
-        with _open(fresh) as file:
+        with file:  # and so held until it has its name
             file.write(data)
-        fresh.replace(path)
+            fresh.replace(path)
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
