@@ -42,7 +42,7 @@ from vidnb.core.retry import RetryPolicy
 from vidnb.engine.download import download
 from vidnb.engine.order import DownloadResult, Order
 from vidnb.engine.watch import Phase, Watch
-from vidnb.errors import StorageError, TransferError, TransportError
+from vidnb.errors import NotAVideo, StorageError, TooLarge, TransferError, TransportError
 from vidnb.io.files import Hold, PartFile
 from vidnb.io.loop import transfers
 
@@ -300,6 +300,58 @@ def test_a_part_that_cannot_be_read_is_let_go(
             fetch(order(origin, tmp_path / "a.mp4"))
     assert not origin.requests
     assert fetch(order(origin, tmp_path / "a.mp4")).path.read_bytes() == DATA
+    assert left_over(tmp_path) == []
+
+
+PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body>" + b" " * 5000
+
+
+@pytest.mark.parametrize("knows_digest", [False, True], ids=["asks", "by-its-digest"])
+def test_a_page_saved_without_a_look_is_no_video_later(knows_digest: bool, tmp_path: Path) -> None:
+    """The file an earlier run saved as it was stays where it is."""
+    path = tmp_path / "a.mp4"
+    digest = f"sha256:{hashlib.sha256(PAGE).hexdigest()}" if knows_digest else None
+    with Origin(Film(PAGE)) as origin:
+        fetch(order(origin, path, check_video=False))
+        with pytest.raises(NotAVideo, match="the file stays as it is") as caught:
+            fetch(order(origin, path, checksum=digest))
+        assert (caught.value.title, caught.value.url) == ("Sign in", origin.url)
+        assert (caught.value.kept_bytes, origin.sent_bytes) == (0, len(PAGE))
+        assert str(path) in str(caught.value)
+        assert path.read_bytes() == PAGE
+        assert fetch(order(origin, path, check_video=False)).reused
+    assert left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize("knows_digest", [False, True], ids=["asks", "by-its-digest"])
+def test_a_file_larger_than_the_limit_is_not_used_again(
+    knows_digest: bool, origin: Origin, tmp_path: Path
+) -> None:
+    path = fetch(order(origin, tmp_path / "a.mp4")).path
+    options = {"checksum": SHA256} if knows_digest else {}
+    with pytest.raises(TooLarge, match="the file stays as it is; raise max_bytes") as caught:
+        fetch(order(origin, path, max_bytes=len(DATA) - 1, **options))
+    assert caught.value.url == origin.url
+    assert path.read_bytes() == DATA
+    assert fetch(order(origin, path, max_bytes=len(DATA), **options)).reused
+    origin.film = Film(DATA[:1000], etag='"v2"')  # and one that has become smaller is fetched
+    assert fetch(order(origin, path, max_bytes=len(DATA) - 1)).path.read_bytes() == DATA[:1000]
+
+
+@pytest.mark.parametrize("change", ["write", "remove"])
+def test_a_file_taken_away_while_its_source_is_asked_is_fetched_again(
+    change: str, origin: Origin, tmp_path: Path
+) -> None:
+    path = fetch(order(origin, tmp_path / "a.mp4")).path
+
+    def meanwhile(exchange: Exchange) -> None:
+        path.write_bytes(b"?") if change == "write" else path.unlink()
+        honest(exchange)
+
+    origin.script = [meanwhile]
+    result = fetch(order(origin, path))
+    assert not result.reused
+    assert path.read_bytes() == DATA
     assert left_over(tmp_path) == []
 
 
@@ -809,6 +861,29 @@ def test_two_processes_on_one_target(tmp_path: Path) -> None:
     assert left_over(tmp_path) == []
 
 
+def test_what_a_killed_process_left_is_taken_away(tmp_path: Path) -> None:
+    """The part of its own that the second of two wrote; what the first left is resumed."""
+    with Origin(SLOW, rate=1e6) as origin:
+        children = []
+        for number in range(1, 3):
+            children.append(spawn(GET, origin.url, tmp_path / "a.mp4"))
+            origin.wait_for(partial(has_parts, tmp_path, number))
+        origin.wait_for(lambda: bool(list(tmp_path.glob(".vidnb/*.journal"))))
+        for child in children:
+            child.kill()
+            child.communicate(timeout=10)
+        assert len(left_over(tmp_path)) == 3
+        origin.rate = None
+        result = fetch(order(origin, tmp_path / "a.mp4"))
+    assert result.path.read_bytes() == SLOW.data
+    assert result.resumed_from_bytes > 0
+    assert left_over(tmp_path) == []
+
+
+def has_parts(folder: Path, number: int) -> bool:
+    return len(list(folder.glob(".vidnb/*.part"))) == number
+
+
 FORK = """
 import os, sys, warnings, vidnb
 warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: forking with threads may deadlock
@@ -937,6 +1012,8 @@ def other_loop() -> Iterator[asyncio.AbstractEventLoop]:
         pytest.param({"checksum": f"md5:{'z' * 32}"}, "32 hexadecimal", id="checksum-no-hex"),
         pytest.param({"checksum": "shake_128:ab"}, "is no shake_128", id="checksum-no-length"),
         pytest.param({"session": object(), "public_only": True}, "give one", id="session-public"),
+        pytest.param({"headers": {"range": "bytes=5-"}}, "vidnb's own to send", id="header-range"),
+        pytest.param({"headers": {"X": "a\r\nHost: b"}}, "control character", id="header-break"),
     ],
 )
 def test_arguments_that_make_no_sense(options: dict[str, Any], says: str) -> None:
@@ -950,6 +1027,18 @@ def test_the_same_arguments_make_the_same_order() -> None:
 
     assert make() == make(retry=RetryPolicy(), headers={}) != make(headers={"X": "1"})
     assert hash(make()) == hash(make())
+
+
+def test_a_session_that_asks_for_a_part_by_default_is_refused(
+    origin: Origin, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        async with aiohttp.ClientSession(headers={"Range": "bytes=5-"}) as session:
+            with pytest.raises(ValueError, match=r"session\.headers=.*'Range'.*leave it out"):
+                await vidnb.download_async(origin.url, tmp_path / "a.mp4", session=session)
+
+    asyncio.run(main())
+    assert not origin.requests
 
 
 # The helpers a person calls.
@@ -1045,6 +1134,29 @@ def test_an_interrupted_wait_for_a_job_leaves_it_running(slow: Origin, tmp_path:
     assert not job.done
     slow.rate = None
     assert job.result(10).path.read_bytes() == SLOW.data
+
+
+@pytest.mark.parametrize(
+    ("film", "knows_digest", "line"),
+    [
+        pytest.param(
+            Film(DATA, modified_s=OLD_S),
+            False,
+            "already here; the source has not changed since 14 Nov 2023",
+            id="with-its-date",
+        ),
+        pytest.param(FILM, False, "already here; the source has not changed", id="without-a-date"),
+        pytest.param(FILM, True, "already here, with the sha256 digest asked for", id="by-digest"),
+    ],
+)
+def test_a_download_that_was_none_says_so(
+    film: Film, knows_digest: bool, line: str, tmp_path: Path
+) -> None:
+    with Origin(film) as origin:
+        fetch(order(origin, tmp_path / "a.mp4"))
+        watch = Watch()
+        fetch(order(origin, tmp_path / "a.mp4", checksum=SHA256 if knows_digest else None), watch)
+    assert watch.view.note == line
 
 
 @pytest.mark.parametrize("connections", [1, 2])

@@ -21,11 +21,19 @@ from vidnb.core.headers import parse_media_type
 from vidnb.core.naming import file_name
 from vidnb.core.progress import format_bytes
 from vidnb.core.spans import Span
+from vidnb.core.summary import was_fetched, was_known, was_unchanged
 from vidnb.core.transfer import Transfer
 from vidnb.engine.digests import Digests
 from vidnb.engine.drive import HEAD_BYTES, Drive, Page
 from vidnb.engine.order import DownloadResult, Order
-from vidnb.engine.sentences import gave_up, kept, storage_error
+from vidnb.engine.sentences import (
+    called,
+    gave_up,
+    kept,
+    reused_page,
+    reused_too_large,
+    storage_error,
+)
 from vidnb.engine.shelf import Shelf
 from vidnb.engine.watch import Phase, Watch
 from vidnb.engine.writer import Writer
@@ -132,6 +140,7 @@ class _Download:
         self._client = client
         self._shelf = Shelf(order)
         self._started_s = time.monotonic()
+        self._reused_because = ""
         algorithms = {"sha256"} | ({order.checksum.algorithm} if order.checksum else set())
         self._digests = Digests(frozenset(algorithms))
 
@@ -152,7 +161,7 @@ class _Download:
             raise
         watch.view.name = result.path.name
         watch.view.done_bytes = watch.view.total_bytes = result.size_bytes
-        watch.end(Phase.DONE, _explain(result))
+        watch.end(Phase.DONE, self._explained(result))
         return result
 
     async def _run(self) -> DownloadResult:
@@ -161,7 +170,7 @@ class _Download:
             record = await wrap(shelf.look)()
             if record is not None and order.checksum is not None:
                 if await wrap(shelf.has_digest)(record):
-                    return self._reuse(record)
+                    return await self._reuse(record, was_known(order.checksum.algorithm))
                 record = None
             part, journal = await self._open_part()
             try:
@@ -192,7 +201,7 @@ class _Download:
     async def _fetch(
         self, part: PartFile, journal: Journal | None, record: Record | None
     ) -> DownloadResult:
-        order, watch = self._order, self._watch
+        order, shelf, watch = self._order, self._shelf, self._watch
         transfer = Transfer(
             policy=order.retry,
             version=journal.version if journal else None,
@@ -212,7 +221,7 @@ class _Download:
             idle_timeout_s=order.idle_timeout_s,
             check_video=order.check_video,
             is_kept=not part.is_private,
-            free_bytes=self._shelf.free_bytes,
+            free_bytes=shelf.free_bytes,
         )
         writer = Writer(part, order.url, self._digests, transfer.stored, drive.stored)
         try:
@@ -220,12 +229,14 @@ class _Download:
         except Page as page:
             raise self._not_a_video(page.title) from None
         if isinstance(end, GiveUp):
-            raise gave_up(end, order.url, self._shelf.folder, watch.view.kept_bytes)
+            raise gave_up(end, order.url, shelf.folder, watch.view.kept_bytes)
         if end.is_unchanged and record is not None:
-            return self._reuse(record)
+            if not await wrap(shelf.stands)(record):  # somebody took it away meanwhile
+                return await self._fetch(part, journal, None)
+            return await self._reuse(record, was_unchanged(record.version.last_modified_s))
         watch.view.phase = Phase.CHECKING
         record = await self._check(part, end, drive)
-        path = await wrap(self._shelf.publish)(part, record, drive.disposition)
+        path = await wrap(shelf.publish)(part, record, drive.disposition)
         return DownloadResult(
             path=path,
             url=drive.final_url,
@@ -239,11 +250,20 @@ class _Download:
             media_type=record.media_type,
         )
 
-    def _reuse(self, record: Record) -> DownloadResult:
-        """Answer with the file that is there."""
+    async def _reuse(self, record: Record, because: str) -> DownloadResult:
+        """Answer with the file that is there, if this order would have taken it from the origin."""
+        order = self._order
+        path = order.target or order.folder / record.name
+        if order.max_bytes is not None and record.size_bytes > order.max_bytes:
+            raise reused_too_large(order.url, path, record.size_bytes, order.max_bytes)
+        if order.check_video:
+            sniffed = container.sniff(await wrap(self._shelf.read_head)(record, HEAD_BYTES))
+            if sniffed.verdict == "page":
+                raise reused_page(order.url, path, sniffed.title)
+        self._reused_because = because
         etag = record.version.etag
         return DownloadResult(
-            path=self._order.target or self._order.folder / record.name,
+            path=path,
             url=record.final_url,
             size_bytes=record.size_bytes,
             sha256=record.sha256,
@@ -251,6 +271,15 @@ class _Download:
             reused=True,
             etag=None if etag is None else str(etag),
             media_type=record.media_type,
+        )
+
+    def _explained(self, result: DownloadResult) -> str:
+        return self._reused_because or was_fetched(
+            result.size_bytes,
+            result.elapsed_s,
+            resumed_from_bytes=result.resumed_from_bytes,
+            connections=result.connections,
+            attempts=result.attempts,
         )
 
     async def _check(self, part: PartFile, end: Complete, drive: Drive) -> Record:
@@ -316,10 +345,9 @@ class _Download:
 
     def _not_a_video(self, title: str | None) -> NotAVideo:
         self._watch.view.kept_bytes = 0
-        called = f" with the title “{title}”" if title else ""
         return NotAVideo(
-            f"{redact(self._order.url)} sent a page{called}, not a video; nothing was saved; open"
-            " the address in a browser, or pass check_video=False to save it all the same.",
+            f"{redact(self._order.url)} sent a page{called(title)}, not a video; nothing was saved;"
+            " open the address in a browser, or pass check_video=False to save it all the same.",
             title=title,
             url=self._order.url,
         )
@@ -335,17 +363,3 @@ def _scan(part: PartFile, total_bytes: int) -> container.Layout:
     while (span := scan.wants()) is not None:
         scan.feed(_read(part, span))
     return scan.layout()
-
-
-def _explain(result: DownloadResult) -> str:
-    """Say in one line how a finished download came about."""
-    if result.reused:
-        return "already here; the source has not changed"
-    parts = [f"{format_bytes(result.size_bytes)} in {max(result.elapsed_s, 0.1):.1f} s"]
-    if result.resumed_from_bytes:
-        parts.append(f"resumed from {format_bytes(result.resumed_from_bytes)}")
-    if result.connections > 1:
-        parts.append(f"{result.connections} connections")
-    if result.attempts > 1:
-        parts.append(f"{result.attempts - 1} {'retry' if result.attempts == 2 else 'retries'}")
-    return "; ".join(parts)

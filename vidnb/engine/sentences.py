@@ -9,6 +9,7 @@ from vidnb.core.alphabet import GiveUp, Why
 from vidnb.core.progress import format_bytes
 from vidnb.core.retry import FailureKind
 from vidnb.errors import (
+    NotAVideo,
     OriginMisbehaved,
     SourceChanged,
     StatusError,
@@ -19,7 +20,7 @@ from vidnb.errors import (
     TransportError,
 )
 
-__all__ = ["gave_up", "kept", "storage_error"]
+__all__ = ["gave_up", "kept", "reused_page", "reused_too_large", "storage_error"]
 
 
 _CAUSES = {
@@ -120,3 +121,28 @@ def storage_error(
         url=url,
         kept_bytes=kept_bytes,
     )
+
+
+def reused_too_large(url: str, path: Path, size_bytes: int, max_bytes: int) -> TooLarge:
+    """Return the error for a file that is here already and larger than this order allows."""
+    return TooLarge(
+        f"{redact(url)} is here already as {path}, but has {size_bytes} bytes, and max_bytes"
+        f" allows {max_bytes}; the file stays as it is; raise max_bytes to have it.",
+        url=url,
+    )
+
+
+def reused_page(url: str, path: Path, title: str | None) -> NotAVideo:
+    """Return the error for a page that an earlier run saved without looking."""
+    return NotAVideo(
+        f"{redact(url)} is here already as {path}, but that is a page{called(title)}, not a video;"
+        " the file stays as it is; open the address in a browser, or pass check_video=False to"
+        " have it all the same.",
+        title=title,
+        url=url,
+    )
+
+
+def called(title: str | None) -> str:
+    """Say the title of a page, if it has one."""
+    return f" with the title “{title}”" if title else ""

@@ -18,6 +18,7 @@ from vidnb.core.version import Version
 from vidnb.engine.order import Order
 from vidnb.errors import StorageError
 from vidnb.io.files import Hold, Journal, PartFile, Record, hash_file
+from vidnb.io.sweep import sweep
 
 __all__ = ["FOLDER", "Shelf"]
 
@@ -82,6 +83,15 @@ class Shelf:
             url, url, target.name, Version(), status.st_size, status.st_mtime_ns, sha256, None
         )
 
+    def stands(self, record: Record) -> bool:
+        """Tell whether the finished file is still the one that was published."""
+        return _stands(self._order.folder / record.name, record)
+
+    def read_head(self, record: Record, most_bytes: int) -> bytes:
+        """Return the first bytes of the finished file."""
+        with (self._order.folder / record.name).open("rb") as file:
+            return file.read(most_bytes)
+
     def has_digest(self, record: Record) -> bool:
         """Tell whether the finished file has the digest the caller asked for."""
         checksum = self._order.checksum
@@ -94,6 +104,7 @@ class Shelf:
 
     def open_part(self) -> tuple[PartFile, Journal | None]:
         """Return this order's part file, locked, and what of this order it holds already."""
+        sweep(self.folder)
         part = PartFile(self.folder, self.key)
         try:
             journal = part.load()
