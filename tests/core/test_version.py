@@ -128,3 +128,14 @@ def test_only_a_strong_version_is_ever_the_same() -> None:
     ]
     for ours, other in product(versions, versions):
         assert not ours.is_same_as(other) or ours.is_strong
+
+
+def test_a_tag_that_cannot_be_sent_back_still_tells_versions_apart() -> None:
+    """Its bytes were no UTF-8 and came as lone surrogates, which no request can carry."""
+    odd = Version(ETag("a\udce9"), total_bytes=5)
+    assert odd.is_strong
+    assert odd.is_same_as(Version(ETag("a\udce9"), total_bytes=5))
+    assert not odd.is_same_as(Version(ETag("a"), total_bytes=5))
+    assert odd.if_range() is None
+    assert odd.if_changed() == ()
+    assert Version(ETag("é")).if_range() == '"é"'

@@ -199,7 +199,7 @@ def test_what_came_before_a_reset_is_read_first(origin: Origin) -> None:
     size, error = with_client(work)
     assert size == 50_000
     assert error.failure.kind is FailureKind.LOST
-    assert error.failure.reason.startswith("the connection broke (")
+    assert error.failure.reason == "the connection closed before the file was whole"
 
 
 def test_silence_in_the_body(origin: Origin) -> None:
@@ -438,10 +438,22 @@ INFO = RequestInfo(URL("http://x/?s3cret"), "GET", CIMultiDictProxy(CIMultiDict(
             id="disconnected",
         ),
         pytest.param(
-            aiohttp.ClientPayloadError("x" * 121),
+            aiohttp.ClientConnectionError("x" * 121),
             FailureKind.LOST,
-            "the connection broke (ClientPayloadError)",
+            "the connection broke (ClientConnectionError)",
             id="long-text",
+        ),
+        pytest.param(
+            aiohttp.ClientPayloadError("Response payload is not completed: <ContentLengthError>"),
+            FailureKind.LOST,
+            "the connection closed before the file was whole",
+            id="payload",
+        ),
+        pytest.param(
+            ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+            FailureKind.LOST,
+            "the connection broke (Connection reset by peer)",
+            id="reset",
         ),
         pytest.param(EOFError(), FailureKind.LOST, "the connection broke (EOFError)", id="no-text"),
     ],

@@ -77,9 +77,12 @@ class Version:
         )
 
     def if_range(self) -> str | None:
-        """Return the If-Range value for this version (RFC 9110 section 13.1.5), None if weak."""
+        """Return the If-Range value for this version (RFC 9110 section 13.1.5), None if weak.
+
+        None also for a tag that cannot be sent back; it still tells two answers apart.
+        """
         if self._strong_etag is not None:
-            return str(self._strong_etag)
+            return str(self._strong_etag) if _can_be_sent(self._strong_etag) else None
         if self._strong_date_s is not None:
             return format_http_date(self._strong_date_s)
         return None
@@ -91,7 +94,12 @@ class Version:
         date serves only where it is strong, since a file can change twice in one second.
         """
         if self.etag is not None:
-            return (("If-None-Match", str(self.etag)),)
+            return (("If-None-Match", str(self.etag)),) if _can_be_sent(self.etag) else ()
         if self._strong_date_s is not None:
             return (("If-Modified-Since", format_http_date(self._strong_date_s)),)
         return ()
+
+
+def _can_be_sent(etag: ETag) -> bool:
+    """Tell whether a tag survives the way back: bytes that were no UTF-8 came as surrogates."""
+    return not any("\ud800" <= char <= "\udfff" for char in etag.opaque)

@@ -175,6 +175,10 @@ class _Download:
             part, journal = await self._open_part()
             try:
                 return await self._fetch(part, journal, record)
+            except FileNotFoundError:
+                if not await wrap(part.path.exists)():  # its folder was removed, and it as well
+                    watch.view.kept_bytes = 0
+                raise
             finally:
                 await asyncio.shield(wrap(part.close)(keep=watch.view.kept_bytes > 0))
         except TransferError as error:

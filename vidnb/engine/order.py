@@ -151,10 +151,19 @@ def _place(path: PathLike | None) -> tuple[Path, Path | None]:
     if path is None:
         return Path.cwd(), None
     text = os.fspath(path)
-    if not text or "\0" in text:
+    if not text or "\0" in text or not _has_bytes(text):
         raise ValueError(f"path={text!r} is no path.")
     ends_as_folder = text.endswith(("/", os.sep))
     place = Path(text).absolute()
-    if ends_as_folder or place.is_dir():
+    if ends_as_folder or os.path.isdir(place):  # noqa: PTH112 - the one that never raises
         return place, None
     return place.parent, place
+
+
+def _has_bytes(text: str) -> bool:
+    """Tell whether a path can be written in the file system's encoding."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -7,7 +7,7 @@ from pathlib import Path
 from vidnb.core.address import redact
 from vidnb.core.alphabet import GiveUp, Why
 from vidnb.core.progress import format_bytes
-from vidnb.core.retry import FailureKind
+from vidnb.core.retry import RETRIED_STATUSES, Failure, FailureKind
 from vidnb.errors import (
     NotAVideo,
     OriginMisbehaved,
@@ -32,6 +32,7 @@ _CAUSES = {
     errno.EISDIR: ("it is a folder", "; give it with a trailing slash to save into it"),
     errno.ENOTDIR: ("a folder on its path is a file", "; choose another folder"),
     errno.EEXIST: ("a folder on its path is a file", "; choose another folder"),
+    errno.ENOENT: ("a folder on its path is gone", "; run it again"),
     errno.ENAMETOOLONG: ("its name is too long", "; choose a shorter one"),
 }
 """What the disk's errors mean for a download, and what to do."""
@@ -39,19 +40,45 @@ _CAUSES = {
 _ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
+_AGAIN = "run the same download again to go on"
+
+_REMEDIES = {
+    FailureKind.CONNECT: "check the address and the network",
+    FailureKind.MISBEHAVED: "try another address for it",
+    # Of those that are not told in their own words only this one is left.
+    FailureKind.REFUSED: "check the address and the clock of this machine",
+}
+_FORBIDDEN = {401, 403, 407}
+
+
 def kept(kept_bytes: int, folder: Path) -> str:
     """Say what is kept and what that is good for."""
+    return f"{_held(kept_bytes, folder)}; {_AGAIN}" if kept_bytes else _held(kept_bytes, folder)
+
+
+def _held(kept_bytes: int, folder: Path) -> str:
+    return f"{format_bytes(kept_bytes)} are kept in {folder}" if kept_bytes else "nothing was kept"
+
+
+def _remedy(failure: Failure, kept_bytes: int) -> str:
+    """Say what a person can do about a failure."""
+    remedy = _REMEDIES.get(failure.kind)
+    if failure.status in _FORBIDDEN:
+        remedy = "check the address, and whether it asks for a login (headers=…)"
+    elif failure.status is not None and failure.status not in RETRIED_STATUSES:
+        remedy = "check the address"
     if kept_bytes:
-        return (
-            f"{format_bytes(kept_bytes)} are kept in {folder}; run the same download again to go on"
-        )
-    return "nothing was kept"
+        return f"{remedy}, then {_AGAIN}" if remedy else _AGAIN
+    if failure.kind is FailureKind.TIMEOUT:
+        return "run it again, or raise idle_timeout_s"
+    return remedy or ("try again later" if failure.status is not None else "run it again")
 
 
 def gave_up(end: GiveUp, url: str, folder: Path, kept_bytes: int) -> TransferError:
     """Return the error a transfer ends with."""
-    shown, rest = redact(url), kept(kept_bytes, folder)
     failure = end.failure
+    shown, held = redact(url), _held(kept_bytes, folder)
+    rest = f"{held}; {_remedy(failure, kept_bytes)}"
     match end.why:
         case Why.EMPTY:
             return TransferError(
@@ -59,14 +86,15 @@ def gave_up(end: GiveUp, url: str, folder: Path, kept_bytes: int) -> TransferErr
             )
         case Why.TOO_LARGE:
             return TooLarge(
-                f"{shown} was not downloaded: {failure.reason}; raise max_bytes to have it.",
+                f"{shown} was not downloaded: {failure.reason}; {held};"
+                " raise max_bytes to have it.",
                 url=url,
                 kept_bytes=kept_bytes,
             )
         case Why.CHANGED:
             return SourceChanged(
-                f"{shown} was not downloaded: {failure.reason} while it was fetched; {rest};"
-                " try again when it stands still.",
+                f"{shown} was not downloaded: {failure.reason} while it was fetched; {held};"
+                " run the same download again when it stands still.",
                 url=url,
                 kept_bytes=kept_bytes,
             )

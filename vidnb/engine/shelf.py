@@ -49,11 +49,11 @@ class Shelf:
         `StorageError` where the order forbids to go on, `OSError` where the path does.
         """
         order = self._order
+        order.folder.mkdir(parents=True, exist_ok=True)  # first: it makes a bad name show itself
         if order.target is not None and order.target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder", str(order.target))
         if order.if_exists == "error" and order.target is not None and order.target.exists():
             raise _exists(order, order.target)
-        order.folder.mkdir(parents=True, exist_ok=True)
         if order.if_exists == "overwrite":
             return None
         record = self._hold.load(self.key)
@@ -125,7 +125,7 @@ class Shelf:
         if order.target is not None:
             path = order.target
             # A link stays a link: what it points at is replaced.
-            place = path.resolve() if path.is_symlink() else path
+            place = Path(os.path.realpath(path)) if path.is_symlink() else path
             try:
                 status = part.publish(place, may_replace=order.if_exists != "error")
             except FileExistsError:

@@ -366,9 +366,13 @@ def _open_locked(path: Path) -> BinaryIO | None:
     """Open and lock a part file; None where somebody else holds it or locks do not work."""
     lock = _locker()
     while lock is not None:
+        is_new = not path.exists()
         file = _open(path)
-        if not lock(file.fileno()):
+        is_held = lock(file.fileno())
+        if not is_held:
             file.close()
+            if is_held is None and is_new:  # without locks nobody will ever write to it
+                path.unlink(missing_ok=True)
             return None
         status = os.fstat(file.fileno())
         # Between open and lock the holder may have published this very file under its name.

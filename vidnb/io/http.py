@@ -261,6 +261,8 @@ def _silence(idle_timeout_s: float) -> Failure:
 
 
 def _loss(error: Exception) -> Failure:
+    if isinstance(error, aiohttp.ClientPayloadError):  # its text is a page of the parser's words
+        return Failure(FailureKind.LOST, "the connection closed before the file was whole")
     return Failure(FailureKind.LOST, f"the connection broke ({_name(error)})")
 
 
@@ -278,7 +280,8 @@ def _no_connection(error: aiohttp.ClientConnectorError) -> Failure:
 
 
 def _name(error: BaseException) -> str:
-    text = _line(str(error))
+    named = error.strerror if isinstance(error, OSError) else None  # its text begins with a number
+    text = _line(named or str(error))
     return text if 0 < len(text) <= 120 else type(error).__name__
 
 
