@@ -518,10 +518,13 @@ def test_a_kill_between_link_and_unlink_harms_nobody(
     assert (tmp_path / "film.mp4").stat().st_nlink == 2
     if has_changed:
         origin.film = OTHER
-    result = fetch(order(origin, tmp_path))
-    assert (tmp_path / "film.mp4").read_bytes() == DATA
+    with (tmp_path / "film.mp4").open("rb") as published:
+        result = fetch(order(origin, tmp_path))
+        assert published.read() == DATA  # replaced perhaps, but never written to
+    assert result.path == tmp_path / "film.mp4"
     assert result.path.read_bytes() == origin.film.data
     assert result.path.stat().st_nlink == 1
+    assert result.reused is not has_changed
 
 
 def test_the_last_step_alone_is_left(origin: Origin, tmp_path: Path) -> None:
@@ -573,6 +576,45 @@ def test_a_part_that_is_whole_is_published_after_one_question(
         assert front.sent_bytes == 0
         assert result.path.read_bytes() == DATA
         assert result.path.name == ("n.mp4" if ignores else "film.mp4")
+
+
+@pytest.mark.parametrize("step", ["before", "after"])
+@pytest.mark.parametrize("by_name", [True, False], ids=["file", "folder"])
+def test_killed_beside_the_publish_nothing_is_fetched_again(
+    step: str, by_name: bool, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Just before it the part is whole, just after it the record knows the file."""
+    path = tmp_path / "film.mp4" if by_name else tmp_path
+    publish = PartFile.publish
+
+    def killed(part: PartFile, *where: Any, **how: Any) -> None:
+        if step == "after":
+            monkeypatch.setattr(PartFile, "_forget", lambda _part: None)
+            publish(part, *where, **how)
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartFile, "publish", killed)
+        patch.setattr(PartFile, "close", died)
+        with pytest.raises(RuntimeError, match="killed"):
+            fetch(order(origin, path))
+    monkeypatch.undo()
+    result = fetch(order(origin, path))
+    assert result.reused is (step == "after")
+    assert result.path == tmp_path / "film.mp4"
+    assert result.path.read_bytes() == DATA
+    assert [asked.sent_bytes for asked in origin.requests] == [len(DATA), 0]
+    assert left_over(tmp_path) == []
+    assert fetch(order(origin, path)).reused
+
+
+def test_a_time_that_the_disk_tells_late_is_remembered(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file server the last write may be dated when it arrives there."""
+    monkeypatch.setattr(PartFile, "modified_ns", lambda _part: 1)
+    fetch(order(origin, tmp_path / "a.mp4"))
+    assert fetch(order(origin, tmp_path / "a.mp4")).reused
 
 
 # Together.

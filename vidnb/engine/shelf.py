@@ -4,6 +4,7 @@ All of it may block on the disk and raises `OSError` as the disk does; the downl
 thread.
 """
 
+import contextlib
 import errno
 import hashlib
 import logging
@@ -123,43 +124,51 @@ class Shelf:
         """
         order = self._order
         if order.target is not None:
-            path = order.target
-            # A link stays a link: what it points at is replaced.
-            place = Path(os.path.realpath(path)) if path.is_symlink() else path
             try:
-                status = part.publish(place, may_replace=order.if_exists != "error")
+                return self._put(part, record, order.target, may_replace=order.if_exists != "error")
             except FileExistsError:
-                raise _exists(order, path) from None
-        else:
-            name = file_name(
-                disposition, record.final_url, parse_media_type(record.media_type or "")
-            )
-            path, status = self._publish_new(part, name)
-        finished = replace(record, name=path.name, modified_ns=status.st_mtime_ns)
-        try:
-            self._hold.save(self.key, finished)
-        except OSError as error:  # the file is whole and in its place; only the next run is slower
-            logger.warning("%s is not remembered: %s", path, error.strerror or error)
+                raise _exists(order, order.target) from None
+        media_type = parse_media_type(record.media_type or "")
+        return self._publish_new(part, record, file_name(disposition, record.final_url, media_type))
+
+    def _put(self, part: PartFile, record: Record, path: Path, *, may_replace: bool) -> Path:
+        # The record first: killed between the two, a run finds the part whole and publishes it;
+        # the other way round it would find a file it does not know, and fetch it anew.
+        finished = replace(record, name=path.name, modified_ns=part.modified_ns())
+        failure = self._remember(finished)
+        # A link stays a link: what it points at is replaced.
+        place = Path(os.path.realpath(path)) if path.is_symlink() else path
+        status = part.publish(place, may_replace=may_replace)
+        if status.st_mtime_ns != finished.modified_ns:  # the time of a server, told late
+            failure = self._remember(replace(finished, modified_ns=status.st_mtime_ns))
+        if failure is not None:  # the file is whole and in its place; only the next run is slower
+            logger.warning("%s is not remembered: %s", path, failure.strerror or failure)
         return path
 
-    def _publish_new(self, part: PartFile, name: str) -> tuple[Path, os.stat_result]:
+    def _remember(self, record: Record) -> OSError | None:
+        try:
+            self._hold.save(self.key, record)
+        except OSError as error:
+            return error
+        return None
+
+    def _publish_new(self, part: PartFile, record: Record, name: str) -> Path:
         """Publish under a name nobody chose, so never over a file that is not this download's."""
         order = self._order
         earlier = self._hold.load(self.key)
         if order.if_exists != "error" and earlier is not None and earlier.url == order.url:
             path = order.folder / earlier.name
             if _stands(path, earlier):
-                return path, part.publish(path, may_replace=True)
-        path = order.folder / name
+                return self._put(part, record, path, may_replace=True)
         if order.if_exists == "overwrite":
-            return path, part.publish(path, may_replace=True)
+            return self._put(part, record, order.folder / name, may_replace=True)
         for number in range(_MOST_NUMBERS):
             path = order.folder / (name if not number else _numbered(name, number))
-            try:
-                return path, part.publish(path, may_replace=False)
-            except FileExistsError:
-                if order.if_exists == "error":
-                    raise _exists(order, path) from None
+            if not os.path.lexists(path):
+                with contextlib.suppress(FileExistsError):  # made just now by somebody else
+                    return self._put(part, record, path, may_replace=False)
+            if order.if_exists == "error":
+                raise _exists(order, path)
         raise StorageError(
             f"{order.folder / name} and {_MOST_NUMBERS - 1} more files of this name exist already;"
             f" {redact(order.url)} was not saved; name the file yourself.",

@@ -252,6 +252,10 @@ class PartFile:
                 left -= len(piece)
                 yield piece
 
+    def modified_ns(self) -> int:
+        """Return when the part was last written to (Unix time, ns); a publish keeps it."""
+        return os.fstat(self._file.fileno()).st_mtime_ns
+
     def publish(self, target: Path, *, may_replace: bool) -> os.stat_result:
         """Put the whole file under its final name at once; `FileExistsError` if it may not.
 
