@@ -121,9 +121,9 @@ class Hasher:
 
     async def _run(self) -> None:
         while True:
-            generation, pieces = self._generation, self._queue
+            generation = self._generation
+            pieces, self._queue = self._queue, []
             if pieces:
-                self._queue = []
                 await wrap(self._digests.update_all)(pieces)
             elif (stop := self._readable_stop()) > self._digests.hashed_bytes:
                 self._queued_stop = stop

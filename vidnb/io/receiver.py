@@ -108,6 +108,8 @@ class Receiver:
             poller.poll()
             # What is behind the body on this connection is nobody's.
             stop = start + self._fill(poller, block[start : start + self._left_bytes])
+            if stop == start:
+                continue  # woken for nothing; an empty piece would say that the body ends here
             self._left_bytes -= stop - start
             blocks.hold(block)
             self._tell(self._arrived, block[start:stop])
