@@ -905,7 +905,7 @@ def test_two_processes_on_one_target(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_is_taken_away(tmp_path: Path) -> None:
     """The part of its own that the second of two wrote; what the first left is resumed."""
-    with Origin(SLOW, rate=1e6) as origin:
+    with Origin(SLOW, rate=3e5) as origin:
         children = []
         for number in range(1, 3):
             children.append(spawn(GET, origin.url, tmp_path / "a.mp4"))

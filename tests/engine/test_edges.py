@@ -598,6 +598,13 @@ def test_local_name_that_is_too_long_is_told_before_anything_is_asked(
         assert not origin.requests
 
 
+def test_local_name_of_the_folder_for_unfinished_files(tmp_path: Path) -> None:
+    with Origin(FILM) as origin:
+        with pytest.raises(StorageError, match="it is a folder"):
+            fetch(Order.of(origin.url, tmp_path / ".vidnb", retry=QUICK))
+        assert not origin.requests
+
+
 def test_local_path_that_no_file_system_takes(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is no path"):
         Order.of("http://example.org/", tmp_path / "a\ud800.mp4")
@@ -645,15 +652,21 @@ print(vidnb.download(sys.argv[1], sys.argv[2], progress=False).sha256)
 
 def test_two_processes_without_locks_on_one_target(tmp_path: Path) -> None:
     """Each writes a part of its own; the last to publish wins, with a whole file."""
-    film = Film(noise(2_000_000, seed=9))
-    with Origin(film, rate=2e6) as origin:
+    parts: list[set[Path]] = []
+
+    def both(exchange: Exchange) -> None:
+        exchange.origin.wait_for(lambda: len(exchange.origin.requests) == 2)
+        parts.append(set(tmp_path.glob(".vidnb/*.part")))
+        honest(exchange)
+
+    with Origin(FILM, [both, both]) as origin:
         children = [spawn(NO_LOCKS, origin.url, tmp_path / "film.mp4") for _ in range(2)]
-        origin.wait_for(lambda: len(list(tmp_path.glob(".vidnb/*.part"))) == 2)
         for child in children:
-            _, errors = child.communicate(timeout=20)
+            _, errors = child.communicate(timeout=30)
             assert child.returncode == 0, errors
-        assert origin.sent_bytes == 2 * len(film.data)
-    assert (tmp_path / "film.mp4").read_bytes() == film.data
+        assert len(parts[0]) == 2
+        assert origin.sent_bytes == 2 * SIZE
+    assert (tmp_path / "film.mp4").read_bytes() == DATA
     assert [p.suffix for p in (tmp_path / ".vidnb").iterdir()] == [".record"]
 
 

@@ -51,7 +51,7 @@ class Shelf:
         """
         order = self._order
         order.folder.mkdir(parents=True, exist_ok=True)  # first: it makes a bad name show itself
-        if order.target is not None and order.target.is_dir():
+        if order.target is not None and (order.target.is_dir() or order.target.name == FOLDER):
             raise IsADirectoryError(errno.EISDIR, "it is a folder", str(order.target))
         if order.if_exists == "error" and order.target is not None and order.target.exists():
             raise _exists(order, order.target)

@@ -55,7 +55,8 @@ def download(
     `checksum`: `"sha256:…"`, any hashlib name. `max_bytes`: the largest file (B) to accept.
     `connections`: how many requests at once at most; None leaves it to vidnb.
     `if_exists`: `"refresh"` fetches again only if the source changed, `"overwrite"` always,
-    `"error"` never. `retry`: a `RetryPolicy`. `headers`: sent to the URL's own origin only.
+    `"error"` never. `retry`: a `RetryPolicy`. `headers`: sent to the URL's own origin only; those
+    by which vidnb chooses bytes and coding (Range, Accept-Encoding, …) are not the caller's to set.
     `session`: the caller's `aiohttp.ClientSession`; the call then runs on its loop.
     `public_only`: refuse private, loopback, link-local and metadata addresses.
     `check_video`: refuse a web page in place of a video. `idle_timeout_s`: how long (s) nothing
