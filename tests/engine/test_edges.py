@@ -4,18 +4,21 @@ The same three things hold: the right bytes or nothing new, a good file survives
 stored is not fetched again.
 """
 
+import asyncio
+import contextlib
 import errno
+import logging
 import os
 import shutil
 import socket
 import ssl
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import trustme
 
@@ -27,6 +30,7 @@ from tests.engine.origin import (
     Origin,
     chunk,
     cut,
+    drip,
     fetch,
     honest,
     noise,
@@ -58,7 +62,7 @@ from vidnb.core.progress import Progress
 from vidnb.core.retry import RetryPolicy
 from vidnb.core.spans import Span
 from vidnb.engine.download import download
-from vidnb.engine.order import Order
+from vidnb.engine.order import DownloadResult, Order
 from vidnb.engine.watch import Watch
 from vidnb.errors import (
     AddressRefused,
@@ -66,6 +70,7 @@ from vidnb.errors import (
     OriginMisbehaved,
     StatusError,
     StorageError,
+    TransferError,
     TransportError,
 )
 from vidnb.io.files import PartFile
@@ -169,12 +174,36 @@ def test_body_all_there_and_an_unclean_close_of_each_segment(
         assert result.attempts == 1
 
 
+@pytest.mark.parametrize("whose", ["ours", "the-callers"])
+def test_body_slow_but_steady_outlasts_every_total_timeout(
+    whose: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library's five minutes are a quarter of a second here, and no session has a say in it."""
+    short = aiohttp.ClientTimeout(total=0.25, sock_read=0.01)
+    monkeypatch.setattr("aiohttp.client.DEFAULT_TIMEOUT", short)
+    film = Film(noise(50))
+    with Origin(film, otherwise=drip(1, pause_s=0.02)) as origin:
+        given: dict[str, Any] = {"retry": QUICK, "progress": False}
+
+        async def main() -> DownloadResult:
+            async with contextlib.AsyncExitStack() as stack:
+                if whose == "the-callers":
+                    session = aiohttp.ClientSession(timeout=short)
+                    given["session"] = await stack.enter_async_context(session)
+                return await vidnb.download_async(origin.url, tmp_path / "film.mp4", **given)
+
+        result = asyncio.run(main())
+        check(result, film.data)
+        assert (result.attempts, len(origin.requests)) == (1, 1)
+        assert result.elapsed_s > 0.5
+
+
 def test_body_a_head_without_end_is_refused(tmp_path: Path) -> None:
     """Header lines for ever: given up long before the memory is."""
 
     def endless(exchange: Exchange) -> None:
         exchange.connection.sendall(b"HTTP/1.1 200 OK\r\n")
-        with suppress(OSError):
+        with contextlib.suppress(OSError):
             for number in range(200_000):
                 exchange.connection.sendall(b"X-%d: %s\r\n" % (number, b"x" * 1000))
         exchange.hang_up()
@@ -428,7 +457,7 @@ def test_an_address_with_an_ipv6_literal(tmp_path: Path) -> None:
         running = Origin(FILM, [reset(HALF)], host="::1").__enter__()
     except OSError:
         pytest.skip("this machine has no such address")
-    with suppress(KeyError):
+    with contextlib.suppress(KeyError):
         del os.environ["no_proxy"]
     try:
         check(fetch(order(running, tmp_path)))
@@ -788,6 +817,38 @@ def test_security_public_only_takes_no_connection_that_others_opened(tmp_path: P
             fetch(order(origin, tmp_path, public_only=True, if_exists="overwrite"))
         assert len(origin.requests) == 1
         assert (tmp_path / "film.mp4").read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        pytest.param(status(404), id="status"),
+        pytest.param(raw("HTTQ/9 s3cret"), id="malformed"),
+        pytest.param(lambda exchange: exchange.reset(), id="reset"),
+        pytest.param(redirect("ftp://u:s3cret@example.org/?t=s3cret"), id="another-scheme"),
+        pytest.param(redirect("//u:s3cret@[::1/?t=s3cret"), id="redirect-malformed"),
+        pytest.param(status(200, {}, PAGE), id="page"),
+        pytest.param(status(200, {"Content-Encoding": "gzip"}, b"x"), id="packed"),
+        pytest.param(status(200), id="empty"),
+    ],
+)
+def test_security_secrets_behind_a_redirect_are_never_told(
+    handler: Handler, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A signature of a store is as good as a password; asyncio's and aiohttp's logs count too."""
+    watch = Watch()
+    with (
+        caplog.at_level(logging.DEBUG),
+        Origin(FILM, otherwise=handler) as store,
+        Origin(FILM, otherwise=redirect(f"{store.url}?sig=s3cret")) as front,
+    ):
+        url = f"{front.url}?token=s3cret"
+        asked = Order.of(url, tmp_path / "film.mp4", retry=QUICK, headers={"X-Key": "s3cret"})
+        with pytest.raises(TransferError) as caught:
+            fetch(asked, watch)
+        assert store.requests
+    assert "s3cret" not in str(caught.value) + watch.view.note + watch.view.name
+    assert "s3cret" not in caplog.text
 
 
 def test_security_headers_that_are_refused_are_never_sent(tmp_path: Path) -> None:
