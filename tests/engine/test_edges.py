@@ -609,7 +609,12 @@ def test_local_target_becomes_a_link_meanwhile(leads_to: str, tmp_path: Path) ->
 def test_local_folder_removed_meanwhile(tmp_path: Path) -> None:
     """Nothing of it is left, so nothing is called kept; the next run begins anew."""
     folder = tmp_path / "in"
-    with Origin(FILM, [meanwhile(lambda: shutil.rmtree(folder))]) as origin:
+
+    def remove() -> None:
+        origin.wait_for(lambda: bool(list(folder.glob(".vidnb/*.journal"))))
+        shutil.rmtree(folder)
+
+    with Origin(FILM, [meanwhile(remove)]) as origin:
         with pytest.raises(StorageError, match="nothing was kept") as caught:
             fetch(order(origin, folder))
         assert "a folder on its path is gone" in str(caught.value)

@@ -537,7 +537,9 @@ def test_publish_a_new_file(may_replace: bool, tmp_path: Path) -> None:
         run.write(0, [b"whole"])
         run.mark(journal((0, 5)))
         before = run.path.stat()
+        modified_ns = run.modified_ns()
         status = run.publish(target, may_replace=may_replace)
+        assert modified_ns == status.st_mtime_ns
         assert (status.st_size, status.st_mtime_ns) == (5, target.stat().st_mtime_ns)
         assert target.stat().st_ino == before.st_ino
         assert target.stat().st_nlink == 1
