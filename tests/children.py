@@ -13,6 +13,7 @@ how it ended.
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from typing import IO, Any, Self
 __all__ = ["Child", "Ended", "Forks", "Step"]
 
 ROOT = Path(__file__).parent.parent
+_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,13 @@ class Child:
         self._ended: Ended | None = None
 
     def wait(self) -> Ended:
-        """Return how it ended, once it has."""
+        """Return how it ended, once it has; `TimeoutError` if it hangs."""
         if self._ended is None:
-            said = json.loads(self._answer())
+            try:
+                said = json.loads(self._answer())
+            except TimeoutError:
+                os.kill(self.pid, signal.SIGKILL)
+                raise
             is_killed = os.WIFSIGNALED(said["status"])
             assert not is_killed or os.WTERMSIG(said["status"]) == signal.SIGKILL
             self._ended = Ended(is_killed, **(said["said"] or {"result": None, "error": ""}))
@@ -92,9 +98,9 @@ class Forks:
             env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
+            bufsize=0,
         )
+        self._said = b""
         return self
 
     def __exit__(
@@ -126,16 +132,22 @@ class Forks:
             "connections": connections,
             "dies_at": None if dies_at is None else asdict(dies_at),
         }
-        print(json.dumps(order), file=_pipe(self._server.stdin))
+        _pipe(self._server.stdin).write(f"{json.dumps(order)}\n".encode())
         return Child(int(self._answer()), self._answer)
 
     def _answer(self) -> str:
-        line = _pipe(self._server.stdout).readline()
-        assert line, "the fork server has ended"
-        return line
+        pipe = _pipe(self._server.stdout).fileno()
+        while b"\n" not in self._said:
+            if not select.select([pipe], [], [], _PATIENCE_S)[0]:
+                raise TimeoutError("a download does not end")
+            said = os.read(pipe, 2**16)
+            assert said, "the fork server has ended"
+            self._said += said
+        line, _, self._said = self._said.partition(b"\n")
+        return line.decode()
 
 
-def _pipe(pipe: IO[str] | None) -> IO[str]:
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     assert pipe is not None
     return pipe
 
