@@ -591,6 +591,7 @@ def test_killed_beside_the_publish_nothing_is_fetched_again(
         if step == "after":
             monkeypatch.setattr(PartFile, "_forget", lambda _part: None)
             publish(part, *where, **how)
+        died(part, keep=True)
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:

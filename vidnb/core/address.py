@@ -5,6 +5,7 @@ differently (a backslash, a number that is no dotted address, a letter that fold
 refused here, once, in one sentence. What passes is rewritten in ASCII by RFC 3986.
 """
 
+import functools
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -143,6 +144,7 @@ def next_hop(
     return following, dict(headers) if same else {}
 
 
+@functools.lru_cache(maxsize=64)  # each request asks several times for the same few
 def _parsed(url: str) -> _Url:
     _refuse_characters(url)
     scheme_found = _SCHEME.match(url)

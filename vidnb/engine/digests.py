@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Digests", "Hasher"]
 
+_LEAST_BYTES = 2**19
+"""Fewer are not worth a step; they wait for more, or for the check of the whole file."""
 _STEP_BYTES = 8 * 2**20
 """So much is read back at once: a step cannot be stopped half way."""
 _NOWHERE = -1
@@ -36,6 +38,7 @@ class Digests:
     def reset(self) -> None:
         """Begin again at byte 0."""
         self.hashed_bytes = 0
+        self._next: list[bytes | memoryview] = []
         self._hashes: dict[str, _Hash] = {
             name: hashlib.new(name, usedforsecurity=False) for name in self._algorithms
         }
@@ -51,8 +54,14 @@ class Digests:
         for piece in pieces:
             self.update(piece)
 
+    def leave(self, pieces: list[bytes | memoryview]) -> None:
+        """Put aside the next pieces in order, too few for a step of their own."""
+        self._next = pieces
+
     def catch_up(self, part: PartFile, stop: int) -> None:
-        """Read from the part file what did not come in order, up to `stop`."""
+        """Take what was put aside, then read from the part file what is missing up to `stop`."""
+        self.update_all(self._next)
+        self._next = []
         for piece in part.read(Span(self.hashed_bytes, max(stop, self.hashed_bytes))):
             self.update(piece)
 
@@ -82,7 +91,7 @@ class Hasher:
     def stored(self, all_of_it: SpanSet) -> None:
         """Hear what is in the part file, of this generation."""
         self._stored = all_of_it
-        if not self._is_busy:
+        if not self._is_busy and self._has_work:
             self._task = asyncio.create_task(self._run(), name="vidnb hasher")
 
     def take(self, start: int, pieces: Sequence[bytes | memoryview]) -> None:
@@ -105,10 +114,12 @@ class Hasher:
             self._digests.reset()
 
     async def close(self) -> None:
-        """Finish what waits in memory; what would have to be read back is left."""
+        """Leave what waits in memory to the digests, and what would have to be read back."""
         self._is_closing = True
         if self._task is not None:
             await self._task
+        if self._queue:
+            self._digests.leave(self._queue)
 
     def _drop_queue(self, queued_stop: int) -> None:
         self._queue.clear()
@@ -119,21 +130,25 @@ class Hasher:
     def _is_busy(self) -> bool:
         return self._task is not None and not self._task.done()
 
+    @property
+    def _has_work(self) -> bool:
+        if self._queue:
+            return self.queued_bytes >= _LEAST_BYTES
+        return self._readable_stop() > self._digests.hashed_bytes
+
     async def _run(self) -> None:
-        while True:
+        while self._has_work:
             generation = self._generation
             pieces, self._queue = self._queue, []
             if pieces:
                 await wrap(self._digests.update_all)(pieces)
-            elif (stop := self._readable_stop()) > self._digests.hashed_bytes:
-                self._queued_stop = stop
+            else:
+                self._queued_stop = stop = self._readable_stop()
                 try:
                     await wrap(self._digests.catch_up)(self._part, stop)
                 except OSError:
                     # Of an older generation, or whoever checks the whole file meets it again.
                     self._drop_queue(_NOWHERE)
-            else:
-                return
             if generation == self._generation:
                 self.queued_bytes -= sum(map(len, pieces))
             else:

@@ -30,15 +30,17 @@ from vidnb.core.alphabet import (
 )
 from vidnb.core.spans import Span
 from vidnb.core.transfer import Transfer
+from vidnb.engine.checks import HEAD_BYTES
 from vidnb.engine.watch import Phase, Watch
 from vidnb.engine.writer import Writer
 from vidnb.io import blocks
+from vidnb.io.hop import hop
 from vidnb.io.http import ConnectionFault, HttpAnswer, HttpClient
 
-__all__ = ["HEAD_BYTES", "Drive", "Page"]
+__all__ = ["Drive", "Page"]
 
-HEAD_BYTES = 4096
-"""What is looked at to tell a video from a page."""
+_LITTLE_BYTES = 2**20
+"""For less than this the disk is not asked again: that takes as long as fetching it."""
 
 
 class Page(Exception):  # noqa: N818 - not a failure of ours: the origin sent a page
@@ -53,8 +55,8 @@ class Page(Exception):  # noqa: N818 - not a failure of ours: the origin sent a 
 class Drive:
     """Carry one `Transfer` out. `final_url`, `media_type` and `disposition` are the origin's.
 
-    `is_kept` says that a next run will find the part file, `free_bytes` tells how much the disk
-    still takes; it may block and runs in a thread.
+    `is_kept` says that a next run will find the part file. The disk took `free_before_bytes` when
+    the download began; `free_bytes` tells how much it takes now, may block and runs in a thread.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Drive:
         idle_timeout_s: float,
         check_video: bool,
         is_kept: bool,
+        free_before_bytes: int,
         free_bytes: Callable[[], int],
     ) -> None:
         self.transfer = transfer
@@ -79,6 +82,7 @@ class Drive:
         self._url = url
         self._headers = headers
         self._idle_timeout_s = idle_timeout_s
+        self._free_before_bytes = free_before_bytes
         self._free_bytes = free_bytes
         self._is_kept = is_kept
         self._check_video = check_video
@@ -229,5 +233,8 @@ class Drive:
         if total_bytes is None:
             return
         missing_bytes = total_bytes - self.transfer.stored.size_bytes
-        if missing_bytes > await asyncio.to_thread(self._free_bytes):
+        free_bytes = self._free_before_bytes
+        if missing_bytes > _LITTLE_BYTES:
+            free_bytes = await hop(self._free_bytes)
+        if missing_bytes > free_bytes:
             raise OSError(errno.ENOSPC, f"no room for {missing_bytes} more bytes on this disk")

@@ -9,6 +9,7 @@ from vidnb.core.alphabet import GiveUp, Why
 from vidnb.core.progress import format_bytes
 from vidnb.core.retry import RETRIED_STATUSES, Failure, FailureKind
 from vidnb.errors import (
+    ChecksumMismatch,
     NotAVideo,
     OriginMisbehaved,
     SourceChanged,
@@ -20,7 +21,16 @@ from vidnb.errors import (
     TransportError,
 )
 
-__all__ = ["gave_up", "kept", "reused_page", "reused_too_large", "storage_error"]
+__all__ = [
+    "cut_short",
+    "gave_up",
+    "kept",
+    "reused_page",
+    "reused_too_large",
+    "sent_a_page",
+    "storage_error",
+    "wrong_digest",
+]
 
 
 _CAUSES = {
@@ -163,7 +173,7 @@ def reused_too_large(url: str, path: Path, size_bytes: int, max_bytes: int) -> T
 def reused_page(url: str, path: Path, title: str | None) -> NotAVideo:
     """Return the error for a page that an earlier run saved without looking."""
     return NotAVideo(
-        f"{redact(url)} is here already as {path}, but that is a page{called(title)}, not a video;"
+        f"{redact(url)} is here already as {path}, but that is a page{_called(title)}, not a video;"
         " the file stays as it is; open the address in a browser, or pass check_video=False to"
         " have it all the same.",
         title=title,
@@ -171,6 +181,36 @@ def reused_page(url: str, path: Path, title: str | None) -> NotAVideo:
     )
 
 
-def called(title: str | None) -> str:
+def sent_a_page(url: str, title: str | None) -> NotAVideo:
+    """Say that the origin sent a page in place of a video."""
+    return NotAVideo(
+        f"{redact(url)} sent a page{_called(title)}, not a video; nothing was saved;"
+        " open the address in a browser, or pass check_video=False to save it all the same.",
+        title=title,
+        url=url,
+    )
+
+
+def wrong_digest(url: str, algorithm: str, expected: str, actual: str) -> ChecksumMismatch:
+    """Say that the file is not the one the caller knows the digest of."""
+    return ChecksumMismatch(
+        f"{redact(url)} has the {algorithm} digest {actual}, not the expected {expected};"
+        " nothing was saved or kept; check the address and the checksum.",
+        expected=expected,
+        actual=actual,
+        url=url,
+    )
+
+
+def cut_short(url: str, what_is_missing: str) -> TransportError:
+    """Say that a body without a length ended before its file did."""
+    return TransportError(
+        f"{redact(url)} could not be downloaded: the connection closed before the file was whole"
+        f" ({what_is_missing}); nothing was kept; run the same download again.",
+        url=url,
+    )
+
+
+def _called(title: str | None) -> str:
     """Say the title of a page, if it has one."""
     return f" with the title “{title}”" if title else ""

@@ -7,21 +7,23 @@ sockets, while too much waits for the disk or the digest.
 """
 
 import asyncio
+from asyncio import to_thread
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from aiofiles.base import wrap
+from functools import partial
 
 from vidnb.core.spans import Span, SpanSet
 from vidnb.core.version import Version
 from vidnb.engine.digests import Digests, Hasher
 from vidnb.io import blocks
 from vidnb.io.files import Journal, PartFile
+from vidnb.io.hop import hop
 
 __all__ = ["Writer"]
 
 BATCH_BYTES = 2**20
 """A hop is made for this much, …"""
+LITTLE_BYTES = 2**18
 LATEST_S = 0.005
 """… or for whatever is there after this long: a kill costs what came in that time, no more."""
 MOST_WAITING_BYTES = 8 * 2**20
@@ -104,7 +106,6 @@ class Writer:
 
     async def run(self) -> None:
         """Move batches to the disk until `close`; raises the disk's `OSError`."""
-        hop = wrap(self._store)
         self._hasher.stored(self._on_disk)
         try:
             while True:
@@ -113,7 +114,9 @@ class Writer:
                     await self._gather()
                 batch, generation = self._take()
                 if batch:
-                    await hop(batch, generation, self._version)
+                    # Little is written in the row of short steps, much beside it.
+                    store = partial(self._store, batch, generation, self._version)
+                    await (hop if self._busy_bytes < LITTLE_BYTES else to_thread)(store)
                     self._busy_bytes = 0
                     self._hash(batch, generation)
                     self._look_for_room()

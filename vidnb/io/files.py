@@ -18,6 +18,7 @@ what a kill has left of them is held by nobody, and `io.sweep` removes it.
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -43,6 +44,7 @@ _MOST_TRIES = 100
 _ABANDONED_AFTER_S = 86_400
 
 
+@functools.cache
 def boot_id() -> str:
     """Name the running boot of this machine, the same for every process of it."""
     try:
@@ -178,6 +180,11 @@ class PartFile:
         self._journal: BinaryIO | None = None
         self._marks = 0
         self._whole_bytes: int | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the work has ended: published, or closed."""
+        return self._file.closed
 
     def load(self) -> Journal | None:
         """Return what an earlier run left here, if the part file really holds it."""

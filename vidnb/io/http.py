@@ -14,6 +14,7 @@ import errno
 import os
 import socket
 import ssl
+import sys
 from collections.abc import Awaitable, Mapping
 from types import TracebackType
 from typing import Self
@@ -35,6 +36,10 @@ __all__ = ["ConnectionFault", "HttpAnswer", "HttpClient"]
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _READ_BUFFER_BYTES = 2**19  # at 64 KiB aiohttp stops and restarts the socket after every read
 _USER_AGENT = "vidnb (+aiohttp)"
+
+# Elsewhere a proxy may be named outside of the environment, whose every entry `getproxies` reads.
+_HAS_NO_SETTINGS = sys.platform not in {"darwin", "win32"}
+_PROXY_NAMES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 
 # What one connection may do wrong.
 _FAULTS = (aiohttp.ClientError, OSError, TimeoutError, ssl.SSLError, EOFError)
@@ -291,6 +296,8 @@ def _line(text: str) -> str:
 
 def _proxy_for(url: str) -> str | None:
     """Return the proxy that the environment names for this address, as urllib reads it."""
+    if _HAS_NO_SETTINGS and not any(name in os.environ for name in _PROXY_NAMES):
+        return None
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme)
     if not proxy or proxy_bypass(parts.hostname or ""):
