@@ -136,7 +136,7 @@ def test_the_first_byte_that_nobody_brings(
     ],
 )
 def test_where_the_longest_rest_is_split(fetches: list[Fetching], middle: int | None) -> None:
-    assert board((), *fetches).best_split(100, min_segment_bytes=20) == middle
+    assert board((), *fetches).best_split(100, now_s=0.0, min_segment_bytes=20) == middle
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,12 @@ IF_RANGE = ("If-Range", '"a"')
 
 
 def plan(**options: Any) -> Transfer:
-    given: dict[str, Any] = {"policy": POLICY, "min_segment_bytes": 10, "read_ahead_bytes": 10}
+    given: dict[str, Any] = {
+        "policy": POLICY,
+        "max_connections": 1,
+        "min_segment_bytes": 10,
+        "read_ahead_bytes": 10,
+    }
     return Transfer(**{**given, **options})
 
 
@@ -1079,7 +1084,7 @@ def test_a_version_that_changes_between_segments_starts_over(
     transfer = split()
     play(transfer, [(Received(1, 10), [keep(0, 10)]), (head, commands)])
     assert transfer.stored == SpanSet()
-    assert transfer._max_connections == 1
+    assert transfer._crew.limit == 1
 
 
 # Readers.

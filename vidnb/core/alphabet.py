@@ -31,6 +31,7 @@ __all__ = [
     "Received",
     "Restart",
     "Stored",
+    "Ticked",
     "TimerFired",
     "Wait",
     "Why",
@@ -84,6 +85,15 @@ class TimerFired:
 
 
 @dataclass(frozen=True, slots=True)
+class Ticked:
+    """A twentieth of a second or so went by with fetches under way, so that silence is noticed.
+
+    Not reported while the driver itself holds the bytes back (a pause, a full writer): then
+    silence says nothing about the origin.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class ReaderWaits:
     """A reader needs the byte at `offset` next and holds its own answer until it is there."""
 
@@ -98,7 +108,9 @@ class ReaderLeft:
     reader: int
 
 
-Observation = Opened | Received | Ended | Lost | Stored | TimerFired | ReaderWaits | ReaderLeft
+Observation = (
+    Opened | Received | Ended | Lost | Stored | TimerFired | Ticked | ReaderWaits | ReaderLeft
+)
 
 
 @dataclass(frozen=True, slots=True)

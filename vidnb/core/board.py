@@ -7,19 +7,30 @@ other one fails before it brought a byte, the tail is the first one's again.
 
 from dataclasses import dataclass, field
 
+from vidnb.core.pace import Pace
 from vidnb.core.spans import Span, SpanSet
 
-__all__ = ["ENDLESS", "Board", "Fetching"]
+__all__ = ["ENDLESS", "MIN_SEGMENT_BYTES", "MIN_TAIL_BYTES", "Board", "Fetching"]
 
 ENDLESS = 2**63
 """No offset of a real file: stands for "as far as the body goes"."""
+
+MIN_SEGMENT_BYTES = 4 * 2**20
+"""Before any pace is known, a segment shorter than this is not worth another connection."""
+
+MIN_TAIL_BYTES = 64 * 2**10
+"""However slowly they come, fewer bytes than this are not worth a request."""
+
+_MIN_TAIL_S = 0.05
+"""Nor is what its connection brings itself within this time."""
 
 
 @dataclass(slots=True)
 class Fetching:
     """One request under way: asked from byte `start`, the next one to arrive is `position`.
 
-    `body_stop` is where its answer said it ends; `has_kept` whether it brought a byte of use.
+    `body_stop` is where its answer said it ends; `has_kept` whether it brought a byte of use;
+    `asked_s` when it was asked (Unix time, s), None until the planner has heard of the time.
     """
 
     fetch_id: int
@@ -31,6 +42,8 @@ class Fetching:
     body_stop: int = ENDLESS
     is_open: bool = False
     has_kept: bool = False
+    asked_s: float | None = None
+    pace: Pace = field(default_factory=Pace)
 
 
 @dataclass(slots=True)
@@ -78,16 +91,39 @@ class Board:
         gap = claimed.first_gap_from(0, total_bytes)
         return None if gap is None else gap.start
 
-    def best_split(self, total_bytes: int, min_segment_bytes: int) -> int | None:
-        """Return the middle of the longest rest, if both halves are worth a connection."""
-        rests = [
-            Span(fetch.position, max(fetch.position, min(self.limit_of(fetch), total_bytes)))
-            for fetch in self.fetches.values()
-        ]
-        longest = max(rests, key=lambda rest: rest.size_bytes, default=Span(0, 0))
-        if longest.size_bytes < 2 * min_segment_bytes:
-            return None
-        return longest.start + longest.size_bytes // 2
+    def best_split(
+        self,
+        total_bytes: int,
+        *,
+        now_s: float,
+        first_byte_s: float = 0.0,
+        min_segment_bytes: int = MIN_SEGMENT_BYTES,
+    ) -> int | None:
+        """Return the middle of the rest that would take longest, if its half is worth a request.
+
+        It is if a request, of which the first byte takes `first_byte_s`, brings it much sooner.
+        """
+        paces = {key: fetch.pace.bytes_per_s(now_s) for key, fetch in self.fetches.items()}
+        known = [pace for pace in paces.values() if pace is not None]
+        usual = sum(known) / len(known) if known else None
+        best_s, middle = 0.0, None
+        for key, fetch in self.fetches.items():
+            stop = min(self.limit_of(fetch), total_bytes)
+            left_bytes = stop - fetch.position
+            pace = paces[key] or usual
+            half = left_bytes // 2
+            if pace is None:
+                left_s, is_worth = float(left_bytes), left_bytes >= 2 * min_segment_bytes
+            else:
+                left_s = left_bytes / pace
+                if paces[key] is None and fetch.asked_s is not None:
+                    left_s += max(0.0, now_s - fetch.asked_s)  # it may never bring any
+                is_worth = half >= min(MIN_TAIL_BYTES, min_segment_bytes) and half / pace >= max(
+                    _MIN_TAIL_S, 2 * first_byte_s
+                )
+            if is_worth and left_s > best_s:
+                best_s, middle = left_s, fetch.position + half
+        return middle
 
     def stop_for(self, start: int, total_bytes: int | None) -> int | None:
         """Return where a range from `start` should end; None leaves the last slice open-ended."""
@@ -106,10 +142,17 @@ class Board:
         return fetch.position <= offset < reach
 
     def helper_to_spare(self, wanted: list[int], read_ahead_bytes: int) -> Fetching | None:
-        """Return the fetch with the longest way to go among those no waiting reader needs."""
+        """Return the fetch that is missed least among those no waiting reader needs.
+
+        One that is not answered yet has nothing to lose; then the one with the longest way to go.
+        """
         spare = [
             fetch
             for fetch in self.fetches.values()
             if not any(self.is_near(fetch, offset, read_ahead_bytes) for offset in wanted)
         ]
-        return max(spare, key=lambda fetch: self.limit_of(fetch) - fetch.position, default=None)
+        return max(
+            spare,
+            key=lambda fetch: (not fetch.is_open, self.limit_of(fetch) - fetch.position),
+            default=None,
+        )

@@ -1,0 +1,270 @@
+"""The connections of one transfer: how many, where each begins, which one is given up.
+
+The first brings the file. Others are opened where the origin has proved that it answers ranges
+truly, or to find that out; at a waiting reader's byte before anywhere else; and as many as a
+caller named, or, where nobody did, as many as the `Ramp` finds worth it. The bytes they lie over
+are `Board`'s.
+"""
+
+from collections.abc import Iterator
+
+from vidnb.core.alphabet import Cancel, Command, Fetch
+from vidnb.core.board import Board, Fetching
+from vidnb.core.headers import format_range
+from vidnb.core.ramp import MAX_CONNECTIONS, Ramp
+from vidnb.core.source import Source
+from vidnb.core.spans import Span
+
+__all__ = ["UNLIMITED", "Crew"]
+
+UNLIMITED = 2**31
+"""So many connections that nobody counts them."""
+
+
+class Crew:
+    """Open and drop the connections of `source`; `readers` wait at these bytes.
+
+    `most` is the number at which it may never be more, `is_automatic` that it starts from one.
+    While it `is_held` nothing is opened. `refused` is the number of connections that worked when
+    the host refused one more.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        max_connections: int | None,
+        most: int | None,
+        min_segment_bytes: int,
+        read_ahead_bytes: int,
+    ) -> None:
+        self.board = Board(source.stored)
+        self.readers: dict[int, int] = {}
+        self.is_held = False
+        self.peak = 0
+        self.refused: int | None = None
+        self._source = source
+        named = MAX_CONNECTIONS if max_connections is None else max_connections
+        self._limit = named if most is None else min(named, most)
+        self._ramp = Ramp() if max_connections is None else None
+        self._min_segment_bytes = min_segment_bytes
+        self._read_ahead_bytes = read_ahead_bytes
+        self._next_id = 0
+        self._added_after = 0
+        self._now_s: float | None = None
+        self._spare = UNLIMITED
+
+    @property
+    def limit(self) -> int:
+        """How many connections at once there may ever be."""
+        return self._limit
+
+    def hear(self, now_s: float, spare: int) -> None:
+        """Take the time (Unix, s) and how many more connections the process may open now."""
+        self._now_s = now_s
+        self._spare = spare
+        for fetch in self.board.fetches.values():
+            if fetch.asked_s is None:  # it was asked before anybody told the time
+                fetch.asked_s = now_s
+                fetch.pace.begin(now_s)
+
+    def received(self, fetch: Fetching, size_bytes: int) -> tuple[Span, ...]:
+        """Take bytes that arrived; return the spans of them that are new."""
+        now_s = self._time_s
+        if self._ramp is not None:
+            is_first = not fetch.pace.has_begun
+            # The very first fetch may have had to look a name up: no measure for the next ones.
+            waited_s = (
+                None if fetch.asked_s is None or fetch.fetch_id == 1 else now_s - fetch.asked_s
+            )
+            self._ramp.received(now_s, size_bytes, is_first=is_first, waited_s=waited_s)
+        fetch.pace.add(now_s, size_bytes)
+        return self.board.take(fetch, size_bytes)
+
+    def dispatch(self) -> Iterator[Command]:
+        """Open what should be open now: readers first, then gaps, then tails of the slowest."""
+        if self.is_held:
+            return
+        yield from self._serve_readers()
+        while len(self.board.fetches) < self._limit_now and self._has_room:
+            start = self._next_start()
+            if start is None:
+                return
+            yield self._open(start)
+
+    def give_way(self) -> Iterator[Command]:
+        """Give up one connection if others of the process wait for one and this is not the last."""
+        if self._spare < 0 and len(self.board.fetches) > 1:
+            spare = self.board.helper_to_spare(self._wanted, self._read_ahead_bytes)
+            if spare is not None:
+                yield self.drop(spare)
+
+    def adjust(self) -> Iterator[Command]:
+        """Let the ramp look, where there is one and it is time, and follow it."""
+        ramp, now_s, fetches = self._ramp, self._time_s, self.board.fetches
+        if ramp is None or not fetches or not ramp.is_due(now_s):
+            return
+        total, before = self._source.total_bytes, ramp.allowed
+        ramp.look(
+            now_s,
+            holding=len(fetches),
+            awaited=sum(not fetch.pace.has_begun for fetch in fetches.values()),
+            rest_bytes=0 if total is None else total - self.board.kept.size_bytes,
+            may_open=self._may_add,
+        )
+        if ramp.allowed > before:
+            self._added_after = self._next_id
+        elif ramp.allowed < before:
+            yield from self._let_go(ramp.allowed)
+
+    def degrade(self, *, is_refusal: bool, is_for_good: bool) -> None:
+        """Go on with the connections that work; `is_refusal`: the host said no to one more."""
+        working = max(1, len(self.board.fetches))
+        if is_refusal:
+            self.refused = working
+        if self._ramp is None or is_for_good:
+            self._limit = working
+        else:
+            self._ramp.hold(working, self._time_s)
+
+    def stay_single(self) -> None:
+        """Allow one connection from now on."""
+        self._limit = 1
+
+    def drop(self, fetch: Fetching) -> Cancel:
+        """Give a fetch up."""
+        del self.board.fetches[fetch.fetch_id]
+        self._spare += 1
+        return Cancel(fetch.fetch_id)
+
+    def drop_all(self, but: Fetching | None = None) -> tuple[Command, ...]:
+        """Give all of them up, except one."""
+        return tuple(self.drop(f) for f in list(self.board.fetches.values()) if f is not but)
+
+    @property
+    def _time_s(self) -> float:
+        return self._now_s or 0.0
+
+    @property
+    def _wanted(self) -> list[int]:
+        return list(self.readers.values())
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether the process allows one more; the first one of a transfer waits outside."""
+        return self._spare > 0 or not self.board.fetches
+
+    @property
+    def _ceiling(self) -> int:
+        """How many connections there may be at most, by what the origin has shown so far."""
+        source = self._source
+        if not source.has_strong_version or not source.total_bytes:
+            return 1
+        if source.answers_ranges:
+            return self._limit
+        is_open_to_proof = self._ramp is not None and source.answers_ranges is None
+        return min(2, self._limit) if is_open_to_proof and source.offers_ranges else 1
+
+    @property
+    def _limit_now(self) -> int:
+        return self._ceiling if self._ramp is None else min(self._ramp.allowed, self._ceiling)
+
+    @property
+    def _may_add(self) -> bool:
+        """Whether another connection could be opened and would find something to do."""
+        is_possible = len(self.board.fetches) < self._ceiling and self._spare > 0
+        return is_possible and not self.is_held and self._next_start() is not None
+
+    def _let_go(self, allowed: int) -> Iterator[Command]:
+        """Drop what was added in vain, the longest rest first, and never a waiting reader's."""
+        added = [
+            fetch
+            for fetch in self.board.fetches.values()
+            if fetch.fetch_id > self._added_after
+            and not any(
+                self.board.is_near(fetch, offset, self._read_ahead_bytes) for offset in self._wanted
+            )
+        ]
+        added.sort(key=lambda fetch: self.board.limit_of(fetch) - fetch.position)
+        while added and len(self.board.fetches) > allowed:
+            yield self.drop(added.pop())
+
+    def _next_start(self) -> int | None:
+        """Return where another fetch should begin, None if none should."""
+        source, kept = self._source, self.board.kept
+        total = source.total_bytes
+        joins = source.answers_ranges is not False and source.has_strong_version
+        if total is None:
+            return kept.run_from(0).stop if joins else 0
+        if kept.covers(Span(0, total)):
+            # All on disk and not complete: an earlier run stopped just short of its end. One
+            # conditional request tells whether the source is still that version.
+            return 0 if source.is_whole else None
+        if not joins:
+            return 0
+        start = self.board.first_free(total)
+        if start is None:
+            return self.board.best_split(
+                total,
+                now_s=self._time_s,
+                first_byte_s=self._ramp.first_byte_s or 0.0 if self._ramp else 0.0,
+                min_segment_bytes=self._min_segment_bytes,
+            )
+        return start
+
+    def _open(self, start: int) -> Fetch:
+        self._next_id += 1
+        self._spare -= 1
+        source = self._source
+        headers: list[tuple[str, str]] = []
+        version, total = source.version, source.total_bytes
+        known = version if source.is_whole else source.finished if version is None else None
+        if known is not None:
+            headers += known.if_changed()
+        is_conditional = bool(headers)
+        # A plain first request is what every origin answers best, but only a range that is
+        # answered truly opens the way for several: automatic starts plain and asks later.
+        asks_range = start > 0 or (
+            self._limit > 1 and (self._ramp is None or source.has_strong_version)
+        )
+        is_ranged = source.answers_ranges is not False and not source.is_whole and asks_range
+        if_range = version.if_range() if version is not None and source.sends_if_range else None
+        if is_ranged:
+            headers.append(("Range", format_range(start, self.board.stop_for(start, total))))
+            if if_range is not None:
+                headers.append(("If-Range", if_range))
+        fetch = Fetching(
+            self._next_id,
+            start,
+            start,
+            is_ranged=is_ranged,
+            has_if_range=is_ranged and if_range is not None,
+            is_conditional=is_conditional,
+            asked_s=self._now_s,
+        )
+        if self._now_s is not None:
+            fetch.pace.begin(self._now_s)
+        self.board.fetches[fetch.fetch_id] = fetch
+        self.peak = max(self.peak, len(self.board.fetches))
+        return Fetch(fetch.fetch_id, start, tuple(headers))
+
+    def _serve_readers(self) -> Iterator[Command]:
+        """Open a fetch at each waiting reader's byte that nobody is about to bring."""
+        source, total = self._source, self._source.total_bytes
+        is_proved = bool(source.answers_ranges) and source.has_strong_version
+        if total is None or not (is_proved or self._ceiling > 1):
+            return  # one stream from the start is all there is: readers are held
+        wanted = self._wanted
+        for offset in wanted:
+            if offset >= total or offset in self.board.kept:
+                continue
+            fetches = self.board.fetches.values()
+            if any(self.board.is_near(f, offset, self._read_ahead_bytes) for f in fetches):
+                continue
+            if len(fetches) >= self._ceiling or not self._has_room:
+                # What is there is not given away for a range that nobody has proved yet.
+                spare = self.board.helper_to_spare(wanted, self._read_ahead_bytes)
+                if spare is None or not is_proved:
+                    continue
+                yield self.drop(spare)
+            yield self._open(offset)

@@ -1,0 +1,86 @@
+"""How fast bytes arrive: of one connection (`Pace`) and of all together (`Meter`).
+
+Both take the time as an argument and survive a clock that jumps: what they say then is wrong for
+a moment, and nothing but a decision about speed hangs on it.
+"""
+
+from collections import deque
+from math import exp
+
+__all__ = ["Meter", "Pace"]
+
+_MEMORY_S = 2.0
+"""An older second counts less than half: long enough for bursts, short enough to see a crawl."""
+
+_TOO_SHORT_S = 0.02
+"""What arrived in less time than this says more about buffers than about a connection."""
+
+_MARK_S = 0.005
+"""Arrivals closer together than this share one mark."""
+
+_MARKS = 512
+
+
+class Pace:
+    """The pace of one connection, from the moment it was asked; later bytes count for more."""
+
+    __slots__ = ("_bytes", "_seen_s", "_weight_s", "has_begun")
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        self._bytes = 0.0
+        self._weight_s = 0.0
+        self._seen_s: float | None = None
+
+    def begin(self, now_s: float) -> None:
+        """Start the clock, unless it runs."""
+        if self._seen_s is None:
+            self._seen_s = now_s
+
+    def add(self, now_s: float, size_bytes: int) -> None:
+        """Count `size_bytes` that arrived just now."""
+        self.begin(now_s)
+        self._bytes, self._weight_s = self._faded(now_s)
+        self._bytes += size_bytes
+        self._seen_s = now_s
+        self.has_begun = True
+
+    def bytes_per_s(self, now_s: float) -> float | None:
+        """Return the pace (B/s), above 0; None before there is enough to tell."""
+        size_bytes, weight_s = self._faded(now_s)
+        if not self.has_begun or weight_s < _TOO_SHORT_S:
+            return None
+        return max(size_bytes / weight_s, 1.0)
+
+    def _faded(self, now_s: float) -> tuple[float, float]:
+        passed_s = 0.0 if self._seen_s is None else max(0.0, now_s - self._seen_s)
+        rest = exp(-passed_s / _MEMORY_S)
+        return self._bytes * rest, self._weight_s * rest + _MEMORY_S * (1 - rest)
+
+
+class Meter:
+    """All bytes that arrive, as far back as some seconds."""
+
+    __slots__ = ("_forgotten_bytes", "_marks", "total_bytes")
+
+    def __init__(self) -> None:
+        self.total_bytes = 0
+        self._forgotten_bytes = 0
+        self._marks: deque[tuple[float, int]] = deque()
+
+    def add(self, now_s: float, size_bytes: int) -> None:
+        """Count `size_bytes` that arrived just now."""
+        self.total_bytes += size_bytes
+        at_s = now_s
+        if self._marks and 0 <= now_s - self._marks[-1][0] < _MARK_S:
+            at_s, _ = self._marks.pop()
+        self._marks.append((at_s, self.total_bytes))
+        if len(self._marks) > _MARKS:
+            _, self._forgotten_bytes = self._marks.popleft()
+
+    def bytes_since(self, since_s: float) -> int:
+        """Return how many bytes arrived at or after `since_s`."""
+        for at_s, total_bytes in reversed(self._marks):
+            if at_s < since_s:
+                return self.total_bytes - total_bytes
+        return self.total_bytes - self._forgotten_bytes

@@ -1,0 +1,50 @@
+"""What a transfer knows of its source, and what it has of it."""
+
+from dataclasses import dataclass, field
+
+from vidnb.core.spans import Span, SpanSet
+from vidnb.core.version import Version
+
+__all__ = ["Source"]
+
+
+@dataclass(slots=True)
+class Source:
+    """The version that is being fetched, the bytes of it that are stored, how the origin answers.
+
+    `finished` is the version of the finished file, if there is one. `answers_ranges` is None until
+    it is known; `offers_ranges` says that a plain answer spoke of a strong version and a length
+    and did not say that the origin knows no ranges. Every new `generation` begins from nothing.
+    """
+
+    version: Version | None = None
+    stored: SpanSet = field(default_factory=SpanSet)
+    finished: Version | None = None
+    generation: int = 0
+    answers_ranges: bool | None = None
+    offers_ranges: bool = False
+    sends_if_range: bool = True
+    is_size_verified: bool = True
+
+    @property
+    def total_bytes(self) -> int | None:
+        """The length of the file (B) as far as the origin has told it."""
+        return self.version.total_bytes if self.version is not None else None
+
+    @property
+    def has_strong_version(self) -> bool:
+        """Whether bytes of two answers may be joined."""
+        return self.version is not None and self.version.is_strong
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every byte of the file is stored."""
+        total = self.total_bytes
+        return total is not None and self.stored.covers(Span(0, total))
+
+    def forget(self) -> None:
+        """Begin anew: what is stored is worth nothing any more."""
+        self.generation += 1
+        self.version = None
+        self.stored = SpanSet()
+        self.is_size_verified = True
