@@ -35,14 +35,16 @@ from vidnb.core.alphabet import (
     Received,
     Restart,
     Stored,
+    Ticked,
     TimerFired,
     Wait,
 )
 from vidnb.core.answer import answer
 from vidnb.core.headers import ETag, fold_headers, format_content_range, parse_content_range
+from vidnb.core.ramp import MAX_CONNECTIONS
 from vidnb.core.retry import Failure, FailureKind, RetryPolicy
 from vidnb.core.spans import Span, SpanSet
-from vidnb.core.transfer import Transfer
+from vidnb.core.transfer import UNLIMITED, Transfer
 from vidnb.core.version import Version
 
 NOW_S = 1_800_000_000.0
@@ -235,7 +237,9 @@ class World:
     random: Random
     faults: list[str]
     fault_budget: int
-    max_connections: int = 4
+    max_connections: int | None = 4
+    spare: int | None = None
+    now_s: float = NOW_S
     attempts: int = 3
     piece: int | None = None
     transfer: Transfer = field(init=False)
@@ -262,6 +266,8 @@ class World:
                 continue
             if readers and self.random.random() < 0.1:
                 self.read(self.random.randrange(readers))
+            if self.max_connections is None:
+                self.pass_time()
             self.step()
         raise AssertionError(f"does not end: {self.happened}")
 
@@ -299,6 +305,19 @@ class World:
         else:
             self.readers.add(reader)
             self.tell(ReaderWaits(reader, self.random.randrange(total)))
+
+    def pass_time(self) -> None:
+        """Let the clock go on, or jump; let the quota change; tick, as a driver does."""
+        if self.outcome is not None:
+            return
+        self.now_s += self.random.choice([0.0, 0.002, 0.01, 0.05, 0.3])
+        if self.random.random() < 0.01:
+            self.now_s += self.random.choice([-1e6, -0.5, 5.0, 20.0, 1e6])
+        if self.random.random() < 0.05:
+            self.spare = self.random.choice([None, -2, 0, 1, 3, 20])
+        if self.wire and self.random.random() < 0.3:
+            self.happened["tick"] += 1
+            self.tell(Ticked())
 
     def step(self) -> None:
         """Let one thing happen of those that can."""
@@ -353,10 +372,19 @@ class World:
             self.tell(Lost(fetch_id, LOST) if response.is_lost else Ended(fetch_id))
 
     def tell(self, seen: Observation, data: bytes = b"") -> None:
-        self.obey(self.transfer.handle(seen, now_s=NOW_S, jitter=0.0), data)
+        before = set(self.wire)
+        spare = UNLIMITED if self.spare is None else self.spare
+        commands = self.transfer.handle(seen, now_s=self.now_s, jitter=0.0, spare_connections=spare)
+        self.obey(commands, data)
         for span in self.transfer.stored:
             assert self.written.covers(span), "marked before it was stored"
-        assert len(self.wire) <= self.max_connections
+        most = MAX_CONNECTIONS if self.max_connections is None else self.max_connections
+        assert len(self.wire) <= most
+        opened, closed = len(set(self.wire) - before), len(before - set(self.wire))
+        # What is closed may be opened elsewhere; the first of a transfer is nobody's to refuse.
+        assert opened <= max(0, spare + closed) or len(self.wire) == 1, "more than was to spare"
+        if isinstance(seen, Ticked) and spare < 0 and len(before) > 1 and not self.readers:
+            assert len(self.wire) < len(before) or self.outcome, "others wait in vain"
 
     def obey(self, commands: tuple[Command, ...], data: bytes) -> None:
         for command in commands:
@@ -382,7 +410,7 @@ class World:
                     self.disk.clear()
                     self.written = self.kept = SpanSet()
                     for stored in late:
-                        assert self.transfer.handle(stored, now_s=NOW_S) == ()
+                        assert self.transfer.handle(stored, now_s=self.now_s) == ()
                 case Wait():
                     self.is_waiting = True
                 case Complete() | GiveUp():
@@ -414,7 +442,7 @@ def check(world: World, outcome: Complete | GiveUp) -> None:
     other_size=st.integers(-1, 60),
     validators=st.sampled_from(["etag", "etag", "etag", "date", "weak", "none"]),
     has_length=st.booleans(),
-    max_connections=st.integers(1, 5),
+    max_connections=st.sampled_from([None, None, None, 1, 2, 3, 4, 5]),
     budget=st.integers(0, 12),
     piece=st.sampled_from([None, None, 1, 1000]),
     kills=st.integers(0, 3),
@@ -426,7 +454,7 @@ def test_every_fault(
     other_size: int,
     validators: str,
     has_length: bool,
-    max_connections: int,
+    max_connections: int | None,
     budget: int,
     piece: int | None,
     kills: int,
@@ -449,9 +477,9 @@ def test_every_fault(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize("connections", [1, 4, None])
 @pytest.mark.parametrize("validators", ["etag", "date", "weak", "none"])
-def test_one_fault_at_a_time(fault: str, connections: int, validators: str) -> None:
+def test_one_fault_at_a_time(fault: str, connections: int | None, validators: str) -> None:
     """Each fault alone, a few times over, with an origin that is honest afterwards."""
     for seed in range(60):
         world = World(
@@ -469,8 +497,8 @@ def test_one_fault_at_a_time(fault: str, connections: int, validators: str) -> N
 
 
 @pytest.mark.parametrize("piece", [None, 1, 7, 10_000])
-@pytest.mark.parametrize("connections", [1, 2, 5])
-def test_without_a_fault_nothing_is_sent_twice(connections: int, piece: int | None) -> None:
+@pytest.mark.parametrize("connections", [1, 2, 5, None])
+def test_without_a_fault_nothing_is_sent_twice(connections: int | None, piece: int | None) -> None:
     """An honest origin sends each byte once; a split costs at most the piece under way."""
     for seed in range(40):
         origin = Origin(two_files(90, 90))
@@ -478,7 +506,7 @@ def test_without_a_fault_nothing_is_sent_twice(connections: int, piece: int | No
         outcome = world.run()
         assert isinstance(outcome, Complete)
         check(world, outcome)
-        assert world.happened.keys() <= {"none"}
+        assert world.happened.keys() <= {"none", "tick"}
         if connections == 1:
             assert origin.sent_bytes == 90
             assert len(origin.requests) == 1

@@ -22,7 +22,13 @@ MIN_TAIL_BYTES = 64 * 2**10
 """However slowly they come, fewer bytes than this are not worth a request."""
 
 _MIN_TAIL_S = 0.05
-"""Nor is what its connection brings itself within this time."""
+_MIN_TAIL_WAITS = 4
+"""Nor is what its connection brings itself within this time, or within so many times to first
+byte: a new connection spends one of them waiting and the next ones in slow start."""
+
+_GROWN_UP_S = 0.5
+_GROWN_UP_WAITS = 6
+"""After this time, or so many times to first byte, a connection has found its own pace."""
 
 
 @dataclass(slots=True)
@@ -103,14 +109,22 @@ class Board:
 
         It is if a request, of which the first byte takes `first_byte_s`, brings it much sooner.
         """
+        # A young connection still finds its pace, and is taken to go as fast as the grown-up ones.
         paces = {key: fetch.pace.bytes_per_s(now_s) for key, fetch in self.fetches.items()}
-        known = [pace for pace in paces.values() if pace is not None]
+        grown = {
+            key: pace
+            for key, pace in paces.items()
+            if pace is not None
+            and self.fetches[key].pace.age_s(now_s)
+            >= max(_GROWN_UP_S, _GROWN_UP_WAITS * first_byte_s)
+        }
+        known = list(grown.values()) or [pace for pace in paces.values() if pace is not None]
         usual = sum(known) / len(known) if known else None
         best_s, middle = 0.0, None
         for key, fetch in self.fetches.items():
             stop = min(self.limit_of(fetch), total_bytes)
             left_bytes = stop - fetch.position
-            pace = paces[key] or usual
+            pace = grown.get(key, usual)
             half = left_bytes // 2
             if pace is None:
                 left_s, is_worth = float(left_bytes), left_bytes >= 2 * min_segment_bytes
@@ -119,7 +133,7 @@ class Board:
                 if paces[key] is None and fetch.asked_s is not None:
                     left_s += max(0.0, now_s - fetch.asked_s)  # it may never bring any
                 is_worth = half >= min(MIN_TAIL_BYTES, min_segment_bytes) and half / pace >= max(
-                    _MIN_TAIL_S, 2 * first_byte_s
+                    _MIN_TAIL_S, _MIN_TAIL_WAITS * first_byte_s
                 )
             if is_worth and left_s > best_s:
                 best_s, middle = left_s, fetch.position + half

@@ -72,12 +72,11 @@ class Crew:
         """Take bytes that arrived; return the spans of them that are new."""
         now_s = self._time_s
         if self._ramp is not None:
-            is_first = not fetch.pace.has_begun
-            # The very first fetch may have had to look a name up: no measure for the next ones.
-            waited_s = (
-                None if fetch.asked_s is None or fetch.fetch_id == 1 else now_s - fetch.asked_s
-            )
-            self._ramp.received(now_s, size_bytes, is_first=is_first, waited_s=waited_s)
+            if not fetch.pace.has_begun:
+                # The very first one may have had to look up a name: no measure for the next.
+                asked_s = None if fetch.fetch_id == 1 else fetch.asked_s
+                self._ramp.joined(now_s, None if asked_s is None else now_s - asked_s)
+            self._ramp.received(now_s, size_bytes)
         fetch.pace.add(now_s, size_bytes)
         return self.board.take(fetch, size_bytes)
 
@@ -207,7 +206,7 @@ class Crew:
             return self.board.best_split(
                 total,
                 now_s=self._time_s,
-                first_byte_s=self._ramp.first_byte_s or 0.0 if self._ramp else 0.0,
+                first_byte_s=0.0 if self._ramp is None else self._ramp.first_byte_s,
                 min_segment_bytes=self._min_segment_bytes,
             )
         return start

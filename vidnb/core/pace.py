@@ -24,10 +24,10 @@ _MARKS = 512
 class Pace:
     """The pace of one connection, from the moment it was asked; later bytes count for more."""
 
-    __slots__ = ("_bytes", "_seen_s", "_weight_s", "has_begun")
+    __slots__ = ("_bytes", "_first_s", "_seen_s", "_weight_s")
 
     def __init__(self) -> None:
-        self.has_begun = False
+        self._first_s: float | None = None
         self._bytes = 0.0
         self._weight_s = 0.0
         self._seen_s: float | None = None
@@ -43,7 +43,17 @@ class Pace:
         self._bytes, self._weight_s = self._faded(now_s)
         self._bytes += size_bytes
         self._seen_s = now_s
-        self.has_begun = True
+        if self._first_s is None:
+            self._first_s = now_s
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a byte has come."""
+        return self._first_s is not None
+
+    def age_s(self, now_s: float) -> float:
+        """Return for how long it has brought bytes (s)."""
+        return 0.0 if self._first_s is None else now_s - self._first_s
 
     def bytes_per_s(self, now_s: float) -> float | None:
         """Return the pace (B/s), above 0; None before there is enough to tell."""
@@ -59,28 +69,32 @@ class Pace:
 
 
 class Meter:
-    """All bytes that arrive, as far back as some seconds."""
+    """All bytes that arrive, and in how many pieces, as far back as some seconds."""
 
-    __slots__ = ("_forgotten_bytes", "_marks", "total_bytes")
+    __slots__ = ("_forgotten", "_marks", "pieces", "total_bytes")
 
     def __init__(self) -> None:
         self.total_bytes = 0
-        self._forgotten_bytes = 0
-        self._marks: deque[tuple[float, int]] = deque()
+        self.pieces = 0
+        self._forgotten = 0, 0
+        self._marks: deque[tuple[float, int, int]] = deque()
 
     def add(self, now_s: float, size_bytes: int) -> None:
         """Count `size_bytes` that arrived just now."""
         self.total_bytes += size_bytes
+        self.pieces += 1
         at_s = now_s
         if self._marks and 0 <= now_s - self._marks[-1][0] < _MARK_S:
-            at_s, _ = self._marks.pop()
-        self._marks.append((at_s, self.total_bytes))
+            at_s = self._marks.pop()[0]
+        self._marks.append((at_s, self.total_bytes, self.pieces))
         if len(self._marks) > _MARKS:
-            _, self._forgotten_bytes = self._marks.popleft()
+            self._forgotten = self._marks.popleft()[1:]
 
-    def bytes_since(self, since_s: float) -> int:
-        """Return how many bytes arrived at or after `since_s`."""
-        for at_s, total_bytes in reversed(self._marks):
+    def since(self, since_s: float) -> tuple[int, int]:
+        """Return how many bytes arrived at or after `since_s`, and in how many pieces."""
+        had_bytes, had_pieces = self._forgotten
+        for at_s, total_bytes, pieces in reversed(self._marks):
             if at_s < since_s:
-                return self.total_bytes - total_bytes
-        return self.total_bytes - self._forgotten_bytes
+                had_bytes, had_pieces = total_bytes, pieces
+                break
+        return self.total_bytes - had_bytes, self.pieces - had_pieces

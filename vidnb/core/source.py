@@ -42,6 +42,11 @@ class Source:
         total = self.total_bytes
         return total is not None and self.stored.covers(Span(0, total))
 
+    def is_same(self, version: Version, kept_stop: int) -> bool:
+        """Tell whether `version` is this one; one that ends before the bytes we have is not."""
+        ends_early = version.total_bytes is not None and version.total_bytes < kept_stop
+        return self.version is not None and self.version.is_same_as(version) and not ends_early
+
     def forget(self) -> None:
         """Begin anew: what is stored is worth nothing any more."""
         self.generation += 1

@@ -87,6 +87,11 @@ class SpanSet:
         """How many bytes the set holds."""
         return sum(span.size_bytes for span in self._spans)
 
+    @property
+    def stop(self) -> int:
+        """The end of the last span; 0 where there is none."""
+        return self._spans[-1].stop if self._spans else 0
+
     def add(self, span: Span) -> "SpanSet":
         """Return the set with the bytes of `span` in it."""
         if not span:

@@ -14,13 +14,13 @@ House rules
    Both are finite (`Patience`), so every transfer ends.
 
 What is known of the source stands in `Source`, which connections there are is `Crew`'s business,
-what an answer's head means `opening`'s; here is what the transfer makes of all three.
+what an answer's head says is `opening`'s and what it means here `verdict`'s; this is who acts.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
-from vidnb.core import opening
+from vidnb.core import opening, verdict
 from vidnb.core.alphabet import (
     Command,
     Complete,
@@ -44,7 +44,8 @@ from vidnb.core.crew import UNLIMITED, Crew
 from vidnb.core.patience import Patience
 from vidnb.core.retry import Failure, FailureKind, RetryPolicy
 from vidnb.core.source import Source
-from vidnb.core.spans import Span, SpanSet
+from vidnb.core.spans import SpanSet
+from vidnb.core.standing import Standing
 from vidnb.core.version import Version
 
 __all__ = ["MIN_SEGMENT_BYTES", "READ_AHEAD_BYTES", "UNLIMITED", "Transfer"]
@@ -59,10 +60,8 @@ _REFUSALS = {FailureKind.STATUS, FailureKind.CONNECT}
 _MISHAPS = {FailureKind.LOST, FailureKind.TIMEOUT, FailureKind.SHORT}
 """What happens to any connection."""
 
-_EMPTY = Failure(FailureKind.SHORT, "the origin sent no bytes")
 
-
-class Transfer:
+class Transfer(Standing):
     """Plan one transfer: call `start` once, then `handle` for every observation.
 
     `version` and `stored` are what an earlier run left (both or neither; only a strong version is
@@ -86,80 +85,24 @@ class Transfer:
         read_ahead_bytes: int = READ_AHEAD_BYTES,
     ) -> None:
         is_resumed = version is not None and version.is_strong and bool(stored)
-        self._source = Source() if is_resumed else Source(finished=finished)
+        source = Source(finished=finished)
         if is_resumed and stored is not None:
-            self._source = Source(version, stored)
-        self._crew = Crew(
-            self._source,
+            source = Source(version, stored)
+        crew = Crew(
+            source,
             max_connections=max_connections,
             most=host_takes,
             min_segment_bytes=min_segment_bytes,
             read_ahead_bytes=read_ahead_bytes,
         )
-        self._board = self._crew.board
-        self._patience = Patience(policy, self.stored.size_bytes)
+        super().__init__(source, crew, Patience(policy, source.stored.size_bytes))
+        self._board = crew.board
         self._max_bytes = max_bytes
-        self.is_done = False
-
-    @property
-    def version(self) -> Version | None:
-        """The version that is being fetched, None before an answer named one."""
-        return self._source.version
-
-    @property
-    def stored(self) -> SpanSet:
-        """What is in the part file."""
-        return self._source.stored
-
-    @property
-    def generation(self) -> int:
-        """The number of the attempt to build the file from nothing, from 0."""
-        return self._source.generation
-
-    @property
-    def answers_ranges(self) -> bool | None:
-        """Whether the origin answers ranges truly, None while that is unknown."""
-        return self._source.answers_ranges
-
-    @property
-    def total_bytes(self) -> int | None:
-        """The length of the file (B) as far as the origin has told it."""
-        return self._source.total_bytes
-
-    @property
-    def is_resumable(self) -> bool:
-        """Whether another process could go on from `stored`."""
-        return self._source.has_strong_version and bool(self.stored)
-
-    @property
-    def failures(self) -> int:
-        """How many requests failed."""
-        return self._patience.failures
-
-    @property
-    def restarts(self) -> int:
-        """How often the file at the origin turned out to be another one."""
-        return self._patience.restarts
-
-    @property
-    def peak_connections(self) -> int:
-        """The most connections there were at once."""
-        return self._crew.peak
-
-    @property
-    def refused_connections(self) -> int | None:
-        """How many connections worked when the host refused one more; None if it never did.
-
-        Refused is: answered with a status, answered without the range that was asked for, or not
-        let in at all. A connection that broke was not refused.
-        """
-        return self._crew.refused
 
     def start(self) -> tuple[Command, ...]:
         """Begin; return the first commands."""
-        if self.version is not None and self._is_too_large(self.total_bytes):
-            return self._give_up(Why.TOO_LARGE, self._too_large(self.total_bytes))
-        return self._dispatch()
+        refusal = verdict.size_refusal(self.total_bytes, self._max_bytes)
+        return self._dispatch() if refusal is None else self._give_up(refusal)
 
     def handle(
         self,
@@ -210,8 +153,9 @@ class Transfer:
         if fetch is None or not fetch.is_open:
             return ()
         begin, arrived = fetch.position, fetch.position + seen.size_bytes
-        if self.total_bytes is None and self._is_too_large(arrived):
-            return self._give_up(Why.TOO_LARGE, self._too_large(None))
+        limit_bytes = self._max_bytes if self.total_bytes is None else None
+        if limit_bytes is not None and arrived > limit_bytes:
+            return self._give_up(verdict.too_large("more", limit_bytes))
         commands: list[Command] = [
             Keep(span, span.start - begin, self.generation)
             for span in self._crew.received(fetch, seen.size_bytes)
@@ -256,131 +200,78 @@ class Transfer:
             is_conditional=fetch.is_conditional,
             now_s=now_s,
         )
-        match said:
-            case opening.Whole(version):
-                return self._on_whole(fetch, version, seen.headers)
-            case opening.Part(version, span):
-                return self._on_part(fetch, version, span)
-            case opening.Unsatisfiable(total_bytes):
-                return self._on_unsatisfiable(fetch, total_bytes, seen.headers)
-            case opening.Untrue(failure):
-                return self._on_untrue(fetch, failure, jitter)
-            case opening.Unchanged():
-                return self._on_unchanged(fetch)
-        if said.failure.kind is FailureKind.MISBEHAVED and not self._others_are_open(fetch):
-            return self._give_up(Why.MISBEHAVED, said.failure)
-        return (self._crew.drop(fetch), *self._after_failure(said.failure, fetch, jitter))
+        meant = verdict.judge(
+            said,
+            seen.headers,
+            fetch,
+            self._source,
+            self._board.kept,
+            others_are_open=any(f.is_open for f in self._board.fetches.values() if f is not fetch),
+            max_bytes=self._max_bytes,
+        )
+        match meant:
+            case verdict.Adopt():
+                return self._adopt(fetch, meant)
+            case verdict.Refused():
+                dropped = self._crew.drop(fetch)
+                self._crew.degrade(is_refusal=True, is_for_good=True)
+                return (dropped, *self._dispatch())
+            case verdict.AskAgain(without_ranges):
+                return self._ask_again(fetch, without_ranges=without_ranges)
+            case verdict.StartOver(without_ranges):
+                return self._start_over(without_ranges=without_ranges)
+            case verdict.AllThere(version):
+                self._source.version = version
+                return (self._crew.drop(fetch), *self._complete_if_whole())
+            case verdict.Unchanged():
+                self.is_done = True
+                finished = self._source.finished or Version()
+                return (*self._crew.drop_all(), Complete(finished, is_unchanged=True))
+            case verdict.Fail(failure):
+                return (self._crew.drop(fetch), *self._after_failure(failure, fetch, jitter))
+            case verdict.Refuse():
+                return self._give_up(meant)
 
-    def _on_unchanged(self, fetch: Fetching) -> tuple[Command, ...]:
-        if self.version is not None:  # every byte was here, and it is still the source's version
-            return (self._crew.drop(fetch), *self._complete_if_whole())
-        self.is_done = True
-        finished = self._source.finished or Version()
-        return (*self._crew.drop_all(), Complete(finished, is_unchanged=True))
-
-    def _on_whole(
-        self, fetch: Fetching, version: Version, headers: Mapping[str, str]
-    ) -> tuple[Command, ...]:
-        refusal = self._refuse_size(version.total_bytes)
-        if refusal:
-            return refusal
-        is_same = self._is_same(version)
-        if is_same and fetch.has_if_range and self._source.sends_if_range:
-            # Some origins answer 200 to every If-Range; the ETag of the 206 will tell as well.
-            self._source.sends_if_range = False
-            return (self._crew.drop(fetch), *self._dispatch())
-        if is_same and self._others_are_open(fetch):
-            return self._refused(fetch)
-        if fetch.is_ranged and (is_same or not fetch.has_if_range):
-            self._ask_no_ranges()
-        self._source.offers_ranges = headers.get("accept-ranges", "").strip().lower() != "none"
-        return self._adopt(fetch, version, Span(0, version.total_bytes or ENDLESS))
-
-    def _on_part(self, fetch: Fetching, version: Version, span: Span) -> tuple[Command, ...]:
-        refusal = self._refuse_size(version.total_bytes)
-        if refusal:
-            return refusal
-        if self.version is not None and not self._is_same(version) and span.start > 0:
-            return self._start_over()
-        self._source.answers_ranges = True
-        return self._adopt(fetch, version, span)
-
-    def _adopt(self, fetch: Fetching, version: Version, span: Span) -> tuple[Command, ...]:
+    def _adopt(self, fetch: Fetching, meant: verdict.Adopt) -> tuple[Command, ...]:
         """Take an answer's bytes as the file's, which may mean that the file begins anew."""
+        source, version, span = self._source, meant.version, meant.span
         commands: list[Command] = []
-        if self.version is None:
-            self._source.version = version
-        elif self._is_same(version):
-            if self.version.total_bytes is None:
-                self._source.version = replace(self.version, total_bytes=version.total_bytes)
+        if meant.answers_ranges is not None:
+            self._note_ranges(are_answered=meant.answers_ranges)
+        if meant.offers_ranges is not None:
+            source.offers_ranges = meant.offers_ranges
+        if source.version is None:
+            source.version = version
+        elif source.is_same(version, self._board.kept.stop):
+            if source.version.total_bytes is None:
+                source.version = replace(source.version, total_bytes=version.total_bytes)
         else:
             ended = self._count_restart()
             if ended:
                 return ended
             commands += self._crew.drop_all(but=fetch)
             commands += self._forget()
-            self._source.version = version
+            source.version = version
         fetch.position, fetch.body_stop = span.start, min(span.stop, self.total_bytes or ENDLESS)
         return (*commands, *(self._complete_if_whole() or self._dispatch()))
 
-    def _on_unsatisfiable(
-        self, fetch: Fetching, total_bytes: int | None, headers: Mapping[str, str]
-    ) -> tuple[Command, ...]:
-        version, kept = self.version, self._board.kept
-        if version is None and total_bytes == 0:
-            return self._give_up(Why.EMPTY, _EMPTY)
-        if self._others_are_open(fetch):
-            return self._refused(fetch)
-        if version is not None and version.total_bytes is None and fetch.has_if_range:
-            # With If-Range a 416 speaks of our version (RFC 9110 section 13.1.5): if it ends
-            # where our bytes end, they were all there is.
-            is_ours = "etag" not in headers or version.is_same_as(
-                Version.of_answer(headers, total_bytes, 0.0)
-            )
-            if is_ours and kept == SpanSet([Span(0, total_bytes or 0)]):
-                self._source.version = replace(version, total_bytes=total_bytes)
-                return (self._crew.drop(fetch), *self._complete_if_whole())
-        self._ask_no_ranges()
-        return self._start_over()
-
-    def _on_untrue(self, fetch: Fetching, failure: Failure, jitter: float) -> tuple[Command, ...]:
-        if fetch.is_ranged and self._others_are_open(fetch):
-            return self._refused(fetch)
+    def _ask_again(self, fetch: Fetching, *, without_ranges: bool) -> tuple[Command, ...]:
         dropped = self._crew.drop(fetch)
-        if not fetch.is_ranged:
-            return (dropped, *self._after_failure(failure, fetch, jitter))
+        if not without_ranges:
+            self._source.sends_if_range = False
+            return (dropped, *self._dispatch())
         # Nothing of this body is used; ranges of this origin are not asked for again.
-        self._ask_no_ranges()
+        self._note_ranges(are_answered=False)
         return (dropped, *self._crew.drop_all(), *self._dispatch())
 
-    def _refused(self, fetch: Fetching) -> tuple[Command, ...]:
-        """Drop an added connection whose answer was none of use, and go on with the others."""
-        dropped = self._crew.drop(fetch)
-        self._crew.degrade(is_refusal=True, is_for_good=True)
-        return (dropped, *self._dispatch())
+    def _note_ranges(self, *, are_answered: bool) -> None:
+        self._source.answers_ranges = are_answered
+        self._board.runs_through = self._board.runs_through or not are_answered
 
-    def _is_same(self, version: Version) -> bool:
-        """Tell whether an answer's version is ours; one that ends before our bytes do is not."""
-        ends_early = version.total_bytes is not None and version.total_bytes < self._kept_stop
-        return self.version is not None and self.version.is_same_as(version) and not ends_early
-
-    @property
-    def _kept_stop(self) -> int:
-        return max((span.stop for span in self._board.kept), default=0)
-
-    def _others_are_open(self, fetch: Fetching) -> bool:
-        """Tell whether another connection brings this file, so that this one is not needed."""
-        return any(f.is_open for f in self._board.fetches.values() if f is not fetch)
-
-    def _dispatch(self) -> tuple[Command, ...]:
-        return () if self.is_done else tuple(self._crew.dispatch())
-
-    def _ask_no_ranges(self) -> None:
-        self._source.answers_ranges = False
-        self._board.runs_through = True
-
-    def _start_over(self) -> tuple[Command, ...]:
+    def _start_over(self, *, without_ranges: bool) -> tuple[Command, ...]:
         """Drop everything and ask for the whole file again."""
+        if without_ranges:
+            self._note_ranges(are_answered=False)
         ended = self._count_restart()
         if ended:
             return ended
@@ -389,7 +280,7 @@ class Transfer:
     def _count_restart(self) -> tuple[Command, ...]:
         self._crew.stay_single()  # an origin that disagrees with itself gets one stream
         failure = self._patience.restart()
-        return () if failure is None else self._give_up(Why.CHANGED, failure)
+        return () if failure is None else self._give_up(verdict.Refuse(Why.CHANGED, failure))
 
     def _forget(self) -> Iterator[Command]:
         self._source.forget()
@@ -404,9 +295,9 @@ class Transfer:
             return ()
         version = self.version
         is_endless = fetch.is_open and fetch.body_stop == ENDLESS
-        if version is not None and is_endless and fetch.position >= self._kept_stop:
+        if version is not None and is_endless and fetch.position >= self._board.kept.stop:
             if fetch.position == 0:
-                return self._give_up(Why.EMPTY, _EMPTY)
+                return self._give_up(verdict.Refuse(Why.EMPTY, verdict.EMPTY))
             self._source.version = replace(version, total_bytes=fetch.position)
             self._source.is_size_verified = seen.framed
             return self._complete_if_whole() or self._dispatch()
@@ -437,7 +328,7 @@ class Transfer:
             return self._dispatch()
         said = self._patience.fail(failure, jitter)
         if isinstance(said, Why):
-            return self._give_up(said, failure)
+            return self._give_up(verdict.Refuse(said, failure))
         commands: list[Command] = []
         if self.version is not None and not self.version.is_strong:
             # Without a strong validator nobody knows whether the rest would fit.
@@ -445,26 +336,10 @@ class Transfer:
         self._crew.is_held = True
         return (*commands, Wait(said, failure))
 
-    def _give_up(self, why: Why, failure: Failure) -> tuple[Command, ...]:
+    def _give_up(self, refusal: verdict.Refuse) -> tuple[Command, ...]:
         self.is_done = True
-        return (*self._crew.drop_all(), GiveUp(why, failure, self._patience.attempts))
+        end = GiveUp(refusal.why, refusal.failure, self._patience.attempts)
+        return (*self._crew.drop_all(), end)
 
-    # Sizes.
-
-    def _refuse_size(self, total_bytes: int | None) -> tuple[Command, ...]:
-        if total_bytes == 0:
-            return self._give_up(Why.EMPTY, _EMPTY)
-        if self._is_too_large(total_bytes):
-            return self._give_up(Why.TOO_LARGE, self._too_large(total_bytes))
-        return ()
-
-    def _is_too_large(self, size_bytes: int | None) -> bool:
-        return (
-            self._max_bytes is not None and size_bytes is not None and size_bytes > self._max_bytes
-        )
-
-    def _too_large(self, total_bytes: int | None) -> Failure:
-        size = "more" if total_bytes is None else f"{total_bytes} bytes"
-        return Failure(
-            FailureKind.REFUSED, f"the file has {size}, and max_bytes allows {self._max_bytes}"
-        )
+    def _dispatch(self) -> tuple[Command, ...]:
+        return () if self.is_done else tuple(self._crew.dispatch())
