@@ -382,7 +382,9 @@ class World:
         assert len(self.wire) <= most
         opened, closed = len(set(self.wire) - before), len(before - set(self.wire))
         # What is closed may be opened elsewhere; the first of a transfer is nobody's to refuse.
-        assert opened <= max(0, spare + closed) or len(self.wire) == 1, "more than was to spare"
+        assert opened <= max(0, spare) + closed or len(self.wire) == 1, "more than was to spare"
+        starts = [fetch.start for fetch in self.transfer._board.fetches.values()]
+        assert len(starts) == len(set(starts)), "the same byte was asked for twice at once"
         if isinstance(seen, Ticked) and spare < 0 and len(before) > 1 and not self.readers:
             assert len(self.wire) < len(before) or self.outcome, "others wait in vain"
 

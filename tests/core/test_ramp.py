@@ -1,6 +1,6 @@
 """Automatic connections, played against origins of every kind on a virtual clock.
 
-The whole `Transfer` runs, a step of 5 ms at a time. An origin says how many bytes each of its
+The whole `Transfer` runs, 5 ms at a time. An origin says how many bytes each of its
 connections may have sent by now; the times are compared with those of sixteen connections opened
 at once, which is what a caller could have named who knew the origin.
 """
@@ -21,7 +21,6 @@ from vidnb.core.alphabet import (
     Lost,
     Observation,
     Opened,
-    ReaderLeft,
     ReaderWaits,
     Received,
     Stored,
@@ -30,14 +29,14 @@ from vidnb.core.alphabet import (
     Wait,
 )
 from vidnb.core.headers import fold_headers, format_content_range
-from vidnb.core.ramp import MAX_CONNECTIONS
+from vidnb.core.ramp import FAST_BYTES_PER_S, MAX_CONNECTIONS, Ramp
 from vidnb.core.retry import Failure, FailureKind, RetryPolicy
-from vidnb.core.spans import Span, SpanSet
+from vidnb.core.spans import Span
 from vidnb.core.transfer import UNLIMITED, Transfer
 
 STEP_S = 0.005
 TICK_S = 0.05
-PIECE_BYTES = 64 * 1024
+PIECE_BYTES = 128 * 1024
 MIB = 2**20
 BEGUN_S = 1_800_000_000.0
 
@@ -64,7 +63,8 @@ class Link:
 
     `each` is the pace of one connection (B/s), `shared` that of all, `line` what the wire can do.
     `burst_s`: each connection gets what is due for so long at once, at the pace of the line, and
-    then nothing until it is due. `refuses_from`: more connections than that are answered 503.
+    then nothing until it is due. More connections than it `takes` meet its `refusal`: a status, a
+    kind of failure, or "silence". Bytes are handed on in pieces of at least `chunk_bytes`.
     """
 
     each: float = float("inf")
@@ -106,10 +106,16 @@ class Play:
     outcome: Complete | GiveUp | None = None
     wakes_s: float | None = None
     requests: int = 0
+    steps: int = 0
     received_bytes: int = 0
-    trace: list[tuple[float, int]] = field(default_factory=list)
     host_takes: int | None = None
-    said: list[Command] = field(default_factory=list)
+    jumps: dict[float, float] = field(default_factory=dict)
+    clock_s: float = BEGUN_S
+
+    @property
+    def peak(self) -> int:
+        """The most connections at once."""
+        return self.transfer.peak_connections
 
     def __post_init__(self) -> None:
         self.transfer = Transfer(
@@ -117,16 +123,20 @@ class Play:
         )
 
     def run(self, until_s: float = 600.0) -> "Play":
-        self.obey(self.transfer.start())
-        steps = 0
+        """Play to the end, or for so long."""
+        if not self.steps:
+            self.obey(self.transfer.start())
         while self.outcome is None and self.elapsed_s < until_s:
-            steps += 1
-            self.now_s = BEGUN_S + steps * STEP_S
+            self.steps += 1
+            self.now_s = BEGUN_S + self.steps * STEP_S
+            self.clock_s = self.now_s + sum(
+                by_s for at_s, by_s in self.jumps.items() if at_s <= self.elapsed_s
+            )
             if self.wakes_s is not None and self.now_s >= self.wakes_s:
                 self.wakes_s = None
                 self.tell(TimerFired())
             self.flow()
-            if self.outcome is None and self.wires and steps % round(TICK_S / STEP_S) == 0:
+            if self.outcome is None and self.wires and self.steps % round(TICK_S / STEP_S) == 0:
                 self.tell(Ticked())
         return self
 
@@ -170,7 +180,8 @@ class Play:
                 wire.sent_bytes += piece
                 self.received_bytes += piece
                 self.tell(Received(wire.fetch.fetch_id, piece))
-            if not wire.left_bytes and self.wires.pop(wire.fetch.fetch_id, None):
+            if not wire.left_bytes and wire.fetch.fetch_id in self.wires:
+                del self.wires[wire.fetch.fetch_id]
                 self.tell(Ended(wire.fetch.fetch_id))
 
     def open(self, wire: Wire) -> None:
@@ -179,6 +190,8 @@ class Play:
         asked = fold_headers(wire.fetch.headers).get("range")
         open_now = sum(other.status in {200, 206} for other in self.wires.values())
         if open_now >= self.link.takes:
+            if self.link.refusal == "silence":
+                return
             del self.wires[wire.fetch.fetch_id]
             if self.link.refusal == "503":
                 self.tell(Opened(wire.fetch.fetch_id, 503, {}))
@@ -202,10 +215,11 @@ class Play:
 
     def tell(self, seen: Observation) -> None:
         spare = UNLIMITED if self.spare is None else self.spare(self.elapsed_s) - len(self.wires)
-        self.obey(self.transfer.handle(seen, now_s=self.now_s, jitter=0.0, spare_connections=spare))
+        self.obey(
+            self.transfer.handle(seen, now_s=self.clock_s, jitter=0.0, spare_connections=spare)
+        )
 
     def obey(self, commands: tuple[Command, ...]) -> None:
-        self.said += commands
         for command in commands:
             match command:
                 case Fetch():
@@ -222,49 +236,258 @@ class Play:
                     self.wakes_s = self.now_s + delay_s
                 case Complete() | GiveUp():
                     self.outcome = command
-        self.trace.append((round(self.elapsed_s, 3), len(self.wires)))
 
 
-LINKS = {
+EACH = {
     "smooth": Link(each=10e6),
-    "smooth, 40 ms": Link(each=10e6, round_trip_s=0.04),
-    "slow start, 40 ms": Link(each=10e6, round_trip_s=0.04, has_slow_start=True),
-    "bursts of 1 s": Link(each=10 * MIB, burst_s=1.0),
-    "bursts of 0.2 s": Link(each=10 * MIB, burst_s=0.2),
+    "in-large-pieces": Link(each=10e6, chunk_bytes=2 * PIECE_BYTES),
+    "40-ms": Link(each=10e6, round_trip_s=0.04),
+    "40-ms-and-slow-start": Link(each=10e6, round_trip_s=0.04, has_slow_start=True),
+    "bursts-of-1-s": Link(each=10 * MIB, burst_s=1.0),
+    "bursts-of-0.2-s": Link(each=10 * MIB, burst_s=0.2),
 }
-if __name__ == "__main__":
-    links = LINKS | {
-        "shared 10": Link(shared=10e6),
-        "shared 100": Link(shared=100e6),
-        "shared 40ms ss": Link(shared=100e6, round_trip_s=0.04, has_slow_start=True),
-        "shared 10 40ms ss": Link(shared=10e6, round_trip_s=0.04, has_slow_start=True),
-        "shared 10 chunky": Link(shared=10e6, chunk_bytes=256 * 1024),
-        "shared 3 chunky": Link(shared=3e6, chunk_bytes=128 * 1024),
-        "smooth chunky": Link(each=10e6, chunk_bytes=256 * 1024),
-        "fast": Link(line=1e9),
-        "second refused": Link(each=10e6, takes=1),
-        "fifth refused": Link(each=10e6, takes=4),
-        "no ranges": Link(each=10e6, has_ranges=False),
-        "4x cap": Link(each=10e6, shared=40e6),
-        "bursts shared": Link(each=10 * MIB, burst_s=1.0, shared=30e6),
-    }
-    import time
 
-    for name, link in links.items():
-        for size in (256 * MIB, 5 * MIB):
-            t = time.perf_counter()
-            auto = Play(link, size).run()
-            t = time.perf_counter() - t
-            many = Play(link, size, 16).run()
-            steps = []
-            peak = 0
-            for s, n in auto.trace:
-                if n > peak:
-                    peak = n
-                    steps.append((s, n))
-            dedup = {s: n for s, n in steps}
-            print(
-                f"{name:20} {size // MIB:4} auto {auto.elapsed_s:6.2f} many {many.elapsed_s:6.2f} ratio {auto.elapsed_s / many.elapsed_s:.2f} peak {auto.transfer.peak_connections} req {auto.requests} waste {auto.received_bytes / size:.2f} refused {auto.transfer.refused_connections} cpu {t:.2f} {auto.outcome and type(auto.outcome).__name__} | many: req {many.requests} waste {many.received_bytes / size:.2f} peak {many.transfer.peak_connections}"
-            )
-            if size > 5 * MIB:
-                print("     ", dedup)
+
+@pytest.mark.parametrize("link", EACH.values(), ids=EACH)
+def test_a_cap_on_each_connection_is_found_in_time(link: Link) -> None:
+    """At most half as long again as with sixteen from the start, and no byte twice."""
+    found, named = Play(link, 256 * MIB).run(), Play(link, 256 * MIB, MAX_CONNECTIONS).run()
+    assert isinstance(found.outcome, Complete)
+    assert found.elapsed_s <= 1.5 * named.elapsed_s
+    assert found.peak == named.peak == MAX_CONNECTIONS
+    assert found.received_bytes <= 1.01 * 256 * MIB
+
+
+@pytest.mark.parametrize(
+    ("link", "size_bytes", "most"),
+    [
+        pytest.param(Link(shared=10e6), 64 * MIB, 2, id="10-MB/s"),
+        pytest.param(Link(shared=100e6), 256 * MIB, 2, id="100-MB/s"),
+        pytest.param(
+            Link(shared=10e6, chunk_bytes=2 * PIECE_BYTES), 64 * MIB, 2, id="in-large-pieces"
+        ),
+        pytest.param(
+            Link(shared=100e6, round_trip_s=0.04, has_slow_start=True),
+            256 * MIB,
+            4,
+            id="100-MB/s-40-ms-and-slow-start",
+        ),
+        pytest.param(
+            Link(shared=10e6, round_trip_s=0.04, has_slow_start=True),
+            64 * MIB,
+            4,
+            id="10-MB/s-40-ms-and-slow-start",
+        ),
+        pytest.param(Link(each=10e6, shared=40e6), 128 * MIB, 8, id="four-fill-it"),
+    ],
+)
+def test_a_limit_that_all_share_is_not_crowded(link: Link, size_bytes: int, most: int) -> None:
+    play = Play(link, size_bytes).run()
+    assert isinstance(play.outcome, Complete)
+    assert 2 <= play.peak <= most
+    assert play.elapsed_s <= 1.1 * size_bytes / link.shared + 0.5
+
+
+def test_a_fast_origin_is_left_alone() -> None:
+    """At a gigabyte a second more connections only cost this machine's time."""
+    play = Play(Link(line=1e9), 512 * MIB).run()
+    assert (play.peak, play.requests) == (1, 1)
+    assert play.elapsed_s < 0.7
+    assert Play(Link(line=0.9 * FAST_BYTES_PER_S), 512 * MIB).run().peak == 2
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "link"),
+    [
+        pytest.param(5 * MIB, Link(each=10e6), id="half-a-second"),
+        pytest.param(30 * MIB, Link(each=100e6), id="a-third-of-a-second"),
+        pytest.param(5 * MIB, Link(each=1e9, round_trip_s=0.04, has_slow_start=True), id="rising"),
+    ],
+)
+def test_what_soon_arrives_needs_no_second(size_bytes: int, link: Link) -> None:
+    assert Play(link, size_bytes).run().requests == 1
+
+
+def test_a_small_file_that_is_slow_gets_a_second() -> None:
+    play = Play(Link(each=1e6), 5 * MIB).run()
+    assert play.peak >= 2
+    assert play.elapsed_s < 2.5
+
+
+@pytest.mark.parametrize("takes", [1, 4])
+@pytest.mark.parametrize("refusal", ["503", "CONNECT"])
+def test_a_refused_connection_costs_no_time(takes: int, refusal: str) -> None:
+    link = Link(each=10e6, takes=takes, refusal=refusal)
+    play = Play(link, 64 * MIB).run()
+    assert isinstance(play.outcome, Complete)
+    assert play.transfer.refused_connections == takes
+    assert play.elapsed_s <= 64 * MIB / (takes * 10e6) + 0.5
+    assert play.requests <= 2 * takes + 2  # each refused one is asked once
+
+
+def test_a_connection_that_breaks_at_once_was_not_refused() -> None:
+    """It is tried again after a quarter of a minute, then after twice as long."""
+    play = Play(Link(each=10e6, takes=1, refusal="LOST"), 600 * MIB).run()
+    assert isinstance(play.outcome, Complete)
+    assert play.transfer.refused_connections is None
+    assert play.requests == 4  # at the start, after 15 s, after 45 s; it ends before 105 s
+
+
+def test_a_connection_that_stays_silent_is_given_up() -> None:
+    play = Play(Link(each=10e6, takes=1, refusal="silence"), 100 * MIB)
+    play.run(until_s=0.5)
+    assert len(play.wires) == 2
+    play.run(until_s=2.5)
+    assert len(play.wires) == 1
+    assert isinstance(play.run().outcome, Complete)
+
+
+def test_an_origin_without_ranges_is_asked_twice_and_left_alone() -> None:
+    """With If-Range and without; the one stream goes on meanwhile."""
+    play = Play(Link(each=10e6, has_ranges=False), 64 * MIB).run()
+    assert isinstance(play.outcome, Complete)
+    assert (play.requests, play.transfer.refused_connections) == (3, 1)
+    assert play.elapsed_s <= 64 * MIB / 10e6 + 0.1
+
+
+def test_bursts_that_fill_a_shared_line_and_stop() -> None:
+    """The first burst fills the line, so more did not pay; the silence after it tells better."""
+    link = Link(each=10 * MIB, burst_s=1.0, shared=30e6)
+    found, named = Play(link, 128 * MIB).run(), Play(link, 128 * MIB, MAX_CONNECTIONS).run()
+    assert found.elapsed_s <= 1.5 * named.elapsed_s
+    assert found.peak <= 8
+
+
+def test_a_limit_that_goes_away_is_noticed() -> None:
+    link = Link(each=10e6, shared=10e6)
+    play = Play(link, 600 * MIB)
+    play.run(until_s=14.0)
+    link.shared = 1e9
+    assert (play.peak, len(play.wires)) == (2, 1)
+    play.run(until_s=18.0)
+    assert play.peak == MAX_CONNECTIONS
+
+
+@pytest.mark.parametrize(
+    "jumps",
+    [
+        {0.3: 1e6},
+        {0.3: -1e6},
+        {0.12: 1e6, 0.2: -1e6, 0.31: 3.0},
+        {at / 10: (-1.0) ** at for at in range(30)},
+    ],
+)
+def test_a_clock_that_jumps_costs_time_at_most(jumps: dict[float, float]) -> None:
+    play = Play(Link(each=10e6), 64 * MIB, jumps=jumps).run()
+    assert isinstance(play.outcome, Complete)
+    assert play.received_bytes <= 1.05 * 64 * MIB
+    assert play.elapsed_s <= 64 * MIB / 10e6 + 0.1
+
+
+# The quota of the process, and what is known of the host.
+
+
+@pytest.mark.parametrize("connections", [None, 16])
+def test_no_more_than_there_are_to_spare(connections: int | None) -> None:
+    play = Play(Link(each=10e6), 64 * MIB, connections, spare=lambda _: 3).run()
+    assert isinstance(play.outcome, Complete)
+    assert play.peak == 3
+
+
+@pytest.mark.parametrize("connections", [None, 16])
+def test_who_holds_several_makes_room(connections: int | None) -> None:
+    """One on every tick while others wait, but never the last; later it may grow again."""
+    play = Play(Link(each=5e6), 512 * MIB, connections)
+    play.run(until_s=0.7)
+    held = len(play.wires)
+    assert held >= 8
+    play.spare = lambda _: len(play.wires) - 1
+    play.run(until_s=0.7 + TICK_S)
+    assert len(play.wires) == held - 1
+    play.run(until_s=2.0)
+    assert len(play.wires) == 1
+    play.spare = None
+    play.run(until_s=3.0)
+    assert len(play.wires) > 1
+    assert isinstance(play.run().outcome, Complete)
+
+
+@pytest.mark.parametrize(("connections", "peak"), [(None, 4), (16, 4), (2, 2)])
+def test_what_a_host_takes_is_not_exceeded(connections: int | None, peak: int) -> None:
+    play = Play(Link(each=10e6, takes=4), 64 * MIB, connections, host_takes=4).run()
+    assert play.peak == peak
+    assert play.transfer.refused_connections is None
+
+
+def test_one_connection_is_one() -> None:
+    assert Play(Link(each=10e6), 64 * MIB, 1).run().requests == 1
+
+
+def test_a_waiting_reader_does_not_wait_for_the_ramp() -> None:
+    """Its request is asked at once, though nothing was measured and no range was proved yet."""
+    play = Play(Link(each=10e6), 256 * MIB)
+    play.run(until_s=0.01)
+    assert len(play.wires) == 1
+    play.tell(ReaderWaits(1, 200 * MIB))
+    assert [wire.fetch.start for wire in play.wires.values()] == [0, 200 * MIB]
+    play.tell(ReaderWaits(2, 100 * MIB))  # has to wait for the proof
+    assert len(play.wires) == 2
+    play.run(until_s=0.02)
+    assert [wire.fetch.start for wire in play.wires.values()] == [0, 200 * MIB, 100 * MIB]
+    play.spare = lambda _: 3
+    for reader, wire in enumerate(list(play.wires.values())[1:], 1):
+        play.tell(ReaderWaits(reader, wire.fetch.start + int(wire.sent_bytes)))
+    play.tell(ReaderWaits(3, 50 * MIB))  # takes what no reader needs
+    assert [wire.fetch.start for wire in play.wires.values()] == [200 * MIB, 100 * MIB, 50 * MIB]
+
+
+def test_what_a_reader_waits_for_is_not_given_up() -> None:
+    """Nor where the added connections turn out not to pay."""
+    play = Play(Link(shared=10e6), 256 * MIB)
+    play.run(until_s=0.08)
+    assert len(play.wires) == 2
+    (added,) = [wire for wire in play.wires.values() if wire.fetch.start]
+    for _ in range(60):
+        position = added.fetch.start + int(added.sent_bytes)
+        play.tell(ReaderWaits(1, position + MIB // 2))
+        play.run(until_s=play.elapsed_s + STEP_S)
+    assert added.fetch.fetch_id in play.wires
+
+
+# The ramp alone.
+
+
+def test_the_window_grows_with_the_time_to_first_byte() -> None:
+    ramp = Ramp()
+    assert ramp.window_s == 0.1
+    for waited_s, window_s in [
+        (None, 0.1),
+        (0.0, 0.1),
+        (-5.0, 0.1),
+        (3.0, 2.0),
+        (0.2, 0.4),
+        (0.5, 0.4),
+        (0.01, 0.1),
+    ]:
+        ramp.joined(0.0, waited_s)
+        assert ramp.window_s == window_s
+
+
+def test_the_pause_doubles_up_to_four_minutes() -> None:
+    ramp, now_s, pauses = Ramp(), 0.0, []
+    for _ in range(7):
+        ramp.hold(1, now_s)
+        begun_s = now_s
+        while ramp.allowed == 1:
+            now_s += 0.5
+            ramp.received(now_s, 1000)
+            ramp.look(now_s, holding=1, awaited=0, rest_bytes=2**40, may_open=True)
+        pauses.append(now_s - begun_s)
+    assert pauses == [15.0, 30.0, 60.0, 120.0, 240.0, 240.0, 240.0]
+
+
+def test_it_looks_a_hundred_times_a_second_at_most() -> None:
+    ramp = Ramp()
+    assert ramp.is_due(5.0)
+    ramp.look(5.0, holding=1, awaited=1, rest_bytes=0, may_open=False)
+    assert [ramp.is_due(now_s) for now_s in (5.005, 5.011, 4.9)] == [False, True, True]

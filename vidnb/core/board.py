@@ -152,6 +152,8 @@ class Board:
 
     def is_near(self, fetch: Fetching, offset: int, read_ahead_bytes: int) -> bool:
         """Tell whether a fetch will soon bring the byte at `offset`."""
+        if fetch.position <= offset == fetch.start:
+            return True  # whatever its answer began with, asking for that byte again helps nobody
         reach = min(self.limit_of(fetch), fetch.position + read_ahead_bytes)
         return fetch.position <= offset < reach
 
