@@ -91,12 +91,12 @@ class Crew:
                 return
             yield self._open(start)
 
-    def give_way(self) -> Iterator[Command]:
+    def give_way(self) -> tuple[Command, ...]:
         """Give up one connection if others of the process wait for one and this is not the last."""
-        if self._spare < 0 and len(self.board.fetches) > 1:
-            spare = self.board.helper_to_spare(self._wanted, self._read_ahead_bytes)
-            if spare is not None:
-                yield self.drop(spare)
+        if self._spare >= 0 or len(self.board.fetches) < 2:
+            return ()
+        spare = self.board.helper_to_spare(self._wanted, self._read_ahead_bytes)
+        return () if spare is None else (self.drop(spare),)
 
     def adjust(self) -> Iterator[Command]:
         """Let the ramp look, where there is one and it is time, and follow it."""

@@ -229,8 +229,7 @@ class Transfer(Standing):
                 return (*self._crew.drop_all(), Complete(finished, is_unchanged=True))
             case verdict.Fail(failure):
                 return (self._crew.drop(fetch), *self._after_failure(failure, fetch, jitter))
-            case verdict.Refuse():
-                return self._give_up(meant)
+        return self._give_up(meant)
 
     def _adopt(self, fetch: Fetching, meant: verdict.Adopt) -> tuple[Command, ...]:
         """Take an answer's bytes as the file's, which may mean that the file begins anew."""
@@ -238,6 +237,8 @@ class Transfer(Standing):
         commands: list[Command] = []
         if meant.answers_ranges is not None:
             self._note_ranges(are_answered=meant.answers_ranges)
+        if meant.answers_ranges is False:
+            commands += self._crew.drop_all(but=fetch)  # this one runs through: no other is needed
         if meant.offers_ranges is not None:
             source.offers_ranges = meant.offers_ranges
         if source.version is None:
@@ -252,6 +253,7 @@ class Transfer(Standing):
             commands += self._crew.drop_all(but=fetch)
             commands += self._forget()
             source.version = version
+            fetch.start = span.start  # what it was asked for was a part of another file
         fetch.position, fetch.body_stop = span.start, min(span.stop, self.total_bytes or ENDLESS)
         return (*commands, *(self._complete_if_whole() or self._dispatch()))
 

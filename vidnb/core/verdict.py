@@ -130,8 +130,7 @@ def judge(
             return Refused() if others_are_open else AskAgain(without_ranges=True)
         case opening.Failed(failure) if _is_hopeless(failure) and not others_are_open:
             return Refuse(Why.MISBEHAVED, failure)
-        case opening.Untrue(failure) | opening.Failed(failure):
-            return Fail(failure)
+    return Fail(said.failure)
 
 
 def _is_hopeless(failure: Failure) -> bool:
