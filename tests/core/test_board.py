@@ -185,3 +185,98 @@ def test_who_can_be_spared_is_the_one_with_the_longest_way_to_go() -> None:
     assert game.helper_to_spare([35], 10) is one
     assert game.helper_to_spare([35, 5], 10) is three
     assert game.helper_to_spare([35, 5, 95], 10) is None
+
+
+def test_one_that_is_not_answered_yet_is_spared_first() -> None:
+    one, two = fetching(1, 0), fetching(2, 90, stop=100)
+    two.is_open = False
+    assert board((), one, two).helper_to_spare([], 10) is two
+
+
+def test_the_byte_that_was_asked_for_is_on_its_way() -> None:
+    """Even where the answer begins far before it."""
+    fetch = fetching(1, 50, position=0, stop=100)
+    game = board((), fetch)
+    assert game.is_near(fetch, 50, 10)
+    assert not game.is_near(fetch, 51, 10)
+    fetch.position = 51
+    assert not game.is_near(fetch, 50, 10)
+
+
+MB = 1_000_000
+
+
+def paced(
+    number: int, start: int, stop: int, *, mb_per_s: float, since_s: float = 10.0
+) -> Fetching:
+    """A fetch that brought bytes at this pace, until second 100."""
+    fetch = fetching(number, start, stop=stop)
+    fetch.asked_s = 100.0 - since_s
+    fetch.pace.begin(fetch.asked_s)
+    for step in range(1, 101):
+        fetch.pace.add(fetch.asked_s + step * since_s / 100, int(mb_per_s * since_s * MB / 100))
+    return fetch
+
+
+@pytest.mark.parametrize(
+    ("fetches", "first_byte_s", "middle"),
+    [
+        pytest.param(
+            [paced(1, 0, 50 * MB, mb_per_s=10), paced(2, 50 * MB, 60 * MB, mb_per_s=1)],
+            0.0,
+            55 * MB,
+            id="the-slowest-not-the-longest",
+        ),
+        pytest.param(
+            [paced(1, 0, 50 * MB, mb_per_s=10), paced(2, 50 * MB, 52 * MB, mb_per_s=10)],
+            0.0,
+            25 * MB,
+            id="the-longest-of-equals",
+        ),
+        pytest.param([paced(1, 0, 2 * MB, mb_per_s=10)], 0.0, 1 * MB, id="a-tail-of-0.2-s"),
+        pytest.param([paced(1, 0, MB // 2, mb_per_s=10)], 0.0, None, id="a-tail-of-0.05-s"),
+        pytest.param([paced(1, 0, 2 * MB, mb_per_s=10)], 0.04, None, id="a-request-takes-as-long"),
+        pytest.param([paced(1, 0, 4 * MB, mb_per_s=10)], 0.04, 2 * MB, id="a-request-takes-less"),
+        pytest.param([paced(1, 0, 120_000, mb_per_s=0.001)], 0.0, None, id="too-few-bytes"),
+        pytest.param(
+            [paced(1, 0, 120_000, mb_per_s=0.001), paced(2, 120_000, 4 * MB, mb_per_s=10)],
+            0.0,
+            120_000 + (4 * MB - 120_000) // 2,
+            id="the-slowest-has-too-few",
+        ),
+        pytest.param(
+            [
+                paced(1, 0, 20 * MB, mb_per_s=10),
+                paced(2, 20 * MB, 30 * MB, mb_per_s=1, since_s=0.2),
+            ],
+            0.0,
+            10 * MB,
+            id="a-young-one-still-finds-its-pace",
+        ),
+        pytest.param(
+            [
+                paced(1, 0, 60 * MB, mb_per_s=10),
+                paced(2, 60 * MB, 70 * MB, mb_per_s=1, since_s=2.0),
+            ],
+            0.5,
+            30 * MB,
+            id="and-longer-where-requests-take-long",
+        ),
+        pytest.param(
+            [paced(1, 0, 20 * MB, mb_per_s=1, since_s=0.2)], 0.0, 10 * MB, id="only-a-young-one"
+        ),
+    ],
+)
+def test_the_slowest_gives_away_its_tail(
+    fetches: list[Fetching], first_byte_s: float, middle: int | None
+) -> None:
+    found = board((), *fetches).best_split(100 * MB, now_s=100.0, first_byte_s=first_byte_s)
+    assert found == middle
+
+
+@pytest.mark.parametrize(("asked_s", "middle"), [(99.9, 10 * MB), (90.0, 25 * MB), (None, 10 * MB)])
+def test_one_that_stays_silent_gives_away_its_tail(asked_s: float | None, middle: int) -> None:
+    silent = fetching(2, 20 * MB, stop=30 * MB)
+    silent.asked_s = asked_s
+    game = board((), paced(1, 0, 20 * MB, mb_per_s=10), silent)
+    assert game.best_split(100 * MB, now_s=100.0) == middle

@@ -211,3 +211,8 @@ def test_a_span_set_equals_span_sets_only() -> None:
     assert SpanSet([Span(0, 1)]) != SpanSet([Span(0, 2)])
     assert SpanSet() != ()
     assert repr(SpanSet()) == "SpanSet()"
+
+
+def test_where_it_stops() -> None:
+    assert SpanSet().stop == 0
+    assert SpanSet([Span(3, 5), Span(9, 12)]).stop == 12

@@ -21,6 +21,7 @@ from vidnb.core.alphabet import (
     Received,
     Restart,
     Stored,
+    Ticked,
     TimerFired,
     Wait,
     Why,
@@ -1170,6 +1171,121 @@ def test_readers_do_not_take_each_others_connection() -> None:
 )
 def test_readers_of_one_plain_stream_are_held(head: Opened) -> None:
     play(started(plan(), fetch(1)), [(head, []), (ReaderWaits(1, 90), [])])
+
+
+# Automatic.
+
+
+@pytest.mark.parametrize(
+    ("transfer", "first"),
+    [
+        pytest.param(plan(max_connections=None), fetch(1), id="plain"),
+        pytest.param(resumed((0, 50), max_connections=None), ranged(1, 50), id="the-rest"),
+        pytest.param(
+            resumed((60, 100), max_connections=None), ranged(1, 0, 60), id="the-beginning"
+        ),
+        pytest.param(
+            resumed((0, 100), max_connections=None),
+            fetch(1, 0, ("If-None-Match", '"a"')),
+            id="everything",
+        ),
+        pytest.param(
+            plan(max_connections=4, host_takes=1), fetch(1), id="of-a-host-that-takes-one"
+        ),
+        pytest.param(
+            resumed((60, 100), max_connections=None, host_takes=1),
+            fetch(1),
+            id="the-beginning-of-a-host-that-takes-one",
+        ),
+    ],
+)
+def test_the_first_request_of_an_automatic_one(transfer: Transfer, first: Fetch) -> None:
+    started(transfer, first)
+
+
+@pytest.mark.parametrize(
+    ("head", "is_probed"),
+    [
+        pytest.param(whole(), True, id="strong-and-long"),
+        pytest.param(whole(accept_ranges="bytes"), True, id="ranges-are-named"),
+        pytest.param(whole(accept_ranges=" None "), False, id="no-ranges"),
+        pytest.param(whole(tag=None), False, id="no-validator"),
+        pytest.param(whole(tag='W/"a"'), False, id="weak-validator"),
+        pytest.param(whole(total=None), False, id="no-length"),
+        pytest.param(whole(total=19), False, id="small"),
+    ],
+)
+def test_when_a_plain_answer_is_probed(head: Opened, is_probed: bool) -> None:
+    """One more connection, after a measurement; its answer is the proof."""
+    transfer = started(plan(max_connections=None), fetch(1))
+    assert transfer.handle(head, now_s=NOW_S) == ()
+    transfer.handle(Received(1, 1), now_s=NOW_S)
+    asked = [
+        transfer.handle(Ticked(), now_s=NOW_S + tick / 20, spare_connections=spare)
+        for tick, spare in [(0, 5)] + [(tick, 0) for tick in range(1, 10)] + [(10, 5)]
+    ]
+    assert asked == [()] * 10 + [(ranged(2, 50),) if is_probed else ()]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "working"),
+    [
+        (status(2, 403), 1),
+        (status(2, 503), 1),
+        (status(2, 429, retry_after="999"), 1),
+        (status(2, 416), 1),
+        (Lost(2, Failure(FailureKind.CONNECT, "the connection was refused")), 1),
+        (part(2, 0, 50), 1),
+        (Lost(2, LOST), None),
+        (Lost(2, GARBLED), None),
+        (whole(2, content_encoding="gzip"), None),
+    ],
+)
+def test_what_counts_as_refused(refusal: Observation, working: int | None) -> None:
+    transfer = split()
+    assert transfer.refused_connections is None
+    transfer.handle(refusal, now_s=NOW_S)
+    assert transfer.refused_connections == working
+
+
+def test_an_ignored_range_is_refused_too() -> None:
+    transfer = split()
+    transfer.handle(Received(1, 1), now_s=NOW_S)
+    transfer.handle(whole(2), now_s=NOW_S)
+    assert transfer.refused_connections is None
+    transfer.handle(whole(3), now_s=NOW_S)
+    assert transfer.refused_connections == 1
+
+
+def test_of_two_only_one_gives_way() -> None:
+    """The one with the longest way to go, and none that a reader waits for."""
+    transfer = split()
+    play(transfer, [(part(2, 50, 100), []), (Received(1, 5), [keep(0, 5)])])
+    transfer.handle(ReaderWaits(1, 51), now_s=NOW_S)
+    transfer.handle(ReaderWaits(2, 5), now_s=NOW_S)
+    assert transfer.handle(Ticked(), now_s=NOW_S, spare_connections=-1) == ()
+    transfer.handle(ReaderLeft(1), now_s=NOW_S, spare_connections=-1)
+    (cancel,) = transfer.handle(Ticked(), now_s=NOW_S, spare_connections=-1)
+    assert cancel == Cancel(2)
+    assert transfer.handle(Ticked(), now_s=NOW_S, spare_connections=-1) == ()
+    assert transfer.handle(Ticked(), now_s=NOW_S, spare_connections=0) == ()
+    assert transfer.handle(Ticked(), now_s=NOW_S, spare_connections=1) != ()
+
+
+def test_ranges_that_are_answered_no_more_leave_one_stream() -> None:
+    """Its bytes before what was asked are here already; nobody else is needed."""
+    transfer = started(plan(max_connections=3), ranged(1, 0, bare=True))
+    play(transfer, [(part(1, 0, 100), [ranged(2, 50), ranged(3, 25, 50)])])
+    play(
+        transfer,
+        [
+            (Lost(1, LOST), []),
+            (whole(2), [Cancel(2), ranged(4, 0, 25, bare=True)]),
+            (whole(3), [Cancel(4)]),
+            (Received(3, 100), [keep(0, 100)]),
+        ],
+    )
+    assert transfer.answers_ranges is False
 
 
 # What is none of its business.
