@@ -129,6 +129,8 @@ def test_the_first_byte_that_nobody_brings(
         pytest.param([], None, id="nobody"),
         pytest.param([fetching(1, 0)], 50, id="one"),
         pytest.param([fetching(1, 0, position=41)], 70, id="odd"),
+        pytest.param([fetching(1, 50, position=0)], 75, id="began-before-what-was-asked"),
+        pytest.param([fetching(1, 60, position=0, stop=40)], None, id="ends-before-its-start"),
         pytest.param([fetching(1, 0, position=60)], 80, id="just-worth-it"),
         pytest.param([fetching(1, 0, position=61)], None, id="not-worth-it"),
         pytest.param([fetching(1, 0), fetching(2, 30)], 65, id="the-longest"),

@@ -315,7 +315,7 @@ class World:
             self.now_s += self.random.choice([-1e6, -0.5, 5.0, 20.0, 1e6])
         if self.random.random() < 0.05:
             self.spare = self.random.choice([None, -2, 0, 1, 3, 20])
-        if self.wire and self.random.random() < 0.3:
+        if self.wire and self.random.random() < 0.2:
             self.happened["tick"] += 1
             self.tell(Ticked())
 
@@ -444,7 +444,7 @@ def check(world: World, outcome: Complete | GiveUp) -> None:
     other_size=st.integers(-1, 60),
     validators=st.sampled_from(["etag", "etag", "etag", "date", "weak", "none"]),
     has_length=st.booleans(),
-    max_connections=st.sampled_from([None, None, None, 1, 2, 3, 4, 5]),
+    max_connections=st.sampled_from([None, None, 1, 2, 3, 4, 5]),
     budget=st.integers(0, 12),
     piece=st.sampled_from([None, None, 1, 1000]),
     kills=st.integers(0, 3),

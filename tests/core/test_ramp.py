@@ -407,9 +407,8 @@ def test_who_holds_several_makes_room(connections: int | None) -> None:
     play.run(until_s=2.0)
     assert len(play.wires) == 1
     play.spare = None
-    play.run(until_s=3.0)
+    play.run(until_s=2.5)
     assert len(play.wires) > 1
-    assert isinstance(play.run().outcome, Complete)
 
 
 @pytest.mark.parametrize(("connections", "peak"), [(None, 4), (16, 4), (2, 2)])

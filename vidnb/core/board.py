@@ -123,7 +123,9 @@ class Board:
         best_s, middle = 0.0, None
         for key, fetch in self.fetches.items():
             stop = min(self.limit_of(fetch), total_bytes)
-            left_bytes = stop - fetch.position
+            # Bytes before the asked one are passed over: they are somebody else's to give away.
+            begin = max(fetch.position, fetch.start)
+            left_bytes = stop - begin
             pace = grown.get(key, usual)
             half = left_bytes // 2
             if pace is None:
@@ -136,7 +138,7 @@ class Board:
                     _MIN_TAIL_S, _MIN_TAIL_WAITS * first_byte_s
                 )
             if is_worth and left_s > best_s:
-                best_s, middle = left_s, fetch.position + half
+                best_s, middle = left_s, begin + half
         return middle
 
     def stop_for(self, start: int, total_bytes: int | None) -> int | None:

@@ -98,6 +98,11 @@ class Crew:
         spare = self.board.helper_to_spare(self._wanted, self._read_ahead_bytes)
         return () if spare is None else (self.drop(spare),)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to `adjust`."""
+        return self._ramp is not None and self._ramp.is_due(self._time_s)
+
     def adjust(self) -> Iterator[Command]:
         """Let the ramp look, where there is one and it is time, and follow it."""
         ramp, now_s, fetches = self._ramp, self._time_s, self.board.fetches

@@ -166,8 +166,10 @@ class Transfer(Standing):
             # Past this point the bytes are another fetch's, are here, or were never announced.
             commands.append(self._crew.drop(fetch))
             commands.extend(self._dispatch())
-        changes = tuple(self._crew.adjust())
-        return (*commands, *changes, *self._dispatch())
+        if self._crew.is_due:  # not for every piece: to plan costs more than to take one
+            commands.extend(self._crew.adjust())
+            commands.extend(self._dispatch())
+        return tuple(commands)
 
     def _on_stored(self, seen: Stored) -> tuple[Command, ...]:
         if seen.generation != self.generation:
