@@ -197,3 +197,25 @@ def test_few_spare_blocks_are_kept() -> None:
         blocks.let_go(view)
     assert len(blocks._spare) <= 16
     assert {len(view) for view in taken} == {blocks.BLOCK_BYTES}
+
+
+def test_woken_for_nothing(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A poll may say that there is something where there is nothing: that is not the end."""
+    theirs, ours = pair
+    fills, fill = [0], Receiver._fill
+
+    def nothing_first(body: Receiver, *how: Any) -> int:
+        return fills.pop() if fills else fill(body, *how)
+
+    monkeypatch.setattr(Receiver, "_fill", nothing_first)
+
+    async def main() -> None:
+        body = Receiver(ours, b"", 4)
+        theirs.sendall(b"some")
+        assert await drain(body) == b"some"
+        assert not fills
+        body.close()
+
+    run(main())
