@@ -23,11 +23,12 @@ __all__ = ["Writer"]
 
 BATCH_BYTES = 2**20
 """A hop is made for this much, …"""
-LITTLE_BYTES = 2**18
 LATEST_S = 0.005
 """… or for whatever is there after this long: a kill costs what came in that time, no more."""
 MOST_WAITING_BYTES = 8 * 2**20
 """Beyond this the sockets are left alone until the disk has caught up."""
+LITTLE_BYTES = 2**18
+"""Less than this is a short step, taken in the row of them; more would hold the others up."""
 
 
 @dataclass(slots=True)
@@ -114,7 +115,6 @@ class Writer:
                     await self._gather()
                 batch, generation = self._take()
                 if batch:
-                    # Little is written in the row of short steps, much beside it.
                     store = partial(self._store, batch, generation, self._version)
                     await (hop if self._busy_bytes < LITTLE_BYTES else to_thread)(store)
                     self._busy_bytes = 0

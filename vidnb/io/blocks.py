@@ -8,10 +8,13 @@ freed like any other object. All of it may be called from any thread.
 
 import threading
 
-__all__ = ["BLOCK_BYTES", "hold", "let_go", "take"]
+__all__ = ["BLOCK_BYTES", "LEAST_ROOM_BYTES", "hold", "let_go", "take"]
 
 BLOCK_BYTES = 2**20
 """Large enough that what is done per block costs little, small enough for the processor's cache."""
+
+LEAST_ROOM_BYTES = 2**16
+"""A block with less room than this is full: small reads cost more than the memory."""
 
 _MOST_SPARE = 16
 

@@ -20,8 +20,6 @@ __all__ = ["SHORTEST_BYTES", "Body", "TakenOver", "take_over"]
 SHORTEST_BYTES = 8 * 2**20
 """A body shorter than this is left to aiohttp, which keeps its connection for the next request."""
 
-_LEAST_ROOM_BYTES = 2**16
-"""A block with less room than this is full: small reads cost more than the memory."""
 _MOST_UNREAD_BYTES = 4 * 2**20
 
 
@@ -115,7 +113,7 @@ class TakenOver(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """Offer the free rest of the block, never more than the body still has."""
-        if len(self._block) - self._filled_bytes < _LEAST_ROOM_BYTES:
+        if len(self._block) - self._filled_bytes < blocks.LEAST_ROOM_BYTES:
             blocks.let_go(self._block)
             self._block = blocks.take()
             self._filled_bytes = 0

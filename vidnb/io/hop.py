@@ -16,12 +16,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["PATIENCE_S", "hop"]
+__all__ = ["hop"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-PATIENCE_S = 0.005
+_PATIENCE_S = 0.005
 """After this long another thread helps."""
 
 
@@ -61,7 +61,7 @@ class _Row:
             loop.run_in_executor(None, self._work, loop)
         elif not self._is_watched:
             self._is_watched = True
-            loop.call_later(PATIENCE_S, self._look, loop, step)
+            loop.call_later(_PATIENCE_S, self._look, loop, step)
 
     def _look(self, loop: asyncio.AbstractEventLoop, first: asyncio.Future[Any]) -> None:
         """Bring another thread if that step still waits."""
@@ -73,7 +73,7 @@ class _Row:
         if is_held_up:
             loop.run_in_executor(None, self._work, loop)
         if following is not None:
-            loop.call_later(PATIENCE_S, self._look, loop, following)
+            loop.call_later(_PATIENCE_S, self._look, loop, following)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take steps until there are none; in a thread."""

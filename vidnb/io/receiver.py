@@ -17,8 +17,6 @@ from vidnb.io import blocks
 
 __all__ = ["Receiver", "can_receive"]
 
-_LEAST_ROOM_BYTES = 2**16
-"""A block with less room than this is full: small reads cost more than the memory."""
 _LATEST_S = 0.005
 """What has come is handed over after this long at the latest."""
 _LULL_MS = 2
@@ -115,7 +113,7 @@ class Receiver:
             self._tell(self._arrived, block[start:stop])
             self._room.acquire()
             start = stop
-            if len(block) - start < _LEAST_ROOM_BYTES:
+            if len(block) - start < blocks.LEAST_ROOM_BYTES:
                 blocks.let_go(block)
                 block, start = blocks.take(), 0
         blocks.let_go(block)
