@@ -28,6 +28,7 @@ class Quota:
         self._held: Counter[Hashable] = Counter()
         self._held_in_all = 0
         self._waiters: dict[Hashable, Hashable] = {}  # waiter: its host, in the order they came
+        self._waiting: Counter[Hashable] = Counter()  # of those; asked for with every piece
         self._refused: dict[Hashable, int] = {}
 
     def held(self, host: Hashable) -> int:
@@ -53,11 +54,17 @@ class Quota:
 
     def wait(self, waiter: Hashable, host: Hashable) -> None:
         """Line up for a connection to `host`; who waits already keeps the place."""
-        self._waiters.setdefault(waiter, host)
+        if waiter not in self._waiters:
+            self._waiters[waiter] = host
+            self._waiting[host] += 1
 
     def leave(self, waiter: Hashable) -> None:
         """Leave the line, served or not; who does not wait may leave too."""
-        self._waiters.pop(waiter, None)
+        if waiter in self._waiters:
+            host = self._waiters.pop(waiter)
+            self._waiting[host] -= 1
+            if not self._waiting[host]:
+                del self._waiting[host]
 
     def next_waiter(self) -> Hashable | None:
         """Return who came first of those that `take` would serve now, None if nobody is."""
@@ -68,7 +75,7 @@ class Quota:
 
     def waiting(self, host: Hashable) -> int:
         """Return how many wait for a connection to `host`."""
-        return sum(theirs == host for theirs in self._waiters.values())
+        return self._waiting[host]
 
     def spare(self, host: Hashable) -> int:
         """Return how many more connections to `host` may be taken when the waiters are served.
@@ -77,8 +84,9 @@ class Quota:
         Waiters for another host count where both limits concern them, so not if theirs is full.
         """
         rivals = sum(
-            theirs == host or self._held[theirs] < self._per_host
-            for theirs in self._waiters.values()
+            waiting
+            for theirs, waiting in self._waiting.items()
+            if theirs == host or self._held[theirs] < self._per_host
         )
         return min(
             self._per_host - self._held[host] - self.waiting(host),

@@ -25,12 +25,14 @@ from vidnb.core.alphabet import (
     Received,
     Restart,
     Stored,
+    Ticked,
     TimerFired,
     Wait,
 )
 from vidnb.core.spans import Span
 from vidnb.core.transfer import Transfer
 from vidnb.engine.checks import HEAD_BYTES
+from vidnb.engine.slots import Share
 from vidnb.engine.watch import Phase, Watch
 from vidnb.engine.writer import Writer
 from vidnb.io import blocks
@@ -41,6 +43,9 @@ __all__ = ["Drive", "Page"]
 
 _LITTLE_BYTES = 2**20
 """For less than this the disk is not asked again: that takes as long as fetching it."""
+
+_TICK_S = 0.05
+"""How often the planner is told that time passes."""
 
 
 class Page(Exception):  # noqa: N818 - not a failure of ours: the origin sent a page
@@ -57,6 +62,7 @@ class Drive:
 
     `is_kept` says that a next run will find the part file. The disk took `free_before_bytes` when
     the download began; `free_bytes` tells how much it takes now, may block and runs in a thread.
+    A request is made as soon as `share` has a connection for it.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class Drive:
         is_kept: bool,
         free_before_bytes: int,
         free_bytes: Callable[[], int],
+        share: Share,
     ) -> None:
         self.transfer = transfer
         self.final_url = url
@@ -84,11 +91,13 @@ class Drive:
         self._idle_timeout_s = idle_timeout_s
         self._free_before_bytes = free_before_bytes
         self._free_bytes = free_bytes
+        self._share = share
         self._is_kept = is_kept
         self._check_video = check_video
         self._head = bytearray() if check_video and not transfer.stored else None
         self._fetches: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._ticking: asyncio.TimerHandle | None = None
         self._end: asyncio.Future[Complete | GiveUp] = asyncio.get_running_loop().create_future()
         self._writer: Writer | None = None
 
@@ -103,15 +112,33 @@ class Drive:
         writing.add_done_callback(self._fail_with)
         try:
             self._obey(self.transfer.start(), b"")
+            self._tick_later()
             return await self._end
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in (self._timer, self._ticking):
+                if timer is not None:
+                    timer.cancel()
             tasks = list(self._fetches.values())
             for task in tasks:
                 task.cancel()
             writer.close()
             await asyncio.gather(*tasks, writing, return_exceptions=True)
+            self._share.close()
+            if self.transfer.refused_connections is not None:
+                self._share.refused(self.transfer.refused_connections)
+
+    def _tick_later(self) -> None:
+        self._ticking = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        """Tell the planner that time passes, unless it is this side that keeps the origin waiting.
+
+        It judges connections by their pace, and what is not read has none.
+        """
+        is_held = self._watch.view.is_paused or self._writer is None or not self._writer.has_room
+        if self._fetches and not is_held:
+            self._tell(Ticked())
+        self._tick_later()
 
     def _fail_with(self, task: asyncio.Task[None]) -> None:
         """Let an exception nobody expects of a task, or the disk's, end the drive."""
@@ -121,9 +148,12 @@ class Drive:
 
     def _tell(self, seen: Observation, data: bytes | memoryview = b"") -> None:
         jitter = random.random()  # noqa: S311 - spreads retries, keeps no secret
-        commands = self.transfer.handle(seen, now_s=time.time(), jitter=jitter)
+        commands = self.transfer.handle(
+            seen, now_s=time.time(), jitter=jitter, spare_connections=self._share.spare
+        )
         if not self._end.done():  # otherwise the last writes are told, and only counted
             self._obey(commands, data)
+        self._share.settle()
         self._watch.view.done_bytes = self.transfer.stored.size_bytes
         self._watch.view.total_bytes = self.transfer.total_bytes
         self._watch.view.kept_bytes = (
@@ -136,11 +166,13 @@ class Drive:
                 case Keep(span, at, _):
                     self._keep(span, data[at : at + span.size_bytes])
                 case Fetch(fetch_id):
+                    self._share.hand_over(fetch_id)
                     task = asyncio.create_task(self._fetch(command), name=f"vidnb fetch {fetch_id}")
                     task.add_done_callback(self._fail_with)
                     self._fetches[fetch_id] = task
                 case Cancel(fetch_id):
                     task = self._fetches.pop(fetch_id)
+                    self._share.loosen(fetch_id)
                     if task is not asyncio.current_task():
                         task.cancel()
                 case Restart(generation):
@@ -177,6 +209,10 @@ class Drive:
 
     async def _fetch(self, fetch: Fetch) -> None:
         """Carry one request out until its end or until the planner drops it."""
+        if not self._share.holds(fetch.fetch_id):
+            self._watch.view.phase = Phase.WAITING
+            self._watch.view.note = "other downloads use all the connections this host may be asked"
+            await self._share.wait_for(fetch.fetch_id)
         if not self._watch.view.done_bytes:
             self._watch.view.phase, self._watch.view.note = Phase.CONNECTING, ""
         try:
@@ -208,7 +244,8 @@ class Drive:
         self._watch.view.phase, self._watch.view.note = Phase.DOWNLOADING, ""
         await self._check_room()
         while fetch.fetch_id in self._fetches:
-            await self._watch.until_resumed()
+            if self._watch.view.is_paused:
+                await self._pause(fetch)
             try:
                 data = await answer.read()
             except ConnectionFault as fault:
@@ -222,9 +259,18 @@ class Drive:
             if self._writer is not None:
                 await self._writer.room()
 
+    async def _pause(self, fetch: Fetch) -> None:
+        """Wait until the pause ends; meanwhile this connection stands in nobody's way."""
+        self._share.loosen(fetch.fetch_id)
+        self._share.settle()
+        await self._watch.until_resumed()
+        if not self._share.hand_over(fetch.fetch_id):
+            await self._share.wait_for(fetch.fetch_id)
+
     def _finish(self, fetch: Fetch, seen: Observation) -> None:
         # A fetch that the planner dropped meanwhile has nothing to report any more.
         if self._fetches.pop(fetch.fetch_id, None) is not None:
+            self._share.loosen(fetch.fetch_id)
             self._tell(seen)
 
     async def _check_room(self) -> None:

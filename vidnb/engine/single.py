@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from vidnb.core import container
+from vidnb.core.address import origin
 from vidnb.core.alphabet import Complete, GiveUp
 from vidnb.core.headers import parse_media_type
 from vidnb.core.naming import file_name
@@ -29,6 +30,7 @@ from vidnb.engine.sentences import (
     storage_error,
 )
 from vidnb.engine.shelf import Shelf
+from vidnb.engine.slots import slots
 from vidnb.engine.watch import Phase, Watch
 from vidnb.engine.writer import Writer
 from vidnb.errors import TransferError
@@ -139,13 +141,15 @@ class Single:
     async def _fetch(self, found: _Found) -> DownloadResult:
         part, journal, record = found.part, found.journal, found.record
         order, shelf, watch = self._order, self._shelf, self._watch
+        share = slots.share(origin(order.url))
         transfer = Transfer(
             policy=order.retry,
             version=journal.version if journal else None,
             stored=journal.stored if journal else None,
             finished=record.version if record is not None else None,
             max_bytes=order.max_bytes,
-            max_connections=order.connections or 1,
+            max_connections=order.connections,
+            host_takes=share.host_takes,
         )
         resumed_bytes = transfer.stored.size_bytes
         watch.begin(resumed_bytes)
@@ -160,6 +164,7 @@ class Single:
             is_kept=not part.is_private,
             free_before_bytes=found.free_bytes,
             free_bytes=shelf.free_bytes,
+            share=share,
         )
         writer = Writer(part, order.url, self._digests, transfer.stored, drive.stored)
         try:

@@ -87,6 +87,11 @@ class Writer:
         """Write what waits without waiting for more: a stream has ended."""
         self._has_batch.set()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the readers may go on."""
+        return self._has_room.is_set()
+
     async def room(self) -> None:
         """Return once there is room for more."""
         await self._has_room.wait()
