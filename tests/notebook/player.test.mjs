@@ -4,7 +4,8 @@ import { setMaxListeners } from "node:events";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-const source = readFileSync(new URL("../../vidnb/notebook/player.js", import.meta.url), "utf8");
+// The script as a notebook gets it, all modules in one; test_player.py writes it down.
+const source = readFileSync(process.env.VIDNB_PLAYER_SCRIPT, "utf8");
 const player = await import("data:text/javascript;base64," + Buffer.from(source).toString("base64"));
 
 setMaxListeners(0); // one signal ends all listeners of a view, by design

@@ -1,6 +1,7 @@
 """The player without a browser: `send` is overridden, and a fake view plays the page."""
 
 import math
+import os
 import shutil
 import subprocess
 import threading
@@ -21,6 +22,7 @@ from vidnb.notebook import player as player_module
 from vidnb.notebook import player_files
 from vidnb.notebook.card import player_card
 from vidnb.notebook.player import Player, play
+from vidnb.notebook.player_script import joined
 from vidnb.notebook.player_views import Report, Views, seconds
 
 SRT = "1\n00:00:01,000 --> 00:00:02,000\nHello\n"
@@ -543,16 +545,33 @@ def test_a_card_escapes_names_and_leaves_out_what_is_not_known() -> None:
 
 
 def test_the_browser_writes_no_trait() -> None:
-    script = Path(player_module.__file__).with_name("player.js").read_text("utf-8")
+    script = Player._esm
     assert "save_changes" not in script
     assert "model.set(" not in script
 
 
+def test_the_modules_are_joined_each_once_behind_what_they_import(tmp_path: Path) -> None:
+    for name, text in {
+        "a.js": 'import { b, other } from "./b.js";\nimport {\n  c,\n} from "./c.js";\nA\n',
+        "b.js": 'import { c } from "./c.js";\nB\n',
+        "c.js": 'import { b } from "./b.js";\nimport x from "https://example.org/x.js";\nC\n',
+    }.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    text = joined(tmp_path / "a.js")
+    assert text.split() == ["import", "x", "from", '"https://example.org/x.js";', "C", "B", "A"]
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-def test_the_browsers_half() -> None:
+def test_the_browsers_half(tmp_path: Path) -> None:
     """player.test.mjs, by node's own test runner."""
-    tests = Path(__file__).with_name("player.test.mjs")
+    script = tmp_path / "player.js"
+    script.write_text(Player._esm, "utf-8")
     done = subprocess.run(
-        ["node", "--test", str(tests)], capture_output=True, text=True, timeout=120, check=False
+        ["node", "--test", str(Path(__file__).with_name("player.test.mjs"))],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ | {"VIDNB_PLAYER_SCRIPT": str(script)},
     )
     assert done.returncode == 0, done.stdout + done.stderr

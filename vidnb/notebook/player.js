@@ -1,12 +1,13 @@
 // @ts-check
 /**
- * The browser's half of vidnb.Player: plain ESM, no build step.
+ * The browser's half of vidnb.Player: plain ESM, no build step. Its modules are joined as they are
+ * (player_script.py), since a widget is one script; so a name stands for one thing in all of them.
  *
  * The video is the browser's own <video controls>. This file finds the road to its bytes, obeys
  * Python's wishes, tells Python what happens, and turns the browser's errors into sentences.
  * Traits are read, never written; the protocol is described at the top of player.py.
  *
- * @typedef {{ route: string, url: string, loopback_only: boolean }} Road
+ * @typedef {import("./player_roads.js").Road} Road
  * @typedef {{ label: string, lang: string, urls: Road[] }} Track
  * @typedef {{ v: 1, seq: number, t_s?: number, playing?: boolean }} Wish
  * @typedef {{
@@ -16,113 +17,15 @@
  * }} Model
  */
 
+import { make } from "./player_elements.js";
+import { ask, jupyterBase, sortRoads } from "./player_roads.js";
+import { languageName, noRoad, sentence, timeCode } from "./player_words.js";
+
 const VERSION = 1;
 const TICK_MS = 240; // Chromium's timeupdate comes each 250 ms, Firefox's more often
 const MAX_UNHEARD = 2; // ticks under way to a kernel that may be busy
 const ROAD_MS = 4000; // how long one road may take to the first metadata while others are left
 const EVENTS = ["loadedmetadata", "durationchange", "play", "playing", "pause", "seeking", "seeked", "ended"];
-
-/** Seconds as `h:mm:ss.mmm`; an unknown time as dashes. */
-export function timeCode(/** @type {number | null} */ seconds) {
-  if (seconds === null || !Number.isFinite(seconds)) return "-:--:--.---";
-  const ms = Math.round(Math.max(0, seconds) * 1000);
-  const pad = (/** @type {number} */ n, width = 2) => String(n).padStart(width, "0");
-  const [h, m, s] = [Math.floor(ms / 3600000), Math.floor(ms / 60000) % 60, Math.floor(ms / 1000) % 60];
-  return `${h}:${pad(m)}:${pad(s)}.${pad(ms % 1000, 3)}`;
-}
-
-/** Whether a page of this host name runs on the machine it was served from. */
-export function isLoopback(/** @type {string} */ hostname) {
-  return /^(localhost|.*\.localhost|127(\.[0-9]{1,3}){3}|\[::1\])$/.test(hostname);
-}
-
-/** @returns {{ open: Road[], closed: Road[] }} the roads a page of this host may and may not try */
-export function sortRoads(/** @type {Road[]} */ roads, /** @type {string} */ hostname) {
-  const here = isLoopback(hostname);
-  return {
-    open: roads.filter((road) => here || !road.loopback_only),
-    closed: roads.filter((road) => !here && road.loopback_only),
-  };
-}
-
-/** The sentence for a page from which no road may be tried. */
-export function noRoad(/** @type {string} */ name, /** @type {string} */ host, /** @type {string} */ base) {
-  return (
-    `${name} waits on the machine where the kernel runs, and this page comes from ${host}, so the ` +
-    "browser cannot reach it directly. If jupyter-server-proxy is installed there, run the cell " +
-    `again with route="${base}proxy/{port}/{path}"; or open the notebook on that machine itself.`
-  );
-}
-
-/**
- * The sentence for a MediaError (HTML, section 4.8.11.1), or "" for one that is no fault.
- * @param {number} code 1 aborted, 2 network, 3 decode, 4 source not supported
- * @param {string} name the file's name
- * @param {number} at where it was (s)
- * @param {number | null} status what the server answers now: a status, 0 one it keeps secret, null none
- */
-export function sentence(code, name, at, status) {
-  if (code === 1) return "";
-  if (status === null) {
-    return (
-      `Nothing answers at the address of ${name}. If the kernel was stopped or restarted, run the ` +
-      "cell again; otherwise try again."
-    );
-  }
-  // vidnb's server lets a page read its answers, except the refusal of an address it does not know.
-  if (status === 404 || status === 410 || (status === 0 && code !== 3)) {
-    return `${name} is no longer served at its address: run the cell again.`;
-  }
-  if (status >= 400) return `The server answered ${status} for ${name}: run the cell again.`;
-  if (code === 2) {
-    return `The connection to ${name} broke at ${timeCode(at)}: try again, it goes on from there.`;
-  }
-  if (code === 3) {
-    return (
-      `This browser cannot decode ${name} from ${timeCode(at)} on: the file may be damaged or end ` +
-      "early. Fetch or write the file again; up to there it plays."
-    );
-  }
-  return (
-    `This browser has no decoder for ${name}, or it is no video. H.264 in MP4 and VP9 in WebM play ` +
-    "in every browser; ffmpeg converts, as in: ffmpeg -i INPUT -c:v libx264 -c:a aac OUTPUT.mp4"
-  );
-}
-
-/** What a server answers about `url`: its status, 0 if that is kept secret, null if nothing. */
-async function ask(/** @type {string} */ url) {
-  try {
-    return (await fetch(url, { method: "HEAD", cache: "no-store" })).status;
-  } catch {
-    // Without CORS the status is secret, but whether anyone answers is not.
-    return fetch(url, { method: "HEAD", cache: "no-store", mode: "no-cors" }).then(() => 0, () => null);
-  }
-}
-
-/** Where jupyter_server lives below this host, from the page's own configuration. */
-function jupyterBase() {
-  try {
-    const config = document.getElementById("jupyter-config-data")?.textContent;
-    const base = JSON.parse(config ?? "{}").baseUrl;
-    return typeof base === "string" && base.endsWith("/") ? base : "/";
-  } catch {
-    return "/";
-  }
-}
-
-/**
- * @template {keyof HTMLElementTagNameMap} K
- * @param {K} tag
- * @param {string} className
- * @param {string} [text]
- * @returns {HTMLElementTagNameMap[K]}
- */
-function make(tag, className, text = "") {
-  const element = document.createElement(tag);
-  element.className = className;
-  element.textContent = text;
-  return element;
-}
 
 /** One place where a player is shown. */
 class View {
@@ -481,15 +384,6 @@ class View {
     for (const url of this.blobs) URL.revokeObjectURL(url);
     this.send({ kind: "gone" });
     this.root.remove();
-  }
-}
-
-/** A language's name in the reader's own language; the tag itself where it has none. */
-function languageName(/** @type {string} */ tag) {
-  try {
-    return new Intl.DisplayNames(undefined, { type: "language" }).of(tag) ?? tag;
-  } catch {
-    return tag;
   }
 }
 

@@ -37,6 +37,7 @@ from vidnb.notebook.player_files import (
     serve_tracks,
     serve_video,
 )
+from vidnb.notebook.player_script import joined
 from vidnb.notebook.player_views import Views, seconds
 
 __all__ = ["Player", "play"]
@@ -59,7 +60,7 @@ class Player(anywidget.AnyWidget):
     browser cannot play becomes a sentence in `error`; only nonsense arguments raise (`ValueError`).
     """
 
-    _esm: ClassVar[Path] = Path(__file__).with_name("player.js")
+    _esm: ClassVar[str] = joined(Path(__file__).with_name("player.js"))
     _css: ClassVar[Path] = Path(__file__).with_name("player.css")
 
     urls: t.List[dict[str, Any]] = t.List(help="The roads to the video, tried in this order.").tag(

@@ -1,0 +1,64 @@
+// @ts-check
+/** What the player says: times, languages, and a sentence for every failure. */
+
+/** Seconds as `h:mm:ss.mmm`; an unknown time as dashes. */
+export function timeCode(/** @type {number | null} */ seconds) {
+  if (seconds === null || !Number.isFinite(seconds)) return "-:--:--.---";
+  const ms = Math.round(Math.max(0, seconds) * 1000);
+  const pad = (/** @type {number} */ n, width = 2) => String(n).padStart(width, "0");
+  const [h, m, s] = [Math.floor(ms / 3600000), Math.floor(ms / 60000) % 60, Math.floor(ms / 1000) % 60];
+  return `${h}:${pad(m)}:${pad(s)}.${pad(ms % 1000, 3)}`;
+}
+
+/** A language's name in the reader's own language; the tag itself where it has none. */
+export function languageName(/** @type {string} */ tag) {
+  try {
+    return new Intl.DisplayNames(undefined, { type: "language" }).of(tag) ?? tag;
+  } catch {
+    return tag;
+  }
+}
+
+/** The sentence for a page from which no road may be tried. */
+export function noRoad(/** @type {string} */ name, /** @type {string} */ host, /** @type {string} */ base) {
+  return (
+    `${name} waits on the machine where the kernel runs, and this page comes from ${host}, so the ` +
+    "browser cannot reach it directly. If jupyter-server-proxy is installed there, run the cell " +
+    `again with route="${base}proxy/{port}/{path}"; or open the notebook on that machine itself.`
+  );
+}
+
+/**
+ * The sentence for a MediaError (HTML, section 4.8.11.1), or "" for one that is no fault.
+ * @param {number} code 1 aborted, 2 network, 3 decode, 4 source not supported
+ * @param {string} name the file's name
+ * @param {number} at where it was (s)
+ * @param {number | null} status what the server answers now: a status, 0 one it keeps secret, null none
+ */
+export function sentence(code, name, at, status) {
+  if (code === 1) return "";
+  if (status === null) {
+    return (
+      `Nothing answers at the address of ${name}. If the kernel was stopped or restarted, run the ` +
+      "cell again; otherwise try again."
+    );
+  }
+  // vidnb's server lets a page read its answers, except the refusal of an address it does not know.
+  if (status === 404 || status === 410 || (status === 0 && code !== 3)) {
+    return `${name} is no longer served at its address: run the cell again.`;
+  }
+  if (status >= 400) return `The server answered ${status} for ${name}: run the cell again.`;
+  if (code === 2) {
+    return `The connection to ${name} broke at ${timeCode(at)}: try again, it goes on from there.`;
+  }
+  if (code === 3) {
+    return (
+      `This browser cannot decode ${name} from ${timeCode(at)} on: the file may be damaged or end ` +
+      "early. Fetch or write the file again; up to there it plays."
+    );
+  }
+  return (
+    `This browser has no decoder for ${name}, or it is no video. H.264 in MP4 and VP9 in WebM play ` +
+    "in every browser; ffmpeg converts, as in: ffmpeg -i INPUT -c:v libx264 -c:a aac OUTPUT.mp4"
+  );
+}
