@@ -869,16 +869,149 @@ def test_content_a_page_without_length_is_no_video(tmp_path: Path) -> None:
         assert refused(origin, tmp_path, NotAVideo).title == "Sign in"
 
 
-def test_content_a_page_in_place_of_the_rest_is_seen_before_it_is_downloaded(
-    tmp_path: Path,
+LARGE_PAGE = Film(PAGE + b" " * 2_000_000, etag='"page"', media_type="text/html")
+SHORT_PAGE = Film(b'{"error": "your session has expired"}', etag=None)
+
+
+def page(said: Film, handler: Handler = honest) -> Handler:
+    """Answer with this page in place of the film."""
+
+    def handle(exchange: Exchange) -> None:
+        exchange.origin.film = said
+        handler(exchange)
+
+    return handle
+
+
+def in_chunks(exchange: Exchange) -> None:
+    exchange.head(200, [("Transfer-Encoding", "chunked")])
+    exchange.send(chunk(exchange.film.data[:20]) + chunk(exchange.film.data[20:]) + b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("script", "title"),
+    [
+        pytest.param([page(LARGE_PAGE)], "Sign in", id="large"),
+        pytest.param([page(LARGE_PAGE, drip(100))], "Sign in", id="a-few-bytes-at-a-time"),
+        pytest.param(
+            [page(LARGE_PAGE, cut(1000)), page(LARGE_PAGE, drip(100))],
+            "Sign in",
+            id="lost-and-resumed",
+        ),
+        pytest.param([page(SHORT_PAGE)], "your session has expired", id="short"),
+        pytest.param(
+            [page(SHORT_PAGE, drip(5))],
+            "your session has expired",
+            id="short-a-few-bytes-at-a-time",
+        ),
+        pytest.param(
+            [page(SHORT_PAGE, in_chunks)], "your session has expired", id="short-without-length"
+        ),
+        pytest.param(
+            [part_of(FILM, PART, etag='"v2"'), page(LARGE_PAGE)], "Sign in", id="after-another-206"
+        ),
+        pytest.param([status(416), page(LARGE_PAGE)], "Sign in", id="after-a-416"),
+    ],
+)
+def test_content_a_page_in_place_of_the_rest_costs_nothing_that_is_here(
+    script: list[Handler], title: str | None, tmp_path: Path
 ) -> None:
-    """The session expired between two runs, and the sign-in page is large."""
+    """The session expired between two runs; once it is renewed, the rest is sent and no more."""
+    with Origin(FILM, rate=2e6) as origin:
+        resumed(origin, tmp_path)
+        before = held(tmp_path)
+        origin.script = [*script]
+        error = refused(origin, tmp_path, NotAVideo)
+        assert origin.sent_bytes < 500_000
+        assert not origin.script
+        assert (error.title, error.kept_bytes) == (title, HALF)
+        assert "150.0 kB are kept in" in str(error)
+        assert str(error).endswith("then run the same download again to go on.")
+        assert held(tmp_path) == before
+        origin.film = FILM
+        origin.requests.clear()
+        result = fetch(order(origin, tmp_path))
+        check(result)
+        assert (origin.ranges, origin.sent_bytes) == ([f"bytes={HALF}-"], SIZE - HALF)
+        assert result.resumed_from_bytes == HALF
+
+
+def test_content_a_page_in_the_middle_of_a_run_costs_nothing_that_is_here(tmp_path: Path) -> None:
+    with Origin(FILM, [cut(HALF), page(LARGE_PAGE)], rate=2e6) as origin:
+        assert refused(origin, tmp_path, NotAVideo).kept_bytes == HALF
+        origin.film = FILM
+        origin.requests.clear()
+        check(fetch(order(origin, tmp_path)))
+        assert origin.sent_bytes == SIZE - HALF
+
+
+@pytest.mark.parametrize("tries", [1, 4])
+def test_content_a_head_that_never_comes_costs_nothing_that_is_here(
+    tries: int, tmp_path: Path
+) -> None:
+    """Nobody knows whether it is a page; what is here stays good until somebody does."""
     with Origin(FILM) as origin:
         resumed(origin, tmp_path)
-        origin.film = Film(PAGE + b" " * 2_000_000, etag='"page"')
-        origin.rate = 2e6
-        refused(origin, tmp_path, NotAVideo)
-        assert origin.sent_bytes < 500_000
+        origin.otherwise = page(replace(LARGE_PAGE, etag=None), cut(1000))
+        error = refused(origin, tmp_path, TransportError, retry=replace(QUICK, attempts=tries))
+        assert error.kept_bytes == HALF
+        origin.film, origin.otherwise = FILM, honest
+        check(fetch(order(origin, tmp_path)))
+        assert origin.requests[-1].sent_bytes == SIZE - HALF
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 100, 5000])
+@pytest.mark.parametrize("size_bytes", [10, 4095, 4096, 4097, 20_000])
+def test_content_another_version_in_pieces_replaces_what_is_here(
+    piece_bytes: int, size_bytes: int, tmp_path: Path
+) -> None:
+    """Held back until its head is judged, then whole."""
+    other = Film(noise(size_bytes, seed=3), etag='"v2"')
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        origin.film, origin.script = other, [drip(piece_bytes)]
+        result = fetch(order(origin, tmp_path))
+        check(result, other.data)
+        assert result.resumed_from_bytes == 0
+
+
+def test_content_of_an_unjudged_head_is_kept_where_nothing_else_is(tmp_path: Path) -> None:
+    """A run that ends before anybody knows what comes loses nothing either."""
+    with Origin(FILM, [cut(1000)]) as origin:
+        error = refused(origin, tmp_path, TransportError, retry=RetryPolicy(attempts=1))
+        assert error.kept_bytes == 1000
+        check(fetch(order(origin, tmp_path)))
+        assert origin.sent_bytes == SIZE
+
+
+def test_local_room_is_counted_with_what_another_version_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is held until the new version is judged is overwritten by it."""
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        origin.film = Film(OTHER, etag='"v2"')
+        monkeypatch.setattr(Hold, "free_bytes", lambda hold: SIZE - HALF - 1)
+        assert "the disk is full" in str(refused(origin, tmp_path, StorageError))
+        (tmp_path / "film.mp4").unlink()
+        monkeypatch.setattr(Hold, "free_bytes", lambda hold: SIZE - HALF)
+        check(fetch(order(origin, tmp_path)), OTHER)
+
+
+def test_local_another_version_on_a_full_disk_says_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old bytes are gone once the first new ones are due, and nobody calls them kept."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        origin.film = Film(OTHER, etag='"v2"')
+        monkeypatch.setattr(PartFile, "write", full)
+        assert refused(origin, tmp_path, StorageError).kept_bytes == 0
+        assert held(tmp_path) is None
 
 
 def test_content_a_truncated_mp4_is_reported(

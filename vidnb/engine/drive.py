@@ -49,19 +49,27 @@ _TICK_S = 0.05
 
 
 class Page(Exception):  # noqa: N818 - not a failure of ours: the origin sent a page
-    """The first bytes are those of a page; `title` is its title, if it has one."""
+    """The first bytes are those of a page; `title` is its title, if it has one.
 
-    def __init__(self, kind: str, title: str | None) -> None:
+    `is_stored` says that some of the page went to the disk before it was known for one.
+    """
+
+    def __init__(self, kind: str, title: str | None, *, is_stored: bool) -> None:
         super().__init__(kind)
         self.kind = kind
         self.title = title
+        self.is_stored = is_stored
 
 
 class Drive:
     """Carry one `Transfer` out. `final_url`, `media_type` and `disposition` are the origin's.
 
-    `is_kept` says that a next run will find the part file. The disk took `free_before_bytes` when
-    the download began; `free_bytes` tells how much it takes now, may block and runs in a thread.
+    The disk took `free_before_bytes` when the download began; `free_bytes` tells how much it takes
+    now, may block and runs in a thread.
+
+    With `check_video` nothing of a file is written before its first bytes (`HEAD_BYTES`) were
+    judged: a page in place of the rest costs nothing of what an earlier run left.
+
     A request is made as soon as `share` has a connection for it.
     """
 
@@ -75,7 +83,6 @@ class Drive:
         headers: dict[str, str],
         idle_timeout_s: float,
         check_video: bool,
-        is_kept: bool,
         free_before_bytes: int,
         free_bytes: Callable[[], int],
         share: Share,
@@ -92,9 +99,10 @@ class Drive:
         self._free_before_bytes = free_before_bytes
         self._free_bytes = free_bytes
         self._share = share
-        self._is_kept = is_kept
         self._check_video = check_video
         self._head = bytearray() if check_video and not transfer.stored else None
+        self._held: list[tuple[Span, bytes]] = []
+        self._has_begun = bool(transfer.stored)
         self._fetches: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._ticking: asyncio.TimerHandle | None = None
@@ -121,8 +129,11 @@ class Drive:
             tasks = list(self._fetches.values())
             for task in tasks:
                 task.cancel()
+            if not writer.kept_bytes:  # otherwise that is worth more than some bytes unjudged
+                self._let_pass()
             writer.close()
             await asyncio.gather(*tasks, writing, return_exceptions=True)
+            self._watch.view.kept_bytes = writer.kept_bytes
             self._share.close()
             if self.transfer.refused_connections is not None:
                 self._share.refused(self.transfer.refused_connections)
@@ -153,12 +164,12 @@ class Drive:
         )
         if not self._end.done():  # otherwise the last writes are told, and only counted
             self._obey(commands, data)
+            if self._held:
+                self._judge()  # the end of the body may be all that it waited for
         self._share.settle()
         self._watch.view.done_bytes = self.transfer.stored.size_bytes
         self._watch.view.total_bytes = self.transfer.total_bytes
-        self._watch.view.kept_bytes = (
-            self._watch.view.done_bytes if self._is_kept and self.transfer.is_resumable else 0
-        )
+        self._watch.view.kept_bytes = 0 if self._writer is None else self._writer.kept_bytes
 
     def _obey(self, commands: tuple[Command, ...], data: bytes | memoryview) -> None:
         for command in commands:
@@ -189,23 +200,44 @@ class Drive:
         if self._writer is not None:
             self._writer.restart(generation)
         self._head = bytearray() if self._check_video else None
+        self._held.clear()
+        self._has_begun = False
 
     def _keep(self, span: Span, data: bytes | memoryview) -> None:
-        if self._head is not None and span.start == len(self._head) < HEAD_BYTES:
-            self._head += data
-            self._look_at_head()
+        if self._head is not None and span.start == len(self._head):
+            self._head += data[:HEAD_BYTES]
+            if not self._is_head_whole:
+                self._held.append((span, bytes(data)))
+                return
+            self._judge()
+        self._store(span, data)
+
+    def _store(self, span: Span, data: bytes | memoryview) -> None:
         if self._writer is not None and self.transfer.version is not None:
+            self._has_begun = True
             self._writer.add(span, data, self.transfer.version)
 
-    def _look_at_head(self) -> None:
+    @property
+    def _is_head_whole(self) -> bool:
+        least_bytes = min(HEAD_BYTES, self.transfer.total_bytes or HEAD_BYTES)
+        return self._head is not None and len(self._head) >= least_bytes
+
+    def _judge(self) -> None:
         """Refuse a page before it is downloaded, whatever its headers call it."""
-        if self._head is None or len(self._head) < min(
-            HEAD_BYTES, self.transfer.total_bytes or HEAD_BYTES
-        ):
+        if self._head is None or not self._is_head_whole:
             return
         sniffed = container.sniff(bytes(self._head[:HEAD_BYTES]))
         if sniffed.verdict == "page":
-            raise Page(sniffed.kind, sniffed.title)
+            self._held.clear()
+            raise Page(sniffed.kind, sniffed.title, is_stored=self._has_begun)
+        self._head = None
+        self._let_pass()
+
+    def _let_pass(self) -> None:
+        """Have written what was held back."""
+        for span, data in self._held:
+            self._store(span, data)
+        self._held.clear()
 
     async def _fetch(self, fetch: Fetch) -> None:
         """Carry one request out until its end or until the planner drops it."""
@@ -282,5 +314,7 @@ class Drive:
         free_bytes = self._free_before_bytes
         if missing_bytes > _LITTLE_BYTES:
             free_bytes = await hop(self._free_bytes)
+        if self._writer is not None and not self._has_begun:
+            free_bytes += self._writer.kept_bytes  # of another version, and overwritten
         if missing_bytes > free_bytes:
             raise OSError(errno.ENOSPC, f"no room for {missing_bytes} more bytes on this disk")

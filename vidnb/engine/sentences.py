@@ -181,13 +181,21 @@ def reused_page(url: str, path: Path, title: str | None) -> NotAVideo:
     )
 
 
-def sent_a_page(url: str, title: str | None) -> NotAVideo:
-    """Say that the origin sent a page in place of a video."""
+def sent_a_page(
+    url: str, title: str | None, folder: Path | None = None, kept_bytes: int = 0
+) -> NotAVideo:
+    """Say that the origin sent a page in place of a video, or of its rest."""
+    rest = (
+        "nothing was saved;"
+        " open the address in a browser, or pass check_video=False to save it all the same"
+    )
+    if folder is not None and kept_bytes:
+        rest = f"{_held(kept_bytes, folder)}; open the address in a browser, then {_AGAIN}"
     return NotAVideo(
-        f"{redact(url)} sent a page{_called(title)}, not a video; nothing was saved;"
-        " open the address in a browser, or pass check_video=False to save it all the same.",
+        f"{redact(url)} sent a page{_called(title)}, not a video; {rest}.",
         title=title,
         url=url,
+        kept_bytes=kept_bytes,
     )
 
 

@@ -161,7 +161,6 @@ class Single:
             headers=dict(order.headers),
             idle_timeout_s=order.idle_timeout_s,
             check_video=order.check_video,
-            is_kept=not part.is_private,
             free_before_bytes=found.free_bytes,
             free_bytes=shelf.free_bytes,
             share=share,
@@ -170,8 +169,10 @@ class Single:
         try:
             end = await drive.run(writer)
         except Page as page:
-            watch.view.kept_bytes = 0
-            raise sent_a_page(order.url, page.title) from None
+            if page.is_stored:
+                watch.view.kept_bytes = 0
+            kept_bytes = watch.view.kept_bytes
+            raise sent_a_page(order.url, page.title, shelf.folder, kept_bytes) from None
         if isinstance(end, GiveUp):
             raise gave_up(end, order.url, shelf.folder, watch.view.kept_bytes)
         if end.is_unchanged and record is not None:

@@ -43,6 +43,8 @@ class _Run:
 class Writer:
     """Write one download's bytes; `on_stored(span, generation)` is called on the event loop.
 
+    `kept_bytes` is what a next run would find: of this generation, or, until its first bytes are
+    written, what an earlier one left.
     `run` is the task that does the work; it ends with the `OSError` the disk raised, or after
     `close`. A new generation (`restart`) drops what waits and empties the file before it goes on.
     """
@@ -58,6 +60,7 @@ class Writer:
         self._part = part
         self._url = url
         self._hasher = Hasher(part, digests, self._look_for_room)
+        self.kept_bytes = stored.size_bytes
         self._on_disk = stored
         self._on_stored = on_stored
         self._waiting: list[tuple[Span, bytes | memoryview]] = []
@@ -175,11 +178,12 @@ class Writer:
     def _store(self, batch: list[_Run], generation: int, version: Version) -> None:
         """Write and mark one batch; runs in a thread, one at a time."""
         if generation != self._file_generation:
+            self.kept_bytes = 0
             self._part.reset()
             self._on_disk = SpanSet()
             self._file_generation = generation
         for run in batch:
             self._part.write(run.start, run.pieces)
             self._on_disk = self._on_disk.add(Span(run.start, run.stop))
-        if version.is_strong:
-            self._part.mark(Journal(self._url, version, self._on_disk))
+        if version.is_strong and self._part.mark(Journal(self._url, version, self._on_disk)):
+            self.kept_bytes = self._on_disk.size_bytes

@@ -210,20 +210,21 @@ class PartFile:
             while view:
                 view = view[self._file.write(view) :]
 
-    def mark(self, journal: Journal) -> None:
+    def mark(self, journal: Journal) -> bool:
         """Let the journal say what is stored; call it after the bytes were written.
 
-        A journal too long for its slot (some thousand spans) is not written: a next run then
-        knows the last one that was.
+        Return whether a next run will know. A journal too long for its slot (some thousand spans,
+        or an address of 64 KiB) is not written: a next run then knows the last one that was.
         """
         self._marks += 1
         data = journal.dump(self._marks)
         if self.is_private or len(data) > _SLOT_BYTES:
-            return
+            return False
         if self._journal is None:
             self._journal = _open(self._journal_path)
         self._journal.seek(self._marks % 2 * _SLOT_BYTES)
         self._journal.write(data)
+        return True
 
     def _forget(self) -> None:
         if self._journal is not None:
