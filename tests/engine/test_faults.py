@@ -225,8 +225,8 @@ def test_body_stall_before_the_head_is_a_timeout(tmp_path: Path) -> None:
         assert "nothing arrived for 0.05 s" in str(error)
 
 
-def test_body_stall_after_a_malformed_chunk_size_is_resumed(tmp_path: Path) -> None:
-    """aiohttp's C parser would wait for ever here; the idle timeout is vidnb's own."""
+def test_body_malformed_chunk_size_is_noticed_at_once(tmp_path: Path) -> None:
+    """aiohttp's C parser would wait for ever here; nobody waits for the idle timeout either."""
 
     def malformed(exchange: Exchange) -> None:
         head = CHUNKED.replace("\n", "\r\n") + "\r\n\r\n"
@@ -234,7 +234,7 @@ def test_body_stall_after_a_malformed_chunk_size_is_resumed(tmp_path: Path) -> N
         exchange.hold()
 
     with Origin(FILM, [malformed]) as origin:
-        check(fetch(order(origin, tmp_path, idle_timeout_s=0.3)))
+        check(fetch(order(origin, tmp_path, idle_timeout_s=3600.0)))
         assert origin.ranges == [None, f"bytes={HALF}-"]
 
 

@@ -20,6 +20,7 @@ from tests.engine.origin import (
     Exchange,
     Film,
     Origin,
+    chunk,
     honest,
     noise,
     raw,
@@ -200,6 +201,71 @@ def test_what_came_before_a_reset_is_read_first(origin: Origin) -> None:
     assert size == 50_000
     assert error.failure.kind is FailureKind.LOST
     assert error.failure.reason == "the connection closed before the file was whole"
+
+
+@contextmanager
+def malformed_later(origin: Origin) -> Iterator[threading.Event]:
+    """Send a good chunk, then, once the event is set, one whose size is none, and hold the line."""
+    is_due = threading.Event()
+
+    def handle(exchange: Exchange) -> None:
+        exchange.head(200, [("Transfer-Encoding", "chunked")])
+        exchange.send(chunk(b"abc"))
+        is_due.wait(20)
+        exchange.send(b"zz\r\nmore")
+        exchange.hold()
+
+    origin.otherwise = handle
+    yield is_due
+    is_due.set()
+
+
+@pytest.mark.parametrize("is_read_first", [True, False])
+def test_a_malformed_chunk_size_ends_the_body_at_once(is_read_first: bool, origin: Origin) -> None:
+    """Also where it came before anybody began to read; what was good is read first."""
+
+    async def work(client: HttpClient) -> ConnectionFault:
+        answer = await ask(client, origin.url, idle_timeout_s=3600.0)
+        async with asyncio.timeout(20):
+            if is_read_first:
+                assert await answer.read() == b"abc"
+                asyncio.get_running_loop().call_later(0.01, is_due.set)
+            else:
+                is_due.set()
+                while connection_of(answer).transport is not None:
+                    await asyncio.sleep(0.001)
+                assert await answer.read() == b"abc"
+            with pytest.raises(ConnectionFault, match="closed before the file") as caught:
+                await answer.read()
+        answer.close()
+        return caught.value
+
+    with malformed_later(origin) as is_due:
+        assert with_client(work).failure.kind is FailureKind.LOST
+
+
+def connection_of(answer: HttpAnswer) -> Any:
+    connection = answer._response.connection
+    assert connection is not None
+    return connection
+
+
+def test_a_connection_remembers_no_answer_that_was_read(origin: Origin) -> None:
+    """One connection may serve a thousand files."""
+
+    async def work(client: HttpClient) -> None:
+        protocols = set()
+        for _ in range(3):
+            answer = await ask(client, origin.url)
+            protocol = connection_of(answer).protocol
+            assert await all_of(answer) == DATA
+            assert protocol.closed._callbacks
+            answer.close()
+            assert not protocol.closed._callbacks
+            protocols.add(protocol)
+        assert len(protocols) == 1
+
+    with_client(work)
 
 
 def test_silence_in_the_body(origin: Origin) -> None:

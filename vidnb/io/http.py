@@ -4,12 +4,14 @@ Redirects are followed here, one hop at a time, because who may see the caller's
 `core.address`'s decision and not a library's. Whatever aiohttp, ssl or the socket raise becomes a
 `ConnectionFault` with a `Failure` in it, once, at this edge.
 
-Two of aiohttp's habits are worked around. Its C parser waits for ever after a malformed chunk size
-(3.14.5), so every read stands under the idle timeout; `sock_read` does not help. A body without
-length and chunks ends with the connection, whole or not: `HttpAnswer.is_framed` says so.
+Two of aiohttp's habits are worked around. After a malformed chunk size its C parser closes the
+connection and tells nobody (3.14.5): whoever reads the body would wait for ever, `sock_read` or
+not, so the end of the connection is told to the body here. A body without length and chunks ends
+with the connection, whole or not: `HttpAnswer.is_framed` says so.
 """
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -79,6 +81,7 @@ class HttpAnswer:
         self.headers = fold_headers(response.headers.items())
         self._body: Body | None = None
         self._is_begun = False
+        self._closed: asyncio.Future[None] | None = None
         self.is_framed = "content-length" in self.headers or "chunked" in self.headers.get(
             "transfer-encoding", ""
         )
@@ -88,6 +91,8 @@ class HttpAnswer:
         if not self._is_begun:
             self._is_begun = True
             self._body = take_over(self._response)
+            if self._body is None:
+                self._watch_the_close()
         try:
             async with asyncio.timeout(self._idle_timeout_s):
                 if self._body is not None:
@@ -110,8 +115,31 @@ class HttpAnswer:
         content = self._response.content
         return content._read_nowait(-1) if content._buffer else b""  # noqa: SLF001 - no other way
 
+    def _watch_the_close(self) -> None:
+        """Have the body hear of the end of its connection."""
+        connection = self._response.connection
+        if connection is None or connection.protocol is None:  # the body is over
+            return
+        self._closed = connection.protocol.closed
+        if self._closed is None:  # closed already
+            self._tell_the_body()
+        else:
+            self._closed.add_done_callback(self._on_closed)
+
+    def _on_closed(self, closed: asyncio.Future[None]) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            closed.exception()  # asked for, so that nobody logs that it was not
+        self._tell_the_body()
+
+    def _tell_the_body(self) -> None:
+        content = self._response.content
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the body is not whole"))
+
     def close(self) -> None:
         """Give the connection up; one whose short body was read to its end serves again."""
+        if self._closed is not None:  # it may serve a thousand more
+            self._closed.remove_done_callback(self._on_closed)
         if self._body is not None:
             self._body.close()
         self._response.release() if self._response.content.is_eof() else self._response.close()
