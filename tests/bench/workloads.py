@@ -17,7 +17,8 @@ from tests.bench.delay import Distance, NoDelay, far_away
 from tests.bench.measure import Contestant, Failed, Item, Job, race
 from tests.bench.origins import SLOW_RATE, SMALL, Files, Nginx, nginx, smooth
 from tests.bench.report import Line, Report
-from vidnb.io.files import Journal
+from vidnb.core.journal import newest
+from vidnb.io.files import boot_id
 
 MIB = 2**20
 SMALL_TIMES = 3
@@ -239,11 +240,9 @@ def half_done(bench: Bench, job: Job) -> int:
 def marked_bytes(folder: Path) -> int:
     """Return how many bytes the journal in a folder speaks for."""
     for path in (folder / ".vidnb").glob("*.journal"):
-        data = path.read_bytes()
-        slots = (Journal.load(data[: 2**16]), Journal.load(data[2**16 :]))  # as `PartFile` does
-        marked = [slot for slot in slots if slot is not None]
-        if marked:
-            return max(marked, key=lambda slot: slot[0])[1].stored.size_bytes
+        marked = newest(path.read_bytes(), boot_id())
+        if marked is not None:
+            return marked[1].stored.size_bytes
     return 0
 
 

@@ -32,11 +32,12 @@ from typing import Self
 import vidnb
 from vidnb.core.answer import Answer, answer
 from vidnb.core.headers import fold_headers, parse_etag
+from vidnb.core.journal import Journal
 from vidnb.core.spans import Span
 from vidnb.engine.download import download
 from vidnb.engine.order import DownloadResult, Order
 from vidnb.engine.watch import Watch
-from vidnb.io.files import Journal, PartFile
+from vidnb.io.files import PartFile
 from vidnb.io.loop import transfers
 
 __all__ = [

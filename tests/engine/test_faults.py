@@ -1196,14 +1196,15 @@ def test_local_journal_of_another_address_is_ignored(tmp_path: Path) -> None:
         assert other.ranges == [None]
 
 
-@pytest.mark.parametrize("what", ["boot_id", "FORMAT"])
+@pytest.mark.parametrize(
+    ("what", "new"), [("io.files.boot_id", lambda: "another boot"), ("core.journal.FORMAT", 999)]
+)
 def test_local_journal_of_another_boot_or_format_is_ignored(
-    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    what: str, new: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    new = 999 if what == "FORMAT" else lambda: "another boot"
     with Origin(FILM) as origin:
         resumed(origin, tmp_path)
-        monkeypatch.setattr(f"vidnb.io.files.{what}", new)
+        monkeypatch.setattr(f"vidnb.{what}", new)
         check(fetch(order(origin, tmp_path)))
         assert origin.ranges == [None]
 

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from vidnb.core.address import redact
 from vidnb.core.headers import parse_media_type
+from vidnb.core.journal import Journal, Record
 from vidnb.core.naming import file_name
 from vidnb.core.version import Version
 from vidnb.engine.order import Order
 from vidnb.errors import StorageError
-from vidnb.io.files import Hold, Journal, PartFile, Record, hash_file
+from vidnb.io.files import Hold, PartFile, hash_file
 from vidnb.io.sweep import sweep
 
 __all__ = ["FOLDER", "Shelf"]

@@ -14,6 +14,7 @@ from vidnb.core import container
 from vidnb.core.address import origin
 from vidnb.core.alphabet import Complete, GiveUp
 from vidnb.core.headers import parse_media_type
+from vidnb.core.journal import Journal, Record
 from vidnb.core.naming import file_name
 from vidnb.core.summary import was_fetched, was_known, was_unchanged
 from vidnb.core.transfer import Transfer
@@ -34,7 +35,7 @@ from vidnb.engine.slots import slots
 from vidnb.engine.watch import Phase, Watch
 from vidnb.engine.writer import Writer
 from vidnb.errors import TransferError
-from vidnb.io.files import Journal, PartFile, Record
+from vidnb.io.files import PartFile
 from vidnb.io.hop import hop
 from vidnb.io.http import HttpClient
 

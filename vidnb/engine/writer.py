@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from vidnb.core.journal import Journal
 from vidnb.core.spans import Span, SpanSet
 from vidnb.core.version import Version
 from vidnb.engine.digests import Digests, Hasher
 from vidnb.io import blocks
-from vidnb.io.files import Journal, PartFile
+from vidnb.io.files import PartFile
 from vidnb.io.hop import hop
 
 __all__ = ["Writer"]

@@ -1,10 +1,9 @@
 """Part files, their journals, and the verified atomic publish.
 
 Unfinished bytes lie in `DEST_DIR/.vidnb/` as `KEY.part`; `KEY.journal` says which spans of which
-version they are, `KEY.record` which version a published file is. A journal is written after the
-bytes it speaks of, into the two slots of its file by turns, each sealed with a checksum: a kill at
-any instant tears the newer slot at most, and the older one stands. (Moving a fresh file over the
-old one is as safe and costs a hundred times as much per mark.)
+version they are, `KEY.record` which version a published file is (`core.journal` has their form). A
+journal is written after the bytes it speaks of, into the two slots of its file by turns. (Moving a
+fresh file over the old one is as safe and costs a hundred times as much per mark.)
 
 A kill of the process loses nothing the kernel holds, so the disk is not forced for each write. A
 crash of the machine may: journals and records carry the boot they were written in. After another
@@ -20,25 +19,20 @@ import contextlib
 import errno
 import functools
 import hashlib
-import json
 import os
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from vidnb.core.headers import parse_etag
-from vidnb.core.spans import Span, SpanSet
-from vidnb.core.version import Version
+from vidnb.core.journal import SLOT_BYTES, Journal, Record, newest
+from vidnb.core.spans import Span
 
-__all__ = ["Hold", "Journal", "PartFile", "Record", "boot_id", "hash_file", "remove_abandoned"]
+__all__ = ["Hold", "PartFile", "boot_id", "hash_file", "remove_abandoned"]
 
-FORMAT = 1
 _HASH_PIECE_BYTES = 2**20
-_SLOT_BYTES = 2**16
 _BOOT_SLACK_S = 30
 _MOST_TRIES = 100
 _ABANDONED_AFTER_S = 86_400
@@ -52,112 +46,6 @@ def boot_id() -> str:
     except OSError:
         # Where the kernel has no name for it: the time of the boot, coarse enough to be steady.
         return f"at {round((time.time() - time.monotonic()) / _BOOT_SLACK_S)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Journal:
-    """What a part file holds: `stored` bytes of one `version` of `url`."""
-
-    url: str
-    version: Version
-    stored: SpanSet
-
-    def dump(self, number: int) -> bytes:
-        """Return the journal as bytes: its format, boot and `number`, and a checksum over all."""
-        spans = [[span.start, span.stop] for span in self.stored]
-        version = _version_out(self.version)
-        return _seal({"number": number, "url": self.url, "version": version, "stored": spans})
-
-    @classmethod
-    def load(cls, data: bytes) -> "tuple[int, Journal] | None":
-        """Read a journal and its number; None if it is torn, of another format or boot."""
-        fields = _unseal(data)
-        if fields is None or fields["boot"] != boot_id():
-            return None
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            stored = SpanSet(Span(start, stop) for start, stop in fields["stored"])
-            journal = cls(str(fields["url"]), _version_in(fields["version"]), stored)
-            return int(fields["number"]), journal
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What a published file is: the version of `url` that stands under `name` (B, ns)."""
-
-    url: str
-    final_url: str
-    name: str
-    version: Version
-    size_bytes: int
-    modified_ns: int
-    sha256: str
-    media_type: str | None
-    is_of_this_boot: bool = True
-
-    def dump(self) -> bytes:
-        """Return the record as bytes, sealed like a journal."""
-        return _seal(
-            {
-                "url": self.url,
-                "final_url": self.final_url,
-                "name": self.name,
-                "version": _version_out(self.version),
-                "size_bytes": self.size_bytes,
-                "modified_ns": self.modified_ns,
-                "sha256": self.sha256,
-                "media_type": self.media_type,
-            }
-        )
-
-    @classmethod
-    def load(cls, data: bytes) -> "Record | None":
-        """Read a record; None for one that is torn or of another format."""
-        fields = _unseal(data)
-        if fields is None:
-            return None
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            media_type = fields["media_type"]
-            return cls(
-                url=str(fields["url"]),
-                final_url=str(fields["final_url"]),
-                name=str(fields["name"]),
-                version=_version_in(fields["version"]),
-                size_bytes=int(fields["size_bytes"]),
-                modified_ns=int(fields["modified_ns"]),
-                sha256=str(fields["sha256"]),
-                media_type=None if media_type is None else str(media_type),
-                is_of_this_boot=fields["boot"] == boot_id(),
-            )
-        return None
-
-
-def _seal(fields: dict[str, Any]) -> bytes:
-    body = json.dumps({"format": FORMAT, "boot": boot_id(), **fields}, separators=(",", ":"))
-    return f"{hashlib.sha256(body.encode()).hexdigest()} {body}\n".encode()
-
-
-def _unseal(data: bytes) -> dict[str, Any] | None:
-    seal, _, body = data.partition(b"\n")[0].partition(b" ")
-    if hashlib.sha256(body).hexdigest().encode() != seal:
-        return None
-    with contextlib.suppress(ValueError):
-        fields = json.loads(body)
-        if isinstance(fields, dict) and fields.get("format") == FORMAT and "boot" in fields:
-            return fields
-    return None
-
-
-def _version_out(version: Version) -> list[Any]:
-    etag = None if version.etag is None else str(version.etag)
-    return [etag, version.last_modified_s, version.date_is_strong, version.total_bytes]
-
-
-def _version_in(fields: Any) -> Version:
-    etag, modified_s, is_strong, total_bytes = fields
-    if not all(value is None or isinstance(value, int) for value in (modified_s, total_bytes)):
-        raise ValueError("no version")
-    return Version(parse_etag(etag or ""), modified_s, bool(is_strong), total_bytes)
 
 
 class PartFile:
@@ -194,8 +82,7 @@ class PartFile:
             data = self._journal_path.read_bytes()
         except OSError:
             return None
-        slots = (data[:_SLOT_BYTES], data[_SLOT_BYTES:])
-        marked = max(filter(None, map(Journal.load, slots)), key=lambda pair: pair[0], default=None)
+        marked = newest(data, boot_id())
         if marked is None:
             return None
         self._marks, journal = marked
@@ -217,12 +104,12 @@ class PartFile:
         or an address of 64 KiB) is not written: a next run then knows the last one that was.
         """
         self._marks += 1
-        data = journal.dump(self._marks)
-        if self.is_private or len(data) > _SLOT_BYTES:
+        data = journal.dump(self._marks, boot_id())
+        if self.is_private or len(data) > SLOT_BYTES:
             return False
         if self._journal is None:
             self._journal = _open(self._journal_path)
-        self._journal.seek(self._marks % 2 * _SLOT_BYTES)
+        self._journal.seek(self._marks % 2 * SLOT_BYTES)
         self._journal.write(data)
         return True
 
@@ -304,13 +191,14 @@ class Hold:
     def load(self, key: str) -> Record | None:
         """Return the record under `key`, None where none can be read."""
         try:
-            return Record.load((self.folder / f"{key}.record").read_bytes())
+            data = (self.folder / f"{key}.record").read_bytes()
         except OSError:
             return None
+        return Record.load(data, boot_id())
 
     def save(self, key: str, record: Record) -> None:
         """Write the record under `key`."""
-        _replace_with(self.folder / f"{key}.record", record.dump())
+        _replace_with(self.folder / f"{key}.record", record.dump(boot_id()))
 
     def free_bytes(self) -> int:
         """Return how many bytes the disk under the folder still takes."""

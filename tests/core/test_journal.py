@@ -1,0 +1,128 @@
+"""Journals and records as bytes: read as they were written, or not at all."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from vidnb.core.headers import ETag
+from vidnb.core.journal import SLOT_BYTES, Journal, Record, newest
+from vidnb.core.spans import Span, SpanSet
+from vidnb.core.version import Version
+
+URL = "https://example.org/film.mp4"
+BOOT = "this boot"
+STRONG = Version(ETag("v1", weak=False), 1_700_000_000, date_is_strong=True, total_bytes=100)
+BARE = Version()
+
+
+def journal(*spans: tuple[int, int], version: Version = STRONG) -> Journal:
+    return Journal(URL, version, SpanSet(Span(start, stop) for start, stop in spans))
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        STRONG,
+        BARE,
+        Version(ETag("ä!\xff", weak=False)),
+        Version(ETag("", weak=True), None, total_bytes=0),
+    ],
+    ids=["strong", "bare", "odd", "weak"],
+)
+@pytest.mark.parametrize("spans", [[], [(0, 5)], [(0, 5), (7, 10**15)]])
+def test_a_journal_is_read_as_it_was_written(
+    version: Version, spans: list[tuple[int, int]]
+) -> None:
+    written = journal(*spans, version=version)
+    assert Journal.load(written.dump(7, BOOT), BOOT) == (7, written)
+
+
+RECORD = Record(
+    url=URL,
+    final_url=f"{URL}?sig=1",
+    name="映画 (1).mp4",
+    version=STRONG,
+    size_bytes=100,
+    modified_ns=1_700_000_000_123_456_789,
+    sha256="ab" * 32,
+    media_type="video/mp4",
+)
+
+
+@pytest.mark.parametrize("media_type", ["video/mp4", None])
+def test_a_record_is_read_as_it_was_written(media_type: str | None) -> None:
+    record = replace(RECORD, media_type=media_type)
+    assert Record.load(record.dump(BOOT), BOOT) == record
+
+
+LOADERS: list[tuple[Callable[[bytes, str], object], bytes]] = [
+    (Journal.load, journal((0, 5)).dump(1, BOOT)),
+    (Record.load, RECORD.dump(BOOT)),
+]
+
+
+@pytest.mark.parametrize(("load", "data"), LOADERS, ids=["journal", "record"])
+def test_what_is_torn_anywhere_is_nothing(
+    load: Callable[[bytes, str], object], data: bytes
+) -> None:
+    for cut in range(len(data) - 1):  # without its last byte, the line's end, it is whole
+        assert load(data[:cut], BOOT) is None
+    assert load(data[:-1], BOOT) is not None
+    for at in range(0, len(data) - 1, 7):
+        assert load(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], BOOT) is None
+    assert load(b"", BOOT) is None
+    assert load(bytes(1000), BOOT) is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param(b"[]", id="a-list"),
+        pytest.param(b"no json", id="no-json"),
+        pytest.param(b'{"boot": "this boot"}', id="no-format"),
+        pytest.param(b'{"format": 999, "boot": "this boot"}', id="another-format"),
+        pytest.param(b'{"format": 1}', id="no-boot"),
+        pytest.param(b'{"format": 1, "boot": "this boot"}', id="no-fields"),
+        pytest.param(
+            b'{"format": 1, "boot": "this boot", "number": 1, "url": "", "stored": [[5, 0]],'
+            b' "version": [null, null, false, null]}',
+            id="a-span-backwards",
+        ),
+        pytest.param(
+            b'{"format": 1, "boot": "this boot", "number": 1, "url": "", "stored": [],'
+            b' "version": [null, "x", false, null]}',
+            id="a-date-of-letters",
+        ),
+        pytest.param(
+            b'{"format": 1, "boot": "this boot", "number": 1, "url": "", "stored": [],'
+            b' "version": []}',
+            id="a-version-too-short",
+        ),
+    ],
+)
+def test_what_is_sealed_but_strange_is_nothing(fields: bytes) -> None:
+    data = hashlib.sha256(fields).hexdigest().encode() + b" " + fields + b"\n"
+    assert Journal.load(data, BOOT) is None
+    assert Record.load(data, BOOT) is None
+
+
+def test_another_boot() -> None:
+    """A journal is not believed any more; a record is, but says so."""
+    assert Journal.load(journal((0, 5)).dump(1, BOOT), "another") is None
+    loaded = Record.load(RECORD.dump(BOOT), "another")
+    assert loaded is not None
+    assert not loaded.is_of_this_boot
+    assert loaded.sha256 == RECORD.sha256
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1), (None, 1), (1, None), (None, None)])
+def test_the_newer_of_two_slots_is_read(first: int | None, second: int | None) -> None:
+    slots = [
+        b"torn" if number is None else journal((0, number)).dump(number, BOOT)
+        for number in (first, second)
+    ]
+    read = newest(slots[0].ljust(SLOT_BYTES, b"\0") + slots[1], BOOT)
+    number = max(first or 0, second or 0)
+    assert read == ((number, journal((0, number))) if number else None)
