@@ -62,6 +62,7 @@ from vidnb.errors import (
     TransportError,
 )
 from vidnb.io.files import Hold, PartFile
+from vidnb.io.reserve import LEAST_BYTES, reserve
 
 DATA = noise(300_000)
 OTHER = noise(300_000, seed=2)
@@ -991,11 +992,83 @@ def test_local_room_is_counted_with_what_another_version_takes(
     with Origin(FILM) as origin:
         resumed(origin, tmp_path)
         origin.film = Film(OTHER, etag='"v2"')
-        monkeypatch.setattr(Hold, "free_bytes", lambda hold: SIZE - HALF - 1)
+        monkeypatch.setattr(Hold, "free_bytes", lambda hold: SIZE - HALF - 8192)
         assert "the disk is full" in str(refused(origin, tmp_path, StorageError))
         (tmp_path / "film.mp4").unlink()
         monkeypatch.setattr(Hold, "free_bytes", lambda hold: SIZE - HALF)
         check(fetch(order(origin, tmp_path)), OTHER)
+
+
+LARGE = Film(noise(2 * LEAST_BYTES, seed=5))
+
+
+def part_status(folder: Path) -> os.stat_result:
+    (part,) = (folder / ".vidnb").glob("*.part")
+    return part.stat()
+
+
+def taken_bytes(status: os.stat_result) -> int:
+    return status.st_blocks * 512
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_local_disk_is_reserved_and_nobody_takes_that_for_data(
+    connections: int, tmp_path: Path
+) -> None:
+    """Whatever comes in which order, the size is that of what came, and in the end the file's."""
+    total_bytes = len(LARGE.data)
+    seen: list[os.stat_result] = []
+
+    def look(exchange: Exchange) -> None:
+        exchange.say(exchange.judged(), after=LEAST_BYTES // 2)
+        exchange.flush()
+        exchange.origin.wait_for(lambda: part_status(tmp_path).st_size > 0)
+        seen.append(part_status(tmp_path))
+        exchange.hang_up()
+
+    with Origin(LARGE, [look]) as origin:
+        result = fetch(order(origin, tmp_path, connections=connections))
+        check(result, LARGE.data)
+    assert 0 < seen[0].st_size <= (LEAST_BYTES // 2 if connections == 1 else total_bytes)
+    if taken_bytes(seen[0]) < LEAST_BYTES:
+        pytest.skip("this file system reserves nothing")
+    assert taken_bytes(seen[0]) >= total_bytes
+    assert taken_bytes(result.path.stat()) < total_bytes + LEAST_BYTES // 2
+
+
+def test_local_disk_reserved_by_a_killed_run_is_no_lack_of_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the disk has kept for this file counts as room for it, and is given back if unused."""
+    with Origin(LARGE) as origin:
+        resumed(origin, tmp_path, LEAST_BYTES)
+        assert taken_bytes(part_status(tmp_path)) < LEAST_BYTES + 2**20
+        (part,) = (tmp_path / ".vidnb").glob("*.part")
+        with part.open("r+b") as file:
+            reserve(file.fileno(), len(LARGE.data))
+        if taken_bytes(part_status(tmp_path)) < len(LARGE.data):
+            pytest.skip("this file system reserves nothing")
+        monkeypatch.setattr(Hold, "free_bytes", lambda hold: 0)
+        check(fetch(order(origin, tmp_path)), LARGE.data)
+        assert origin.ranges == [f"bytes={LEAST_BYTES}-"]
+
+
+def test_local_disk_too_full_to_reserve_is_told_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Origin(LARGE) as origin:
+        resumed(origin, tmp_path, LEAST_BYTES)
+        with monkeypatch.context() as patch:
+            patch.setattr("vidnb.io.files.reserve", full)
+            patch.setattr(PartFile, "write", lambda *_: pytest.fail("something was written"))
+            error = refused(origin, tmp_path, StorageError)
+        assert error.kept_bytes == LEAST_BYTES
+        assert "the disk is full" in str(error)
+        (tmp_path / "film.mp4").unlink()
+        check(fetch(order(origin, tmp_path)), LARGE.data)
 
 
 def test_local_another_version_on_a_full_disk_says_what_is_kept(

@@ -36,6 +36,7 @@ from vidnb.engine.slots import Share
 from vidnb.engine.watch import Phase, Watch
 from vidnb.engine.writer import Writer
 from vidnb.io import blocks
+from vidnb.io.files import Room
 from vidnb.io.hop import hop
 from vidnb.io.http import ConnectionFault, HttpAnswer, HttpClient
 
@@ -64,8 +65,8 @@ class Page(Exception):  # noqa: N818 - not a failure of ours: the origin sent a 
 class Drive:
     """Carry one `Transfer` out. `final_url`, `media_type` and `disposition` are the origin's.
 
-    The disk took `free_before_bytes` when the download began; `free_bytes` tells how much it takes
-    now, may block and runs in a thread.
+    `room_before` is what the disk took when the download began; `room` tells what it takes now, may
+    block and runs in a thread.
 
     With `check_video` nothing of a file is written before its first bytes (`HEAD_BYTES`) were
     judged: a page in place of the rest costs nothing of what an earlier run left.
@@ -83,8 +84,8 @@ class Drive:
         headers: dict[str, str],
         idle_timeout_s: float,
         check_video: bool,
-        free_before_bytes: int,
-        free_bytes: Callable[[], int],
+        room_before: Room,
+        room: Callable[[], Room],
         share: Share,
     ) -> None:
         self.transfer = transfer
@@ -96,8 +97,8 @@ class Drive:
         self._url = url
         self._headers = headers
         self._idle_timeout_s = idle_timeout_s
-        self._free_before_bytes = free_before_bytes
-        self._free_bytes = free_bytes
+        self._room_before = room_before
+        self._room = room
         self._share = share
         self._check_video = check_video
         self._head = bytearray() if check_video and not transfer.stored else None
@@ -310,11 +311,10 @@ class Drive:
         total_bytes = self.transfer.total_bytes
         if total_bytes is None:
             return
-        missing_bytes = total_bytes - self.transfer.stored.size_bytes
-        free_bytes = self._free_before_bytes
-        if missing_bytes > _LITTLE_BYTES:
-            free_bytes = await hop(self._free_bytes)
-        if self._writer is not None and not self._has_begun:
-            free_bytes += self._writer.kept_bytes  # of another version, and overwritten
-        if missing_bytes > free_bytes:
+        room = self._room_before
+        if total_bytes - self.transfer.stored.size_bytes > _LITTLE_BYTES:
+            room = await hop(self._room)
+        # What is reserved, or of another version, has its place; packed bytes take less than one.
+        missing_bytes = total_bytes - max(room.taken_bytes, self.transfer.stored.size_bytes)
+        if missing_bytes > room.free_bytes:
             raise OSError(errno.ENOSPC, f"no room for {missing_bytes} more bytes on this disk")

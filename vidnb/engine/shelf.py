@@ -19,7 +19,7 @@ from vidnb.core.naming import file_name
 from vidnb.core.version import Version
 from vidnb.engine.order import Order
 from vidnb.errors import StorageError
-from vidnb.io.files import Hold, PartFile, hash_file
+from vidnb.io.files import Hold, PartFile, Room, hash_file
 from vidnb.io.sweep import sweep
 
 __all__ = ["FOLDER", "Shelf"]
@@ -41,9 +41,9 @@ class Shelf:
         self.key = _key(order)
         self._hold = Hold(self.folder)
 
-    def free_bytes(self) -> int:
-        """Return how many bytes the disk still takes."""
-        return self._hold.free_bytes()
+    def room(self, part: PartFile) -> Room:
+        """Return what the disk takes for the part file."""
+        return self._hold.room(part)
 
     def look(self) -> Record | None:
         """Return the record of the finished file, if it still stands as it was published.

@@ -9,6 +9,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from vidnb.core import container
 from vidnb.core.address import origin
@@ -35,7 +36,7 @@ from vidnb.engine.slots import slots
 from vidnb.engine.watch import Phase, Watch
 from vidnb.engine.writer import Writer
 from vidnb.errors import TransferError
-from vidnb.io.files import PartFile
+from vidnb.io.files import PartFile, Room
 from vidnb.io.hop import hop
 from vidnb.io.http import HttpClient
 
@@ -55,7 +56,7 @@ class _Found:
     part: PartFile
     journal: Journal | None
     record: Record | None
-    free_bytes: int
+    room: Room
 
 
 class Single:
@@ -137,7 +138,7 @@ class Single:
                 return self._reuse(record, was_known(checksum.algorithm))
             record = None
         self._part, journal = shelf.open_part()
-        return _Found(self._part, journal, record, shelf.free_bytes())
+        return _Found(self._part, journal, record, shelf.room(self._part))
 
     async def _fetch(self, found: _Found) -> DownloadResult:
         part, journal, record = found.part, found.journal, found.record
@@ -162,8 +163,8 @@ class Single:
             headers=dict(order.headers),
             idle_timeout_s=order.idle_timeout_s,
             check_video=order.check_video,
-            free_before_bytes=found.free_bytes,
-            free_bytes=shelf.free_bytes,
+            room_before=found.room,
+            room=partial(shelf.room, part),
             share=share,
         )
         writer = Writer(part, order.url, self._digests, transfer.stored, drive.stored)

@@ -183,6 +183,8 @@ class Writer:
             self._part.reset()
             self._on_disk = SpanSet()
             self._file_generation = generation
+        if version.total_bytes is not None:
+            self._part.reserve(version.total_bytes)
         for run in batch:
             self._part.write(run.start, run.pieces)
             self._on_disk = self._on_disk.add(Span(run.start, run.stop))

@@ -24,15 +24,18 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from vidnb.core.journal import SLOT_BYTES, Journal, Record, newest
 from vidnb.core.spans import Span
+from vidnb.io.reserve import release, reserve
 
-__all__ = ["Hold", "PartFile", "boot_id", "hash_file", "remove_abandoned"]
+__all__ = ["Hold", "PartFile", "Room", "boot_id", "hash_file", "remove_abandoned"]
 
 _HASH_PIECE_BYTES = 2**20
+_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are
 _BOOT_SLACK_S = 30
 _MOST_TRIES = 100
 _ABANDONED_AFTER_S = 86_400
@@ -46,6 +49,14 @@ def boot_id() -> str:
     except OSError:
         # Where the kernel has no name for it: the time of the boot, coarse enough to be steady.
         return f"at {round((time.time() - time.monotonic()) / _BOOT_SLACK_S)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the disk still takes, and what of it a part file has taken already (B)."""
+
+    free_bytes: int
+    taken_bytes: int
 
 
 class PartFile:
@@ -68,6 +79,7 @@ class PartFile:
         self._journal: BinaryIO | None = None
         self._marks = 0
         self._whole_bytes: int | None = None
+        self._reserved_bytes = 0
 
     @property
     def is_closed(self) -> bool:
@@ -88,6 +100,20 @@ class PartFile:
         self._marks, journal = marked
         size_bytes = os.fstat(self._file.fileno()).st_size
         return journal if all(span.stop <= size_bytes for span in journal.stored) else None
+
+    def reserve(self, size_bytes: int) -> None:
+        """Take the disk's blocks for a file of this size, which it does not have by that.
+
+        `OSError` where the disk has no room for it.
+        """
+        if size_bytes != self._reserved_bytes:
+            reserve(self._file.fileno(), size_bytes)
+            self._reserved_bytes = size_bytes
+
+    def taken_bytes(self) -> int:
+        """Return how much of the disk the part has, reserved blocks included."""
+        status = os.fstat(self._file.fileno())
+        return getattr(status, "st_blocks", 0) * _BLOCK_BYTES  # Windows does not tell
 
     def write(self, offset: int, pieces: Sequence[bytes | memoryview]) -> None:
         """Write the pieces one after another from `offset` on."""
@@ -124,6 +150,7 @@ class PartFile:
         """Forget the journal, then every byte."""
         self._forget()
         self._file.truncate(0)
+        self._reserved_bytes = 0
 
     def trim(self, size_bytes: int) -> None:
         """Cut off what an older version left behind the end; a shorter file raises `OSError`."""
@@ -172,6 +199,8 @@ class PartFile:
         if self._file.closed:
             return
         if keep and not self.is_private and os.fstat(self._file.fileno()).st_size:
+            if self._reserved_bytes:
+                release(self._file.fileno())
             if self._journal is not None:
                 self._journal.close()
         else:
@@ -203,6 +232,11 @@ class Hold:
     def free_bytes(self) -> int:
         """Return how many bytes the disk under the folder still takes."""
         return shutil.disk_usage(self.folder).free
+
+    def room(self, part: PartFile) -> Room:
+        """Return what the disk takes for `part`."""
+        free_bytes = self.free_bytes()  # first: what is reserved meanwhile counts twice, not never
+        return Room(free_bytes, part.taken_bytes())
 
 
 def hash_file(path: Path, algorithm: str) -> str:
