@@ -898,7 +898,7 @@ def test_too_large_by_its_head(transfer: Transfer, head: Opened, size: str) -> N
 
 
 def test_too_large_by_what_arrives() -> None:
-    failure = Failure(FailureKind.REFUSED, "the file has more, and max_bytes allows 99")
+    failure = Failure(FailureKind.REFUSED, "it goes on after the 99 bytes that max_bytes allows")
     play(
         started(plan(max_bytes=99), fetch(1)),
         [

@@ -48,6 +48,7 @@ from tests.engine.origin import (
 from vidnb.core.retry import RetryPolicy
 from vidnb.core.spans import Span
 from vidnb.engine.order import DownloadResult, Order
+from vidnb.engine.watch import Watch
 from vidnb.errors import (
     AddressRefused,
     ChecksumMismatch,
@@ -997,6 +998,48 @@ def test_local_room_is_counted_with_what_another_version_takes(
         (tmp_path / "film.mp4").unlink()
         monkeypatch.setattr(Hold, "free_bytes", lambda hold: SIZE - HALF)
         check(fetch(order(origin, tmp_path)), OTHER)
+
+
+def test_local_address_too_long_for_a_journal_keeps_nothing_and_says_so(tmp_path: Path) -> None:
+    with Origin(FILM) as origin:
+        origin.script = [cut(HALF)]
+        url = f"{origin.url}?{'x' * 2**16}"
+        once = Order.of(url, tmp_path / "film.mp4", retry=RetryPolicy(attempts=1))
+        watch = Watch()
+        with pytest.raises(TransportError, match="nothing was kept; run it again") as caught:
+            fetch(once, watch)
+        assert (caught.value.kept_bytes, watch.view.kept_bytes) == (0, 0)
+        assert held(tmp_path) is None
+        check(fetch(once))
+        assert origin.ranges == [None, None]
+
+
+@pytest.mark.parametrize("asked", ["refresh", "checksum", "checksum-unknown-file"])
+def test_local_file_that_cannot_be_read_is_told_as_that(
+    asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "film.mp4"
+    opens = Path.open
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path == target:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opens(path, *arguments, **options)
+
+    with Origin(FILM) as origin:
+        if asked == "checksum-unknown-file":
+            target.write_bytes(DATA)
+        else:
+            fetch(order(origin, tmp_path))
+        options = (
+            {} if asked == "refresh" else {"checksum": f"sha512:{hashlib.sha512(DATA).hexdigest()}"}
+        )
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", refuse)
+            with pytest.raises(StorageError, match="cannot be read: there is no permission"):
+                fetch(order(origin, tmp_path, **options))
+        assert target.read_bytes() == DATA
+        assert strangers(tmp_path) == {"film.mp4"}
 
 
 LARGE = Film(noise(2 * LEAST_BYTES, seed=5))

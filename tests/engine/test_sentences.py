@@ -14,6 +14,7 @@ from vidnb.engine.sentences import (
     reused_page,
     reused_too_large,
     storage_error,
+    unreadable,
 )
 from vidnb.errors import (
     NotAVideo,
@@ -195,6 +196,24 @@ def test_a_file_that_is_here_and_not_what_was_asked_for(title: str | None, calle
         f"{SHOWN} is here already as films/a.mp4, but has 11 bytes, and max_bytes allows 10;"
         " the file stays as it is; raise max_bytes to have it."
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (PermissionError(errno.EACCES, "x"), "there is no permission to read it"),
+        (PermissionError(errno.EPERM, "x"), "there is no permission to read it"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_a_file_that_is_here_and_cannot_be_read(error: OSError, what: str) -> None:
+    told = unreadable(error, URL, Path("films/a.mp4"))
+    assert str(told) == (
+        f"films/a.mp4 cannot be read: {what}; whether it is what {SHOWN} has is not known; the file"
+        " stays as it is; make it readable, or pass if_exists='overwrite' to replace it."
+    )
+    assert (told.url, told.kept_bytes) == (URL, 0)
 
 
 def test_what_is_kept() -> None:

@@ -482,7 +482,7 @@ INFO = RequestInfo(URL("http://x/?s3cret"), "GET", CIMultiDictProxy(CIMultiDict(
         pytest.param(
             aiohttp.ClientHttpProxyError(INFO, (), status=407, message="x"),
             FailureKind.CONNECT,
-            "the proxy answered 407",
+            "the session's proxy answered 407",
             id="proxy",
         ),
         pytest.param(
@@ -534,7 +534,11 @@ def test_what_an_exception_becomes(raised: Exception, kind: FailureKind, reason:
 @pytest.mark.parametrize(
     ("raised", "says"),
     [
-        pytest.param(aiohttp.InvalidURL("http://x/?s3cret"), "is malformed.", id="url"),
+        pytest.param(
+            aiohttp.InvalidURL("http://x/?s3cret"),
+            "is malformed; check how it is written.",
+            id="url",
+        ),
         pytest.param(
             ValueError("Only http proxies are supported"), "Only http proxies", id="proxy"
         ),
@@ -599,6 +603,45 @@ def test_a_proxy_is_left_out_where_the_environment_says_so(
 
     with_client(work)
     assert len(origin.requests) == 1
+
+
+def refused_port() -> int:
+    """Return a port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_dead_is_named_and_not_the_host(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = refused_port()
+    monkeypatch.setenv(f"{scheme}_proxy", f"http://user:s3cret@127.0.0.1:{port}")
+    failure = fault(f"{scheme}://film.example/a.mp4").failure
+    why = os.strerror(errno.ECONNREFUSED)
+    assert failure.kind is FailureKind.CONNECT
+    assert failure.reason == f"the environment's proxy 127.0.0.1:{port} cannot be reached ({why})"
+
+
+def test_a_proxy_without_an_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unknown(*_: object, **__: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", unknown)
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+    reason = fault("http://film.example/a.mp4").failure.reason
+    assert reason == "the name proxy.invalid of the environment's proxy could not be resolved"
+
+
+def test_the_proxy_of_a_callers_session_is_called_so() -> None:
+    async def main() -> str:
+        proxy = f"http://127.0.0.1:{refused_port()}"
+        async with aiohttp.ClientSession(proxy=proxy) as theirs:
+            with pytest.raises(ConnectionFault) as caught:
+                await ask(HttpClient(session=theirs), "http://film.example/a.mp4")
+            return caught.value.failure.reason
+
+    assert asyncio.run(main()).startswith("the session's proxy 127.0.0.1:")
 
 
 def test_a_callers_session_knows_its_own_proxy(

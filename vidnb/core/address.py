@@ -115,10 +115,11 @@ def next_hop(
     """
     here = _parsed(url)
     where = f"The redirect from {redact(url)} was not followed:"
+    then = "open the address in a browser to see what it wants"
     # A space in a Location is a careless server's; browsers encode it too.
     target = location.strip(" \t").replace(" ", "%20")
     if not target:
-        raise AddressRefused(f"{where} it names no address to go to.", url=url)
+        raise AddressRefused(f"{where} it names no address to go to; {then}.", url=url)
     try:
         _refuse_characters(target)  # before `urljoin`, which drops some of them silently
         # With a host of its own it needs none of ours: "https:///g/" is not to lead back here.
@@ -126,11 +127,13 @@ def next_hop(
             target = f"{here.scheme}:{target}"
         there = _parsed(target if _SCHEME.match(target) else urljoin(str(here), target))
     except AddressRefused as refused:
-        raise AddressRefused(f"{where} {refused}", url=url) from None
+        # How it is written is its server's business: the last clause, what to do, is another one.
+        why = str(refused).rpartition(";")[0]
+        raise AddressRefused(f"{where} {why}; {then}.", url=url) from None
     if here.scheme == "https" and there.scheme == "http":
         raise AddressRefused(
             f"{where} it leads from https to {redact(str(there))}, where anybody on the way could"
-            " change the bytes.",
+            f" change the bytes; {then}.",
             url=url,
         )
     same = there.origin == here.origin
@@ -138,9 +141,9 @@ def next_hop(
         there = _Url(there.scheme, here.user, there.host, there.port, there.rest)
     following = str(there)
     if seen.count(following) > 1:
-        raise AddressRefused(f"{where} it goes round in a circle.", url=url)
+        raise AddressRefused(f"{where} it goes round in a circle; {then}.", url=url)
     if len(seen) > max_hops:
-        raise AddressRefused(f"{where} {max_hops} redirects came before it.", url=url)
+        raise AddressRefused(f"{where} {max_hops} redirects came before it; {then}.", url=url)
     return following, dict(headers) if same else {}
 
 
@@ -152,7 +155,7 @@ def _parsed(url: str) -> _Url:
     if scheme not in _DEFAULT_PORTS:
         # "localhost:8000/a.mp4" has no scheme, although it looks as if.
         if scheme_found is None or url[scheme_found.end() :][:1].isdigit():
-            raise _refusal(url, "has no scheme; write it with https:// or http:// in front")
+            raise _refusal(url, "has no scheme", "write it with https:// or http:// in front")
         raise _refusal(url, f"begins with {scheme}:, and vidnb fetches only from http and https")
     after = url[len(scheme) + 1 :]
     authority = re.split(r"[/?#]", after[2:], maxsplit=1)[0]
@@ -176,18 +179,18 @@ def _parsed(url: str) -> _Url:
     )
 
 
-def _refusal(url: str, why: str) -> AddressRefused:
-    return AddressRefused(f"The address {redact(url)} {why}.", url=url)
+def _refusal(url: str, why: str, then: str = "check how it is written") -> AddressRefused:
+    return AddressRefused(f"The address {redact(url)} {why}; {then}.", url=url)
 
 
 def _refuse_characters(url: str) -> None:
     """Raise for characters that two readers of one address may read differently."""
     if not url:
-        raise AddressRefused("The address is empty.", url=url)
+        raise AddressRefused("The address is empty; name one.", url=url)
     if "\\" in url:
         raise _refusal(url, "holds a backslash, which some programs read as a slash")
     if any(c.isspace() or unicodedata.category(c) == "Cc" for c in url) or _LONE.search(url):
-        raise _refusal(url, "holds white space or a control character; write it percent-encoded")
+        raise _refusal(url, "holds white space or a control character", "write it percent-encoded")
 
 
 def _encoded(text: str) -> str:

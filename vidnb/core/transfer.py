@@ -155,7 +155,7 @@ class Transfer(Standing):
         begin, arrived = fetch.position, fetch.position + seen.size_bytes
         limit_bytes = self._max_bytes if self.total_bytes is None else None
         if limit_bytes is not None and arrived > limit_bytes:
-            return self._give_up(verdict.too_large("more", limit_bytes))
+            return self._give_up(verdict.too_large(None, limit_bytes))
         commands: list[Command] = [
             Keep(span, span.start - begin, self.generation)
             for span in self._crew.received(fetch, seen.size_bytes)

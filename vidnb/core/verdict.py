@@ -143,15 +143,15 @@ def size_refusal(total_bytes: int | None, max_bytes: int | None) -> Refuse | Non
         return Refuse(Why.EMPTY, EMPTY)
     if max_bytes is None or total_bytes is None or total_bytes <= max_bytes:
         return None
-    return too_large(f"{total_bytes} bytes", max_bytes)
+    return too_large(total_bytes, max_bytes)
 
 
-def too_large(size: str, max_bytes: int) -> Refuse:
-    """Return why a file of such a size is not fetched."""
-    return Refuse(
-        Why.TOO_LARGE,
-        Failure(FailureKind.REFUSED, f"the file has {size}, and max_bytes allows {max_bytes}"),
-    )
+def too_large(total_bytes: int | None, max_bytes: int) -> Refuse:
+    """Return why a file of such a size, None where nobody has told it, is not fetched."""
+    reason = f"it goes on after the {max_bytes} bytes that max_bytes allows"
+    if total_bytes is not None:
+        reason = f"the file has {total_bytes} bytes, and max_bytes allows {max_bytes}"
+    return Refuse(Why.TOO_LARGE, Failure(FailureKind.REFUSED, reason))
 
 
 def _judge_part(said: opening.Part, source: Source, *, is_same: bool) -> Verdict:

@@ -29,6 +29,7 @@ __all__ = [
     "reused_too_large",
     "sent_a_page",
     "storage_error",
+    "unreadable",
     "wrong_digest",
 ]
 
@@ -158,6 +159,19 @@ def storage_error(
         f" the download of {redact(url)} stopped; {kept(kept_bytes, folder)}{remedy}.",
         url=url,
         kept_bytes=kept_bytes,
+    )
+
+
+def unreadable(error: OSError, url: str, path: Path) -> StorageError:
+    """Return the error for a file that is here, and whose bytes nobody can look at."""
+    what = error.strerror or str(error)
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        what = "there is no permission to read it"
+    return StorageError(
+        f"{path} cannot be read: {what or type(error).__name__}; whether it is what {redact(url)}"
+        " has is not known; the file stays as it is; make it readable, or pass"
+        " if_exists='overwrite' to replace it.",
+        url=url,
     )
 
 

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from vidnb.core.journal import Journal, Record
 from vidnb.core.naming import file_name
 from vidnb.core.version import Version
 from vidnb.engine.order import Order
+from vidnb.engine.sentences import unreadable
 from vidnb.errors import StorageError
 from vidnb.io.files import Hold, PartFile, Room, hash_file
 from vidnb.io.sweep import sweep
@@ -65,7 +67,7 @@ class Shelf:
         if not _stands(path, record):
             return self._recognise()
         # A crash of the machine may have lost what the disk had not yet: look at the bytes.
-        if not record.is_of_this_boot and hash_file(path, "sha256") != record.sha256:
+        if not record.is_of_this_boot and self._digest(path, "sha256") != record.sha256:
             return None
         if order.if_exists == "error":
             raise _exists(order, path)
@@ -76,11 +78,11 @@ class Shelf:
         target, checksum = self._order.target, self._order.checksum
         if target is None or checksum is None or not target.is_file():
             return None
-        if hash_file(target, checksum.algorithm) != checksum.digest:
+        if self._digest(target, checksum.algorithm) != checksum.digest:
             return None
         url = self._order.url
         status = target.stat()
-        sha256 = hash_file(target, "sha256")
+        sha256 = self._digest(target, "sha256")
         return Record(
             url, url, target.name, Version(), status.st_size, status.st_mtime_ns, sha256, None
         )
@@ -91,8 +93,21 @@ class Shelf:
 
     def read_head(self, record: Record, most_bytes: int) -> bytes:
         """Return the first bytes of the finished file."""
-        with (self._order.folder / record.name).open("rb") as file:
+        path = self._order.folder / record.name
+        with self._reading(path), path.open("rb") as file:
             return file.read(most_bytes)
+
+    def _digest(self, path: Path, algorithm: str) -> str:
+        with self._reading(path):
+            return hash_file(path, algorithm)
+
+    @contextlib.contextmanager
+    def _reading(self, path: Path) -> Iterator[None]:
+        """Say that it was reading what failed: nothing was to be written yet."""
+        try:
+            yield
+        except OSError as error:
+            raise unreadable(error, self._order.url, path) from error
 
     def has_digest(self, record: Record) -> bool:
         """Tell whether the finished file has the digest the caller asked for."""
@@ -102,7 +117,7 @@ class Shelf:
         if checksum.algorithm == "sha256":
             return record.sha256 == checksum.digest
         path = self._order.folder / record.name
-        return hash_file(path, checksum.algorithm) == checksum.digest
+        return self._digest(path, checksum.algorithm) == checksum.digest
 
     def open_part(self) -> tuple[PartFile, Journal | None]:
         """Return this order's part file, locked, and what of this order it holds already."""

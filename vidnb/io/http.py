@@ -245,24 +245,39 @@ class HttpClient:
             async with asyncio.timeout(idle_timeout_s):
                 return await sending
         except (*_FAULTS, ValueError) as error:
-            raise _mapped(error, url, idle_timeout_s) from error
+            whose = "session" if session is self._theirs else "environment"
+            raise _mapped(error, url, idle_timeout_s, whose) from error
 
 
-def _mapped(error: Exception, url: str, idle_timeout_s: float) -> ConnectionFault | AddressRefused:
-    """Return what a request's exception means here."""
+def _mapped(
+    error: Exception, url: str, idle_timeout_s: float, whose: str
+) -> ConnectionFault | AddressRefused:
+    """Return what a request's exception means here; `whose` is the proxy, if there is one."""
     match error:
         case aiohttp.ClientConnectorError(os_error=_NotPublicError()):
             return AddressRefused(
                 f"{redact(url)} was not fetched: {error.host} is not on the public internet, and"
-                " public_only=True allows nothing else.",
+                " public_only=True allows nothing else; pass public_only=False to fetch it all the"
+                " same.",
                 url=url,
             )
+        case aiohttp.ClientProxyConnectionError():
+            reason = (
+                f"the {whose}'s proxy {error.host}:{error.port} cannot be reached"
+                f" ({_cause(error.os_error)})"
+            )
+            return ConnectionFault(Failure(FailureKind.CONNECT, reason))
+        case aiohttp.ClientConnectorDNSError() if error.host != urlsplit(url).hostname:
+            reason = f"the name {error.host} of the {whose}'s proxy could not be resolved"
+            return ConnectionFault(Failure(FailureKind.CONNECT, reason))
         case aiohttp.ClientConnectorError():  # before ValueError: a bad certificate is both
             return ConnectionFault(_no_connection(error))
         case TimeoutError():
             return ConnectionFault(_silence(idle_timeout_s))
         case aiohttp.InvalidURL():  # its text is the address, with every secret in its query
-            return AddressRefused(f"The address {redact(url)} is malformed.", url=url)
+            return AddressRefused(
+                f"The address {redact(url)} is malformed; check how it is written.", url=url
+            )
         case ValueError():
             return AddressRefused(
                 f"{redact(url)} cannot be fetched: {_line(str(error))};"
@@ -270,7 +285,7 @@ def _mapped(error: Exception, url: str, idle_timeout_s: float) -> ConnectionFaul
                 url=url,
             )
         case aiohttp.ClientHttpProxyError():
-            reason = f"the proxy answered {error.status}"
+            reason = f"the {whose}'s proxy answered {error.status}"
             return ConnectionFault(Failure(FailureKind.CONNECT, reason))
         case aiohttp.ClientResponseError():  # likewise, so only what it says of the answer
             reason = f"the origin's answer is malformed ({_line(error.message)})"
@@ -306,10 +321,16 @@ def _no_connection(error: aiohttp.ClientConnectorError) -> Failure:
         return Failure(FailureKind.REFUSED, reason)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return Failure(FailureKind.CONNECT, f"the name {error.host} could not be resolved")
-    cause, number = _name(error.os_error), error.os_error.errno
-    if number and number > 0 and not isinstance(error.os_error, ssl.SSLError):  # its own numbers
-        cause = os.strerror(number)
+    cause = _cause(error.os_error)
     return Failure(FailureKind.CONNECT, f"no connection to {error.host}:{error.port} ({cause})")
+
+
+def _cause(error: OSError) -> str:
+    """Say why a connection could not be made."""
+    number = error.errno
+    if number and number > 0 and not isinstance(error, ssl.SSLError):  # its own numbers
+        return os.strerror(number)
+    return _name(error)
 
 
 def _name(error: BaseException) -> str:
