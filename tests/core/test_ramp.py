@@ -29,7 +29,7 @@ from vidnb.core.alphabet import (
     Wait,
 )
 from vidnb.core.headers import fold_headers, format_content_range
-from vidnb.core.ramp import FAST_BYTES_PER_S, MAX_CONNECTIONS, Ramp
+from vidnb.core.ramp import FAST_EACH_BYTES_PER_S, MAX_CONNECTIONS, Ramp
 from vidnb.core.retry import Failure, FailureKind, RetryPolicy
 from vidnb.core.spans import Span
 from vidnb.core.transfer import UNLIMITED, Transfer
@@ -293,7 +293,22 @@ def test_a_fast_origin_is_left_alone() -> None:
     play = Play(Link(line=1e9), 512 * MIB).run()
     assert (play.peak, play.requests) == (1, 1)
     assert play.elapsed_s < 0.7
-    assert Play(Link(line=0.9 * FAST_BYTES_PER_S), 512 * MIB).run().peak == 2
+    assert Play(Link(line=1.1 * FAST_EACH_BYTES_PER_S), 512 * MIB).run().peak == 1
+    assert Play(Link(line=0.9 * FAST_EACH_BYTES_PER_S), 512 * MIB).run().peak == 2
+
+
+@pytest.mark.parametrize(
+    ("each", "peak"),
+    [
+        pytest.param(0.9, 4, id="four-are-fast-by-any-measure"),
+        pytest.param(0.5, 8, id="eight-are-needed"),
+        pytest.param(1.1, 1, id="one-is-enough"),
+    ],
+)
+def test_fast_is_fast_for_each(each: float, peak: int) -> None:
+    """Where each connection is held back a little, more are opened until all together are fast."""
+    link = Link(each=each * FAST_EACH_BYTES_PER_S)
+    assert Play(link, 1024 * MIB).run().peak == peak
 
 
 @pytest.mark.parametrize(

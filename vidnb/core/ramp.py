@@ -15,13 +15,16 @@ from dataclasses import dataclass
 
 from vidnb.core.pace import Meter
 
-__all__ = ["FAST_BYTES_PER_S", "MAX_CONNECTIONS", "Ramp"]
+__all__ = ["FAST_BYTES_PER_S", "FAST_EACH_BYTES_PER_S", "MAX_CONNECTIONS", "Ramp"]
 
 MAX_CONNECTIONS = 16
 """What aria2 allows at most as well: beyond it servers take a client for an attack."""
 
 FAST_BYTES_PER_S = 250e6
 """Two gigabits a second: from here on this machine is the limit, not the pace of a connection."""
+
+FAST_EACH_BYTES_PER_S = 100e6
+"""Connections this fast each are held back by nobody: what they share is the limit."""
 
 _PAYS = 1.2
 _PAYS_CLEARLY = 1.5
@@ -197,7 +200,8 @@ class Ramp:
             if not self._hopes or pace >= _STARVES * self._held_pace:
                 return
             self._hopes -= 1
-        if pace >= FAST_BYTES_PER_S or rest_bytes <= _SOON_S * pace:
+        fast = min(FAST_BYTES_PER_S, holding * FAST_EACH_BYTES_PER_S)
+        if pace >= fast or rest_bytes <= _SOON_S * pace:
             return
         self._trial = _Trial(holding, pace, opened_s=now_s, heard_s=now_s)
         self.allowed = min(2 * holding, MAX_CONNECTIONS)
