@@ -15,7 +15,7 @@ FUNCTIONS = {
     "download": "(url, path=None, *, checksum=None, max_bytes=None, connections=None,"
     " if_exists='refresh', retry=None, headers=None, session=None, public_only=False,"
     " check_video=True, idle_timeout_s=30.0, progress=None)",
-    "serve": "(path, *, max_partial_bytes=None)",
+    "serve": "(path, *, max_partial_bytes=None, host='127.0.0.1', allowed_hosts=())",
     "play": "(source, *, start_s=None, autoplay=False, muted=False, loop=False, width=None,"
     " subtitles=None, poster=None, route='auto')",
     "sample": "()",

@@ -1,4 +1,4 @@
-"""The command line: `vidnb get URL [PATH]`, `vidnb serve PATH [--port N]`, `vidnb demo`.
+"""The command line: `vidnb get URL [PATH]`, `vidnb serve FILE_OR_FOLDER`, `vidnb demo`.
 
 `python -m vidnb` is the same, and a URL alone is a `get`. What was made is printed on standard
 output, everything else on standard error. The exit status is 0 when it worked, 1 when it did not,
@@ -11,8 +11,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Sequence
+import webbrowser
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             case "get":
                 return _get(arguments.url, arguments.path)
             case "serve":
-                return _serve(arguments.path, arguments.port)
+                return _serve(arguments)
             case "demo":
                 return _demo(rest)
     except (VidnbError, ValueError) as error:
@@ -61,9 +65,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     get.add_argument("url", metavar="URL")
     get.add_argument("path", metavar="PATH", nargs="?", help="a file, or a folder (default: here)")
-    serve = commands.add_parser("serve", help="show a video file in a browser tab, until Ctrl-C")
-    serve.add_argument("path", metavar="PATH")
-    serve.add_argument("--port", type=int, default=0, help="default: any that is free")
+    serve = commands.add_parser(
+        "serve", help="show a video, or a folder of videos, in a browser tab"
+    )
+    serve.add_argument("path", metavar="FILE_OR_FOLDER")
+    serve.add_argument("--port", type=_port, default=0, help="default: any that is free")
+    serve.add_argument("--open", action="store_true", help="open the address in a browser")
+    serve.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="the address to listen on (default: 127.0.0.1, for this machine alone)",
+    )
+    serve.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a further name under which browsers may ask, such as a reverse proxy's; repeatable",
+    )
     commands.add_parser(
         "demo", help="open the quickstart notebook in JupyterLab, which gets all further options"
     )
@@ -78,15 +97,54 @@ def _get(url: str, path: str | None) -> int:
     return 0
 
 
-def _serve(path: str, port: int) -> int:
+def _serve(arguments: argparse.Namespace) -> int:
+    from vidnb.core.hosts import host_names, is_loopback
+    from vidnb.engine.folder import serve_folder
     from vidnb.engine.server import serve, start_server
 
-    start_server(port)
-    with serve(path) as served:
+    host, allowed = arguments.host, arguments.allow_host
+    host_names(host, allowed)  # before anything listens
+    start_server(arguments.port, host)
+    is_folder = os.path.isdir(arguments.path)  # noqa: PTH112 - also of a name that no path can have
+    make = serve_folder if is_folder else serve
+    with make(arguments.path, host=host, allowed_hosts=allowed) as served:
         print(served.page_url, flush=True)
-        print("Open this address in a browser; Ctrl-C ends it.", file=sys.stderr)
-        threading.Event().wait()
+        if not is_loopback(host):
+            print(
+                f"Whoever reaches {host} and has this address can watch, and nothing is encrypted.",
+                file=sys.stderr,
+            )
+        with _doorway(served.page_url) as doorway:
+            if arguments.open and webbrowser.open(doorway):
+                print("Ctrl-C ends it.", file=sys.stderr)
+            else:
+                print("Open this address in a browser; Ctrl-C ends it.", file=sys.stderr)
+            _wait()
     return 0
+
+
+def _wait() -> None:
+    threading.Event().wait()
+
+
+@contextmanager
+def _doorway(url: str) -> Iterator[str]:
+    """Yield the address of a private file that leads to `url`.
+
+    A browser is a program like others: what it is called with can be read by everybody on the
+    machine, and `url` is a secret.
+    """
+    with tempfile.TemporaryDirectory(prefix="vidnb-") as folder:  # which this user alone may enter
+        file = Path(folder) / "open.html"
+        leads = f'<meta http-equiv="refresh" content="0; url={escape(url)}">'
+        file.write_text(f'<!doctype html><meta charset="utf-8">{leads}<title>vidnb</title>\n')
+        yield file.as_uri()
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, which is a number up to 65535")
+    return int(text)
 
 
 def _demo(rest: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -386,15 +387,15 @@ def test_a_start_that_fails_leaves_no_socket(monkeypatch: pytest.MonkeyPatch) ->
     made: list[socket.socket] = []
     real = socket.create_server
 
-    def create(address: tuple[str, int]) -> socket.socket:
-        made.append(real(address))
+    def create(address: tuple[str, int], **options: Any) -> socket.socket:
+        made.append(real(address, **options))
         return made[-1]
 
     async def fail(_: object) -> None:
         raise LookupError
 
     monkeypatch.setattr(socket, "create_server", create)
-    monkeypatch.setattr(server._Server, "start", fail)
+    monkeypatch.setattr(server.Server, "start", fail)
     with pytest.raises(LookupError):
         server._started(0)
     assert made[0].fileno() == -1

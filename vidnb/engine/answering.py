@@ -13,17 +13,18 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hmac import compare_digest
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from aiohttp import web
 
 from vidnb.core.answer import answer
+from vidnb.core.hosts import HostNames
 from vidnb.engine import page
 from vidnb.engine.exchange import CLOSED, ChangedError, Exchange, Late, date_field, write_head
 from vidnb.engine.sources import Source
 
-__all__ = ["PROXY_PARTIAL_BYTES", "Entry", "Registry", "WebServer"]
+__all__ = ["PROXY_PARTIAL_BYTES", "Entry", "Place", "Registry", "WebServer"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,6 @@ HALF_CLOSED_S: Final = 0.1
 MAX_CONNECTIONS: Final = 512
 """More are cut off at once: half the usual limit of descriptors is left to the notebook."""
 
-_LOOPBACK: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 _ORIGIN: Final = re.compile(r"[\x21-\x7e]{1,512}")
 _PROXY_FIELDS: Final = ("x-forwarded-context", "x-forwarded-prefix", "x-proxycontextpath")
 
@@ -58,6 +58,23 @@ _PREFLIGHT: Final = (
 )
 
 
+class Place(Protocol):
+    """What a token opens: a page, and for an `Entry` its file too."""
+
+    page_token: str
+    hosts: HostNames
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """All tokens that open it."""
+
+    async def page(self) -> page.Page:
+        """Return the page of `page_token`. `OSError`: what it shows is gone."""
+
+    def end(self) -> set[asyncio.Task[Any]]:
+        """Let go of everything; return the tasks that end now. On the server's loop."""
+
+
 @dataclass(eq=False, slots=True)
 class Entry:
     """One served file: its source, its two unguessable tokens, and the answers that run."""
@@ -65,6 +82,8 @@ class Entry:
     source: Source
     size_bytes: int
     max_partial_bytes: int | None
+    hosts: HostNames = field(default_factory=HostNames)
+    back: str = ""  # where its page leads back to, relative to the page; empty for nowhere
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     page_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     answered: Counter[int] = field(default_factory=Counter)
@@ -74,6 +93,15 @@ class Entry:
     def path(self) -> str:
         """The path of the file's URL, without its first slash."""
         return f"{self.token}/{quote(self.source.name.encode('utf-8', 'surrogateescape'), safe='')}"
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The file's token and its page's."""
+        return self.token, self.page_token
+
+    async def page(self) -> page.Page:
+        """Return the player page."""
+        return page.player(self.source.name, f"../{self.path}", self.size_bytes, self.back)
 
     def end(self) -> set[asyncio.Task[Any]]:
         """Cut off the answers that run, let go of the file, and return the tasks that end now.
@@ -89,45 +117,45 @@ class Entry:
 
 
 class Registry:
-    """The served files by token; added and removed from any thread."""
+    """What is served, by token; added and removed from any thread."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(16)
-        self._entries: dict[bytes, tuple[bytes, Entry]] = {}
+        self._places: dict[bytes, tuple[bytes, Place]] = {}
 
-    def add(self, entry: Entry) -> None:
-        """Serve `entry`, and its page, from now on."""
-        for token in (entry.token, entry.page_token):
-            self._entries[self._digest(token.encode())] = token.encode(), entry
+    def add(self, place: Place) -> None:
+        """Serve `place`, and its page, from now on."""
+        for token in place.tokens:
+            self._places[self._digest(token.encode())] = token.encode(), place
 
-    def remove(self, entry: Entry) -> None:
-        """Free both tokens at once; a second time is no harm."""
-        for token in (entry.token, entry.page_token):
-            self._entries.pop(self._digest(token.encode()), None)
+    def remove(self, place: Place) -> None:
+        """Free all its tokens at once; a second time is no harm."""
+        for token in place.tokens:
+            self._places.pop(self._digest(token.encode()), None)
 
-    def find(self, token: bytes) -> Entry | None:
-        """Return the entry of a token, in a time that tells nothing about the tokens there are.
+    def find(self, token: bytes) -> Place | None:
+        """Return what a token opens, in a time that tells nothing about the tokens there are.
 
         The dictionary compares keyed digests, which a guesser cannot steer.
         """
-        known, entry = self._entries.get(self._digest(token), (b"", None))
-        return entry if compare_digest(known, token) else None
+        known, place = self._places.get(self._digest(token), (b"", None))
+        return place if compare_digest(known, token) else None
 
-    def entries(self) -> set[Entry]:
-        """Return all entries."""
-        return {entry for _, entry in tuple(self._entries.values())}
+    def places(self) -> set[Place]:
+        """Return all that is served."""
+        return {place for _, place in tuple(self._places.values())}
 
     def _digest(self, token: bytes) -> bytes:
         return hashlib.blake2b(token, key=self._key, digest_size=16).digest()
 
 
-def _is_foreign(host: str | None, fields: Mapping[str, str]) -> bool:
+def _is_foreign(host: str | None, fields: Mapping[str, str], ours: HostNames) -> bool:
     """Tell whether a request came under a name that is not ours, as DNS rebinding would have it.
 
     jupyter-server-proxy forwards the browser's Host unchanged, and its own fields beside it. The
     token is the lock; this is the chain on the door.
     """
-    if host is None or _LOOPBACK.fullmatch(host):
+    if host is None or ours.hold(host):
         return False
     return not all(name in fields for name in _PROXY_FIELDS)
 
@@ -219,32 +247,32 @@ class WebServer(web.Server):
             return await exchange.say(405, "Allow: GET, HEAD, OPTIONS\r\n")
         authority, path = _target(request.raw_path)
         host = authority or (hosts[0] if hosts else None)
-        entry, is_page = (None, False) if _is_foreign(host, fields) else self._find(path)
-        if entry is None:
+        place, is_page = self._find(path)
+        if place is None or _is_foreign(host, fields, place.hosts):
             return await exchange.say(404)
         rest = _cors(fields) + exchange.connection
         if request.method == "OPTIONS":
             return await exchange.send(write_head(204, (date_field(), *_PREFLIGHT), rest))
-        if is_page:
-            return await exchange.send(*_page(entry, rest))
+        if is_page or not isinstance(place, Entry):
+            return await _send_page(place, exchange, rest)
         task = cast("asyncio.Task[Any]", asyncio.current_task())
-        entry.running.add(task)
+        place.running.add(task)
         try:
-            return await _send_file(entry, exchange, rest)
+            return await _send_file(place, exchange, rest)
         finally:
-            entry.running.discard(task)
+            place.running.discard(task)
 
-    def _find(self, path: str) -> tuple[Entry | None, bool]:
-        """Return the entry that a path names, and whether it names its page."""
+    def _find(self, path: str) -> tuple[Place | None, bool]:
+        """Return what a path opens, and whether it names its page."""
         before, _, relative = path.partition("/")
         token, slash, name = relative.partition("/")
-        entry = self._registry.find(token.encode("utf-8", "surrogateescape"))
-        if entry is None or before or not slash:
+        place = self._registry.find(token.encode("utf-8", "surrogateescape"))
+        if place is None or before or not slash:
             return None, False
-        if compare_digest(token, entry.page_token):
-            return (None if name else entry), True
-        own_name = entry.source.name.encode("utf-8", "surrogateescape")
-        return (entry if unquote_to_bytes(name) == own_name else None), False
+        if not isinstance(place, Entry) or compare_digest(token, place.page_token):
+            return (None if name else place), True
+        own_name = place.source.name.encode("utf-8", "surrogateescape")
+        return (place if unquote_to_bytes(name) == own_name else None), False
 
 
 async def _send_file(entry: Entry, exchange: Exchange, rest: str) -> web.StreamResponse:
@@ -276,16 +304,19 @@ async def _send_file(entry: Entry, exchange: Exchange, rest: str) -> web.StreamR
         version.close()
 
 
-def _page(entry: Entry, rest: str) -> tuple[bytes, bytes]:
-    body = page.render(entry.source.name, f"../{entry.path}", entry.size_bytes)
+async def _send_page(place: Place, exchange: Exchange, rest: str) -> web.StreamResponse:
+    try:
+        html, policy = await place.page()
+    except (OSError, ValueError):  # a folder that was there when it was registered
+        return await exchange.say(404)
     fields = (
         date_field(),
         ("Content-Type", "text/html; charset=utf-8"),
-        ("Content-Length", str(len(body))),
-        ("Content-Security-Policy", page.POLICY),
+        ("Content-Length", str(len(html))),
+        ("Content-Security-Policy", policy),
         ("Cache-Control", "no-store"),
     )
-    return write_head(200, fields, rest), body
+    return await exchange.send(write_head(200, fields, rest), html)
 
 
 class _Connection(web.RequestHandler):

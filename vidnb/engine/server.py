@@ -1,39 +1,43 @@
 """The range server of this process: `serve(path)` puts one file behind an unguessable address.
 
-It starts at first use, on a thread and a loop of its own, and listens on 127.0.0.1 alone. A forked
-child has none until it serves something itself; the process's end leaves nothing behind.
+It starts at first use, on a thread and a loop of its own, and listens on 127.0.0.1 alone; a caller
+who asks for another address gets a listener beside it, with files of its own. A forked child has
+none until it serves something itself; the process's end leaves nothing behind.
 """
 
 import asyncio
+import errno
 import os
 import re
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
 from types import TracebackType
 from typing import Final, Self
 
+from vidnb.core.hosts import LOOPBACK, host_names, shown_host
 from vidnb.core.progress import format_bytes
-from vidnb.engine.answering import Entry, Registry, WebServer
+from vidnb.engine.answering import Entry, Place, Registry, WebServer
 from vidnb.engine.data import StrPath
 from vidnb.engine.sources import FileSource
 from vidnb.errors import ServeError
 from vidnb.io import loop
 
-__all__ = ["Served", "serve", "start_server"]
+__all__ = ["Served", "Server", "release", "running_server", "serve", "start_server"]
 
 CLOSE_S: Final = 2.0
 """How long `close` waits for the answers it cut off to be gone."""
 
 
-class _Server:
-    """The listening socket and what is behind it."""
+class Server:
+    """One listening socket and what is behind it."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, host: str) -> None:
         self.registry = Registry()
+        self.host = host
         self.port: int = listener.getsockname()[1]
         self._listener = listener
         self._web: WebServer | None = None
@@ -55,8 +59,8 @@ class _Server:
                 transport.abort()
             await asyncio.sleep(0)
             await self._web.shutdown(timeout=0.5)
-        for entry in self.registry.entries():
-            entry.end()
+        for place in self.registry.places():
+            place.end()
 
     def descriptors(self) -> list[int]:
         """Return the descriptors of all its sockets."""
@@ -67,16 +71,16 @@ class _Server:
 
 @dataclass
 class _Process:
-    """What this process serves."""
+    """The servers of this process, by the host they were asked to listen on."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    server: _Server | None = None
+    servers: dict[str, Server] = field(default_factory=dict)
 
     def forget(self) -> None:
-        """In a forked child: the parent's server is the parent's."""
+        """In a forked child: the parent's servers are the parent's."""
         self.lock = threading.Lock()
-        server, self.server = self.server, None
-        if server is not None:
+        servers, self.servers = self.servers, {}
+        for server in servers.values():
             loop.let_go(server.descriptors())
 
 
@@ -96,7 +100,7 @@ class Served:
 
     `url` is the file's address and `page_url` that of a small page with a player, for a browser
     tab; each holds a secret of 192 bits. `size_bytes` is the size (B) when it was registered,
-    `port` the server's on 127.0.0.1. As a context manager it closes at the end of the block.
+    `port` the server's. As a context manager it closes at the end of the block.
     Nothing here raises an error; a file that is gone by the time it is asked for is a 404 to the
     browser (RFC 9110 section 15.5.5) until it is back.
     """
@@ -108,7 +112,7 @@ class Served:
     media_type: str
     port: int
     _entry: Entry
-    _server: _Server
+    _server: Server
 
     @property
     def answered(self) -> Mapping[int, int]:
@@ -120,14 +124,7 @@ class Served:
 
         A second time does nothing, and so does a forked child for its parent's file.
         """
-        self._server.registry.remove(self._entry)
-        if _process.server is not self._server:
-            return
-        if loop.server.is_current:
-            self._entry.end()
-            return
-        with suppress(RuntimeError, TimeoutError):  # at the end of the process all has ended
-            loop.server.run(_end(self._entry), timeout_s=CLOSE_S)
+        release(self._server, self._entry)
 
     def __enter__(self) -> Self:
         return self
@@ -154,32 +151,61 @@ class Served:
         )
 
 
-def start_server(port: int = 0) -> int:
-    """Start this process's server if it does not run yet, and return its port on 127.0.0.1.
+def release(server: Server, *places: Place) -> None:
+    """Free the tokens of `places` at once, and cut off the answers that run. From any thread."""
+    for place in places:
+        server.registry.remove(place)
+    if server not in _process.servers.values():  # a forked child's parent's
+        return
+    if loop.server.is_current:
+        for place in places:
+            place.end()
+        return
+    with suppress(RuntimeError, TimeoutError):  # at the end of the process all has ended
+        loop.server.run(_end(places), timeout_s=CLOSE_S)
 
-    `port` 0 takes the one in the environment's `VIDNB_PORT`, else any that is free. `ServeError`
-    where the asked port is taken, or the server already runs on another.
+
+def start_server(port: int = 0, host: str = LOOPBACK) -> int:
+    """Start this process's server on `host` if it does not run yet, and return its port.
+
+    `port` 0 takes any that is free, and on 127.0.0.1 the one in the environment's `VIDNB_PORT`
+    before that. `ServeError` where the asked port is taken, or the server already runs on another.
     """
-    return _running(port).port
+    return running_server(port, host).port
 
 
-def serve(path: StrPath, *, max_partial_bytes: int | None = None) -> Served:
+def serve(
+    path: StrPath,
+    *,
+    max_partial_bytes: int | None = None,
+    host: str = LOOPBACK,
+    allowed_hosts: Collection[str] = (),
+) -> Served:
     """Serve one regular file on 127.0.0.1 under an address that nobody can guess.
 
     Ranges, conditions and validators are answered as RFC 9110 says. `max_partial_bytes` (B) cuts
     each answer to a single range (206), for readers in between that collect an answer before they
     pass it on; a plain 200 stays whole. The file is found anew at each request, so one that is
-    replaced is served anew; serving it twice makes two addresses. `ServeError` where the path is
-    missing, unreadable or no regular file, or the server cannot start; `ValueError` for a cap
-    below 1 B.
+    replaced is served anew; serving it twice makes two addresses.
+
+    `host` is an address or a name of this machine, for people who know who else can reach it: the
+    connection is not encrypted, and whoever learns the address reads the file. A server of its own
+    listens there, which answers for this file to `host`, to any IP address and to loopback's names.
+    `allowed_hosts` are further names under which a browser may ask, such as a reverse proxy's;
+    with `host="0.0.0.0"` or `"::"`, which no browser can ask, the first of them stands in the
+    address, or else loopback. All other names get the same 404 as a wrong address.
+
+    `ServeError` where the path is missing, unreadable or no regular file, or the server cannot
+    start; `ValueError` for a cap below 1 B and for a `host` or a name that is none.
     """
     if max_partial_bytes is not None and max_partial_bytes < 1:
         raise ValueError(f"max_partial_bytes must be at least 1 B, not {max_partial_bytes}")
+    names = host_names(host, allowed_hosts)
     source = FileSource(path)
-    server = _running()
-    entry = Entry(source, source.size_bytes, max_partial_bytes)
+    server = running_server(host=host)
+    entry = Entry(source, source.size_bytes, max_partial_bytes, names)
     server.registry.add(entry)
-    root = f"http://127.0.0.1:{server.port}"
+    root = f"http://{shown_host(host, allowed_hosts)}:{server.port}"
     return Served(
         url=f"{root}/{entry.path}",
         page_url=f"{root}/{entry.page_token}/",
@@ -192,16 +218,19 @@ def serve(path: StrPath, *, max_partial_bytes: int | None = None) -> Served:
     )
 
 
-def _running(port: int = 0) -> _Server:
+def running_server(port: int = 0, host: str = LOOPBACK) -> Server:
+    """Return this process's server on `host`, started if it does not run; see `start_server`."""
     with _process.lock:
-        if _process.server is None:
-            _process.server = _started(port or _port_of_environment())
-        elif port not in {0, _process.server.port}:
+        server = _process.servers.get(host)
+        if server is None:
+            wanted = port or (_port_of_environment() if host == LOOPBACK else 0)
+            server = _process.servers[host] = _started(wanted, host)
+        elif port not in {0, server.port}:
             raise ServeError(
-                f"The server already runs on port {_process.server.port} of 127.0.0.1, so it "
+                f"The server already runs on port {server.port} of {host}, so it "
                 f"cannot run on {port}; ask for the port before anything is served."
             )
-        return _process.server
+        return server
 
 
 def _port_of_environment() -> int:
@@ -214,17 +243,16 @@ def _port_of_environment() -> int:
     )
 
 
-def _started(port: int) -> _Server:
+def _started(port: int, host: str = LOOPBACK) -> Server:
     try:
-        listener = socket.create_server(("127.0.0.1", port))
-    except OSError as error:
+        listener = _listening(port, host)
+    except (OSError, UnicodeError) as error:  # the latter: a label that no resolver takes
         wanted = f"port {port}" if port else "a free port"
-        reason = os.strerror(error.errno or 0).lower()  # `strerror` itself would repeat the address
         raise ServeError(
-            f"The server could not listen on {wanted} of 127.0.0.1 ({reason}), so nothing "
-            "is served; choose another port, or leave it out to get a free one."
+            f"The server could not listen on {wanted} of {host} ({_reason(error)}), so nothing "
+            f"is served; {_remedy(error)}."
         ) from error
-    server = _Server(listener)
+    server = Server(listener, host)
     try:
         loop.server.run(server.start())
     except BaseException:
@@ -233,5 +261,24 @@ def _started(port: int) -> _Server:
     return server
 
 
-async def _end(entry: Entry) -> None:
-    await asyncio.gather(*entry.end(), return_exceptions=True)
+def _listening(port: int, host: str) -> socket.socket:
+    name = host.removeprefix("[").removesuffix("]")
+    family, _, _, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0]
+    return socket.create_server(address, family=family)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, socket.gaierror) or not isinstance(error, OSError):
+        return "no such host is known"
+    return os.strerror(error.errno or 0).lower()  # `strerror` itself would repeat the address
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in {errno.EADDRINUSE, errno.EACCES}:
+        return "choose another port, or leave it out to get a free one"
+    return "give an address of this machine, or leave the host out"
+
+
+async def _end(places: Collection[Place]) -> None:
+    ending = [task for place in places for task in place.end()]
+    await asyncio.gather(*ending, return_exceptions=True)

@@ -209,15 +209,16 @@ class OpenFile:
 class FileSource:
     """A regular file, looked for anew at each request under the path it had at registration.
 
-    Symbolic links are resolved once, here. `ServeError` where the path is missing, unreadable, a
-    folder, a pipe, a socket or a device. `version` and `close` belong to the server's loop.
+    Symbolic links are resolved once, here: `path` is where they led, and a link that is put there
+    later leads nobody anywhere. `ServeError` where the path is missing, unreadable, a folder, a
+    pipe, a socket or a device. `version` and `close` belong to the server's loop.
     """
 
     def __init__(self, path: StrPath) -> None:
         given = os.fspath(path)
         try:
-            self._path = os.path.realpath(given, strict=True)
-            first = OpenFile.at(self._path)
+            self.path = os.path.realpath(given, strict=True)
+            first = OpenFile.at(self.path)
         except (OSError, ValueError) as error:
             raise ServeError(f"{given!r} cannot be served: {why(error)}.") from error
         first.shut()  # a thousand served files hold no descriptor until somebody asks
@@ -243,7 +244,7 @@ class FileSource:
     async def _find(self) -> OpenFile:
         started_s = time.monotonic()
         try:
-            found = await asyncio.to_thread(OpenFile.at, self._path)
+            found = await asyncio.to_thread(self._open)
         except (OSError, ValueError):
             self._replace(None)
             raise
@@ -258,6 +259,12 @@ class FileSource:
             current = found
         self._looked_s = started_s
         return current
+
+    def _open(self) -> OpenFile:
+        # Whoever puts a link in the file's place later may mean any file of this user's.
+        if os.path.realpath(self.path, strict=True) != self.path:
+            raise FileNotFoundError(f"{self.name} is a link by now")
+        return OpenFile.at(self.path)
 
     def _replace(self, found: OpenFile | None) -> None:
         current, self._current = self._current, found

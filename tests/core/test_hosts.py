@@ -1,0 +1,117 @@
+"""Which Host is ours, and what a caller may allow."""
+
+import pytest
+
+from vidnb.core.hosts import HostNames, host_names, is_loopback, shown_host
+
+LOOPBACK_NAMES = ["127.0.0.1", "127.0.0.1:1", "localhost", "LOCALHOST:8888", "[::1]", "[::1]:65535"]
+ADDRESSES = ["192.0.2.7", "192.0.2.7:80", "0.0.0.0", "[2001:db8::7]", "[2001:DB8:0::7]:80"]  # noqa: S104 - a Host, not a socket
+NO_HOSTS = [
+    "", " ", ":80", "localhost:", "localhost:123456", "localhost:8a", "localhost:٣",
+    "localhost, evil.example", "evil.example@localhost", "localhost/", "http://localhost",
+    "::1", "[::1", "::1]", "[]", "[:::1]", "[127.0.0.1]", "[::1]x", "a b", "a\x00", "é.example",
+    "-a.example", "a.example.", "a" * 254, "127.1.", "*",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", [HostNames(), HostNames(addresses=True)])
+@pytest.mark.parametrize("field", LOOPBACK_NAMES)
+def test_loopback_names_always_hold(rule: HostNames, field: str) -> None:
+    assert rule.hold(field)
+
+
+@pytest.mark.parametrize("field", ADDRESSES)
+def test_addresses_hold_only_on_a_host_of_the_callers_own(field: str) -> None:
+    assert not HostNames().hold(field)
+    assert not host_names("127.0.0.1", ["hub.example"]).hold(field)
+    assert host_names("0.0.0.0", ()).hold(field)  # noqa: S104 - likewise
+
+
+@pytest.mark.parametrize(
+    "field", ["127.1", "127x0x0x1", "010.0.0.1", "1.2.3", "1.2.3.4.5", "2130706433"]
+)
+def test_what_some_resolvers_take_for_an_address_is_a_name(field: str) -> None:
+    assert not HostNames(addresses=True).hold(field)
+
+
+@pytest.mark.parametrize("field", NO_HOSTS)
+def test_what_is_no_host_never_holds(field: str) -> None:
+    assert not HostNames(frozenset({"hub.example"}), addresses=True).hold(field)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "field", "holds"),
+    [
+        ("hub.example", "hub.example", True),
+        ("Hub.Example", "hUB.eXAMPLE:8443", True),
+        ("hub.example", "hub.example.evil.example", False),
+        ("hub.example", "x.hub.example", False),
+        ("hub.example", "hub-example", False),
+        ("my_service", "my_service:80", True),
+        ("192.0.2.7", "192.0.2.7:80", True),
+        ("192.0.2.7", "192.0.2.8", False),
+        ("2001:db8::7", "[2001:DB8::0007]:80", True),
+        ("[2001:db8::7]", "[2001:db8::7]", True),
+        ("2001:db8::7", "[2001:db8::8]", False),
+    ],
+)
+def test_an_allowed_name_holds_with_any_port(allowed: str, field: str, holds: bool) -> None:
+    assert host_names("127.0.0.1", [allowed]).hold(field) is holds
+
+
+def test_the_host_itself_holds() -> None:
+    assert host_names("Films.local", ()).hold("films.local:8000")
+    assert not host_names("films.local", ()).hold("films.example")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(each for each in NO_HOSTS if each != "::1"),
+        "hub.example:80",
+        "https://hub.example",
+        "[hub]",
+    ],
+)
+def test_what_is_no_host_is_refused_by_name(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^allowed_hosts holds .* which is no host"):
+        host_names("127.0.0.1", ["hub.example", name])
+    with pytest.raises(ValueError, match=r"^host holds .* which is no host"):
+        host_names(name, ())
+
+
+def test_one_text_is_no_list_of_names() -> None:
+    with pytest.raises(ValueError, match=r"give a list: \['hub.example'\]"):
+        host_names("127.0.0.1", "hub.example")
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed", "shown"),
+    [
+        ("127.0.0.1", [], "127.0.0.1"),
+        ("127.0.0.1", ["hub.example"], "127.0.0.1"),
+        ("192.0.2.7", ["hub.example"], "192.0.2.7"),
+        ("Films.local", [], "films.local"),
+        ("2001:db8::7", [], "[2001:db8::7]"),
+        ("0.0.0.0", [], "127.0.0.1"),  # noqa: S104 - likewise
+        ("0.0.0.0", ["Hub.example", "b"], "hub.example"),  # noqa: S104 - likewise
+        ("::", [], "[::1]"),
+        ("::", ["2001:db8::7"], "[2001:db8::7]"),
+    ],
+)
+def test_the_address_names_a_host_that_can_be_asked(
+    host: str, allowed: list[str], shown: str
+) -> None:
+    assert shown_host(host, allowed) == shown
+    assert host_names(host, allowed).hold(f"{shown}:8000")
+
+
+@pytest.mark.parametrize(
+    ("host", "alone"),
+    [
+        ("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("[::1]", True),
+        ("LocalHost", True), ("0.0.0.0", False), ("192.0.2.7", False), ("hub.example", False),  # noqa: S104 - likewise
+    ],
+)  # fmt: skip
+def test_who_can_reach_it(host: str, alone: bool) -> None:
+    assert is_loopback(host) is alone
