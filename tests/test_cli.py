@@ -5,11 +5,14 @@ import signal
 import subprocess
 import sys
 import urllib.request
+import webbrowser
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 import vidnb
+from tests.world import free_port
 from vidnb import cli
 
 
@@ -89,6 +92,89 @@ def test_serve_prints_its_page_until_interrupted(tmp_path: Path) -> None:
         assert process.wait(10) == 130
     assert "Traceback" not in said
     assert "Ctrl-C ends it" in said
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGINT is sent as POSIX does")
+def test_serve_lists_a_folder_on_the_host_and_port_asked_for(tmp_path: Path) -> None:
+    """A folder is one page; who else may reach it is said on standard error."""
+    (tmp_path / "a film.mp4").write_bytes(vidnb.sample().read_bytes())
+    port = free_port()
+    options = ["--port", str(port), "--host", "0.0.0.0", "--allow-host", "localhost"]  # noqa: S104 - what is tried
+    command = [sys.executable, "-W", "error", "-m", "vidnb", "serve", ".", *options]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        address = process.stdout.readline().strip()
+        assert address.startswith(f"http://localhost:{port}/")
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            assert b"a film.mp4" in answer.read()
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+        assert process.wait(10) == 130
+    assert "Whoever reaches 0.0.0.0 and has this address can watch" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_open_leads_a_browser_there_without_telling_the_machine(
+    opens: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The browser is called with a private file: other users see what it is called with."""
+    called: list[str] = []
+    pages: list[str] = []
+    modes: list[int] = []
+
+    def open_browser(address: str) -> bool:
+        file = Path(urllib.request.url2pathname(urlsplit(address).path))
+        called.append(address)
+        pages.append(file.read_text())
+        modes.append(file.parent.stat().st_mode & 0o777)
+        return opens
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(webbrowser, "open", open_browser)
+    monkeypatch.setattr(cli, "_wait", interrupt)
+    assert cli.main(["serve", str(vidnb.sample()), "--open"]) == 130
+    printed = capsys.readouterr()
+    address = printed.out.strip()
+    assert len(called) == 1
+    assert called[0].startswith("file:///")
+    assert urlsplit(address).path.strip("/") not in called[0]
+    assert f'<meta http-equiv="refresh" content="0; url={address}">' in pages[0]
+    assert modes == [0o700]
+    assert not Path(urlsplit(called[0]).path).exists()
+    assert ("Open this address in a browser" in printed.err) is not opens
+
+
+def test_no_browser_is_opened_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_: str) -> bool:
+        raise AssertionError
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(webbrowser, "open", never)
+    monkeypatch.setattr(cli, "_wait", interrupt)
+    assert cli.main(["serve", str(vidnb.sample())]) == 130
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http", "", "\u0663"])
+def test_a_senseless_port_is_a_call_that_makes_no_sense(tmp_path: Path, port: str) -> None:
+    ran = run("serve", ".", f"--port={port}", cwd=tmp_path)
+    assert ran.returncode == 2
+    assert "is no port" in ran.stderr
+
+
+@pytest.mark.parametrize("option", ["--host=http://here", "--allow-host=here:80"])
+def test_a_senseless_host_is_one_sentence(tmp_path: Path, option: str) -> None:
+    ran = run("serve", ".", option, cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "which is no host" in ran.stderr
+    assert ran.stderr.count("\n") == 1
 
 
 def test_serve_of_nothing_is_one_sentence(tmp_path: Path) -> None:

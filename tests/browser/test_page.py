@@ -34,6 +34,70 @@ def test_whole_and_partial_answers(clip: Path) -> None:
             assert answer.headers["Content-Range"] == f"bytes 200-1000/{SIZE_BYTES}"
 
 
+KEYS = [
+    ("l", 5.0, 10.0),  # no further than the end
+    ("j", 5.0, 0.0),
+    ("ArrowRight", 2.0, 7.0),
+    ("ArrowLeft", 7.0, 2.0),
+    ("0", 5.0, 0.0),
+    ("9", 5.0, 9.0),
+    ("Home", 5.0, 0.0),
+    ("End", 5.0, 10.0),
+    (".", 5.01, 5.06),
+    (",", 5.01, 4.98),
+]
+
+
+@pytest.mark.parametrize("focus", ["video", "body"])
+def test_every_key_does_one_thing(clip: Path, chromium: Browser, focus: str) -> None:
+    page = chromium.new_page(viewport={"width": 900, "height": 640})
+    with vidnb.serve(clip) as served:
+        page.goto(served.page_url)
+        page.wait_for_function("() => document.querySelector('video').readyState >= 2")
+        video = page.locator("video")
+        video.evaluate("v => v.focus()" if focus == "video" else "v => v.blur()")
+        for key, at_s, then_s in KEYS:
+            video.evaluate(
+                "(v, t) => new Promise(done => {v.addEventListener('seeked', done, {once: true});"
+                " v.currentTime = t})",
+                at_s,
+            )
+            page.keyboard.press(key)
+            page.wait_for_function("() => !document.querySelector('video').seeking")
+            assert video.evaluate("v => v.currentTime") == pytest.approx(then_s, abs=0.03), key
+        page.keyboard.press("0")
+        for key in " ", "k", "K":
+            page.keyboard.press(key)
+            page.wait_for_function("() => !document.querySelector('video').paused")
+            page.keyboard.press(key)
+            page.wait_for_function("() => document.querySelector('video').paused")
+        page.keyboard.press("m")
+        assert video.evaluate("v => v.muted")
+        page.keyboard.press("ArrowDown")
+        assert video.evaluate("v => [v.muted, v.volume]") == [False, pytest.approx(0.95)]
+        page.keyboard.press("ArrowUp")
+        assert video.evaluate("v => v.volume") == 1
+        page.keyboard.press("f")
+        page.wait_for_function("() => document.fullscreenElement?.localName === 'video'")
+        page.keyboard.press("f")
+        page.wait_for_function("() => document.fullscreenElement === null")
+        before_s = video.evaluate("v => v.currentTime")
+        page.keyboard.press("Control+l")
+        page.keyboard.press("x")
+        assert video.evaluate("v => v.currentTime") == before_s
+    page.close()
+
+
+def test_a_file_that_cannot_be_played_is_told(tmp_path: Path, chromium: Browser) -> None:
+    path = tmp_path / "no film.mp4"
+    path.write_bytes(b"not a film" * 1000)
+    page = chromium.new_page()
+    with vidnb.serve(path) as served:
+        page.goto(served.page_url)
+        page.get_by_text("This browser cannot play the file").wait_for()
+    page.close()
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_browser_seeks_on_the_page(clip: Path, chromium: Browser, theme: str) -> None:
     """Chromium plays the file from its page under the strict CSP and seeks in it."""
@@ -59,7 +123,13 @@ def test_a_browser_seeks_on_the_page(clip: Path, chromium: Browser, theme: str) 
             " v.currentTime = 8})"
         )
         assert video.evaluate("v => v.currentTime") == pytest.approx(8, abs=0.25)
+        assert page.locator("#length").inner_text() == "0:10"
         page.screenshot(path=SHOTS / f"page-{theme}.png")
+        page.get_by_text("Keyboard").click()
+        for width in 900, 390:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.screenshot(path=SHOTS / f"page-{theme}-{width}-keys.png")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert statuses == {206}
     assert said == []
     page.close()

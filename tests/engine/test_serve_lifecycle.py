@@ -287,6 +287,190 @@ def test_a_worker_of_multiprocessing_may_serve(clip: Path) -> None:
     assert printed == ""
 
 
+# --- other hosts
+
+
+def test_another_host_has_a_listener_and_files_of_its_own(clip: Path) -> None:
+    printed, _ = python(
+        clip,
+        """
+        from vidnb.engine.server import serve, start_server
+        near, far = serve(CLIP), serve(CLIP, host="127.0.0.2")
+        assert near.url.startswith(f"http://127.0.0.1:{near.port}/")
+        assert far.url.startswith(f"http://127.0.0.2:{far.port}/")
+        assert serve(CLIP, host="127.0.0.2").port == far.port == start_server(host="127.0.0.2")
+        with open("/proc/net/tcp") as table:
+            listening = {line.split()[1] for line in table if line.split()[3] == "0A"}
+        assert f"0100007F:{near.port:04X}" in listening
+        assert f"0200007F:{far.port:04X}" in listening
+
+        def ask(address, port, served, host):
+            with socket.create_connection((address, port), timeout=10) as made:
+                path = urlsplit(served.url).path
+                made.sendall(f"HEAD {path} HTTP/1.1\\r\\nHost: {host}\\r\\n\\r\\n".encode())
+                return made.recv(12)[-3:].decode()
+
+        for host in "127.0.0.2", f"127.0.0.2:{far.port}", "localhost", "192.0.2.7", "[2001:db8::7]":
+            assert ask("127.0.0.2", far.port, far, host) == "200", host
+        assert ask("127.0.0.2", far.port, far, "evil.example") == "404"
+        assert ask("127.0.0.2", far.port, near, "localhost") == "404"
+        assert ask("127.0.0.1", near.port, far, "localhost") == "404"
+        assert ask("127.0.0.1", near.port, near, "127.0.0.2") == "404"
+        far.close()
+        assert ask("127.0.0.2", far.port, far, "localhost") == "404"
+        assert status(near) == "200"
+        """,
+    )
+    assert printed == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "host"),
+    [
+        ("host='0.0.0.0'", "127.0.0.1"),
+        ("host='localhost'", "localhost"),
+        ("host='0.0.0.0', allowed_hosts=['LocalHost']", "localhost"),
+        ("host='::'", "[::1]"),
+        ("host='::1'", "[::1]"),
+    ],
+)
+def test_the_address_told_is_one_that_works(clip: Path, options: str, host: str) -> None:
+    if "[" in host and not _has_ipv6():
+        pytest.skip("this machine has no IPv6 loopback")
+    printed, _ = python(
+        clip,
+        f"""
+        import urllib.request
+        from vidnb.engine.server import serve
+        with serve(CLIP, {options}) as served:
+            print(urlsplit(served.url).netloc.removesuffix(f":{{served.port}}"))
+            for url in served.url, served.page_url:
+                with urllib.request.urlopen(url, timeout=10) as answer:
+                    assert answer.status == 200
+        """,
+    )
+    assert printed == f"{host}\n"
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("192.0.2.7", "cannot assign requested address"),  # RFC 5737: nobody's
+        ("nothing.invalid", "no such host is known"),  # RFC 6761: never there
+        ("a" * 64 + ".invalid", "no such host is known"),
+    ],
+)
+def test_a_host_that_is_not_ours_is_one_sentence(clip: Path, host: str, reason: str) -> None:
+    with pytest.raises(ServeError) as caught:
+        serve(clip, host=host)
+    assert str(caught.value) == (
+        f"The server could not listen on a free port of {host} ({reason}), so nothing is served; "
+        "give an address of this machine, or leave the host out."
+    )
+
+
+def test_a_senseless_host_is_refused_before_anything_listens(clip: Path) -> None:
+    for wrong in "", "http://localhost", "localhost:80":
+        with pytest.raises(ValueError, match="which is no host"):
+            serve(clip, host=wrong)
+        with pytest.raises(ValueError, match="which is no host"):
+            serve(clip, allowed_hosts=[wrong])
+
+
+def test_the_environments_port_is_loopbacks(clip: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    printed, _ = python(
+        clip,
+        """
+        from vidnb.engine.server import serve
+        print(serve(CLIP, host="127.0.0.2").port == int(os.environ["VIDNB_PORT"]))
+        print(serve(CLIP).port)
+        """,
+        VIDNB_PORT=str(port),
+    )
+    assert printed == f"False\n{port}\n"
+
+
+def test_a_forked_child_lets_go_of_every_listener(clip: Path) -> None:
+    printed, _ = python(
+        clip,
+        """
+        from vidnb.engine.server import serve
+        allow_forks()
+        near, far = serve(CLIP), serve(CLIP, host="127.0.0.2")
+        child = os.fork()
+        if not child:
+            mine = serve(CLIP, host="127.0.0.2")
+            sys.exit(7 if mine.port != far.port else 1)
+        assert wait_for(child) == 7
+        assert status(near) == "200"
+        """,
+    )
+    assert printed == ""
+
+
+# --- many at once
+
+# Two hundred readers that take a head and no more, in a process of their own.
+STALLED = """
+import socket, sys
+held = []
+for _ in range(200):
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+    made.settimeout(10)
+    made.connect(("127.0.0.1", int(sys.argv[1])))
+    made.sendall(f"GET {sys.argv[2]} HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n".encode())
+    assert made.recv(12) == b"HTTP/1.1 200"
+    held.append(made)
+print("stalled", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_two_hundred_stalled_readers_cost_next_to_nothing_and_stop_nobody(clip: Path) -> None:
+    printed, _ = python(
+        clip,
+        """
+        import subprocess
+        from vidnb.engine.server import serve
+
+        def resident_bytes():
+            with open("/proc/self/statm") as file:
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+        served, other = serve(CLIP), serve(CLIP)
+        assert status(served) == status(other) == "200"
+        before = resident_bytes()
+        path = urlsplit(served.url).path
+        command = [sys.executable, "-c", os.environ["STALLED"], str(served.port), path]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as readers:
+            assert readers.stdout.readline() == b"stalled\\n"
+            received = 0
+            with connect(other) as made:
+                while received < 24 << 20:
+                    data = made.recv(1 << 20)
+                    assert data
+                    received += len(data)
+            more = resident_bytes() - before
+            assert more < 24 << 20, f"{more} bytes more"
+            readers.stdin.close()
+            print("served")
+        """,
+        STALLED=STALLED,
+    )
+    assert printed == "served\n"
+
+
 # --- reloads
 
 

@@ -455,6 +455,17 @@ def test_only_loopback_names_are_ours(served: Served, host: str, status: int) ->
     assert get(served, host=host).status == status
 
 
+def test_an_allowed_name_opens_its_own_file_alone(served: Served, clip: Path) -> None:
+    with serve(clip, allowed_hosts=["Hub.example", "192.0.2.7"]) as allowed:
+        assert allowed.port == served.port
+        for host, status in [("hub.example", 200), ("HUB.example:8443", 200), *HOSTS]:
+            assert get(allowed, host=host).status == status
+        assert get(allowed, host="192.0.2.7:80").status == 200
+        assert get(allowed, host="192.0.2.8").status == 404
+        assert get(allowed, host="hub.example", path=urlsplit(allowed.page_url).path).status == 200
+        assert get(served, host="hub.example").status == 404
+
+
 @pytest.mark.parametrize("present", range(8))
 def test_a_foreign_host_passes_only_beside_all_the_proxys_fields(
     served: Served, present: int
@@ -916,6 +927,28 @@ def test_a_connection_without_a_whole_request_is_closed(
             began_s = time.monotonic()
             assert made.recv(100) == b""
             assert 0.2 < time.monotonic() - began_s < 3
+
+
+def is_cut_off(made: socket.socket, sent: bytes) -> bool:
+    try:
+        made.sendall(sent)
+    except ConnectionError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("after_an_answer", [False, True])
+def test_a_head_that_drips_is_cut_off(
+    served: Served, monkeypatch: pytest.MonkeyPatch, after_an_answer: bool
+) -> None:
+    """A byte now and then keeps no connection: the time counts for the whole head."""
+    monkeypatch.setattr(answering, "KEEP_ALIVE_S", 0.4)
+    with connect(served.port) as made, made.makefile("rb") as file:
+        if after_an_answer:
+            made.sendall(ask(served, "Range: bytes=0-9"))
+            assert read_reply(file).status == 206
+        made.sendall(b"GET /x HTTP/1.1\r\n")
+        assert eventually(lambda: is_cut_off(made, b"X"))
 
 
 def test_a_paused_player_is_not_idle(

@@ -250,6 +250,30 @@ def test_a_swapped_folder_is_seen_after_a_second(
     on_loop(main)
 
 
+@pytest.mark.parametrize("part", ["file", "folder"])
+def test_a_link_that_is_put_there_later_leads_nowhere(tmp_path: Path, part: str) -> None:
+    path = tmp_path / "films" / "film.mp4"
+    other = tmp_path / "private" / "film.mp4"
+    for each in path, other:
+        each.parent.mkdir()
+        each.write_bytes(each.parent.name.encode())
+    source = FileSource(path)
+    moved, onto = (path, other) if part == "file" else (path.parent, other.parent)
+    moved.rename(tmp_path / "away")
+    moved.symlink_to(onto)
+
+    async def main() -> None:
+        with pytest.raises(FileNotFoundError):
+            await source.version()
+        moved.unlink()
+        (tmp_path / "away").rename(moved)
+        async with version(source) as found:
+            assert await found.read(Span(0, 10)) == b"films"
+        source.close()
+
+    on_loop(main)
+
+
 def test_links_are_resolved_once(path: Path) -> None:
     link = path.with_name("latest.mp4")
     link.symlink_to(path)

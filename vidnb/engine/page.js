@@ -33,7 +33,7 @@ function step(frames) {
   video.pause();
   // Half a frame beyond its beginning, so that rounding never shows the one before.
   const at = Math.floor(video.currentTime / frameS + 0.01) + frames + 0.5;
-  seek(at * frameS, `frame ${frames > 0 ? "on" : "back"}`);
+  seek(at * frameS, `one frame ${frames > 0 ? "forward" : "back"}`);
 }
 
 function louder(by) {
@@ -47,7 +47,7 @@ function mute() {
   say(video.muted ? "sound off" : "sound on");
 }
 
-function wholeScreen() {
+function fullScreen() {
   if (document.fullscreenElement) document.exitFullscreen();
   else if (video.requestFullscreen) video.requestFullscreen().catch(() => {});
   else if (video.webkitEnterFullscreen) video.webkitEnterFullscreen();
@@ -65,7 +65,7 @@ const KEYS = {
   ArrowUp: () => louder(0.05),
   ArrowDown: () => louder(-0.05),
   m: mute,
-  f: wholeScreen,
+  f: fullScreen,
   Home: () => seek(0),
   End: () => seek(video.duration),
 };

@@ -185,8 +185,9 @@ def serve(
 
     Ranges, conditions and validators are answered as RFC 9110 says. `max_partial_bytes` (B) cuts
     each answer to a single range (206), for readers in between that collect an answer before they
-    pass it on; a plain 200 stays whole. The file is found anew at each request, so one that is
-    replaced is served anew; serving it twice makes two addresses.
+    pass it on; a plain 200 stays whole. Browsers ask on for the rest, ffmpeg takes it for the end.
+    The file is found anew at each request, so one that is replaced is served anew; serving it twice
+    makes two addresses.
 
     `host` is an address or a name of this machine, for people who know who else can reach it: the
     connection is not encrypted, and whoever learns the address reads the file. A server of its own
