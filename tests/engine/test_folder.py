@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
@@ -82,6 +83,21 @@ def test_the_page_is_as_closed_as_a_players(served: ServedFolder) -> None:
     for path in split.path[:-1], f"{split.path}a%202.mp4", f"{split.path}../secret.mp4", "/":
         assert get(urljoin(served.page_url, path))[0] == 404
     assert get(served.page_url, host="evil.example")[0] == 404
+
+
+def test_an_allowed_name_opens_the_list_and_all_that_it_lists(root: Path) -> None:
+    with serve_folder(root, allowed_hosts=["hub.example"]) as served:
+        urls = [served.page_url, *listed(served)["c.mov"]]
+        assert {get(url, host="hub.example:80")[0] for url in urls} == {200}
+        assert {get(url, host="evil.example")[0] for url in urls} == {404}
+
+
+def test_a_folder_may_be_served_on_another_host(root: Path) -> None:
+    with serve_folder(root, host="127.0.0.2") as served, serve(root / "b.WEBM") as other:
+        assert served.page_url.startswith(f"http://127.0.0.2:{served.port}/")
+        assert served.port != other.port
+        with urllib.request.urlopen(served.page_url, timeout=10) as answer:
+            assert b"c.mov" in answer.read()
 
 
 def test_every_video_has_a_page_that_leads_back(served: ServedFolder) -> None:

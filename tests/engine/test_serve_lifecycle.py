@@ -479,12 +479,16 @@ def test_a_reload_leaks_no_second_server(clip: Path) -> None:
         clip,
         """
         import importlib
-        from vidnb.engine import server
+        from vidnb.engine import answering, exchange, folder, page, server, sources
         from vidnb.io import loop
         before = server.serve(CLIP)
+        listed = folder.serve_folder(os.path.dirname(CLIP))
         for _ in range(3):
-            importlib.reload(loop)
-            importlib.reload(server)
+            for module in loop, sources, page, exchange, answering, server, folder:
+                importlib.reload(module)
+        import urllib.request
+        with urllib.request.urlopen(listed.page_url) as answer:
+            assert b"clip.mp4" in answer.read()
         after = server.serve(CLIP)
         assert after.port == before.port
         assert status(before) == status(after) == "200"

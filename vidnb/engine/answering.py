@@ -253,14 +253,15 @@ class WebServer(web.Server):
         rest = _cors(fields) + exchange.connection
         if request.method == "OPTIONS":
             return await exchange.send(write_head(204, (date_field(), *_PREFLIGHT), rest))
-        if is_page or not isinstance(place, Entry):
+        if is_page:
             return await _send_page(place, exchange, rest)
+        entry = cast("Entry", place)
         task = cast("asyncio.Task[Any]", asyncio.current_task())
-        place.running.add(task)
+        entry.running.add(task)
         try:
-            return await _send_file(place, exchange, rest)
+            return await _send_file(entry, exchange, rest)
         finally:
-            place.running.discard(task)
+            entry.running.discard(task)
 
     def _find(self, path: str) -> tuple[Place | None, bool]:
         """Return what a path opens, and whether it names its page."""
@@ -269,9 +270,10 @@ class WebServer(web.Server):
         place = self._registry.find(token.encode("utf-8", "surrogateescape"))
         if place is None or before or not slash:
             return None, False
-        if not isinstance(place, Entry) or compare_digest(token, place.page_token):
+        if compare_digest(token, place.page_token):
             return (None if name else place), True
-        own_name = place.source.name.encode("utf-8", "surrogateescape")
+        # Not `isinstance`: after a reload of this module, older entries are of another class.
+        own_name = cast("Entry", place).source.name.encode("utf-8", "surrogateescape")
         return (place if unquote_to_bytes(name) == own_name else None), False
 
 

@@ -104,7 +104,8 @@ def _group(folder: str, items: Sequence[Item]) -> str:
 def _card(item: Item) -> str:
     kind = PurePosixPath(item.name).suffix[1:].upper()
     return (
-        f'<li><a class="card" href="{escape(item.page)}" data-source="{escape(item.source)}">'
+        f'<li><a class="card" href="{escape(item.page)}" data-source="{escape(item.source)}"'
+        f' title="{escape(item.name)}">'
         f'<span class="picture" data-kind="{escape(kind)}"></span>'
         f'<span class="name">{escape(item.name)}</span>'
         f'<span class="size">{format_bytes(item.size_bytes)}</span></a></li>\n'
