@@ -158,6 +158,7 @@ def test_no_browser_is_opened_unless_asked_for(monkeypatch: pytest.MonkeyPatch) 
         raise KeyboardInterrupt
 
     monkeypatch.setattr(webbrowser, "open", never)
+    monkeypatch.setattr(cli, "_doorway", never)
     monkeypatch.setattr(cli, "_wait", interrupt)
     assert cli.main(["serve", str(vidnb.sample())]) == 130
 

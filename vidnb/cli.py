@@ -15,7 +15,7 @@ import tempfile
 import threading
 import webbrowser
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -114,8 +114,8 @@ def _serve(arguments: argparse.Namespace) -> int:
                 f"Whoever reaches {host} and has this address can watch, and nothing is encrypted.",
                 file=sys.stderr,
             )
-        with _doorway(served.page_url) as doorway:
-            if arguments.open and webbrowser.open(doorway):
+        with ExitStack() as stack:
+            if arguments.open and webbrowser.open(stack.enter_context(_doorway(served.page_url))):
                 print("Ctrl-C ends it.", file=sys.stderr)
             else:
                 print("Open this address in a browser; Ctrl-C ends it.", file=sys.stderr)
