@@ -250,6 +250,7 @@ def fold_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """
     folded: dict[str, str] = {}
     for name, value in pairs:
-        key, text = name.lower(), _OBS_FOLD.sub(" ", value).strip(_OWS)
+        key = name.lower()
+        text = (_OBS_FOLD.sub(" ", value) if "\n" in value else value).strip(_OWS)
         folded[key] = f"{folded[key]}, {text}" if key in folded else text
     return folded

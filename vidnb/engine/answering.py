@@ -17,12 +17,23 @@ from typing import Any, Final, Protocol, cast
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
+from multidict import CIMultiDictProxy
 
-from vidnb.core.answer import answer
+from vidnb.core.answer import Answer, answer
+from vidnb.core.headers import fold_headers
 from vidnb.core.hosts import HostNames
 from vidnb.engine import page
-from vidnb.engine.exchange import CLOSED, ChangedError, Exchange, Late, date_field, write_head
-from vidnb.engine.sources import Source
+from vidnb.engine.connection import Connection
+from vidnb.engine.exchange import (
+    CLOSED,
+    ChangedError,
+    Desk,
+    Exchange,
+    date_field,
+    write_head,
+)
+from vidnb.engine.sources import FileSource, Source, Version
 
 __all__ = ["PROXY_PARTIAL_BYTES", "Entry", "Place", "Registry", "WebServer"]
 
@@ -34,15 +45,13 @@ PROXY_PARTIAL_BYTES: Final = 4_000_000
 KEEP_ALIVE_S: Final = 60.0
 """How long a connection may be without a whole request, and a request's head may take."""
 
-HALF_CLOSED_S: Final = 0.1
-"""How long a connection whose reader sends no more may be idle."""
-
 MAX_CONNECTIONS: Final = 512
 """More are cut off at once: half the usual limit of descriptors is left to the notebook."""
 
 _ORIGIN: Final = re.compile(r"[\x21-\x7e]{1,512}")
 _PROXY_FIELDS: Final = ("x-forwarded-context", "x-forwarded-prefix", "x-proxycontextpath")
 
+_CACHE_CONTROL: Final = "Cache-Control: private, no-cache\r\n"
 _EXPOSED: Final = (
     "Access-Control-Expose-Headers: "
     "Accept-Ranges, Content-Length, Content-Range, Content-Type, Date, ETag, Last-Modified\r\n"
@@ -102,6 +111,11 @@ class Entry:
     async def page(self) -> page.Page:
         """Return the player page."""
         return page.player(self.source.name, f"../{self.path}", self.size_bytes, self.back)
+
+    def note(self, method: str, status: int) -> None:
+        """Count an answer that is given."""
+        self.answered[status] += 1
+        logger.debug("%s %r: %d", method, self.source.name, status)
 
     def end(self) -> set[asyncio.Task[Any]]:
         """Cut off the answers that run, let go of the file, and return the tasks that end now.
@@ -187,11 +201,13 @@ class WebServer(web.Server):
         super().__init__(self._answer, handler_cancellation=True)
         self.transports: dict[web.RequestHandler, asyncio.Transport] = {}
         self._registry = registry
+        self._desk = Desk()
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""
-        return _Connection(
+        return Connection(
             self,
+            self.answer_at_once,
             loop=asyncio.get_running_loop(),
             access_log=cast("logging.Logger", None),  # aiohttp's way to say none
             auto_decompress=False,
@@ -215,7 +231,7 @@ class WebServer(web.Server):
         super().connection_lost(handler, exc)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        connection = cast("_Connection", request.protocol)
+        connection = cast("Connection", request.protocol)
         transport = request.transport
         if transport is None:
             return CLOSED
@@ -236,20 +252,43 @@ class WebServer(web.Server):
         transport.abort()
         return CLOSED
 
+    def answer_at_once(self, message: RawRequestMessage, transport: asyncio.Transport) -> bool:
+        """Answer a small request for a file whose bytes lie in memory, without a task.
+
+        False, and nothing is done, for everything else.
+        """
+        fields = fold_headers(message.headers.items())
+        found = self._admit(message.method, message.path, message.version, message.headers, fields)
+        if isinstance(found, int) or found[1] or message.method == "OPTIONS":
+            return False
+        entry = cast("Entry", found[0])
+        if not isinstance(entry.source, FileSource):
+            return False
+        version = entry.source.version_at_once()
+        if version is None:
+            return False
+        try:
+            made = _made(entry, message.method, fields, version)
+            head = write_head(made.status, made.headers, _CACHE_CONTROL + _cors(fields))
+            filled = self._desk.fill(head, made.body, version)
+        finally:
+            version.close()
+        if filled is None:
+            return False
+        entry.note(message.method, made.status)
+        self._desk.send(filled, transport)
+        return True
+
     async def _judge(self, exchange: Exchange) -> web.StreamResponse:
         request, fields = exchange.request, exchange.fields
-        hosts = request.headers.getall("Host", ())
-        if len(hosts) > 1 or (not hosts and request.version >= (1, 1)):  # RFC 9112 section 3.2
-            exchange.keep_alive = False
-            return await exchange.say(400)
-        if request.method not in {"GET", "HEAD", "OPTIONS"}:
-            exchange.keep_alive = False  # whatever body may follow is not read
-            return await exchange.say(405, "Allow: GET, HEAD, OPTIONS\r\n")
-        authority, path = _target(request.raw_path)
-        host = authority or (hosts[0] if hosts else None)
-        place, is_page = self._find(path)
-        if place is None or _is_foreign(host, fields, place.hosts):
-            return await exchange.say(404)
+        found = self._admit(
+            request.method, request.raw_path, request.version, request.headers, fields
+        )
+        if isinstance(found, int):
+            if found != 404:  # the request is not understood, or has a body that is not read
+                exchange.keep_alive = False
+            return await exchange.say(found, "Allow: GET, HEAD, OPTIONS\r\n" * (found == 405))
+        place, is_page = found
         rest = _cors(fields) + exchange.connection
         if request.method == "OPTIONS":
             return await exchange.send(write_head(204, (date_field(), *_PREFLIGHT), rest))
@@ -262,6 +301,27 @@ class WebServer(web.Server):
             return await _send_file(entry, exchange, rest)
         finally:
             entry.running.discard(task)
+
+    def _admit(
+        self,
+        method: str,
+        target: str,
+        version: tuple[int, int],
+        headers: CIMultiDictProxy[str],
+        fields: Mapping[str, str],
+    ) -> int | tuple[Place, bool]:
+        """Return what is asked for and whether its page is meant, or the status of a refusal."""
+        hosts = headers.getall("Host", ())
+        if len(hosts) > 1 or (not hosts and version >= (1, 1)):  # RFC 9112 section 3.2
+            return 400
+        if method not in {"GET", "HEAD", "OPTIONS"}:
+            return 405
+        authority, path = _target(target)
+        host = authority or (hosts[0] if hosts else None)
+        place, is_page = self._find(path)
+        if place is None or _is_foreign(host, fields, place.hosts):
+            return 404
+        return place, is_page
 
     def _find(self, path: str) -> tuple[Place | None, bool]:
         """Return what a path opens, and whether it names its page."""
@@ -277,31 +337,33 @@ class WebServer(web.Server):
         return (place if unquote_to_bytes(name) == own_name else None), False
 
 
-async def _send_file(entry: Entry, exchange: Exchange, rest: str) -> web.StreamResponse:
-    fields, cap = exchange.fields, entry.max_partial_bytes
+def _made(entry: Entry, method: str, fields: Mapping[str, str], version: Version) -> Answer:
+    cap = entry.max_partial_bytes
     if all(name in fields for name in _PROXY_FIELDS):
         cap = min(cap or PROXY_PARTIAL_BYTES, PROXY_PARTIAL_BYTES)
+    return answer(
+        method,
+        fields,
+        version.size_bytes,
+        version.validator,
+        version.modified_s,
+        now_s=time.time(),
+        media_type=entry.source.media_type,
+        # Only several ranges need one that nobody can have written into the file.
+        boundary=secrets.token_hex(16) if "," in fields.get("range", "") else "-",
+        max_partial_bytes=cap,
+    )
+
+
+async def _send_file(entry: Entry, exchange: Exchange, rest: str) -> web.StreamResponse:
     try:
         version = await entry.source.version()
     except (OSError, ValueError):  # it was there when it was registered
         return await exchange.say(404)
     try:
-        made = answer(
-            exchange.request.method,
-            fields,
-            version.size_bytes,
-            version.validator,
-            version.modified_s,
-            now_s=time.time(),
-            media_type=entry.source.media_type,
-            boundary=secrets.token_hex(16),
-            max_partial_bytes=cap,
-        )
-        entry.answered[made.status] += 1
-        logger.debug("%s %r: %d", exchange.request.method, entry.source.name, made.status)
-        return await exchange.send_answer(
-            made, f"Cache-Control: private, no-cache\r\n{rest}", version
-        )
+        made = _made(entry, exchange.request.method, exchange.fields, version)
+        entry.note(exchange.request.method, made.status)
+        return await exchange.send_answer(made, _CACHE_CONTROL + rest, version)
     finally:
         version.close()
 
@@ -319,41 +381,3 @@ async def _send_page(place: Place, exchange: Exchange, rest: str) -> web.StreamR
         ("Cache-Control", "no-store"),
     )
     return await exchange.send(write_head(200, fields, rest), html)
-
-
-class _Connection(web.RequestHandler):
-    """One connection: refuses what is no request, and answers a reader that half-closed it."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._active_s = 0.0
-        self._answering = False
-
-    def note(self, *, answering: bool) -> None:
-        """Note that an answer begins or has ended."""
-        self._answering = answering
-        self._active_s = time.monotonic()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,  # noqa: ARG002 - it holds the addresses
-        status: int = 500,
-        exc: BaseException | None = None,  # noqa: ARG002 - it would quote them
-        message: str | None = None,  # noqa: ARG002 - so would this
-    ) -> web.StreamResponse:
-        """Answer what aiohttp could not read as a request, without repeating any of it."""
-        return Late(status)
-
-    def eof_received(self) -> bool:  # type: ignore[override] # asyncio's own type; aiohttp narrows it
-        """Keep the sending half open: a reader may ask, close its half, and wait (RFC 9112 9.6)."""
-        self._active_s = time.monotonic()
-        self._close_when_idle()
-        return True
-
-    def _close_when_idle(self) -> None:
-        if self.transport is None:
-            return
-        if self._answering or time.monotonic() < self._active_s + HALF_CLOSED_S:
-            asyncio.get_running_loop().call_later(HALF_CLOSED_S, self._close_when_idle)
-        else:
-            self.transport.close()

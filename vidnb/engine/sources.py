@@ -8,9 +8,8 @@ that run; the next request sees the new one.
 import asyncio
 import os
 import time
-from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from vidnb.core.headers import ETag
 from vidnb.core.media import media_type_of
@@ -77,8 +76,7 @@ class Source(Protocol):
         """Let go of everything; versions in use stay until they are closed."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(NamedTuple):
     """What tells one state of a path from another."""
 
     device: int
@@ -101,20 +99,17 @@ class _Seen:
 
     def same_bytes(self, other: "_Seen") -> bool:
         """Whether nothing but names and permissions changed between the two."""
-        return (self.device, self.inode, self.size_bytes, self.modified_ns) == (
-            other.device,
-            other.inode,
-            other.size_bytes,
-            other.modified_ns,
-        )
+        return self[:4] == other[:4]
 
 
 class OpenFile:
     """One version of a file, held by an open descriptor; used on the server's loop alone."""
 
     def __init__(self, descriptor: int, status: os.stat_result) -> None:
-        self.seen = _Seen.of(status)
+        self.seen = seen = _Seen.of(status)
         self.modified_s = status.st_mtime
+        tag = f"{seen.size_bytes:x}-{seen.modified_ns:x}-{seen.inode:x}"
+        self._validator = ETag(tag, weak=False)
         self.users = 0
         self.current = True
         self.last_used_s = time.monotonic()
@@ -134,8 +129,7 @@ class OpenFile:
     @property
     def validator(self) -> ETag:
         """A strong tag of size, modification time (ns) and inode (RFC 9110 section 8.8.1)."""
-        seen = self.seen
-        return ETag(f"{seen.size_bytes:x}-{seen.modified_ns:x}-{seen.inode:x}", weak=False)
+        return self._validator
 
     def fileno(self) -> int:
         """Return the descriptor, for `loop.sendfile`."""
@@ -156,6 +150,10 @@ class OpenFile:
             return found
         return await asyncio.to_thread(os.pread, self._descriptor, span.size_bytes, span.start)
 
+    def read_at_once(self, into: memoryview, offset: int) -> bool:
+        """Fill `into` from memory; False where that would need the disk, or there is no more."""
+        return self._from_memory(into, offset) == len(into)
+
     async def warm(self, span: Span) -> None:
         """Have the bytes of `span` in the page cache, so that sending them waits for no disk."""
         one = bytearray(1)
@@ -164,7 +162,7 @@ class OpenFile:
                 await asyncio.to_thread(self._fetch, span)
                 return
 
-    def _from_memory(self, into: bytearray, offset: int) -> int:
+    def _from_memory(self, into: bytearray | memoryview, offset: int) -> int:
         """Read what lies in the page cache at `offset`; 0 where the disk would be asked."""
         if not self._can_probe:
             return 0
@@ -232,10 +230,17 @@ class FileSource:
 
     async def version(self) -> OpenFile:
         """Return the file as it is now, open; `OSError` where it is gone."""
+        return self.version_at_once() or self._use(await self._find())
+
+    def version_at_once(self) -> OpenFile | None:
+        """Return the file as it is now if it is known without asking the path, else None."""
         current = self._current
         fresh = time.monotonic() < self._looked_s + LOOK_EVERY_S
         if current is None or not fresh or current.look() != current.seen:
-            current = await self._find()
+            return None
+        return self._use(current)
+
+    def _use(self, current: OpenFile) -> OpenFile:
         current.users += 1
         if self._timer is None:
             self._rest()
