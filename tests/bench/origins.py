@@ -9,10 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 SLOW_RATE = 10_000_000  # B/s and connection
 SMALL = {"large": (200, 256), "tiny": (1000, 32)}  # name: number of files, KiB each
@@ -172,16 +173,22 @@ def smooth(files: Files, host: str = "127.0.0.1", prefix: Sequence[str] = ()) ->
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], host: str, port: int) -> Iterator[None]:
+def running(
+    command: Sequence[str],
+    host: str,
+    port: int,
+    env: Mapping[str, str] | None = None,
+    log: IO[str] | None = None,
+) -> Iterator[subprocess.Popen[str]]:
     """Run a server from when it answers until the end of the block."""
-    with subprocess.Popen(command) as server:
+    with subprocess.Popen(command, text=True, env=env, stderr=log) as server:
         try:
             deadline_s = time.monotonic() + READY_S
             while not _answers(host, port):
                 if server.poll() is not None or time.monotonic() > deadline_s:
                     raise RuntimeError(f"{command[0]} does not answer on {host}:{port}")
                 time.sleep(0.05)
-            yield
+            yield server
         finally:
             server.send_signal(signal.SIGTERM)
 

@@ -1,0 +1,107 @@
+"""The range server side by side with real peers, interleaved in one run, on this machine alone.
+
+    python tests/bench/bench_server.py [--only whole,seek] [--quick] [--rounds 5] [--mib 1024]
+                                       [--folder /tmp] [--json FILE]
+
+requirements: nginx, caddy, curl, taskset on PATH (apt install nginx-light caddy curl util-linux);
+pip install vidnb[test] starlette uvicorn tornado quart hypercorn rangehttpserver. A peer that is
+missing is a row that says so; the slow disk needs root and control groups with `blkio`.
+
+All servers run at once, on the first core, and are asked in turn, round after round, each round
+begun by the next one, so that a machine whose speed drifts is unfair to nobody. The client is this
+process, on the last core. The file that is asked for lies in memory. CPU seconds are those of the
+server's processes. The figures that count are the ratios of medians and of bests.
+"""
+
+import argparse
+import gc
+import json
+import os
+import platform
+import signal
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS, QUICK_SECONDS = 1.5, 0.6
+SLOW_S = 3.0
+"""Who takes longer for a whole file is asked for it once only."""
+
+
+def main() -> None:
+    """Run the workloads that were asked for and print their tables."""
+    # Here and not above, because a script finds its own folder only.
+    sys.path.insert(0, str(ROOT))
+    from tests.bench.bench_download import environment
+    from tests.bench.disk import in_memory
+    from tests.bench.origins import make_files
+    from tests.bench.servers import start_all
+    from tests.bench.serving import FAILURES, WORKLOADS, Plan
+    from tests.bench.serving_report import Report
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default=",".join(WORKLOADS), help="names, joined by commas")
+    parser.add_argument("--quick", action="store_true", help="256 MiB, two short rounds")
+    parser.add_argument("--mib", type=int, help="size of the file (1024)")
+    parser.add_argument("--rounds", type=int, help="(5)")
+    parser.add_argument("--folder", default=tempfile.gettempdir())
+    parser.add_argument("--json", type=Path, help="write every figure there")
+    arguments = parser.parse_args()
+    names = arguments.only.split(",")
+    for name in names:
+        if name not in WORKLOADS:
+            parser.error(f"no workload {name!r}; there are {', '.join(WORKLOADS)}")
+    rounds = arguments.rounds or (2 if arguments.quick else 5)
+    mib = arguments.mib or (256 if arguments.quick else 1024)
+    seconds = QUICK_SECONDS if arguments.quick else SECONDS
+
+    # A terminated bench takes its servers with it, like an interrupted one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    begun_s, reports, cores = time.monotonic(), [], sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[-1]})
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.folder)))
+        root.chmod(0o755)
+        files = make_files(root, mib, with_small=False)
+        plan = Plan(files.www / "file.bin", files.www / "slow.bin", seconds, rounds)
+        held = stack.enter_context(in_memory(plan.file))
+        servers = start_all(files, [plan.file, plan.cold], cores[0], environment(), stack)
+        gc.disable()
+        for name in names:
+            work = WORKLOADS[name]
+            asked = [one for one in servers if one.is_python or not work.is_python_only]
+            report = Report(name, work.title, work.columns, work.limits, asked, {}, {})
+            running = [one for one in asked if not one.missing]
+            for number in range(min(rounds, work.most_rounds or rounds)):
+                gc.collect()
+                first = number % len(running)
+                for server in [*running[first:], *running[:first]]:
+                    earlier = report.runs.setdefault(server.name, [])
+                    if server.name in report.failed or (
+                        earlier and earlier[0].get("s", 0.0) > SLOW_S
+                    ):
+                        continue
+                    try:
+                        earlier.append(work.run(server, plan))
+                    except FAILURES as failure:
+                        report.failed[server.name] = f"{type(failure).__name__}: {failure}"
+            print(report.table(), flush=True)
+            reports.append(report)
+        peaks = {one.name: round(one.memory_mib("VmHWM")) for one in servers if not one.missing}
+    said = (
+        f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}; "
+        f"{rounds} rounds, interleaved, {mib} MiB {held}; {time.monotonic() - begun_s:.0f} s"
+    )
+    print(f"\npeak MiB: {', '.join(f'{name} {mib}' for name, mib in peaks.items())}\n{said}")
+    if arguments.json:
+        data = {"about": said, "peaks": peaks, "workloads": [one.data() for one in reports]}
+        arguments.json.write_text(json.dumps(data, indent=1))
+
+
+if __name__ == "__main__":
+    main()

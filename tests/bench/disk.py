@@ -1,0 +1,66 @@
+"""Files in memory and files on a slow disk.
+
+A file is held in memory by locking a mapping of it, because a machine may give its cache back to
+the host whenever it likes. A disk is made slow for one server alone: its processes go into a blkio
+control group that may read only so many bytes a second from the device.
+"""
+
+import contextlib
+import ctypes
+import mmap
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+GROUPS = Path("/sys/fs/cgroup/blkio")
+
+
+class NoSlowDisk(Exception):  # noqa: N818 - it says what is missing
+    """This machine cannot slow a disk down; the text says why."""
+
+
+@contextlib.contextmanager
+def in_memory(path: Path) -> Iterator[str]:
+    """Hold a file in the page cache; yields how."""
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        first = ctypes.c_char.from_buffer(mapped)
+        libc = ctypes.CDLL(None)
+        refused = libc.mlock(ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(len(mapped)))
+        del first
+        if refused:
+            mapped[:]  # read it once at least
+        yield "read once, because it may not be locked in memory" if refused else "locked in memory"
+
+
+def evict(path: Path) -> None:
+    """Drop a file from the page cache."""
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@contextlib.contextmanager
+def slow_disk(path: Path, pids: Sequence[int], rate: int) -> Iterator[None]:
+    """Let these processes read `rate` bytes a second from the disk of `path`; `NoSlowDisk`."""
+    device = path.stat().st_dev
+    node = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
+    disk = node.parent if (node / "partition").exists() else node
+    group = GROUPS / f"vidnb{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        raise NoSlowDisk(f"no blkio control group: {error.strerror}") from None
+    try:
+        try:
+            number = (disk / "dev").read_text().strip()
+            (group / "blkio.throttle.read_bps_device").write_text(f"{number} {rate}")
+        except OSError as error:
+            raise NoSlowDisk(f"the disk takes no limit: {error.strerror}") from None
+        for pid in pids:
+            (group / "cgroup.procs").write_text(str(pid))
+        try:
+            yield
+        finally:
+            for pid in pids:
+                (GROUPS / "cgroup.procs").write_text(str(pid))
+    finally:
+        group.rmdir()

@@ -1,0 +1,181 @@
+"""The workloads of the server bench: what each asks of one server, and what it must show."""
+
+import statistics
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.disk import NoSlowDisk, evict, slow_disk
+from tests.bench.measure import Failed
+from tests.bench.range_client import Wrong, many, seeks, stall, whole
+from tests.bench.servers import Server
+from tests.bench.serving_report import Column, Limit, Workload
+
+STALLED = 200
+SLOW_RATE = 16_000_000  # B/s
+KIB, MIB = 2**10, 2**20
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked for, and for how long (s)."""
+
+    file: Path
+    cold: Path
+    seconds: float
+    rounds: int
+
+
+def _quantile(took: Sequence[float], share: float) -> float:
+    return sorted(took)[min(len(took) - 1, int(len(took) * share))]
+
+
+def _latencies(took: Sequence[float]) -> Figures:
+    return {
+        "p50_ms": 1e3 * statistics.median(took),
+        "p99_ms": 1e3 * _quantile(took, 0.99),
+        "worst_ms": 1e3 * max(took),
+    }
+
+
+def _whole(server: Server, plan: Plan) -> Figures:
+    gib = plan.file.stat().st_size / 2**30
+    cpu_s, took_s = server.cpu_s(), whole(server.probe(plan.file))
+    return {"s": took_s / gib, "cpu_s": (server.cpu_s() - cpu_s) / gib}
+
+
+def _ranges(count: int, connections: int) -> Callable[[Server, Plan], Figures]:
+    def run(server: Server, plan: Plan) -> Figures:
+        cpu_s = server.cpu_s()
+        rate, took = many(
+            server.probe(plan.file), count, connections=connections, for_s=plan.seconds
+        )
+        gib = len(took) * count / 2**30
+        return {
+            "rate": rate,
+            "each_ms": 1e3 / rate,
+            "p99_ms": 1e3 * _quantile(took, 0.99),
+            "cpu_s": (server.cpu_s() - cpu_s) / gib,
+        }
+
+    return run
+
+
+def _seek(server: Server, plan: Plan) -> Figures:
+    return _latencies(seeks(server.probe(plan.file), 64 * KIB, times=2000, for_s=plan.seconds))
+
+
+def _busy(server: Server, plan: Plan) -> Figures:
+    # Pauses of no fixed length: without them a server that goes on working after its last byte
+    # finds the next request before it would have to wait for the interpreter.
+    with server.busy():
+        took = seeks(
+            server.probe(plan.file), 64 * KIB, times=2000, for_s=2 * plan.seconds, pause_s=0.01
+        )
+    return _latencies(took)
+
+
+def _stalled(server: Server, plan: Plan) -> Figures:
+    probe = server.probe(plan.file)
+    seeks(probe, 64 * KIB, times=50, for_s=plan.seconds)
+    before_mib, unserved = server.memory_mib(), 0
+    with ExitStack() as stack:
+        for _ in range(STALLED):
+            try:
+                stack.enter_context(stall(probe))
+            except (OSError, Wrong):
+                unserved += 1
+        for _ in range(20):
+            try:
+                seeks(probe, 64 * KIB, times=5, for_s=plan.seconds)
+            except (OSError, Wrong):
+                unserved += 1
+        added_mib = server.memory_mib() - before_mib
+    return {"added_mib": added_mib, "unserved": float(unserved)}
+
+
+def _cold(server: Server, plan: Plan) -> Figures:
+    evict(plan.cold)
+    url = server.urls[plan.cold.name]
+    took = []
+    with slow_disk(plan.cold, server.pids(), SLOW_RATE):
+        command = ["curl", "-qs", "-o", "/dev/null", url]
+        with subprocess.Popen(command) as reader:
+            try:
+                took = seeks(
+                    server.probe(plan.file), 64 * KIB, times=10**6, for_s=2 * plan.seconds,
+                    pause_s=0.004,
+                )  # fmt: skip
+                if reader.poll() is not None:
+                    raise Failed("the cold file was read too soon: the disk was not slow")
+            finally:
+                reader.terminate()
+    return _latencies(took)
+
+
+P50, P99 = Column("p50_ms", "p50 ms"), Column("p99_ms", "p99 ms")
+WORST = Column("worst_ms", "worst ms")
+CPU = Column("cpu_s", "CPU s/GiB")
+RATE = Column("rate", "answers/s", is_more_better=True)
+
+WORKLOADS: Mapping[str, Workload[Plan]] = {
+    "whole": Workload(
+        "the whole file over one connection",
+        _whole,
+        (Column("s", "s/GiB"), CPU),
+        (
+            Limit("s", 1.1, "nginx"),
+            Limit("cpu_s", 1.25, "nginx"),
+        ),
+    ),
+    "small": Workload(
+        "64 KiB ranges over 32 connections",
+        _ranges(64 * KIB, 32),
+        (RATE, P99, CPU),
+        (
+            Limit("each_ms", 1 / 1.35, "Python"),
+            Limit("p99_ms", 1.0, "Python", judged_by="each_ms"),
+            Limit("each_ms", 2.5, "nginx"),
+        ),
+    ),
+    "large": Workload(
+        "1 MiB ranges over 8 connections",
+        _ranges(MIB, 8),
+        (RATE, P99, CPU),
+        (Limit("each_ms", 1.25, "nginx"),),
+    ),
+    "seek": Workload(
+        "one connection, 64 KiB ranges one by one, to the first byte of the body",
+        _seek,
+        (P50, P99, WORST),
+        (Limit("p50_ms", 2.5, "nginx"), Limit("p99_ms", 0.75, "Python")),
+    ),
+    "busy": Workload(
+        "the same with pauses of 0 to 10 ms, while the server's main thread computes",
+        _busy,
+        (P50, P99, WORST),
+        (Limit("p50_ms", 1.0, "Python"), Limit("p99_ms", 20)),
+        is_python_only=True,
+    ),
+    "stalled": Workload(
+        f"{STALLED} readers that stall, and 20 that do not",
+        _stalled,
+        (Column("added_mib", "MiB more"), Column("unserved", "unserved")),
+        (Limit("added_mib", 24), Limit("unserved", 0.5)),
+        most_rounds=1,
+    ),
+    "cold": Workload(
+        f"seeks in a cached file while another is read from a disk of {SLOW_RATE // 10**6} MB/s",
+        _cold,
+        (P50, P99, WORST),
+        (Limit("p99_ms", 5),),
+        most_rounds=3,
+    ),
+}
+
+FAILURES = (Failed, Wrong, NoSlowDisk, OSError)
+"""What one run of one server may end in without ending the bench."""
