@@ -874,6 +874,7 @@ def test_without_sendfile_the_bytes_come_all_the_same(
     async def none(*_: object, **__: object) -> int:
         raise asyncio.SendfileNotAvailableError
 
+    monkeypatch.delattr(os, "sendfile")
     monkeypatch.setattr(type(loop.server.loop), "sendfile", none)
     assert get(film).body == (tmp_path / "film.mp4").read_bytes()
 
@@ -881,9 +882,20 @@ def test_without_sendfile_the_bytes_come_all_the_same(
 def test_a_sendfile_that_finds_no_more_ends_the_connection(
     film: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(os, "sendfile", lambda *_: 0)
+    assert len(exchange_bytes(film.port, ask(film))) < 1000
+
+
+def test_a_sendfile_of_asyncio_that_finds_no_more_ends_the_connection(
+    film: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def nothing(*_: object, **__: object) -> int:
         return 0
 
+    def full(*_: object) -> int:
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, "sendfile", full)
     monkeypatch.setattr(type(loop.server.loop), "sendfile", nothing)
     assert len(exchange_bytes(film.port, ask(film))) < 1000
 

@@ -27,6 +27,7 @@ from vidnb.engine import page
 from vidnb.engine.connection import Connection
 from vidnb.engine.exchange import (
     CLOSED,
+    TAIL_BYTES,
     ChangedError,
     Desk,
     Exchange,
@@ -97,11 +98,15 @@ class Entry:
     page_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     answered: Counter[int] = field(default_factory=Counter)
     running: set[asyncio.Task[Any]] = field(default_factory=set)
+    quoted_name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.quoted_name = quote(self.source.name.encode("utf-8", "surrogateescape"), safe="")
 
     @property
     def path(self) -> str:
         """The path of the file's URL, without its first slash."""
-        return f"{self.token}/{quote(self.source.name.encode('utf-8', 'surrogateescape'), safe='')}"
+        return f"{self.token}/{self.quoted_name}"
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -333,8 +338,11 @@ class WebServer(web.Server):
         if compare_digest(token, place.page_token):
             return (None if name else place), True
         # Not `isinstance`: after a reload of this module, older entries are of another class.
-        own_name = cast("Entry", place).source.name.encode("utf-8", "surrogateescape")
-        return (place if unquote_to_bytes(name) == own_name else None), False
+        entry = cast("Entry", place)
+        if name == entry.quoted_name:  # as our own URL has it
+            return entry, False
+        own_name = entry.source.name.encode("utf-8", "surrogateescape")
+        return (entry if unquote_to_bytes(name) == own_name else None), False
 
 
 def _made(entry: Entry, method: str, fields: Mapping[str, str], version: Version) -> Answer:
@@ -363,6 +371,8 @@ async def _send_file(entry: Entry, exchange: Exchange, rest: str) -> web.StreamR
     try:
         made = _made(entry, exchange.request.method, exchange.fields, version)
         entry.note(exchange.request.method, made.status)
+        connection = cast("Connection", exchange.request.protocol)
+        connection.expects_small = sum(span.size_bytes for span in made.spans) <= TAIL_BYTES
         return await exchange.send_answer(made, _CACHE_CONTROL + rest, version)
     finally:
         version.close()

@@ -31,6 +31,8 @@ class Connection(web.RequestHandler):
     def __init__(self, server: web.Server, at_once: AtOnce, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
         self._at_once = at_once
+        # A reader of large answers, whom nothing can be answered at once, is not judged twice.
+        self.expects_small = True
         self._active_s = 0.0
         self._answering = False
 
@@ -64,7 +66,8 @@ class Connection(web.RequestHandler):
     def _answer_at_once(self, message: object, payload: object) -> bool:
         transport = self.transport
         return (
-            isinstance(message, RawRequestMessage)
+            self.expects_small
+            and isinstance(message, RawRequestMessage)
             and payload is EMPTY_PAYLOAD
             and message.version == (1, 1)
             and not (message.should_close or message.upgrade or self._buffer_paused)

@@ -6,6 +6,7 @@ holds the loop. aiohttp's own responses keep none of them for files.
 """
 
 import asyncio
+import os
 import time
 from http import HTTPStatus
 from typing import IO, Final, cast
@@ -40,6 +41,10 @@ _GUARDS: Final = (
     "Cross-Origin-Resource-Policy: cross-origin\r\n"
 )
 
+_STATUS_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
+}
+
 
 class ChangedError(Exception):
     """The file is no longer the one that the answer's header fields named."""
@@ -52,9 +57,8 @@ def date_field() -> tuple[str, str]:
 
 def write_head(status: int, fields: _Fields, rest: str) -> bytes:
     """Return an answer's head; `rest` holds further field lines, each with its line end."""
-    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
-    phrase = HTTPStatus(status).phrase
-    return f"HTTP/1.1 {status} {phrase}\r\n{lines}{_GUARDS}{rest}\r\n".encode("latin-1")
+    lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
+    return f"{_STATUS_LINES[status]}{lines}{_GUARDS}{rest}\r\n".encode("latin-1")
 
 
 def _plain(status: int) -> tuple[_Fields, bytes]:
@@ -178,10 +182,16 @@ class Exchange:
             if tail.start > part.start or len(self._pending) > TAIL_BYTES:
                 await self._flush()
             await self._send_pieces(Span(part.start, tail.start), version)
-            self._pending += await _read(version, tail)
+            self._add(await _read(version, tail))
         if made.body and not version.intact():
             raise ChangedError
         return await self.send(b"")
+
+    def _add(self, data: bytes | bytearray) -> None:
+        if self._pending or isinstance(data, bytes):
+            self._pending += data
+        else:
+            self._pending = data  # the version made it for us, so nothing is copied
 
     async def _flush(self) -> None:
         if self.transport.is_closing():
@@ -195,7 +205,7 @@ class Exchange:
             span = await self._send_directly(span, version)
         while span:
             piece = Span(span.start, min(span.start + TAIL_BYTES, span.stop))
-            self._pending += await _read(version, piece)
+            self._add(await _read(version, piece))
             if not version.intact():
                 raise ChangedError
             await self._flush()
@@ -203,7 +213,7 @@ class Exchange:
 
     async def _send_directly(self, span: Span, file: OpenFile) -> Span:
         """Send from the page cache to the socket; return what could not be sent that way."""
-        loop = asyncio.get_running_loop()
+        loop, end = asyncio.get_running_loop(), span.stop
         while span:
             piece = Span(span.start, min(span.start + PIECE_BYTES, span.stop))
             await file.warm(piece)
@@ -212,19 +222,37 @@ class Exchange:
             if self.transport.is_closing():
                 raise ConnectionResetError("the reader is gone")
             try:
-                sent = await loop.sendfile(
-                    self.transport,
-                    cast("IO[bytes]", file),  # of which asyncio uses fileno() alone
-                    piece.start,
-                    piece.size_bytes,
-                    fallback=False,
-                )
+                sent = self._send_now(piece, file)
+                if sent is None:
+                    sent = await loop.sendfile(
+                        self.transport,
+                        cast("IO[bytes]", file),  # of which asyncio uses fileno() alone
+                        piece.start,
+                        piece.size_bytes,
+                        fallback=False,
+                    )
+                elif piece.stop < end:
+                    await asyncio.sleep(0)  # every other reader's turn
             except asyncio.SendfileNotAvailableError:  # or the reader is gone, as a write will tell
                 break
             if not sent:
                 raise ChangedError
             span = Span(span.start + sent, span.stop)
         return span
+
+    def _send_now(self, piece: Span, file: OpenFile) -> int | None:
+        """Move what the socket takes without waiting; None where that is nothing, or not known.
+
+        asyncio's own sendfile takes a turn of the loop, and four calls of epoll, for each piece,
+        also where the socket takes it whole, as a reader on this machine has it.
+        """
+        if self.transport.get_write_buffer_size():  # these bytes come first
+            return None
+        socket = self.transport.get_extra_info("socket")
+        try:
+            return os.sendfile(socket.fileno(), file.fileno(), piece.start, piece.size_bytes)
+        except (AttributeError, OSError):  # no such call, a full socket, or what asyncio will tell
+            return None
 
 
 async def _read(version: Version, span: Span) -> bytes | bytearray:
