@@ -27,7 +27,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS, QUICK_SECONDS = 1.5, 0.6
-SLOW_S = 3.0
+SLOW_S = 10.0
 """Who takes longer for a whole file is asked for it once only."""
 
 

@@ -21,7 +21,7 @@ import pytest
 
 from vidnb.core.headers import ETag
 from vidnb.core.spans import Span
-from vidnb.engine import answering, exchange, page, server
+from vidnb.engine import answering, connection, exchange, page, server
 from vidnb.engine.answering import Entry
 from vidnb.engine.server import Served, serve
 from vidnb.engine.sources import OpenFile
@@ -121,8 +121,12 @@ def descriptors() -> int:
 
 
 def connections(served: Served) -> int:
+    return len(transports(served))
+
+
+def transports(served: Served) -> list[asyncio.Transport]:
     assert served._server._web is not None
-    return len(served._server._web.transports)
+    return list(served._server._web.transports.values())
 
 
 def eventually(holds: Callable[[], bool], within_s: float = 5.0) -> bool:
@@ -379,6 +383,90 @@ def test_names_that_are_no_ascii_are_quoted_and_served(tmp_path: Path) -> None:
             assert served.url.isascii()
             assert get(served).body == path.read_bytes()
             assert get(served, path=urlsplit(served.page_url).path).status == 200
+
+
+# --- small answers, given in the turn they are asked for
+
+
+def test_a_small_answer_from_memory_takes_no_task(
+    served: Served, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = clip.read_bytes()
+    get(served, "Range: bytes=0-9")  # now the file is open and known
+
+    def long_way(*_: object) -> Any:
+        raise AssertionError("this answer took a task")
+
+    monkeypatch.setattr(answering, "Exchange", long_way)
+    with connect(served.port) as made, made.makefile("rb") as file:
+        for first, last in [(0, 0), (5, 65_000), (200_000, 265_000)]:
+            made.sendall(ask(served, f"Range: bytes={first}-{last}"))
+            reply = read_reply(file)
+            assert (reply.status, reply.body) == (206, content[first : last + 1])
+        made.sendall(ask(served, "Range: bytes=999999-"))
+        assert read_reply(file).status == 416
+        made.sendall(ask(served, method="HEAD"))
+        assert read_reply(file, "HEAD").status == 200
+
+
+def test_without_what_aiohttp_does_not_document_all_goes_the_long_way(
+    served: Served, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert connection._CAN_ANSWER_AT_ONCE
+    long = get(served, "Range: bytes=3-9")
+    short = get(served, "Range: bytes=3-9")
+    monkeypatch.setattr(connection, "_CAN_ANSWER_AT_ONCE", False)
+    again = get(served, "Range: bytes=3-9")
+    for reply in long, short, again:
+        del reply.fields["date"]
+    assert long == short == again
+    assert again.body == clip.read_bytes()[3:10]
+
+
+def test_what_the_socket_does_not_take_stays_as_it_was(served: Served, clip: Path) -> None:
+    """The room that small answers are made in is not used again while one still lies in it."""
+    content = clip.read_bytes()
+    get(served, "Range: bytes=0-9")
+    with connect(served.port, SO_RCVBUF=4096) as slow, slow.makefile("rb") as file:
+        for turn in range(100):  # 6 MB: more than the two buffers hold
+            slow.sendall(ask(served, f"Range: bytes={turn}-{turn + 60_000}"))
+        assert eventually(
+            lambda: any(one.get_write_buffer_size() > 0 for one in transports(served))
+        )
+        for turn in range(5):
+            start = 100_000 + turn
+            reply = get(served, f"Range: bytes={start}-{start + 60_000}")
+            assert reply.body == content[start : start + 60_001]
+        for turn in range(100):
+            assert read_reply(file).body == content[turn : turn + 60_001]
+
+
+def test_small_answers_keep_a_connection_alive(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "KEEP_ALIVE_S", 0.6)
+    with connect(served.port) as made, made.makefile("rb") as file:
+        for _ in range(4):
+            made.sendall(ask(served, "Range: bytes=0-9"))
+            assert read_reply(file).status == 206
+            time.sleep(0.3)
+        made.sendall(ask(served, "Range: bytes=0-9"))
+        assert read_reply(file).status == 206
+        assert file.read() == b""  # and it ends when nothing is asked any more
+
+
+def test_a_changed_file_is_never_answered_from_what_is_known(served: Served, clip: Path) -> None:
+    with connect(served.port) as made, made.makefile("rb") as file:
+        tags = set()
+        for turn in range(5):
+            content = bytes([turn]) * (100 + turn)
+            clip.write_bytes(content)
+            os.utime(clip, ns=(turn, turn))
+            made.sendall(ask(served, "Range: bytes=0-"))
+            reply = read_reply(file)
+            assert reply.body == content
+            tags.add(reply.fields["etag"])
+        assert len(tags) == 5
 
 
 # --- nobody else gets in

@@ -115,12 +115,14 @@ class Desk:
     def fill(
         self, head: bytes, body: tuple[bytes | Span, ...], file: OpenFile
     ) -> bytes | memoryview | None:
-        """Return the whole answer if its body lies in memory and the file is intact.
+        """Return the whole answer if its body lies in memory and the file is unchanged.
 
         None where it does not, or is no single span that is all tail. Send it before the next.
         """
+        # Asked once, after the reading: each question to the system may cost the interpreter's
+        # lock, and with it 5 ms, while another thread computes.
         if not body:
-            return head
+            return head if file.unchanged() else None
         span, begin = body[0], len(head)
         if len(body) > 1 or not isinstance(span, Span) or span.size_bytes > TAIL_BYTES:
             return None
@@ -128,7 +130,7 @@ class Desk:
         if end > len(self._room):
             return None
         view = memoryview(self._room)
-        if not (file.read_at_once(view[begin:end], span.start) and file.intact()):
+        if not (file.read_at_once(view[begin:end], span.start) and file.unchanged()):
             return None
         view[:begin] = head
         return view[:end]

@@ -139,6 +139,10 @@ class OpenFile:
         """Return the state of the open file itself, wherever its name leads by now."""
         return _Seen.of(os.fstat(self._descriptor))
 
+    def unchanged(self) -> bool:
+        """Whether nothing at all happened to the file, not even to its names."""
+        return self.look() == self.seen
+
     def intact(self) -> bool:
         """Whether the bytes are still those that the validator stands for."""
         now = os.fstat(self._descriptor)  # the same question as `same_bytes`, asked for each answer
@@ -231,15 +235,22 @@ class FileSource:
 
     async def version(self) -> OpenFile:
         """Return the file as it is now, open; `OSError` where it is gone."""
-        return self.version_at_once() or self._use(await self._find())
+        current = self._known()
+        if current is None or not current.unchanged():
+            current = await self._find()
+        return self._use(current)
 
     def version_at_once(self) -> OpenFile | None:
-        """Return the file as it is now if it is known without asking the path, else None."""
-        current = self._current
-        fresh = time.monotonic() < self._looked_s + LOOK_EVERY_S
-        if current is None or not fresh or current.look() != current.seen:
-            return None
-        return self._use(current)
+        """Return the file as it was last seen, if its path was asked lately, else None.
+
+        Whoever answers with it asks it first whether it is `unchanged`.
+        """
+        current = self._known()
+        return None if current is None else self._use(current)
+
+    def _known(self) -> OpenFile | None:
+        """Return the open file that its path led to lately."""
+        return self._current if time.monotonic() < self._looked_s + LOOK_EVERY_S else None
 
     def _use(self, current: OpenFile) -> OpenFile:
         current.users += 1
