@@ -64,6 +64,8 @@ async def download(order: Order, watch: Watch) -> DownloadResult:
         task = asyncio.create_task(_take_turn(order, watch), name="vidnb download")
         running = world.running[order] = _Running(task, watch)
         task.add_done_callback(lambda _: world.running.pop(order, None))
+        # Cancelled before it began, it has told nobody.
+        task.add_done_callback(lambda _: watch.view.feed.fail(asyncio.CancelledError()))
     watch.follow(running.watch)
     running.waiters += 1
     try:

@@ -122,8 +122,10 @@ class Drive:
         try:
             self._obey(self.transfer.start(), b"")
             self._tick_later()
+            self._watch.view.feed.begin(self.transfer, self._tell, writer.path)
             return await self._end
         finally:
+            self._watch.view.feed.suspend()
             for timer in (self._timer, self._ticking):
                 if timer is not None:
                     timer.cancel()
@@ -171,6 +173,7 @@ class Drive:
         self._watch.view.done_bytes = self.transfer.stored.size_bytes
         self._watch.view.total_bytes = self.transfer.total_bytes
         self._watch.view.kept_bytes = 0 if self._writer is None else self._writer.kept_bytes
+        self._watch.view.feed.look()
 
     def _obey(self, commands: tuple[Command, ...], data: bytes | memoryview) -> None:
         for command in commands:
@@ -271,6 +274,7 @@ class Drive:
         if answer.status in {200, 206}:
             self.media_type = answer.headers.get("content-type", self.media_type)
             self.disposition = answer.headers.get("content-disposition", self.disposition)
+            self._watch.view.feed.media_type = self.media_type
         self._tell(Opened(fetch.fetch_id, answer.status, answer.headers))
         if fetch.fetch_id not in self._fetches:
             return

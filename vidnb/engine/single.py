@@ -80,14 +80,17 @@ class Single:
         watch.start()
         try:
             result = await self._run()
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
+            watch.view.feed.fail(cancelled)
             watch.end(
                 Phase.CANCELLED, f"stopped; {kept(watch.view.kept_bytes, self._shelf.folder)}"
             )
             raise
         except Exception as error:
             watch.end(Phase.FAILED, str(error))
+            watch.view.feed.fail(error)
             raise
+        watch.view.feed.publish(result.path, result.size_bytes)
         watch.view.name = result.path.name
         watch.view.done_bytes = watch.view.total_bytes = result.size_bytes
         watch.end(Phase.DONE, self._explained(result))

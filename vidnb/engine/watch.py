@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from vidnb.core.progress import Meter, Progress
+from vidnb.engine.feed import Feed
 
 __all__ = ["Phase", "View", "Watch"]
 
@@ -47,6 +48,7 @@ class View:
     meter: Meter = field(default_factory=lambda: Meter(time.monotonic()), compare=False)
     loop: asyncio.AbstractEventLoop | None = None
     may_go: asyncio.Event | None = None
+    feed: Feed = field(default_factory=Feed, compare=False)
     lock: threading.Lock = field(default_factory=threading.Lock, compare=False)
 
 

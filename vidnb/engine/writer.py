@@ -11,6 +11,7 @@ from asyncio import to_thread
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from vidnb.core.journal import Journal
 from vidnb.core.spans import Span, SpanSet
@@ -90,6 +91,11 @@ class Writer:
     def flush(self) -> None:
         """Write what waits without waiting for more: a stream has ended."""
         self._has_batch.set()
+
+    @property
+    def path(self) -> Path:
+        """Where the bytes are."""
+        return self._part.path
 
     @property
     def has_room(self) -> bool:
