@@ -1173,6 +1173,34 @@ def test_readers_of_one_plain_stream_are_held(head: Opened) -> None:
     play(started(plan(), fetch(1)), [(head, []), (ReaderWaits(1, 90), [])])
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_nothing_is_tried_out_while_a_reader_waits(waits: bool) -> None:
+    """What it needs has the line to itself; a second after the last wait that is over."""
+    transfer = Transfer(policy=RetryPolicy())
+    transfer.start()
+    now_s = 1000.0
+    size_bytes = 10**9
+    head = {"content-length": str(size_bytes), "etag": '"v"', "accept-ranges": "bytes"}
+    transfer.handle(Opened(1, 200, head), now_s=now_s)
+
+    def fetches(seconds: float, *, waits: bool) -> int:
+        nonlocal now_s
+        opened = 0
+        for _ in range(round(seconds * 100)):
+            now_s += 0.01
+            seen: list[Observation] = [Received(1, 20_000)]
+            if waits:
+                seen.append(ReaderWaits(1, transfer._board.kept.stop + 20_000))
+            for one in seen:
+                opened += sum(isinstance(c, Fetch) for c in transfer.handle(one, now_s=now_s))
+        return opened
+
+    assert fetches(3, waits=waits) == (0 if waits else 1)
+    if waits:
+        assert fetches(0.9, waits=False) == 0
+        assert fetches(2, waits=False) == 1
+
+
 # Automatic.
 
 

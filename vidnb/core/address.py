@@ -9,13 +9,21 @@ import functools
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import quote, urljoin
 
 from vidnb.errors import AddressRefused
 
-__all__ = ["MAX_HOPS", "check_url", "is_public_address", "next_hop", "origin", "redact"]
+__all__ = [
+    "MAX_HOPS",
+    "check_url",
+    "is_public_address",
+    "next_hop",
+    "origin",
+    "redact",
+    "without_credentials",
+]
 
 MAX_HOPS = 10
 """How many redirects are followed: aiohttp's own limit; the Fetch standard has 20."""
@@ -75,6 +83,14 @@ def origin(url: str) -> tuple[str, str, int]:
     Raises `AddressRefused` as `check_url` does.
     """
     return _parsed(url).origin
+
+
+def without_credentials(url: str) -> str:
+    """Return the address by which the same file is known to every user: no user information.
+
+    Raises `AddressRefused` as `check_url` does.
+    """
+    return str(replace(_parsed(url), user=None))
 
 
 def redact(url: str) -> str:

@@ -20,6 +20,10 @@ __all__ = ["UNLIMITED", "Crew"]
 UNLIMITED = 2**31
 """So many connections that nobody counts them."""
 
+_CALM_S = 1.0
+"""A reader that waited this lately waits again soon: what it needs shares the line with as little
+as can be, so nothing is tried out meanwhile."""
+
 
 class Crew:
     """Open and drop the connections of `source`; `readers` wait at these bytes.
@@ -40,6 +44,7 @@ class Crew:
     ) -> None:
         self.board = Board(source.stored)
         self.readers: dict[int, int] = {}
+        self._calm_s = 0.0
         self.is_held = False
         self.peak = 0
         self.refused: int | None = None
@@ -67,6 +72,12 @@ class Crew:
             if fetch.asked_s is None:  # it was asked before anybody told the time
                 fetch.asked_s = now_s
                 fetch.pace.begin(now_s)
+
+    def wait(self, reader: int, offset: int) -> None:
+        """Take the byte that a reader needs next."""
+        self.readers[reader] = offset
+        if offset not in self.board.kept:
+            self._calm_s = self._time_s + _CALM_S
 
     def received(self, fetch: Fetching, size_bytes: int) -> tuple[Span, ...]:
         """Take bytes that arrived; return the spans of them that are new."""
@@ -171,13 +182,24 @@ class Crew:
 
     @property
     def _limit_now(self) -> int:
-        return self._ceiling if self._ramp is None else min(self._ramp.allowed, self._ceiling)
+        if self._ramp is None:
+            return self._ceiling
+        limit = min(self._ramp.allowed, self._ceiling)
+        if self._time_s < self._calm_s:
+            wanted = self._wanted
+            serving = sum(
+                any(self.board.is_near(fetch, offset, self._read_ahead_bytes) for offset in wanted)
+                for fetch in self.board.fetches.values()
+            )
+            return min(limit, serving + 1)
+        return limit
 
     @property
     def _may_add(self) -> bool:
         """Whether another connection could be opened and would find something to do."""
         is_possible = len(self.board.fetches) < self._ceiling and self._spare > 0
-        return is_possible and not self.is_held and self._next_start() is not None
+        is_calm = self._time_s >= self._calm_s and not self.is_held
+        return is_possible and is_calm and self._next_start() is not None
 
     def _let_go(self, allowed: int) -> Iterator[Command]:
         """Drop what was added in vain, the longest rest first, and never a waiting reader's."""

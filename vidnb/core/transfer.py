@@ -141,7 +141,7 @@ class Transfer(Standing):
             case TimerFired():
                 self._crew.is_held = False
             case ReaderWaits():
-                self._crew.readers[seen.reader] = seen.offset
+                self._crew.wait(seen.reader, seen.offset)
             case _:  # ReaderLeft, the last of them
                 self._crew.readers.pop(seen.reader, None)
         return self._dispatch()

@@ -28,13 +28,12 @@ from vidnb.engine.connection import Connection
 from vidnb.engine.exchange import (
     CLOSED,
     TAIL_BYTES,
-    ChangedError,
     Desk,
     Exchange,
     date_field,
     write_head,
 )
-from vidnb.engine.sources import FileSource, Source, Version
+from vidnb.engine.sources import ChangedError, FileSource, Source, Version
 
 __all__ = ["PROXY_PARTIAL_BYTES", "Entry", "Place", "Registry", "WebServer"]
 

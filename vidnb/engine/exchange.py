@@ -17,9 +17,9 @@ from aiohttp.abc import AbstractStreamWriter
 from vidnb.core.answer import Answer
 from vidnb.core.headers import fold_headers, format_http_date
 from vidnb.core.spans import Span
-from vidnb.engine.sources import OpenFile, Version
+from vidnb.engine.sources import ChangedError, OpenFile, Version
 
-__all__ = ["CLOSED", "ChangedError", "Desk", "Exchange", "Late", "date_field", "write_head"]
+__all__ = ["CLOSED", "Desk", "Exchange", "Late", "date_field", "write_head"]
 
 PIECE_BYTES: Final = 2 * 1024 * 1024
 """The most that one call of sendfile moves.
@@ -44,10 +44,6 @@ _GUARDS: Final = (
 _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
 }
-
-
-class ChangedError(Exception):
-    """The file is no longer the one that the answer's header fields named."""
 
 
 def date_field() -> tuple[str, str]:

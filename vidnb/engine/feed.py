@@ -145,14 +145,18 @@ class Feed:
         """Return a number for a reader; any thread may ask."""
         return next(self._readers)
 
+    async def size_bytes(self) -> int:
+        """Return the size (B) as soon as it is known; `FeedEndedError` where it never will be."""
+        while self._size_bytes is None:
+            await self._news()
+        return self._size_bytes
+
     async def shown(self) -> Shown:
         """Return the file as it is now, as soon as its size is known.
 
         `FeedEndedError` where the download has ended without a file.
         """
         while True:
-            if self.error is not None:
-                raise FeedEndedError from self.error
             part, size_bytes, generation = self._part, self._size_bytes, self.generation
             if size_bytes is not None and self._path is not None:
                 return Shown(size_bytes, generation, self._path)
@@ -160,9 +164,15 @@ class Feed:
                 # Not a duplicate of the writer's descriptor, which would share its lock.
                 with suppress(FileNotFoundError):  # published or removed in this moment
                     return Shown(size_bytes, generation, part, await hop(_opened, part))
-            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._opening.append(done)
-            await done
+            await self._news()
+
+    async def _news(self) -> None:
+        """Wait for a size, a file or an end."""
+        if self.error is not None:
+            raise FeedEndedError from self.error
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._opening.append(done)
+        await done
 
     async def wait(self, reader: int, span: Span, generation: int) -> None:
         """Return once all of `span` is on disk; `FeedEndedError` where it will not come."""

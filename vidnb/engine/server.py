@@ -22,11 +22,11 @@ from vidnb.core.hosts import LOOPBACK, host_names, shown_host
 from vidnb.core.progress import format_bytes
 from vidnb.engine.answering import Entry, Place, Registry, WebServer
 from vidnb.engine.data import StrPath
-from vidnb.engine.sources import FileSource
+from vidnb.engine.sources import FileSource, Source
 from vidnb.errors import ServeError
 from vidnb.io import loop
 
-__all__ = ["Served", "Server", "release", "running_server", "serve", "start_server"]
+__all__ = ["Served", "Server", "put_up", "release", "running_server", "serve", "start_server"]
 
 CLOSE_S: Final = 2.0
 """How long `close` waits for the answers it cut off to be gone."""
@@ -205,14 +205,23 @@ def serve(
     source = FileSource(path)
     server = running_server(host=host)
     entry = Entry(source, source.size_bytes, max_partial_bytes, names)
+    return _put_up(server, entry, shown_host(host, allowed_hosts))
+
+
+def put_up(source: Source, size_bytes: int) -> Served:
+    """Serve any source of `size_bytes` on 127.0.0.1, as `serve` does a file; it ends with it."""
+    return _put_up(running_server(), Entry(source, size_bytes, None), LOOPBACK)
+
+
+def _put_up(server: Server, entry: Entry, host: str) -> Served:
     server.registry.add(entry)
-    root = f"http://{shown_host(host, allowed_hosts)}:{server.port}"
+    root = f"http://{host}:{server.port}"
     return Served(
         url=f"{root}/{entry.path}",
         page_url=f"{root}/{entry.page_token}/",
-        name=source.name,
-        size_bytes=source.size_bytes,
-        media_type=source.media_type,
+        name=entry.source.name,
+        size_bytes=entry.size_bytes,
+        media_type=entry.source.media_type,
         port=server.port,
         _entry=entry,
         _server=server,

@@ -17,7 +17,7 @@ from vidnb.core.spans import Span
 from vidnb.engine.data import StrPath, open_regular, why
 from vidnb.errors import ServeError
 
-__all__ = ["FileSource", "OpenFile", "Source", "Version"]
+__all__ = ["ChangedError", "FileSource", "OpenFile", "Source", "Version"]
 
 LOOK_EVERY_S: Final = 1.0
 """How long an unchanged open file may answer for its path before the path is walked again.
@@ -31,6 +31,10 @@ KEEP_OPEN_S: Final = 5.0
 
 _PROBE_BYTES: Final = 256 * 1024  # the kernel reads ahead, and forgets, in longer runs
 _AHEAD_BYTES: Final = 4 * 1024 * 1024
+
+
+class ChangedError(Exception):
+    """The file is no longer the one that the answer's header fields named."""
 
 
 class Version(Protocol):
@@ -70,7 +74,10 @@ class Source(Protocol):
         """The media type of all its versions."""
 
     async def version(self) -> Version:
-        """Return the version that is there now; whoever asks closes it. `OSError`: it is gone."""
+        """Return the version that is there now; whoever asks closes it.
+
+        `OSError`: it is gone. `ChangedError`: what was waited for will not come.
+        """
 
     def close(self) -> None:
         """Let go of everything; versions in use stay until they are closed."""
@@ -130,6 +137,10 @@ class OpenFile:
     def validator(self) -> ETag:
         """A strong tag of size, modification time (ns) and inode (RFC 9110 section 8.8.1)."""
         return self._validator
+
+    def known_as(self, validator: ETag) -> None:
+        """Go by the tag that these bytes had before they were a finished file."""
+        self._validator = validator
 
     def fileno(self) -> int:
         """Return the descriptor, for `loop.sendfile`."""

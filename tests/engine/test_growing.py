@@ -1,0 +1,341 @@
+"""Readers of a file that still arrives: each byte right, each reader ended, nothing sent twice."""
+
+import hashlib
+import http.client
+import io
+import os
+import random
+import socket
+import threading
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.engine.origin import Exchange, Film, Origin, cut, honest, noise, plain, reset, status
+from vidnb.engine.growing import GrowingSource
+from vidnb.engine.opened import open_source
+from vidnb.engine.server import Served
+from vidnb.engine.stream import serve_url
+from vidnb.engine.watch import Watch
+from vidnb.errors import (
+    AddressRefused,
+    ServeError,
+    SourceChanged,
+    StatusError,
+    TransferError,
+    TransferTimeout,
+)
+from vidnb.io import cache
+
+SIZE = 6_000_000
+DATA = noise(SIZE)
+FILM = Film(DATA)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own."""
+    monkeypatch.setattr(cache, "cache_root", lambda: tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def slow() -> Iterator[Origin]:
+    """An origin that takes three seconds for its film."""
+    with Origin(FILM, rate=2e6) as running:
+        yield running
+
+
+def ask(served: Served, span: str | None = None, **headers: str) -> tuple[int, bytes, str]:
+    """Return status, body and ETag of one request."""
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+    try:
+        path = served.url.partition(str(served.port))[2]
+        fields = headers | ({"Range": f"bytes={span}"} if span else {})
+        connection.request("GET", path, headers=fields)
+        answer = connection.getresponse()
+        return answer.status, answer.read(), answer.headers["ETag"]
+    finally:
+        connection.close()
+
+
+def whole(path: Path) -> bytes:
+    (found,) = [p for p in path.rglob("film*") if ".vidnb" not in p.parts]
+    return found.read_bytes()
+
+
+def watch_of(served: Served) -> Watch:
+    source = served._entry.source
+    assert isinstance(source, GrowingSource)
+    return source._watch
+
+
+def wait_for_the_end(origin: Origin, served: Served) -> None:
+    """The last byte may be read before the file has its name."""
+    origin.wait_for(lambda: watch_of(served).view.phase.is_final)
+
+
+def test_a_reader_is_served_before_the_rest(slow: Origin, own_cache: Path) -> None:
+    """The end first, then the start, then all of it: each byte is sent once or hardly more."""
+    with serve_url(slow.url) as served:
+        assert served.size_bytes == SIZE
+        assert slow.sent_bytes < SIZE / 2
+        got, body, tag = ask(served, "5900000-5999999")
+        assert (got, body) == (206, DATA[5_900_000:])
+        assert slow.sent_bytes < SIZE / 2
+        assert ask(served, "0-9999")[1] == DATA[:10_000]
+        assert ask(served)[:2] == (200, DATA)
+        wait_for_the_end(slow, served)
+        assert ask(served, "7-", **{"If-Range": tag}) == (206, DATA[7:], tag)
+        assert slow.sent_bytes <= 1.05 * SIZE
+    assert whole(own_cache) == DATA
+
+
+def test_several_readers_at_several_places(slow: Origin) -> None:
+    with serve_url(slow.url) as served, ThreadPoolExecutor(4) as pool:
+        starts = [0, 1_500_000, 3_000_000, 5_500_000]
+        found = pool.map(lambda start: ask(served, f"{start}-{start + 99_999}")[1], starts)
+        assert list(found) == [DATA[start : start + 100_000] for start in starts]
+        assert slow.sent_bytes < 0.7 * SIZE
+
+
+def test_a_slow_reader_slows_nobody(slow: Origin) -> None:
+    """It takes its answer's head and reads no more, as a paused player does."""
+    with serve_url(slow.url) as served:
+        path = served.url.partition(str(served.port))[2]
+        with socket.create_connection(("127.0.0.1", served.port)) as paused:
+            paused.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            assert paused.recv(12) == b"HTTP/1.1 200"
+            assert ask(served, "4000000-")[1] == DATA[4_000_000:]
+            assert ask(served)[1] == DATA
+
+
+def test_who_leaves_needs_nothing_any_more(slow: Origin) -> None:
+    """A reader that hung up is forgotten, also by the planner."""
+    with serve_url(slow.url) as served:
+        path = served.url.partition(str(served.port))[2]
+        feed = watch_of(served).view.feed
+        with socket.create_connection(("127.0.0.1", served.port)) as leaving:
+            head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nRange: bytes=5000000-\r\n\r\n"
+            leaving.sendall(head.encode())
+            slow.wait_for(lambda: bool(feed._waiting))
+            assert feed._transfer is not None
+            readers = feed._transfer._crew.readers
+            assert readers
+        slow.wait_for(lambda: not feed._waiting and not readers)
+        assert ask(served, "0-99")[1] == DATA[:100]
+
+
+def test_an_origin_without_ranges_is_read_in_its_order(own_cache: Path) -> None:
+    """Readers of its end are held until it comes."""
+    with Origin(FILM, otherwise=plain, rate=6e6) as origin, serve_url(origin.url) as served:
+        assert ask(served, "5900000-")[1] == DATA[5_900_000:]
+        assert origin.requests[0].sent_bytes == SIZE
+        assert all(asked.sent_bytes < 200_000 for asked in origin.requests[1:])
+        wait_for_the_end(origin, served)
+    assert whole(own_cache) == DATA
+
+
+def test_an_origin_that_breaks_off_is_asked_again(own_cache: Path) -> None:
+    """Held, retried, gone on with: the reader notices a pause."""
+    script = [reset(700_000), status(503), cut(900_000), reset(1_000_000), reset(50_000)]
+    with Origin(FILM, script, rate=20e6) as origin, serve_url(origin.url) as served:
+        assert ask(served)[:2] == (200, DATA)
+        wait_for_the_end(origin, served)
+        assert origin.sent_bytes <= 1.1 * SIZE
+    assert whole(own_cache) == DATA
+
+
+def test_a_source_that_changes_is_never_spliced() -> None:
+    """The answer that runs ends with its connection; the next one is of the new file."""
+    other = Film(noise(SIZE, seed=2), etag='"v2"')
+    with Origin(FILM, rate=2e6) as origin, serve_url(origin.url) as served:
+        first = ask(served, "0-99")
+        assert first[1] == DATA[:100]
+
+        def change(exchange: Exchange) -> None:
+            origin.film = other
+            origin.rate = None
+            honest(exchange)
+
+        origin.script = [change]
+        got: list[object] = []
+
+        def read() -> None:
+            try:
+                got.append(ask(served, "3000000-"))
+            except (http.client.HTTPException, ConnectionError) as error:
+                got.append(error)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        reader.join(20)
+        (result,) = got
+        if isinstance(result, tuple):  # asked for after the change was known
+            assert result[1] == other.data[3_000_000:]
+        new = ask(served)
+        assert new[:2] == (200, other.data)
+        assert new[2] != first[2]
+
+
+def test_a_failure_closes_the_connection_and_says_no_status() -> None:
+    """Browsers take a 503 for the end of all; a closed connection they try again."""
+    with (
+        Origin(FILM, [cut(1_000_000)], otherwise=status(410)) as origin,
+        serve_url(origin.url) as served,
+        pytest.raises((http.client.HTTPException, ConnectionError)),
+    ):
+        ask(served, "3000000-")
+
+
+def test_what_fails_before_its_size_is_known_is_told_at_once() -> None:
+    with Origin(FILM, otherwise=status(404)) as origin, pytest.raises(StatusError) as caught:
+        serve_url(origin.url)
+    assert caught.value.status == 404
+    with pytest.raises(AddressRefused):
+        serve_url("http://")
+
+
+def test_closing_stops_and_the_next_goes_on(slow: Origin, own_cache: Path) -> None:
+    """What has come is in the cache: the second time only the rest is asked for."""
+    with serve_url(slow.url) as served:
+        ask(served, "0-2999999")
+        watch = watch_of(served)
+    slow.wait_for(lambda: watch.view.phase.is_final and slow.is_idle)
+    sent_bytes = slow.sent_bytes
+    assert sent_bytes < 0.9 * SIZE
+    slow.rate = None
+    with serve_url(slow.url) as served:
+        assert ask(served)[1] == DATA
+        wait_for_the_end(slow, served)
+    assert slow.sent_bytes <= 1.05 * SIZE
+    asked = len(slow.requests)
+    with serve_url(slow.url) as served:  # whole and unchanged: one conditional request
+        assert ask(served, "10-19")[1] == DATA[10:20]
+    assert len(slow.requests) == asked + 1
+    assert slow.requests[-1].sent_bytes == 0
+    assert whole(own_cache) == DATA
+
+
+def test_credentials_make_no_other_place(slow: Origin, own_cache: Path) -> None:
+    slow.rate = None
+    with serve_url(slow.url) as served:
+        ask(served)
+    with serve_url(slow.url.replace("//", "//me:secret@")) as served:
+        ask(served)
+    assert len(list(own_cache.iterdir())) == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_readers_of_a_faulty_origin(seed: int) -> None:
+    """They seek, read and leave; whatever comes is right, and each one ends."""
+    rng = random.Random(seed)
+    faults = [reset, cut]
+    script = [rng.choice(faults)(rng.randrange(1, 600_000)) for _ in range(12)]
+    with Origin(FILM, script, rate=15e6) as origin, serve_url(origin.url) as served:
+
+        def play(number: int) -> None:
+            mine = random.Random(f"{seed}/{number}")
+            for _ in range(6):
+                start = mine.randrange(SIZE)
+                stop = min(SIZE, start + mine.randrange(1, 300_000))
+                assert ask(served, f"{start}-{stop - 1}")[1] == DATA[start:stop]
+
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(play, range(6)))
+        assert ask(served)[1] == DATA
+
+
+# A file object.
+
+
+def test_open_reads_as_a_file_does(slow: Origin) -> None:
+    slow.rate = 8e6
+    with open_source(slow.url) as file:
+        assert file.read(10) == DATA[:10]
+        assert file.seek(-20, os.SEEK_END) == SIZE - 20
+        assert (file.tell(), file.read(), file.read()) == (SIZE - 20, DATA[-20:], b"")
+        file.seek(1_000_000)
+        assert file.seek(50_000, os.SEEK_CUR) == 1_050_000
+        assert file.read(300_000) == DATA[1_050_000:1_350_000]
+        file.seek(SIZE + 10)
+        assert file.read(5) == b""
+        file.seek(0)
+        assert hashlib.file_digest(file, "sha256").digest() == hashlib.sha256(DATA).digest()
+        assert (file.readable(), file.seekable(), file.writable()) == (True, True, False)
+        with pytest.raises(ValueError, match="whence"):
+            file.seek(0, 7)
+        with pytest.raises(ValueError, match="before the start"):
+            file.seek(-1)
+    assert file.closed
+    with pytest.raises(ValueError, match="closed"):
+        file.tell()
+    assert slow.sent_bytes <= 1.05 * SIZE
+
+
+def test_open_reads_a_file_and_refuses_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(DATA)
+    with open_source(tmp_path / "a.mp4") as file:
+        file.seek(100)
+        assert file.read(5) == DATA[100:105]
+    with pytest.raises(ServeError, match="cannot be opened: it is a folder"):
+        open_source(tmp_path)
+    with pytest.raises(ValueError, match="more than 0 s"):
+        open_source(tmp_path / "a.mp4", timeout_s=0)
+
+
+def test_open_of_an_archive_costs_its_index(slow: Origin) -> None:
+    """The directory of a zip lies at its end; a far member is read without what is before it."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("large.bin", DATA)
+        archive.writestr("small.txt", "hello")
+    slow.film = replace(FILM, data=packed.getvalue())
+    with open_source(slow.url) as file, zipfile.ZipFile(file) as archive:
+        assert archive.read("small.txt") == b"hello"
+        assert slow.sent_bytes < SIZE / 2
+
+
+def test_open_tells_what_goes_wrong() -> None:
+    def silent(exchange: Exchange) -> None:
+        exchange.say(exchange.judged(), after=1000)
+        exchange.hold()
+
+    with (
+        Origin(FILM, [silent], otherwise=Exchange.hold) as origin,
+        open_source(origin.url, timeout_s=0.5) as file,
+        pytest.raises(TransferTimeout, match=r"did not bring byte 0 within 0\.5 s"),
+    ):
+        file.read(100_000)
+    with (
+        Origin(FILM, [Exchange.hold]) as origin,
+        pytest.raises(TransferTimeout, match="how large it is"),
+    ):
+        open_source(origin.url, timeout_s=0.6)
+    with (
+        Origin(FILM, [cut(100_000)], otherwise=status(410)) as origin,
+        open_source(origin.url) as file,
+        pytest.raises(TransferError),
+    ):
+        file.read()
+    with Origin(FILM, otherwise=status(403)) as origin, pytest.raises(StatusError):
+        open_source(origin.url)
+
+
+def test_open_never_joins_two_files() -> None:
+    other = Film(noise(SIZE, seed=2), etag='"v2"')
+
+    def change(exchange: Exchange) -> None:
+        exchange.origin.film = other
+        honest(exchange)
+
+    with (
+        Origin(FILM, [reset(1_000_000), change]) as origin,
+        open_source(origin.url) as file,
+        pytest.raises(SourceChanged, match="became another file while it was read"),
+    ):
+        file.read()

@@ -1,0 +1,122 @@
+"""A source that still arrives: what is here is answered at once, what is not is held for.
+
+Every answer reads from one attempt to build the file. Where the source turns out to be another
+file, those answers end with their connections, and the next request sees the new one under
+another validator. Once the file stands under its final name, it is served like any other, under
+the same validator, so that no reader begins anew.
+"""
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from vidnb.core.headers import ETag, parse_media_type
+from vidnb.core.media import OCTET_STREAM, media_type_of
+from vidnb.core.spans import Span
+from vidnb.engine.feed import Feed, FeedEndedError, Shown
+from vidnb.engine.sources import ChangedError, FileSource, OpenFile
+from vidnb.engine.watch import Watch
+from vidnb.io.loop import transfers
+
+__all__ = ["GrowingSource", "GrowingVersion"]
+
+
+class GrowingVersion:
+    """One attempt to build the file, for one answer; used on the server's loop."""
+
+    def __init__(self, feed: Feed, shown: Shown, validator: ETag, modified_s: float) -> None:
+        self.size_bytes = shown.size_bytes
+        self.validator = validator
+        self.modified_s = modified_s
+        self._feed = feed
+        self._reader = feed.new_reader()
+        self._generation = shown.generation
+        self._has_waited = False
+        self._file = OpenFile(shown.descriptor, os.fstat(shown.descriptor))
+
+    @property
+    def inode(self) -> int:
+        """The number by which the file will be known under its final name."""
+        return self._file.seen.inode
+
+    def intact(self) -> bool:
+        """Whether this attempt is still the one that counts."""
+        return self._feed.error is None and self._feed.generation == self._generation
+
+    async def read(self, span: Span) -> bytes | bytearray:
+        """Return the bytes of `span` as soon as they are here; fewer where they never will be."""
+        if not self._feed.stored.covers(span):
+            self._has_waited = True
+            try:
+                await transfers.arun(self._feed.wait(self._reader, span, self._generation))
+            except FeedEndedError:
+                return b""
+        return await self._file.read(span)
+
+    def close(self) -> None:
+        """Let what only this answer waited for be fetched in its turn."""
+        self._file.shut()
+        if self._has_waited:
+            with suppress(RuntimeError):  # the process ends, and all downloads with it
+                transfers.loop.call_soon_threadsafe(self._feed.leave, self._reader)
+
+
+class GrowingSource:
+    """What the download of `watch` brings, from its first byte on.
+
+    `version` waits until the size is known; it and `close` belong to the server's loop. `on_close`
+    is called once the source is needed no more.
+    """
+
+    def __init__(self, watch: Watch, name: str, on_close: Callable[[], object]) -> None:
+        self.name = name
+        self._on_close = on_close
+        self._watch = watch
+        self._key = secrets.token_hex(8)
+        self._made_s = float(int(time.time()))
+        self._last: GrowingVersion | None = None
+        self._finished: FileSource | None = None
+        self._published: OpenFile | None = None
+
+    @property
+    def media_type(self) -> str:
+        """By its name, else as the origin has it."""
+        by_name = media_type_of(self.name)
+        if by_name != OCTET_STREAM:
+            return by_name
+        return parse_media_type(self._watch.view.feed.media_type or "") or by_name
+
+    async def version(self) -> GrowingVersion | OpenFile:
+        """Return the file as it is now; whoever asks closes it.
+
+        `OSError` where it was finished and is gone, `ChangedError` where it will never come.
+        """
+        if self._finished is None:
+            feed = self._watch.view.feed
+            try:
+                shown = await transfers.arun(feed.shown())
+            except FeedEndedError:
+                raise ChangedError from None
+            if shown.descriptor >= 0:
+                tag = ETag(f"{self._key}-{shown.generation}", weak=False)
+                self._last = GrowingVersion(feed, shown, tag, self._made_s)
+                return self._last
+            self._finished = await asyncio.to_thread(FileSource, shown.path)
+        file = await self._finished.version()
+        last = self._last
+        if last is not None and file.seen.inode == last.inode:
+            # The bytes that were read as they came, under their final name; later changes of the
+            # file make another version, with a tag of its own.
+            self._published = self._published or file
+            if file.seen.same_bytes(self._published.seen):
+                file.known_as(last.validator)
+        return file
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._finished is not None:
+            self._finished.close()
+        self._on_close()

@@ -1,0 +1,145 @@
+"""`open(source)`: a file object over what is here, or over what is still arriving.
+
+For programs that read files and know no URLs: PyAV, zipfile, hashlib, pandas. Reading the header of
+a remote film fetches its header first; what else comes meanwhile is kept, not wasted.
+"""
+
+import io
+import os
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vidnb.core.address import redact
+from vidnb.core.spans import Span
+from vidnb.engine.data import StrPath, open_regular, why
+from vidnb.engine.feed import FeedEndedError
+from vidnb.engine.order import DownloadResult
+from vidnb.engine.stream import Stream, is_url
+from vidnb.errors import ServeError, SourceChanged, TransferTimeout
+from vidnb.io.loop import transfers
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["open_source"]
+
+_T = TypeVar("_T")
+
+TIMEOUT_S = 60.0
+_BUFFER_BYTES = 2**16
+
+
+def open_source(
+    source: StrPath | DownloadResult, *, timeout_s: float = TIMEOUT_S
+) -> io.BufferedReader:
+    """Return a seekable, read-only binary file over a path, a `DownloadResult` or an http(s) URL.
+
+    A URL is read while it is fetched into the user's cache: a read of bytes that are not here yet
+    asks for them before all others and waits at most `timeout_s` (s), then `TransferTimeout`.
+    Closing the file stops the fetching and keeps what has come. Any thread may use it, one at a
+    time; inside a coroutine use a thread, since it blocks. `SourceChanged` where the source becomes
+    another file under the reader, else what `vidnb.download` raises; `ServeError` for a path that
+    is no regular file; `ValueError` where `timeout_s` is no time.
+    """
+    if not timeout_s > 0:
+        raise ValueError(f"timeout_s={timeout_s!r} must be more than 0 s.")
+    if isinstance(source, DownloadResult):
+        source = source.path
+    if is_url(source):
+        stream = Stream(os.fspath(source))
+        try:
+            raw = _Arriving(stream, timeout_s)
+        except BaseException:
+            stream.close()
+            raise
+        return io.BufferedReader(raw, _BUFFER_BYTES)
+    try:
+        descriptor, _ = open_regular(source)
+    except (OSError, ValueError) as error:
+        raise ServeError(f"{os.fspath(source)!r} cannot be opened: {why(error)}.") from error
+    return io.BufferedReader(io.FileIO(descriptor, "rb"), _BUFFER_BYTES)
+
+
+class _Arriving(io.RawIOBase):
+    """The bytes of one attempt to fetch a file, at the pace at which they come."""
+
+    def __init__(self, stream: Stream, timeout_s: float) -> None:
+        super().__init__()
+        self._stream = stream
+        self._timeout_s = timeout_s
+        self._position = 0
+        stream.size_bytes(timeout_s)  # the feed is the download's own from here on
+        self._feed = stream.watch.view.feed
+        shown = self._waited(self._feed.shown())
+        self._size_bytes, self._generation = shown.size_bytes, shown.generation
+        at = shown.descriptor
+        self._descriptor = at if at >= 0 else open_regular(shown.path)[0]
+        self._reader = self._feed.new_reader()
+        self.name = stream.name
+
+    def readable(self) -> bool:
+        """Whether it can be read: it can."""
+        return True
+
+    def seekable(self) -> bool:
+        """Whether it can be sought: it can, and that costs nothing before the next read."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a byte, counted from the start, from here or from the end; return it."""
+        self._check_open()
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size_bytes}
+        if whence not in origin:
+            raise ValueError(f"whence={whence!r} is none of 0, 1 and 2.")
+        if origin[whence] + offset < 0:
+            raise ValueError(f"byte {origin[whence] + offset} lies before the start of the file.")
+        self._position = origin[whence] + offset
+        return self._position
+
+    def tell(self) -> int:
+        """Return the byte that is read next."""
+        self._check_open()
+        return self._position
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        """Read what fits, as soon as all of it is here; 0 at the end."""
+        self._check_open()
+        view = memoryview(buffer).cast("B")
+        if self._position >= self._size_bytes or not len(view):
+            return 0
+        span = Span(self._position, min(self._position + len(view), self._size_bytes))
+        if not self._feed.stored.covers(span) or self._feed.generation != self._generation:
+            self._waited(self._feed.wait(self._reader, span, self._generation))
+        read_bytes = os.preadv(self._descriptor, [view[: span.size_bytes]], span.start)
+        self._position += read_bytes
+        return read_bytes
+
+    def close(self) -> None:
+        """Stop the fetching, if it still goes on; what has come is kept."""
+        if not self.closed:
+            super().close()
+            os.close(self._descriptor)
+            self._stream.close()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("the file is closed.")
+
+    def _waited(self, coro: Coroutine[Any, Any, _T]) -> _T:
+        """Wait for the feed on its own loop, and say what happened instead."""
+        url = redact(self._stream.url)
+        try:
+            return transfers.run(coro, timeout_s=self._timeout_s)
+        except TimeoutError as error:
+            raise TransferTimeout(
+                f"{url} did not bring byte {self._position} within {self._timeout_s:g} s; what has"
+                " come is kept, so read again, or open it with a longer timeout_s."
+            ) from error
+        except FeedEndedError:
+            if self._feed.error is None:
+                raise SourceChanged(
+                    f"{url} became another file while it was read, so no more of it was given;"
+                    " open it again."
+                ) from None
+            self._stream.future.result(self._timeout_s)  # raises what the download ended with
+            raise

@@ -1,0 +1,123 @@
+"""Downloads that are read while they run: an address becomes a source at once.
+
+Without a place of the caller's the file lies in the user's cache, by its address without
+credentials, and is known again there by the next call: whole and unchanged at the origin it is
+used as it is, half of it is gone on with.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vidnb.core.address import redact, without_credentials
+from vidnb.core.naming import file_name
+from vidnb.engine.download import download
+from vidnb.engine.feed import FeedEndedError
+from vidnb.engine.growing import GrowingSource
+from vidnb.engine.order import DownloadResult, Order, PathLike
+from vidnb.engine.server import Served, put_up
+from vidnb.engine.watch import Watch
+from vidnb.errors import StorageError, TransferTimeout
+from vidnb.io import cache
+from vidnb.io.loop import transfers
+
+if TYPE_CHECKING:
+    import concurrent.futures
+
+__all__ = ["Stream", "is_url", "order_for", "serve_url"]
+
+_HEAD_S = 60.0
+"""How long `serve` waits to hear how large the file is."""
+
+
+def is_url(source: object) -> bool:
+    """Tell whether a source is an address to fetch from."""
+    return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An order, and what keeps its place until `close`."""
+
+    order: Order
+    close: Callable[[], object]
+
+
+def order_for(url: str, save_to: PathLike | None) -> Placed:
+    """Return the order for `url`, into the cache where `save_to` is None.
+
+    `AddressRefused`, `ValueError` as `Order.of`; `StorageError` where there is no room for a cache.
+    May block on the disk.
+    """
+    if save_to is not None:
+        return Placed(Order.of(url, save_to), lambda: None)
+    order = Order.of(url)
+    try:
+        place = cache.Place(without_credentials(order.url))
+        cache.evict(cache.most_bytes())
+    except OSError as error:
+        raise StorageError(
+            f"The cache at {cache.cache_root()} cannot be used ({error.strerror}), so nothing was"
+            " fetched; free or allow it, or pass a place of your own."
+        ) from error
+    return Placed(Order.of(url, f"{place.folder}/"), place.close)
+
+
+class Stream:
+    """One download under way and the source it becomes; made from any thread.
+
+    Whoever makes it ends it: `close` stops a download that nobody else waits for and keeps what
+    has come.
+    """
+
+    def __init__(self, url: str, save_to: PathLike | None = None) -> None:
+        self._placed = order_for(url, save_to)
+        self.url = self._placed.order.url
+        self.watch = Watch()
+        self.name = _name(self._placed.order)
+        self.source = GrowingSource(self.watch, self.name, self.close)
+        work = download(self._placed.order, self.watch)
+        self.future: concurrent.futures.Future[DownloadResult] = transfers.submit(work)
+
+    def size_bytes(self, timeout_s: float) -> int:
+        """Return the size (B) as soon as it is known; the error of a download that failed.
+
+        `TransferTimeout` where it takes longer.
+        """
+        try:
+            return transfers.run(_size_bytes(self.watch), timeout_s=timeout_s)
+        except FeedEndedError:
+            self.future.result(timeout_s)
+            raise  # pragma: no cover - a download that ended without a file has an error
+        except TimeoutError as error:
+            raise TransferTimeout(
+                f"{redact(self.url)} did not tell within {timeout_s:.0f} s how large it is; what"
+                " has come is kept, so try again, or download it first."
+            ) from error
+
+    def close(self) -> None:
+        """Stop; what has come is kept for the next time, which may be long after."""
+        self.future.cancel()
+        self._placed.close()
+
+
+def serve_url(url: str, save_to: PathLike | None = None) -> Served:
+    """Serve what is still arriving from `url`: any program on this machine can read it at once.
+
+    Waits for its size; raises what the download raises where it fails before that.
+    """
+    stream = Stream(url, save_to)
+    try:
+        size_bytes = stream.size_bytes(_HEAD_S)
+    except BaseException:
+        stream.close()
+        raise
+    return put_up(stream.source, size_bytes)
+
+
+async def _size_bytes(watch: Watch) -> int:
+    return await watch.view.feed.size_bytes()
+
+
+def _name(order: Order) -> str:
+    return order.target.name if order.target else file_name(None, order.url, None)

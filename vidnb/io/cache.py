@@ -1,0 +1,134 @@
+"""The user's cache folder: one folder for each address, the least recently used out beyond a limit.
+
+A folder in use is locked (shared) by every process that uses it; the lock dies with its holder.
+Every function may block on the disk and raises `OSError` as the disk does.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from platformdirs import user_cache_path
+
+from vidnb.core.eviction import Kept, to_evict
+
+try:
+    import fcntl
+except ImportError:  # Windows: there an open file cannot be removed anyway
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["MOST_BYTES", "Place", "cache_root", "evict", "most_bytes"]
+
+MOST_BYTES = 10 * 2**30
+"""What the cache may take if the environment's `VIDNB_CACHE_BYTES` does not say so (B)."""
+
+_LOCK = ".vidnb-in-use"
+
+
+def cache_root() -> Path:
+    """Return the folder of all cached files."""
+    return user_cache_path("vidnb", appauthor=False) / "streams"
+
+
+def most_bytes() -> int:
+    """Return the limit (B); `ValueError` where the environment's is no number of bytes."""
+    said = os.environ.get("VIDNB_CACHE_BYTES", "")
+    if not said:
+        return MOST_BYTES
+    if not (said.isascii() and said.isdigit()):
+        raise ValueError(
+            f"VIDNB_CACHE_BYTES is {said!r}, which is no number of bytes: write it in digits,"
+            f" as {MOST_BYTES}, or unset it."
+        )
+    return int(said)
+
+
+class Place:
+    """The folder of one address in the cache, kept from being evicted until `close`."""
+
+    def __init__(self, address: str) -> None:
+        """Make the folder and lock it. `address` holds no credentials."""
+        name = hashlib.sha256(address.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        self.folder = cache_root() / name
+        self._lock: BinaryIO | None = None
+        while self._lock is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # evicted in this moment
+                self._lock = _locked(self.folder)
+        os.utime(self.folder)
+
+    def close(self) -> None:
+        """Let it be evicted in its turn."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def evict(limit_bytes: int) -> None:
+    """Remove what was not used for longest and is not in use, until the rest fits the limit."""
+    root = cache_root()
+    if not root.is_dir():
+        return
+    kept = [
+        Kept(folder.name, _size_bytes(folder), folder.stat().st_mtime, is_open=_is_open(folder))
+        for folder in root.iterdir()
+        if folder.is_dir()
+    ]
+    for name in to_evict(kept, limit_bytes):
+        with _sole_use(root / name) as is_mine:
+            if is_mine:
+                shutil.rmtree(root / name, ignore_errors=True)
+
+
+def _locked(folder: Path) -> BinaryIO | None:
+    """Lock the folder for use; None where it was removed before the lock was there."""
+    lock = (folder / _LOCK).open("ab")
+    try:
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        if os.fstat(lock.fileno()).st_nlink:
+            return lock
+    except BaseException:
+        lock.close()
+        raise
+    lock.close()
+    return None
+
+
+@contextlib.contextmanager
+def _sole_use(folder: Path) -> Iterator[bool]:
+    """Lock the folder against everybody; False where somebody uses it, or nobody can tell."""
+    try:
+        lock = (folder / _LOCK).open("rb")
+    except FileNotFoundError:
+        yield True
+        return
+    with lock:
+        try:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+
+
+def _is_open(folder: Path) -> bool:
+    with _sole_use(folder) as is_mine:
+        return not is_mine
+
+
+def _size_bytes(folder: Path) -> int:
+    return sum(_files_bytes(folder))
+
+
+def _files_bytes(folder: Path) -> Iterator[int]:
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            # What a sparse part really takes, where the system tells.
+            yield getattr(status, "st_blocks", status.st_size // 512) * 512
