@@ -56,6 +56,14 @@ def test_all_is_exact() -> None:
         _ = vidnb.nothing
 
 
+def test_open_is_public_and_takes_nobodys_built_in() -> None:
+    """`from vidnb import *` leaves `open` alone."""
+    assert "open" in dir(vidnb)
+    assert "open" not in vidnb.__all__
+    assert list(inspect.signature(vidnb.open).parameters) == ["source", "timeout_s"]
+    assert "`timeout_s` (s)" in str(vidnb.open.__doc__)
+
+
 @pytest.mark.parametrize(("name", "expected"), FUNCTIONS.items())
 def test_signature(name: str, expected: str) -> None:
     """Names, order, defaults and what is keyword-only are as in the design."""

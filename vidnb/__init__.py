@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vidnb.core.retry import RetryPolicy
+    from vidnb.engine.opened import open_source
     from vidnb.engine.order import DownloadResult
     from vidnb.engine.sample import sample
-    from vidnb.engine.server import Served, serve
+    from vidnb.engine.server import Served
+    from vidnb.engine.serving import serve
     from vidnb.errors import (
         AddressRefused,
         ChecksumMismatch,
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from vidnb.notebook.job import DownloadJob
     from vidnb.notebook.player import Player, play
     from vidnb.seed import get_video_data, save_video_from_url
+
+    open = open_source  # noqa: A001 - see `__getattr__`
 
 __all__ = [
     "AddressRefused",
@@ -83,12 +87,15 @@ _HOME = {
     "play": "vidnb.notebook.player",
     "sample": "vidnb.engine.sample",
     "save_video_from_url": "vidnb.seed",
-    "serve": "vidnb.engine.server",
+    "serve": "vidnb.engine.serving",
     "start_download": "vidnb.notebook.helpers",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "open":
+        # Not in `__all__`: `from vidnb import *` would take the built-in one away.
+        return import_module("vidnb.engine.opened").open_source
     if name not in __all__:
         raise AttributeError(f"module 'vidnb' has no attribute {name!r}")
     value = getattr(import_module(_HOME.get(name, "vidnb.errors")), name)
@@ -97,4 +104,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted([*__all__, "__version__", "open"])

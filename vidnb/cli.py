@@ -100,7 +100,8 @@ def _get(url: str, path: str | None) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     from vidnb.core.hosts import host_names, is_loopback
     from vidnb.engine.folder import serve_folder
-    from vidnb.engine.server import serve, start_server
+    from vidnb.engine.server import start_server
+    from vidnb.engine.serving import serve
 
     host, allowed = arguments.host, arguments.allow_host
     host_names(host, allowed)  # before anything listens

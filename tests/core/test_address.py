@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidnb.core.address import MAX_HOPS, check_url, is_public_address, next_hop, origin, redact
+from vidnb.core.address import (
+    MAX_HOPS,
+    check_url,
+    is_public_address,
+    next_hop,
+    origin,
+    redact,
+    without_credentials,
+)
 from vidnb.errors import AddressRefused
 
 
@@ -506,3 +514,20 @@ def test_a_redirect_is_followed_or_refused(url: str, location: str, seen: list[s
         return
     assert check_url(following) == following
     assert headers == (HEADERS if origin(following) == origin(url) else {})
+
+
+@pytest.mark.parametrize(
+    ("url", "known"),
+    [
+        ("https://me:secret@example.org/a.mp4?v=1#t=3", "https://example.org/a.mp4?v=1"),
+        ("HTTPS://example.org:443/a.mp4", "https://example.org/a.mp4"),
+        ("http://[::1]:8080/a", "http://[::1]:8080/a"),
+    ],
+)
+def test_one_file_for_every_user(url: str, known: str) -> None:
+    assert without_credentials(url) == known
+
+
+def test_no_file_for_no_address() -> None:
+    with pytest.raises(AddressRefused):
+        without_credentials("ftp://example.org/a")

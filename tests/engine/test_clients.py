@@ -16,7 +16,8 @@ import pytest
 
 import vidnb
 from vidnb.engine.folder import serve_folder
-from vidnb.engine.server import Served, serve
+from vidnb.engine.server import Served
+from vidnb.engine.serving import serve
 
 MIB = 1024 * 1024
 SIZE_BYTES = 24 * MIB + 17

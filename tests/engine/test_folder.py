@@ -15,7 +15,7 @@ import pytest
 from tests.engine.test_server import assert_closed, connect, descriptors, eventually, read_reply
 from vidnb.engine import folder as module
 from vidnb.engine.folder import ServedFolder, serve_folder
-from vidnb.engine.server import serve
+from vidnb.engine.serving import serve
 from vidnb.errors import ServeError
 
 NAMES = ["a 2.mp4", "a 10.mkv", "b.WEBM", "day 2/c.mov", "day 2/inner/d.mp4", "day 10/e.mp4"]

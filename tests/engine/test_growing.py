@@ -19,7 +19,7 @@ from tests.engine.origin import Exchange, Film, Origin, cut, honest, noise, plai
 from vidnb.engine.growing import GrowingSource
 from vidnb.engine.opened import open_source
 from vidnb.engine.server import Served
-from vidnb.engine.stream import serve_url
+from vidnb.engine.serving import serve
 from vidnb.engine.watch import Watch
 from vidnb.errors import (
     AddressRefused,
@@ -81,7 +81,7 @@ def wait_for_the_end(origin: Origin, served: Served) -> None:
 
 def test_a_reader_is_served_before_the_rest(slow: Origin, own_cache: Path) -> None:
     """The end first, then the start, then all of it: each byte is sent once or hardly more."""
-    with serve_url(slow.url) as served:
+    with serve(slow.url) as served:
         assert served.size_bytes == SIZE
         assert slow.sent_bytes < SIZE / 2
         got, body, tag = ask(served, "5900000-5999999")
@@ -96,7 +96,7 @@ def test_a_reader_is_served_before_the_rest(slow: Origin, own_cache: Path) -> No
 
 
 def test_several_readers_at_several_places(slow: Origin) -> None:
-    with serve_url(slow.url) as served, ThreadPoolExecutor(4) as pool:
+    with serve(slow.url) as served, ThreadPoolExecutor(4) as pool:
         starts = [0, 1_500_000, 3_000_000, 5_500_000]
         found = pool.map(lambda start: ask(served, f"{start}-{start + 99_999}")[1], starts)
         assert list(found) == [DATA[start : start + 100_000] for start in starts]
@@ -105,7 +105,7 @@ def test_several_readers_at_several_places(slow: Origin) -> None:
 
 def test_a_slow_reader_slows_nobody(slow: Origin) -> None:
     """It takes its answer's head and reads no more, as a paused player does."""
-    with serve_url(slow.url) as served:
+    with serve(slow.url) as served:
         path = served.url.partition(str(served.port))[2]
         with socket.create_connection(("127.0.0.1", served.port)) as paused:
             paused.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
@@ -116,7 +116,7 @@ def test_a_slow_reader_slows_nobody(slow: Origin) -> None:
 
 def test_who_leaves_needs_nothing_any_more(slow: Origin) -> None:
     """A reader that hung up is forgotten, also by the planner."""
-    with serve_url(slow.url) as served:
+    with serve(slow.url) as served:
         path = served.url.partition(str(served.port))[2]
         feed = watch_of(served).view.feed
         with socket.create_connection(("127.0.0.1", served.port)) as leaving:
@@ -132,7 +132,7 @@ def test_who_leaves_needs_nothing_any_more(slow: Origin) -> None:
 
 def test_an_origin_without_ranges_is_read_in_its_order(own_cache: Path) -> None:
     """Readers of its end are held until it comes."""
-    with Origin(FILM, otherwise=plain, rate=6e6) as origin, serve_url(origin.url) as served:
+    with Origin(FILM, otherwise=plain, rate=6e6) as origin, serve(origin.url) as served:
         assert ask(served, "5900000-")[1] == DATA[5_900_000:]
         assert origin.requests[0].sent_bytes == SIZE
         assert all(asked.sent_bytes < 200_000 for asked in origin.requests[1:])
@@ -143,7 +143,7 @@ def test_an_origin_without_ranges_is_read_in_its_order(own_cache: Path) -> None:
 def test_an_origin_that_breaks_off_is_asked_again(own_cache: Path) -> None:
     """Held, retried, gone on with: the reader notices a pause."""
     script = [reset(700_000), status(503), cut(900_000), reset(1_000_000), reset(50_000)]
-    with Origin(FILM, script, rate=20e6) as origin, serve_url(origin.url) as served:
+    with Origin(FILM, script, rate=20e6) as origin, serve(origin.url) as served:
         assert ask(served)[:2] == (200, DATA)
         wait_for_the_end(origin, served)
         assert origin.sent_bytes <= 1.1 * SIZE
@@ -153,7 +153,7 @@ def test_an_origin_that_breaks_off_is_asked_again(own_cache: Path) -> None:
 def test_a_source_that_changes_is_never_spliced() -> None:
     """The answer that runs ends with its connection; the next one is of the new file."""
     other = Film(noise(SIZE, seed=2), etag='"v2"')
-    with Origin(FILM, rate=2e6) as origin, serve_url(origin.url) as served:
+    with Origin(FILM, rate=2e6) as origin, serve(origin.url) as served:
         first = ask(served, "0-99")
         assert first[1] == DATA[:100]
 
@@ -186,7 +186,7 @@ def test_a_failure_closes_the_connection_and_says_no_status() -> None:
     """Browsers take a 503 for the end of all; a closed connection they try again."""
     with (
         Origin(FILM, [cut(1_000_000)], otherwise=status(410)) as origin,
-        serve_url(origin.url) as served,
+        serve(origin.url) as served,
         pytest.raises((http.client.HTTPException, ConnectionError)),
     ):
         ask(served, "3000000-")
@@ -194,27 +194,27 @@ def test_a_failure_closes_the_connection_and_says_no_status() -> None:
 
 def test_what_fails_before_its_size_is_known_is_told_at_once() -> None:
     with Origin(FILM, otherwise=status(404)) as origin, pytest.raises(StatusError) as caught:
-        serve_url(origin.url)
+        serve(origin.url)
     assert caught.value.status == 404
     with pytest.raises(AddressRefused):
-        serve_url("http://")
+        serve("http://")
 
 
 def test_closing_stops_and_the_next_goes_on(slow: Origin, own_cache: Path) -> None:
     """What has come is in the cache: the second time only the rest is asked for."""
-    with serve_url(slow.url) as served:
+    with serve(slow.url) as served:
         ask(served, "0-2999999")
         watch = watch_of(served)
     slow.wait_for(lambda: watch.view.phase.is_final and slow.is_idle)
     sent_bytes = slow.sent_bytes
     assert sent_bytes < 0.9 * SIZE
     slow.rate = None
-    with serve_url(slow.url) as served:
+    with serve(slow.url) as served:
         assert ask(served)[1] == DATA
         wait_for_the_end(slow, served)
     assert slow.sent_bytes <= 1.05 * SIZE
     asked = len(slow.requests)
-    with serve_url(slow.url) as served:  # whole and unchanged: one conditional request
+    with serve(slow.url) as served:  # whole and unchanged: one conditional request
         assert ask(served, "10-19")[1] == DATA[10:20]
     assert len(slow.requests) == asked + 1
     assert slow.requests[-1].sent_bytes == 0
@@ -223,9 +223,9 @@ def test_closing_stops_and_the_next_goes_on(slow: Origin, own_cache: Path) -> No
 
 def test_credentials_make_no_other_place(slow: Origin, own_cache: Path) -> None:
     slow.rate = None
-    with serve_url(slow.url) as served:
+    with serve(slow.url) as served:
         ask(served)
-    with serve_url(slow.url.replace("//", "//me:secret@")) as served:
+    with serve(slow.url.replace("//", "//me:secret@")) as served:
         ask(served)
     assert len(list(own_cache.iterdir())) == 1
 
@@ -236,7 +236,7 @@ def test_random_readers_of_a_faulty_origin(seed: int) -> None:
     rng = random.Random(seed)
     faults = [reset, cut]
     script = [rng.choice(faults)(rng.randrange(1, 600_000)) for _ in range(12)]
-    with Origin(FILM, script, rate=15e6) as origin, serve_url(origin.url) as served:
+    with Origin(FILM, script, rate=15e6) as origin, serve(origin.url) as served:
 
         def play(number: int) -> None:
             mine = random.Random(f"{seed}/{number}")

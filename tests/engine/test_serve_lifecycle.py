@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from vidnb.engine import server
-from vidnb.engine.server import _port_of_environment, serve, start_server
+from vidnb.engine.server import _port_of_environment, start_server
+from vidnb.engine.serving import serve
 from vidnb.errors import ServeError
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +82,7 @@ def test_the_first_file_starts_one_server_for_the_process(clip: Path) -> None:
     printed, _ = python(
         clip,
         """
-        from vidnb.engine.server import serve
+        from vidnb.engine.serving import serve
         began_s = time.perf_counter()
         first = serve(CLIP)
         assert time.perf_counter() - began_s < 0.1
@@ -102,7 +103,7 @@ def test_many_threads_start_one_server(clip: Path) -> None:
     printed, _ = python(
         clip,
         """
-        from vidnb.engine.server import serve
+        from vidnb.engine.serving import serve
         found = []
         threads = [threading.Thread(target=lambda: found.append(serve(CLIP))) for _ in range(16)]
         for thread in threads: thread.start()
@@ -119,7 +120,7 @@ def test_an_exit_with_readers_in_every_state_is_clean_and_quick(clip: Path) -> N
     printed, took_s = python(
         clip,
         """
-        from vidnb.engine.server import serve
+        from vidnb.engine.serving import serve
         kept = [serve(CLIP) for _ in range(3)]
         kept[2].close()
         held = [connect(served) for served in kept for _ in range(5)]  # stalled in mid-file
@@ -141,7 +142,7 @@ def test_the_socket_is_gone_with_the_process(clip: Path) -> None:
     printed, _ = python(
         clip,
         """
-        from vidnb.engine.server import serve
+        from vidnb.engine.serving import serve
         print(serve(CLIP).port)
         """,
     )
@@ -154,7 +155,7 @@ def test_an_exception_at_the_top_ends_the_process_all_the_same(clip: Path) -> No
         python(
             clip,
             """
-            from vidnb.engine.server import serve
+            from vidnb.engine.serving import serve
             held = connect(serve(CLIP))
             held.recv(1)
             held.detach()
@@ -174,7 +175,8 @@ def test_served_may_be_closed_while_the_process_ends(clip: Path) -> None:
         late = []
         atexit.register(lambda: late[0].close())  # runs after vidnb's own end
         import importlib
-        late.append(server.serve(CLIP))
+        from vidnb.engine import serving
+        late.append(serving.serve(CLIP))
         """,
     )
     assert printed == ""
@@ -184,7 +186,7 @@ def test_a_served_file_may_be_closed_after_the_loop_ended(clip: Path) -> None:
     printed, _ = python(
         clip,
         """
-        from vidnb.engine.server import serve
+        from vidnb.engine.serving import serve
         from vidnb.io import loop
         served = serve(CLIP)
         loop.server.close()
@@ -202,7 +204,7 @@ def test_a_forked_child_serves_for_itself_and_shares_no_socket(clip: Path) -> No
     printed, _ = python(
         clip,
         """
-        from vidnb.engine.server import serve
+        from vidnb.engine.serving import serve
         allow_forks()
         served = serve(CLIP)
         held = connect(served)
@@ -230,7 +232,7 @@ def test_the_parents_end_ends_its_connections_though_a_child_lives_on(clip: Path
     printed, _ = python(
         clip,
         """
-        from vidnb.engine.server import serve
+        from vidnb.engine.serving import serve
         allow_forks()
         receiving, sending = os.pipe()
         waiting, living = os.pipe()
@@ -272,7 +274,7 @@ def test_a_worker_of_multiprocessing_may_serve(clip: Path) -> None:
         clip,
         """
         import multiprocessing
-        from vidnb.engine.server import serve
+        from vidnb.engine.serving import serve
         allow_forks()
         def work(path):
             with serve(path) as served:
@@ -294,7 +296,8 @@ def test_another_host_has_a_listener_and_files_of_its_own(clip: Path) -> None:
     printed, _ = python(
         clip,
         """
-        from vidnb.engine.server import serve, start_server
+        from vidnb.engine.server import start_server
+        from vidnb.engine.serving import serve
         near, far = serve(CLIP), serve(CLIP, host="127.0.0.2")
         assert near.url.startswith(f"http://127.0.0.1:{near.port}/")
         assert far.url.startswith(f"http://127.0.0.2:{far.port}/")
@@ -341,7 +344,7 @@ def test_the_address_told_is_one_that_works(clip: Path, options: str, host: str)
         clip,
         f"""
         import urllib.request
-        from vidnb.engine.server import serve
+        from vidnb.engine.serving import serve
         with serve(CLIP, {options}) as served:
             print(urlsplit(served.url).netloc.removesuffix(f":{{served.port}}"))
             for url in served.url, served.page_url:
@@ -391,7 +394,7 @@ def test_the_environments_port_is_loopbacks(clip: Path) -> None:
     printed, _ = python(
         clip,
         """
-        from vidnb.engine.server import serve
+        from vidnb.engine.serving import serve
         print(serve(CLIP, host="127.0.0.2").port == int(os.environ["VIDNB_PORT"]))
         print(serve(CLIP).port)
         """,
@@ -404,7 +407,7 @@ def test_a_forked_child_lets_go_of_every_listener(clip: Path) -> None:
     printed, _ = python(
         clip,
         """
-        from vidnb.engine.server import serve
+        from vidnb.engine.serving import serve
         allow_forks()
         near, far = serve(CLIP), serve(CLIP, host="127.0.0.2")
         child = os.fork()
@@ -442,7 +445,7 @@ def test_two_hundred_stalled_readers_cost_next_to_nothing_and_stop_nobody(clip: 
         clip,
         """
         import subprocess
-        from vidnb.engine.server import serve
+        from vidnb.engine.serving import serve
 
         def resident_bytes():
             with open("/proc/self/statm") as file:
@@ -479,17 +482,17 @@ def test_a_reload_leaks_no_second_server(clip: Path) -> None:
         clip,
         """
         import importlib
-        from vidnb.engine import answering, exchange, folder, page, server, sources
+        from vidnb.engine import answering, exchange, folder, page, server, serving, sources
         from vidnb.io import loop
-        before = server.serve(CLIP)
+        before = serving.serve(CLIP)
         listed = folder.serve_folder(os.path.dirname(CLIP))
         for _ in range(3):
-            for module in loop, sources, page, exchange, answering, server, folder:
+            for module in loop, sources, page, exchange, answering, server, serving, folder:
                 importlib.reload(module)
         import urllib.request
         with urllib.request.urlopen(listed.page_url) as answer:
             assert b"clip.mp4" in answer.read()
-        after = server.serve(CLIP)
+        after = serving.serve(CLIP)
         assert after.port == before.port
         assert status(before) == status(after) == "200"
         before.close()
@@ -507,7 +510,8 @@ def test_the_port_may_be_asked_for(clip: Path) -> None:
     printed, _ = python(
         clip,
         """
-        from vidnb.engine.server import serve, start_server
+        from vidnb.engine.server import start_server
+        from vidnb.engine.serving import serve
         from vidnb.errors import ServeError
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
@@ -537,7 +541,7 @@ def test_the_environment_may_name_the_port(clip: Path) -> None:
     printed, _ = python(
         clip,
         """
-        from vidnb.engine.server import serve
+        from vidnb.engine.serving import serve
         served = serve(CLIP)
         print(served.port, status(served))
         """,

@@ -23,7 +23,8 @@ from vidnb.core.headers import ETag
 from vidnb.core.spans import Span
 from vidnb.engine import answering, connection, exchange, page, server
 from vidnb.engine.answering import Entry
-from vidnb.engine.server import Served, serve
+from vidnb.engine.server import Served
+from vidnb.engine.serving import serve
 from vidnb.engine.sources import OpenFile
 from vidnb.errors import ServeError
 from vidnb.io import loop

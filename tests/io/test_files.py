@@ -15,7 +15,7 @@ from vidnb.core.headers import ETag
 from vidnb.core.journal import SLOT_BYTES, Journal, Record
 from vidnb.core.spans import Span, SpanSet
 from vidnb.core.version import Version
-from vidnb.io import files
+from vidnb.io import files, locks
 from vidnb.io.files import Hold, PartFile, boot_id, hash_file
 
 URL = "https://example.org/film.mp4"
@@ -324,8 +324,7 @@ def test_a_part_published_between_open_and_lock_is_not_written_to(
     target = tmp_path / "film.mp4"
     holder = PartFile(tmp_path / ".vidnb", "key")
     holder.write(0, [b"whole"])
-    lock = files._locker()
-    assert lock is not None
+    lock = locks.lock
     tries = 0
 
     def meanwhile(descriptor: int) -> bool | None:
@@ -335,7 +334,7 @@ def test_a_part_published_between_open_and_lock_is_not_written_to(
             holder.publish(target, may_replace=True)
         return lock(descriptor)
 
-    monkeypatch.setattr(files, "_locker", lambda: meanwhile)
+    monkeypatch.setattr(files, "lock", meanwhile)
     with part(tmp_path) as waiting:
         assert not waiting.is_private
         waiting.reset()
@@ -350,8 +349,7 @@ def test_a_part_replaced_between_open_and_lock_is_let_go(
     """Published, and already begun anew by a third one: that one is not ours either."""
     folder = tmp_path / ".vidnb"
     holder = PartFile(folder, "key")
-    lock = files._locker()
-    assert lock is not None
+    lock = locks.lock
     third: list[PartFile] = []
 
     def meanwhile(descriptor: int) -> bool | None:
@@ -361,7 +359,7 @@ def test_a_part_replaced_between_open_and_lock_is_let_go(
             third[0] = PartFile(folder, "key")
         return lock(descriptor)
 
-    monkeypatch.setattr(files, "_locker", lambda: meanwhile)
+    monkeypatch.setattr(files, "lock", meanwhile)
     with part(tmp_path) as late:
         assert late.is_private
         assert not third[0].is_private

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.io.test_files import RECORD, locked_by_another_process
-from vidnb.io import files, sweep
+from vidnb.io import files, locks, sweep
 from vidnb.io.files import Hold, PartFile
 
 KEY = "film.mp4-0123456789abcdef"
@@ -124,8 +124,7 @@ def test_where_locks_do_not_work_age_decides(
 def test_a_file_swept_between_open_and_lock_is_made_anew(
     meanwhile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock = files._locker()
-    assert lock is not None
+    lock = locks.lock
     tries: list[int] = []
 
     def late(descriptor: int) -> bool | None:
@@ -138,7 +137,7 @@ def test_a_file_swept_between_open_and_lock_is_made_anew(
             return lock(descriptor)
         return False
 
-    monkeypatch.setattr(files, "_locker", lambda: late)
+    monkeypatch.setattr(files, "lock", late)
     Hold(tmp_path).save(KEY, RECORD)
     assert len(tries) == 2
     assert Hold(tmp_path).load(KEY) == RECORD

@@ -16,7 +16,7 @@ import pytest
 
 from vidnb.engine.order import DownloadResult
 from vidnb.engine.sample import sample
-from vidnb.engine.server import serve
+from vidnb.engine.serving import serve
 from vidnb.errors import ServeError
 from vidnb.notebook import player as player_module
 from vidnb.notebook import player_files

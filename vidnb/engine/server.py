@@ -1,4 +1,4 @@
-"""The range server of this process: `serve(path)` puts one file behind an unguessable address.
+"""The range server of this process: `put_up` puts one source behind an unguessable address.
 
 It starts at first use, on a thread and a loop of its own, and listens on 127.0.0.1 alone; a caller
 who asks for another address gets a listener beside it, with files of its own. A forked child has
@@ -11,7 +11,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
@@ -21,12 +21,11 @@ from typing import Final, Self
 from vidnb.core.hosts import LOOPBACK, host_names, shown_host
 from vidnb.core.progress import format_bytes
 from vidnb.engine.answering import Entry, Place, Registry, WebServer
-from vidnb.engine.data import StrPath
-from vidnb.engine.sources import FileSource, Source
+from vidnb.engine.sources import Source
 from vidnb.errors import ServeError
 from vidnb.io import loop
 
-__all__ = ["Served", "Server", "put_up", "release", "running_server", "serve", "start_server"]
+__all__ = ["Served", "Server", "put_up", "release", "running_server", "start_server"]
 
 CLOSE_S: Final = 2.0
 """How long `close` waits for the answers it cut off to be gone."""
@@ -174,54 +173,28 @@ def start_server(port: int = 0, host: str = LOOPBACK) -> int:
     return running_server(port, host).port
 
 
-def serve(
-    path: StrPath,
+def put_up(
+    make: Callable[[], tuple[Source, int]],
     *,
     max_partial_bytes: int | None = None,
     host: str = LOOPBACK,
     allowed_hosts: Collection[str] = (),
 ) -> Served:
-    """Serve one regular file on 127.0.0.1 under an address that nobody can guess.
-
-    Ranges, conditions and validators are answered as RFC 9110 says. `max_partial_bytes` (B) cuts
-    each answer to a single range (206), for readers in between that collect an answer before they
-    pass it on; a plain 200 stays whole. Browsers ask on for the rest, ffmpeg takes it for the end.
-    The file is found anew at each request, so one that is replaced is served anew; serving it twice
-    makes two addresses.
-
-    `host` is an address or a name of this machine, for people who know who else can reach it: the
-    connection is not encrypted, and whoever learns the address reads the file. A server of its own
-    listens there, which answers for this file to `host`, to any IP address and to loopback's names.
-    `allowed_hosts` are further names under which a browser may ask, such as a reverse proxy's;
-    with `host="0.0.0.0"` or `"::"`, which no browser can ask, the first of them stands in the
-    address, or else loopback. All other names get the same 404 as a wrong address.
-
-    `ServeError` where the path is missing, unreadable or no regular file, or the server cannot
-    start; `ValueError` for a cap below 1 B and for a `host` or a name that is none.
-    """
+    """Serve a source of so many bytes, made once the rest is known to be right; see `serve`."""
     if max_partial_bytes is not None and max_partial_bytes < 1:
         raise ValueError(f"max_partial_bytes must be at least 1 B, not {max_partial_bytes}")
     names = host_names(host, allowed_hosts)
-    source = FileSource(path)
+    source, size_bytes = make()
     server = running_server(host=host)
-    entry = Entry(source, source.size_bytes, max_partial_bytes, names)
-    return _put_up(server, entry, shown_host(host, allowed_hosts))
-
-
-def put_up(source: Source, size_bytes: int) -> Served:
-    """Serve any source of `size_bytes` on 127.0.0.1, as `serve` does a file; it ends with it."""
-    return _put_up(running_server(), Entry(source, size_bytes, None), LOOPBACK)
-
-
-def _put_up(server: Server, entry: Entry, host: str) -> Served:
+    entry = Entry(source, size_bytes, max_partial_bytes, names)
     server.registry.add(entry)
-    root = f"http://{host}:{server.port}"
+    root = f"http://{shown_host(host, allowed_hosts)}:{server.port}"
     return Served(
         url=f"{root}/{entry.path}",
         page_url=f"{root}/{entry.page_token}/",
-        name=entry.source.name,
-        size_bytes=entry.size_bytes,
-        media_type=entry.source.media_type,
+        name=source.name,
+        size_bytes=size_bytes,
+        media_type=source.media_type,
         port=server.port,
         _entry=entry,
         _server=server,

@@ -15,7 +15,6 @@ from vidnb.engine.download import download
 from vidnb.engine.feed import FeedEndedError
 from vidnb.engine.growing import GrowingSource
 from vidnb.engine.order import DownloadResult, Order, PathLike
-from vidnb.engine.server import Served, put_up
 from vidnb.engine.watch import Watch
 from vidnb.errors import StorageError, TransferTimeout
 from vidnb.io import cache
@@ -24,10 +23,7 @@ from vidnb.io.loop import transfers
 if TYPE_CHECKING:
     import concurrent.futures
 
-__all__ = ["Stream", "is_url", "order_for", "serve_url"]
-
-_HEAD_S = 60.0
-"""How long `serve` waits to hear how large the file is."""
+__all__ = ["Stream", "is_url", "order_for"]
 
 
 def is_url(source: object) -> bool:
@@ -99,20 +95,6 @@ class Stream:
         """Stop; what has come is kept for the next time, which may be long after."""
         self.future.cancel()
         self._placed.close()
-
-
-def serve_url(url: str, save_to: PathLike | None = None) -> Served:
-    """Serve what is still arriving from `url`: any program on this machine can read it at once.
-
-    Waits for its size; raises what the download raises where it fails before that.
-    """
-    stream = Stream(url, save_to)
-    try:
-        size_bytes = stream.size_bytes(_HEAD_S)
-    except BaseException:
-        stream.close()
-        raise
-    return put_up(stream.source, size_bytes)
 
 
 async def _size_bytes(watch: Watch) -> int:

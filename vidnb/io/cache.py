@@ -1,6 +1,7 @@
 """The user's cache folder: one folder for each address, the least recently used out beyond a limit.
 
 A folder in use is locked (shared) by every process that uses it; the lock dies with its holder.
+Where files cannot be locked, only its age tells that a folder is not in use.
 Every function may block on the disk and raises `OSError` as the disk does.
 """
 
@@ -8,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -15,11 +17,7 @@ from typing import BinaryIO
 from platformdirs import user_cache_path
 
 from vidnb.core.eviction import Kept, to_evict
-
-try:
-    import fcntl
-except ImportError:  # Windows: there an open file cannot be removed anyway
-    fcntl = None  # type: ignore[assignment]
+from vidnb.io.locks import lock
 
 __all__ = ["MOST_BYTES", "Place", "cache_root", "evict", "most_bytes"]
 
@@ -27,6 +25,7 @@ MOST_BYTES = 10 * 2**30
 """What the cache may take if the environment's `VIDNB_CACHE_BYTES` does not say so (B)."""
 
 _LOCK = ".vidnb-in-use"
+_MOMENT_S = 0.01
 
 
 def cache_root() -> Path:
@@ -59,6 +58,8 @@ class Place:
             self.folder.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):  # evicted in this moment
                 self._lock = _locked(self.folder)
+            if self._lock is None:
+                time.sleep(_MOMENT_S)
         os.utime(self.folder)
 
     def close(self) -> None:
@@ -85,36 +86,25 @@ def evict(limit_bytes: int) -> None:
 
 
 def _locked(folder: Path) -> BinaryIO | None:
-    """Lock the folder for use; None where it was removed before the lock was there."""
-    lock = (folder / _LOCK).open("ab")
-    try:
-        if fcntl is not None:
-            fcntl.flock(lock, fcntl.LOCK_SH)
-        if os.fstat(lock.fileno()).st_nlink:
-            return lock
-    except BaseException:
-        lock.close()
-        raise
-    lock.close()
-    return None
+    """Lock the folder for use; None where somebody is about to remove it, or has."""
+    file = (folder / _LOCK).open("ab")
+    is_mine = lock(file.fileno(), is_shared=True)
+    if is_mine is False or not os.fstat(file.fileno()).st_nlink:
+        file.close()
+        return None
+    return file
 
 
 @contextlib.contextmanager
 def _sole_use(folder: Path) -> Iterator[bool]:
-    """Lock the folder against everybody; False where somebody uses it, or nobody can tell."""
+    """Lock the folder against everybody; False where somebody uses it."""
     try:
-        lock = (folder / _LOCK).open("rb")
+        file = (folder / _LOCK).open("rb")
     except FileNotFoundError:
         yield True
         return
-    with lock:
-        try:
-            if fcntl is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield True
+    with file:
+        yield lock(file.fileno()) is not False
 
 
 def _is_open(folder: Path) -> bool:

@@ -23,13 +23,14 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from vidnb.core.journal import SLOT_BYTES, Journal, Record, newest
 from vidnb.core.spans import Span
+from vidnb.io.locks import can_lock, lock
 from vidnb.io.reserve import release, reserve
 
 __all__ = ["Hold", "PartFile", "Room", "boot_id", "hash_file", "remove_abandoned"]
@@ -265,11 +266,10 @@ def _open(path: Path) -> BinaryIO:
 
 def _open_fresh(folder: Path, key: str, kind: str) -> tuple[Path, BinaryIO]:
     """Make a file that is nobody else's, and hold it where locks work: so no sweep removes it."""
-    lock = _locker()
     while True:
         path = folder / f"{key}.{secrets.token_hex(8)}.{kind}"
         file = _open(path)
-        is_held = None if lock is None else lock(file.fileno())
+        is_held = lock(file.fileno())
         if is_held is None:
             return path, file
         # Between open and lock a sweep may have taken it for a dead one's.
@@ -285,8 +285,7 @@ def remove_abandoned(path: Path, now_s: float) -> None:
     `now_s` is Unix time (s). `OSError` as the disk raises it.
     """
     with path.open("r+b", buffering=0) as file:
-        lock = _locker()
-        is_held = None if lock is None else lock(file.fileno())
+        is_held = lock(file.fileno())
         if is_held:  # by us now, so by nobody else; and until it is gone
             path.unlink()
         if is_held is not None:
@@ -298,8 +297,7 @@ def remove_abandoned(path: Path, now_s: float) -> None:
 
 def _open_locked(path: Path) -> BinaryIO | None:
     """Open and lock a part file; None where somebody else holds it or locks do not work."""
-    lock = _locker()
-    while lock is not None:
+    while can_lock():
         is_new = not path.exists()
         file = _open(path)
         is_held = lock(file.fileno())
@@ -319,25 +317,6 @@ def _open_locked(path: Path) -> BinaryIO | None:
                 path.unlink()
         file.close()
     return None
-
-
-def _locker() -> Callable[[int], bool | None] | None:
-    """Return what locks an open file: True, False where another holds it, None without locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: every download gets a part of its own
-        return None
-
-    def lock(descriptor: int) -> bool | None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return None
-        return True
-
-    return lock
 
 
 def _move_to_new(source: Path, target: Path) -> None:

@@ -19,7 +19,8 @@ from vidnb.core.progress import format_bytes
 from vidnb.core.subtitles import decode_subtitles, is_subtitle_text, language_tag, to_webvtt
 from vidnb.engine.data import StrPath
 from vidnb.engine.order import DownloadResult
-from vidnb.engine.server import Served, serve
+from vidnb.engine.server import Served
+from vidnb.engine.serving import serve
 from vidnb.errors import ServeError
 
 __all__ = ["check_route", "readable", "roads_to", "serve_poster", "serve_tracks", "serve_video"]
