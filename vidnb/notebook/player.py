@@ -29,6 +29,7 @@ from vidnb.engine.data import StrPath
 from vidnb.engine.order import DownloadResult
 from vidnb.engine.server import Served
 from vidnb.notebook.card import player_card
+from vidnb.notebook.player_events import Announcer
 from vidnb.notebook.player_files import (
     check_route,
     readable,
@@ -51,7 +52,7 @@ PROTOCOL_VERSION: Final = 1
 _DEFAULT_WIDTH_PX: Final = 960
 
 
-class Player(anywidget.AnyWidget):
+class Player(Announcer, anywidget.AnyWidget):
     """One video, shown in as many places as it is displayed; made by `play`.
 
     The methods may be called from any cell and any thread and answer the player, so that they
@@ -232,13 +233,15 @@ class Player(anywidget.AnyWidget):
         with self._vidnb_lock:
             if content.get("seq") == self._vidnb_seq and self.wish:
                 self.wish = {}
-            self._vidnb_views.heard(view, content, time.monotonic())
+            speaks = self._vidnb_views.heard(view, content, time.monotonic())
             length = self.duration
             tell_length = self._vidnb_displayed and length not in {None, self._vidnb_card_length}
             if tell_length:
                 self._vidnb_card_length = length
-        tick = content.get("tick")
-        if content.get("event") == "timeupdate" and isinstance(tick, int):
+        event, tick = content.get("event"), content.get("tick")
+        if speaks and isinstance(event, str):
+            self._vidnb_emit(event)
+        if event == "timeupdate" and isinstance(tick, int):
             self._vidnb_send_to(view, "heard", tick=tick)
         if tell_length:
             _update_display(self._vidnb_card(), raw=True, display_id=self.card_id)

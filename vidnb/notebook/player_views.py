@@ -66,8 +66,8 @@ class Views:
     def __len__(self) -> int:
         return len(self._reports)
 
-    def heard(self, view: str, content: Mapping[str, object], now_s: float) -> None:
-        """Take the state that `view` sent.
+    def heard(self, view: str, content: Mapping[str, object], now_s: float) -> bool:
+        """Take the state that `view` sent; return whether it now speaks for the player.
 
         Of several views the one that plays speaks for the player, the last one started first;
         one that is merely opened beside it does not.
@@ -84,6 +84,7 @@ class Views:
         ):
             self._leader = view
             self.report = report
+        return view == self._leader
 
     def gone(self, view: str) -> None:
         """Forget `view`; if it was the last one, the player stands still where that one was."""
