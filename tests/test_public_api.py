@@ -40,6 +40,7 @@ ERRORS = {
     "StorageError": (vidnb.TransferError, OSError),
     "ServeError": vidnb.VidnbError,
     "Unreachable": vidnb.ServeError,
+    "PlayerTimeout": (vidnb.VidnbError, TimeoutError),
     "MissingExtra": (vidnb.VidnbError, ImportError),
 }
 CLASSES = {"DownloadResult", "DownloadJob", "Served", "Player", "RetryPolicy"}

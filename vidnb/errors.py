@@ -14,6 +14,7 @@
     │ └ StorageError           (also OSError) the disk or the path failed, not the network
     ├ ServeError
     │ └ Unreachable            .tried
+    ├ PlayerTimeout            (also TimeoutError) a player did not say in time what was waited for
     └ MissingExtra             (also ImportError) .extra
 
 Each message is one sentence: what happened, to which URL or file, what was kept, what to do.
@@ -26,6 +27,7 @@ __all__ = [
     "MissingExtra",
     "NotAVideo",
     "OriginMisbehaved",
+    "PlayerTimeout",
     "ServeError",
     "SourceChanged",
     "StatusError",
@@ -146,6 +148,10 @@ class Unreachable(ServeError):
     def __init__(self, message: str, *, tried: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.tried = tried
+
+
+class PlayerTimeout(VidnbError, TimeoutError):
+    """A player did not say in time what was waited for, or cannot be heard where it was."""
 
 
 class MissingExtra(VidnbError, ImportError):

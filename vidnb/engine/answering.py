@@ -23,7 +23,7 @@ from multidict import CIMultiDictProxy
 from vidnb.core.answer import Answer, answer
 from vidnb.core.headers import fold_headers
 from vidnb.core.hosts import HostNames
-from vidnb.engine import page
+from vidnb.engine import mailbox, page
 from vidnb.engine.connection import Connection
 from vidnb.engine.exchange import (
     CLOSED,
@@ -65,6 +65,9 @@ _PREFLIGHT: Final = (
     ),
     ("Access-Control-Max-Age", "600"),
 )
+
+
+_LOOPBACK: Final = HostNames()
 
 
 class Place(Protocol):
@@ -263,7 +266,7 @@ class WebServer(web.Server):
         """
         fields = fold_headers(message.headers.items())
         found = self._admit(message.method, message.path, message.version, message.headers, fields)
-        if isinstance(found, int) or found[1] or message.method == "OPTIONS":
+        if not isinstance(found, tuple) or found[1] or message.method == "OPTIONS":
             return False
         entry = cast("Entry", found[0])
         if not isinstance(entry.source, FileSource):
@@ -288,6 +291,8 @@ class WebServer(web.Server):
         found = self._admit(
             request.method, request.raw_path, request.version, request.headers, fields
         )
+        if isinstance(found, str):
+            return await mailbox.receive(exchange, found, _cors(fields))
         if isinstance(found, int):
             if found != 404:  # the request is not understood, or has a body that is not read
                 exchange.keep_alive = False
@@ -313,15 +318,20 @@ class WebServer(web.Server):
         version: tuple[int, int],
         headers: CIMultiDictProxy[str],
         fields: Mapping[str, str],
-    ) -> int | tuple[Place, bool]:
-        """Return what is asked for and whether its page is meant, or the status of a refusal."""
+    ) -> int | str | tuple[Place, bool]:
+        """Return what is asked for and whether its page is meant.
+
+        Or the path of a mailbox, or the status of a refusal.
+        """
         hosts = headers.getall("Host", ())
         if len(hosts) > 1 or (not hosts and version >= (1, 1)):  # RFC 9112 section 3.2
             return 400
-        if method not in {"GET", "HEAD", "OPTIONS"}:
-            return 405
         authority, path = _target(target)
         host = authority or (hosts[0] if hosts else None)
+        if path.startswith(mailbox.PREFIX) and not _is_foreign(host, fields, _LOOPBACK):
+            return path
+        if method not in {"GET", "HEAD", "OPTIONS"}:
+            return 405
         place, is_page = self._find(path)
         if place is None or _is_foreign(host, fields, place.hosts):
             return 404

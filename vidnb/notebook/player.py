@@ -5,9 +5,12 @@ Nothing is embedded: the browser fetches byte ranges from vidnb's loopback serve
 - Traits hold configuration only, from Python to the browser. The browser never writes one.
 - Commands are custom messages; they also stand in the trait `wish` until a view says that it has
   obeyed, so that a view which appears later, even while the cell still runs, obeys them too.
-- State comes back as custom messages, at once on events and at 4 Hz while playing. Python answers
-  each of those ticks with `heard`; a view has at most two unheard ones under way, so a kernel that
-  is busy for an hour finds two messages waiting, not fifteen thousand.
+- State comes back by HTTP, posted to the same server as the video comes from and over the same road
+  (`player_channel.py`), at once on events and at 4 Hz while playing; so it is right while a cell
+  runs. Over a road that takes no posts it comes as custom messages. Python answers each tick of
+  those with `heard`; a view has at most two unheard ones under way, so a kernel that is busy for an
+  hour finds two messages waiting, not fifteen thousand.
+- A view numbers its messages (`n`): what was sent earlier and arrives later is not news.
 
 Every message carries the version `v: 1`; whatever is not understood is ignored, on both sides.
 """
@@ -24,11 +27,11 @@ import anywidget
 import traitlets as t
 from IPython.display import display, update_display
 
-from vidnb.core.progress import format_duration_s
 from vidnb.engine.data import StrPath
 from vidnb.engine.order import DownloadResult
 from vidnb.engine.server import Served
 from vidnb.notebook.card import player_card
+from vidnb.notebook.player_channel import PROTOCOL_VERSION, Channel
 from vidnb.notebook.player_events import Announcer
 from vidnb.notebook.player_files import (
     check_route,
@@ -38,8 +41,11 @@ from vidnb.notebook.player_files import (
     serve_tracks,
     serve_video,
 )
+from vidnb.notebook.player_pictures import Pictured, Pictures
 from vidnb.notebook.player_script import joined
+from vidnb.notebook.player_state import Reported
 from vidnb.notebook.player_views import Views, seconds
+from vidnb.notebook.player_waiting import Happenings
 
 __all__ = ["Player", "play"]
 
@@ -47,18 +53,17 @@ __all__ = ["Player", "play"]
 _display: Final[Callable[..., object]] = display
 _update_display: Final[Callable[..., object]] = update_display
 
-PROTOCOL_VERSION: Final = 1
-
 _DEFAULT_WIDTH_PX: Final = 960
 
 
-class Player(Announcer, anywidget.AnyWidget):
+class Player(Announcer, Reported, Pictured, anywidget.AnyWidget):
     """One video, shown in as many places as it is displayed; made by `play`.
 
     The methods may be called from any cell and any thread and answer the player, so that they
-    chain. The properties hold what the browser last reported. A kernel hears the browser only
-    between two cells, so inside one running cell they do not change. Times are in seconds. What the
-    browser cannot play becomes a sentence in `error`; only nonsense arguments raise (`ValueError`).
+    chain. The properties hold what the browser last reported, also while a cell runs; only where
+    the video comes by the kernel's own channel do they change between two cells alone. Times are in
+    seconds. What the browser cannot play becomes a sentence in `error`; only nonsense arguments
+    (`ValueError`) and waiting in vain (`PlayerTimeout`) raise.
     """
 
     _esm: ClassVar[str] = joined(Path(__file__).with_name("player.js"))
@@ -90,6 +95,10 @@ class Player(Announcer, anywidget.AnyWidget):
         self._vidnb_size_bytes = size_bytes
         self._vidnb_seq = 0
         self._vidnb_views = Views()
+        self._vidnb_happenings = Happenings()
+        self._vidnb_pictures = Pictures()
+        self._vidnb_comm_thread = None
+        self._vidnb_channel = Channel(self._vidnb_owned, self._vidnb_hear, self._vidnb_pictures.see)
         self._vidnb_card_length: float | None = None
         self._vidnb_displayed = False
         super().__init__(card_id=f"vidnb-card-{uuid4().hex[:12]}", **config)
@@ -117,55 +126,6 @@ class Player(Announcer, anywidget.AnyWidget):
         """Take the player off every page and stop serving what it alone has served."""
         super().close()
         self._vidnb_owned.close()
-
-    # What the browser reported
-
-    @property
-    def current_time(self) -> float:
-        """The position (s); where nothing was reported yet, where it will begin."""
-        report = self._vidnb_views.report
-        return self.start_s if report is None else report.current_time
-
-    @property
-    def duration(self) -> float | None:
-        """The length (s), or None before the browser has read it."""
-        report = self._vidnb_views.report
-        return None if report is None else report.duration
-
-    @property
-    def paused(self) -> bool:
-        """Whether it stands still; true before any view is shown."""
-        report = self._vidnb_views.report
-        return report is None or report.paused
-
-    @property
-    def ended(self) -> bool:
-        """Whether it stands at its end."""
-        report = self._vidnb_views.report
-        return report is not None and report.ended
-
-    @property
-    def seeking(self) -> bool:
-        """Whether the picture of the position asked for is still on its way."""
-        report = self._vidnb_views.report
-        return report is not None and report.seeking
-
-    @property
-    def error(self) -> str | None:
-        """The sentence the player shows where the browser cannot play on, else None."""
-        report = self._vidnb_views.report
-        return None if report is None else report.error
-
-    @property
-    def route(self) -> str | None:
-        """The road the browser took: `direct` or `template`; None before it took one."""
-        report = self._vidnb_views.report
-        return None if report is None else report.route
-
-    def __repr__(self) -> str:
-        length = "unknown length" if self.duration is None else format_duration_s(self.duration)
-        state = "paused" if self.paused else "playing"
-        return f"Player({self.name!r}, {state} at {self.current_time:.3f} s of {length})"
 
     # How it shows itself
 
@@ -204,24 +164,34 @@ class Player(Announcer, anywidget.AnyWidget):
     def _vidnb_ask(self, **command: bool | float) -> Self:
         with self._vidnb_lock:  # held while sending, so that two threads' commands keep their order
             self._vidnb_seq += 1
+            self._vidnb_happenings.begin()
             head = {"v": PROTOCOL_VERSION, "seq": self._vidnb_seq}
             self.wish = {**self.wish, **command, **head}
             self.send({"kind": "wish", **command, **head})
         return self
 
-    def _vidnb_on_message(self, _widget: object, content: object, _buffers: object) -> None:
-        if not isinstance(content, dict) or content.get("v") != PROTOCOL_VERSION:
-            return
+    def _vidnb_on_message(self, _widget: object, content: object, buffers: object) -> None:
+        """Hear what comes over the kernel's channel, on the thread that a cell keeps busy."""
+        self._vidnb_comm_thread = threading.get_ident()
+        if isinstance(content, dict):
+            self._vidnb_hear(content, buffers)
+
+    def _vidnb_hear(self, content: Mapping[str, Any], buffers: object = None) -> None:
+        """Hear a message, whichever road it came by; never waits."""
         view = content.get("view")
-        if not isinstance(view, str):
+        if content.get("v") != PROTOCOL_VERSION or not isinstance(view, str):
             return
+        with self._vidnb_lock:
+            is_news = self._vidnb_views.is_news(view, content.get("n"))
         match content.get("kind"):
-            case "ready":
+            case "ready" if is_news:
                 self._vidnb_on_ready(view)
-            case "state":
+            case "state" if is_news:
                 self._vidnb_on_state(view, content)
-            case "gone":
+            case "gone" if is_news:
                 self._vidnb_on_gone(view)
+            case "picture":
+                self._vidnb_pictures.take(content, buffers)
 
     def _vidnb_on_ready(self, view: str) -> None:
         """Bring a view that comes later (a second one, a page loaded anew) to the position."""
@@ -240,11 +210,20 @@ class Player(Announcer, anywidget.AnyWidget):
                 self._vidnb_card_length = length
         event, tick = content.get("event"), content.get("tick")
         if speaks and isinstance(event, str):
-            self._vidnb_emit(event)
+            self._vidnb_tell(event, obeyed=content.get("seq") == self._vidnb_seq)
         if event == "timeupdate" and isinstance(tick, int):
             self._vidnb_send_to(view, "heard", tick=tick)
         if tell_length:
             _update_display(self._vidnb_card(), raw=True, display_id=self.card_id)
+
+    def _vidnb_tell(self, event: str, *, obeyed: bool) -> None:
+        """Tell those who wait and those who listen.
+
+        Whoever waits means what follows the last command: not an end of a seek that was overtaken.
+        """
+        if obeyed and not (event == "seeked" and self.seeking):
+            self._vidnb_happenings.note(event)
+        self._vidnb_emit(event)
 
     def _vidnb_on_gone(self, view: str) -> None:
         with self._vidnb_lock:

@@ -16,6 +16,10 @@ SILENT_S: Final = 2.0
 """A playing view reports each quarter of a second; one silent for this long is gone (s)."""
 
 
+_MOST_REMEMBERED: Final = 1000
+_MOST_SPANS: Final = 64
+
+
 def seconds(value: object) -> float | None:
     """Return a number of seconds, or None where `value` is negative, not finite or no number."""
     if isinstance(value, bool) or not isinstance(value, Real):  # NumPy's numbers are Real too
@@ -35,6 +39,12 @@ class Report:
     seeking: bool = False
     error: str | None = None
     route: str | None = None
+    buffered: tuple[tuple[float, float], ...] = ()
+    playback_rate: float = 1.0
+    volume: float = 1.0
+    muted: bool = False
+    size: tuple[int, int] | None = None
+    routes_tried: tuple[tuple[str, str], ...] = ()
     heard_s: float = 0.0
 
     @classmethod
@@ -48,6 +58,12 @@ class Report:
             seeking=content.get("seeking") is True,
             error=_text(content.get("error")),
             route=_text(content.get("route")),
+            buffered=_spans(content.get("buffered")),
+            playback_rate=seconds(content.get("playback_rate")) or 1.0,
+            volume=1.0 if (loud := seconds(content.get("volume"))) is None else min(loud, 1.0),
+            muted=content.get("muted") is True,
+            size=_size(content.get("size")),
+            routes_tried=_tried(content.get("routes_tried")),
             heard_s=heard_s,
         )
 
@@ -62,9 +78,30 @@ class Views:
         self.report: Report | None = None
         self._reports: dict[str, Report] = {}
         self._leader = ""
+        self._numbers: dict[str, int] = {}
+
+    @property
+    def leader(self) -> str:
+        """The view that speaks for the player; empty before any has reported."""
+        return self._leader
 
     def __len__(self) -> int:
         return len(self._reports)
+
+    def is_news(self, view: str, number: object) -> bool:
+        """Take note of a message's number; false where a newer one of `view` was heard before.
+
+        Two roads lead here, and what was sent earlier may arrive later. A message without a number
+        is always news.
+        """
+        if not isinstance(number, int) or isinstance(number, bool):
+            return True
+        # Re-inserted, so that the first ones are those of views that fell silent long ago.
+        last = self._numbers.pop(view, 0)
+        self._numbers[view] = max(last, number)
+        if len(self._numbers) > _MOST_REMEMBERED:
+            del self._numbers[next(iter(self._numbers))]
+        return number > last
 
     def heard(self, view: str, content: Mapping[str, object], now_s: float) -> bool:
         """Take the state that `view` sent; return whether it now speaks for the player.
@@ -93,6 +130,32 @@ class Views:
             self._leader = next(reversed(self._reports), "")
             still = replace(last, paused=True, seeking=False)
             self.report = self._reports.get(self._leader, still)
+
+
+def _spans(value: object) -> tuple[tuple[float, float], ...]:
+    """Return the spans of time that have come (s); what is none is left out."""
+    found = []
+    for pair in value[:_MOST_SPANS] if isinstance(value, list) else ():
+        if isinstance(pair, list) and len(pair) == 2:
+            start, stop = seconds(pair[0]), seconds(pair[1])
+            if start is not None and stop is not None and start <= stop:
+                found.append((start, stop))
+    return tuple(found)
+
+
+def _tried(value: object) -> tuple[tuple[str, str], ...]:
+    """Return the roads that were not taken, each with the reason."""
+    pairs = value[:_MOST_SPANS] if isinstance(value, list) else ()
+    return tuple(
+        (str(pair[0]), str(pair[1])) for pair in pairs if isinstance(pair, list) and len(pair) == 2
+    )
+
+
+def _size(value: object) -> tuple[int, int] | None:
+    if not isinstance(value, list) or len(value) != 2:
+        return None
+    wide, high = seconds(value[0]), seconds(value[1])
+    return (int(wide), int(high)) if wide and high else None
 
 
 def _text(value: object) -> str | None:

@@ -1,0 +1,162 @@
+"""Waiting for something to happen in a player: blocking in a cell, or awaited.
+
+What counts is what happened since Python's last command, or since the last wait for the same: so
+`player.seek(3).wait_for("seeked")` does not miss a browser that was faster than the next line, and
+an event of before is not taken for the one that is waited for.
+"""
+
+import asyncio
+import math
+import threading
+from contextlib import suppress
+from numbers import Real
+from typing import TYPE_CHECKING, Final, Self
+
+from vidnb.core.progress import format_duration_s
+from vidnb.errors import PlayerTimeout
+from vidnb.notebook.player_events import EVENTS
+
+if TYPE_CHECKING:
+    from vidnb.notebook.player_views import Views
+
+__all__ = ["Awaited", "Happenings", "checked_timeout"]
+
+DEAF_ROUTES: Final = frozenset({"kernel", "files"})
+"""Roads on which the page has no way to post: what it says comes over the kernel's own channel."""
+
+_LASTING: Final = frozenset({"loadedmetadata", "durationchange", "route"})  # once for all commands
+
+
+class Happenings:
+    """What has happened, and who waits for it; thread-safe."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._seen: set[str] = set()
+        self._awaiting: list[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    def begin(self) -> None:
+        """Forget what happened before: a command was given."""
+        with self._changed:
+            self._seen &= _LASTING
+
+    def note(self, event: str) -> None:
+        """Wake whoever waits for `event`."""
+        with self._changed:
+            self._seen.add(event)
+            self._changed.notify_all()
+            for name, loop, woken in self._awaiting:
+                if name == event:
+                    with suppress(RuntimeError):  # a loop that was closed waits for nothing
+                        loop.call_soon_threadsafe(woken.set)
+
+    def wait(self, event: str, timeout_s: float | None) -> bool:
+        """Block until `event` has happened, at most so long (s); return whether it has."""
+        with self._changed:
+            happened = self._changed.wait_for(lambda: event in self._seen, timeout_s)
+            self._take(event)
+            return happened
+
+    async def wait_async(self, event: str, timeout_s: float | None) -> bool:
+        """Do the same without blocking the loop."""
+        woken = asyncio.Event()
+        waiting = event, asyncio.get_running_loop(), woken
+        with self._changed:
+            if event in self._seen:
+                self._take(event)
+                return True
+            self._awaiting.append(waiting)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await woken.wait()
+        except TimeoutError:
+            return False
+        finally:
+            with self._changed:
+                self._awaiting.remove(waiting)
+        with self._changed:
+            self._take(event)
+        return True
+
+    def _take(self, event: str) -> None:
+        if event not in _LASTING:
+            self._seen.discard(event)
+
+
+class Awaited:
+    """The half of `Player` that waits for the browser."""
+
+    name: str
+    _vidnb_views: "Views"
+    _vidnb_happenings: Happenings
+    _vidnb_comm_thread: int | None
+
+    def wait_for(self, event: str, timeout_s: float | None = 5.0) -> Self:
+        """Block until `event` has happened since the last command, and return the player.
+
+        Events are those of `on`. Works while the cell runs, as long as the video comes over HTTP
+        (`route`). `PlayerTimeout`, which is a `TimeoutError`, after `timeout_s` seconds (None waits
+        for ever), and at once where the player cannot be heard inside a cell; `ValueError` for an
+        event there is not.
+        """
+        _check(event)
+        timeout_s = checked_timeout("wait_for", timeout_s)
+        self._vidnb_refuse_deaf(f"wait_for({event!r})", f"wait_for_async({event!r})")
+        if not self._vidnb_happenings.wait(event, timeout_s):
+            raise PlayerTimeout(self._vidnb_why(f"report {event!r}", timeout_s))
+        return self
+
+    async def wait_for_async(self, event: str, timeout_s: float | None = 5.0) -> Self:
+        """Do what `wait_for` does without blocking the kernel: `await` it in a cell."""
+        _check(event)
+        timeout_s = checked_timeout("wait_for_async", timeout_s)
+        if not await self._vidnb_happenings.wait_async(event, timeout_s):
+            raise PlayerTimeout(self._vidnb_why(f"report {event!r}", timeout_s))
+        return self
+
+    def _vidnb_refuse_deaf(self, call: str, instead: str) -> None:
+        """Raise where this very thread is the one that would have to hear the browser."""
+        report = self._vidnb_views.report
+        if report is None or report.route not in DEAF_ROUTES:
+            return
+        if self._vidnb_comm_thread == threading.get_ident():
+            raise PlayerTimeout(
+                f"{self.name} is shown by way of the kernel's own channel, which is read between "
+                f"two cells only, so {call} cannot hear it while this one runs; "
+                f"use `await player.{instead}`, or ask in the next cell."
+            )
+
+    def _vidnb_why(self, what: str, timeout_s: float | None) -> str:
+        within = f"within {timeout_s:g} s"
+        report = self._vidnb_views.report
+        if report is None:
+            return (
+                f"{self.name} did not {what} {within}, for no page has shown it yet: display the "
+                "player, and scroll to where it is."
+            )
+        if report.error is not None:
+            return f"{self.name} did not {what} {within}, because it has failed: {report.error}"
+        state = "paused" if report.paused else "playing"
+        at = format_duration_s(report.current_time)
+        return (
+            f"{self.name} did not {what} {within} ({state} at {at}): is its page still open? "
+            "A longer timeout_s waits longer."
+        )
+
+
+def checked_timeout(call: str, timeout_s: object) -> float | None:
+    """Return a timeout (s); `ValueError` where it is negative or no number."""
+    if timeout_s is None:
+        return None
+    number = -1.0
+    if isinstance(timeout_s, Real) and not isinstance(timeout_s, bool):
+        number = float(timeout_s)
+    if not number >= 0:
+        raise ValueError(f"{call} takes timeout_s in seconds, not negative, not {timeout_s!r}")
+    return None if math.isinf(number) else number
+
+
+def _check(event: str) -> None:
+    if event not in EVENTS:
+        known = ", ".join(sorted(EVENTS))
+        raise ValueError(f"a player has no event {event!r}; there are {known}")
