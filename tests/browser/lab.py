@@ -26,6 +26,8 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
+    # A name that is not loopback's, for a page that comes from afar as far as it can tell.
+    "--host-resolver-rules=MAP hub.test 127.0.0.1",
 ]
 
 
@@ -37,7 +39,9 @@ def find_chromium() -> str | None:
 class Lab:
     """JupyterLab on loopback over `root`; settings and workspaces are its own and empty."""
 
-    def __init__(self, root: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, root: Path, environment: dict[str, str] | None = None, *arguments: str
+    ) -> None:
         self.root = root
         self.port = free_port()
         self.token = secrets.token_hex(16)
@@ -62,6 +66,7 @@ class Lab:
                 "--ServerApp.ip=127.0.0.1",
                 f"--IdentityProvider.token={self.token}",
                 f"--ServerApp.root_dir={root}",
+                *arguments,
             ],
             env={
                 **os.environ,
@@ -77,9 +82,9 @@ class Lab:
             start_new_session=True,
         )
 
-    def url(self, notebook: str) -> str:
+    def url(self, notebook: str, host: str = "127.0.0.1") -> str:
         """Return the address that opens one notebook."""
-        return f"http://127.0.0.1:{self.port}/lab/tree/{notebook}?token={self.token}"
+        return f"http://{host}:{self.port}/lab/tree/{notebook}?token={self.token}"
 
     def __enter__(self) -> Self:
         deadline_s = time.monotonic() + 60

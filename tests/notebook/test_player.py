@@ -93,6 +93,12 @@ def fetch(url: str) -> bytes:
     return data
 
 
+def direct(player: Player) -> dict[str, Any]:
+    """Return the road that this process can take too."""
+    (road,) = (road for road in player.urls if road["route"] == "direct")
+    return road
+
+
 def is_served(url: str) -> bool:
     try:
         fetch(url)
@@ -107,8 +113,7 @@ def is_served(url: str) -> bool:
 
 def test_a_path_is_served_and_closed_with_its_player() -> None:
     player = play(str(sample()))
-    (road,) = player.urls
-    assert road["route"] == "direct"
+    road = direct(player)
     assert fetch(road["url"]) == sample().read_bytes()
     player.close()
     assert not is_served(road["url"])
@@ -127,7 +132,7 @@ def test_a_download_result_is_played_by_its_path() -> None:
 def test_a_served_file_stays_its_owners() -> None:
     with serve(sample()) as served:
         player = play(served)
-        assert player.urls[0]["url"] == served.url
+        assert direct(player)["url"] == served.url
         player.close()
         assert is_served(served.url)
 
@@ -172,7 +177,7 @@ def test_the_defaults_are_quiet() -> None:
         ({"start_s": math.nan}, "start_s is in seconds"),
         ({"start_s": "3"}, "start_s is in seconds"),
         ({"width": 0}, "width is the number of CSS pixels"),
-        ({"route": "sideways"}, 'route is "auto", "direct" or the address of a proxy'),
+        ({"route": "sideways"}, 'route is one of "auto", .*, or the address of a proxy'),
         ({"route": "https://host/{port}"}, "route is"),
         ({"route": "https://host/{path}"}, "route is"),
         ({"route": "javascript:{port}{path}"}, "route is"),
@@ -185,11 +190,11 @@ def test_an_option_without_meaning_is_a_value_error(options: dict[str, Any], sen
         play(sample(), **options)
 
 
-@pytest.mark.parametrize(("route", "loopback_only"), [("auto", True), ("direct", False)])
-def test_only_auto_asks_for_a_loopback_page(route: str, loopback_only: bool) -> None:
+@pytest.mark.parametrize(("route", "needs"), [("auto", "loopback"), ("direct", "")])
+def test_only_auto_asks_for_a_loopback_page(route: str, needs: str) -> None:
     player = play(sample(), route=route)
-    (road,) = player.urls
-    assert (road["route"], road["loopback_only"]) == ("direct", loopback_only)
+    assert direct(player)["needs"] == needs
+    assert len(player.urls) == (1 if route == "direct" else 3)
     player.close()
 
 
@@ -202,7 +207,8 @@ def test_a_template_leads_through_a_proxy(tmp_path: Path) -> None:
         root = f"http://127.0.0.1:{served.port}/"
         assert road["url"] == f"/user/me/proxy/{served.port}/" + served.url.removeprefix(root)
         assert "{" not in road["url"]
-        assert (road["route"], road["loopback_only"]) == ("template", False)
+        assert (road["route"], road["needs"]) == ("template", "")
+        assert road["box"].startswith(f"/user/me/proxy/{served.port}/~/")
         player.close()
 
 
@@ -217,7 +223,7 @@ def test_an_image_is_served_as_the_poster(tmp_path: Path) -> None:
     image = tmp_path / "p.png"
     image.write_bytes(PNG)
     player = play(sample(), poster=image)
-    (road,) = player.poster
+    (road,) = (road for road in player.poster if road["route"] == "direct")
     assert fetch(road["url"]) == PNG
     player.close()
     assert not is_served(road["url"])
@@ -228,7 +234,7 @@ def test_an_image_is_served_as_the_poster(tmp_path: Path) -> None:
 )
 def test_a_short_url_is_the_poster_itself(url: str) -> None:
     player = play(sample(), poster=url)
-    assert player.poster == [{"route": "given", "url": url, "loopback_only": False}]
+    assert player.poster == [{"route": "given", "url": url, "box": "", "needs": ""}]
     player.close()
 
 
@@ -255,15 +261,15 @@ def test_subtitles_are_served_as_webvtt_and_go_with_the_player(tmp_path: Path) -
     english, german = player.tracks
     assert (english["label"], english["lang"]) == ("", "en")
     assert (german["label"], german["lang"]) == ("Deutsch (SDH)", "")
-    assert fetch(english["urls"][0]["url"]) == (b"WEBVTT\n\n00:00:01.000 --> 00:00:02.000\nHello\n")
-    assert "Grüße" in fetch(german["urls"][0]["url"]).decode()
+    assert fetch(english["urls"][1]["url"]) == (b"WEBVTT\n\n00:00:01.000 --> 00:00:02.000\nHello\n")
+    assert "Grüße" in fetch(german["urls"][1]["url"]).decode()
     folder = player_files._private_folder()
     assert folder.stat().st_mode & 0o777 == 0o700
     assert len(list(folder.iterdir())) >= 2
     before = len(list(folder.iterdir()))
     player.close()
     assert len(list(folder.iterdir())) == before - 2
-    assert not is_served(english["urls"][0]["url"])
+    assert not is_served(english["urls"][1]["url"])
 
 
 @pytest.mark.parametrize("text", ["WEBVTT", SRT, "00:01 --> 00:02"])
@@ -272,10 +278,10 @@ def test_one_track_may_be_text_itself(text: str) -> None:
         player = play(sample(), subtitles=text)
         (track,) = player.tracks
         assert (track["label"], track["lang"]) == ("Subtitles", "")
-        assert fetch(track["urls"][0]["url"]) == b"WEBVTT\n"
+        assert fetch(track["urls"][1]["url"]) == b"WEBVTT\n"
     else:
         player = play(sample(), subtitles=text)
-        assert fetch(player.tracks[0]["urls"][0]["url"]).startswith(b"WEBVTT\n")
+        assert fetch(player.tracks[0]["urls"][1]["url"]).startswith(b"WEBVTT\n")
     player.close()
 
 

@@ -151,6 +151,16 @@ def test_a_report_takes_nothing_for_granted() -> None:
     )
 
 
+def test_between_two_reports_a_moving_video_moves_on() -> None:
+    still = {"current_time": 4.0, "duration": 5.0, "playback_rate": 2.0, "paused": False}
+    assert Report.parse(still, 10.0).now_at(10.2) == 4.0
+    moving = Report.parse({**still, "moving": True}, 10.0)
+    assert moving.now_at(10.2) == pytest.approx(4.4)
+    assert moving.now_at(9.0) == 4.0
+    assert moving.now_at(99.0) == 5.0, "never past the end, nor far from what is known"
+    assert Report.parse({"current_time": 4.0, "moving": True}, 10.0).now_at(99.0) == 4.5
+
+
 def test_the_mailbox_goes_with_the_player(page: Page) -> None:
     page.player.close()
     assert page.report("pause") == 404

@@ -12,20 +12,26 @@
  * @typedef {{ v: 1, seq: number, t_s?: number, playing?: boolean }} Wish
  * @typedef {{
  *   get(name: string): any,
- *   send(content: object): void,
+ *   send(content: object, callbacks?: object, buffers?: ArrayBuffer[]): void,
  *   on(name: string, callback: (...args: any[]) => void): void,
  * }} Model
  */
 
+import { Channel } from "./player_channel.js";
 import { make } from "./player_elements.js";
-import { ask, jupyterBase, sortRoads } from "./player_roads.js";
+import { KernelFiles } from "./player_kernel.js";
+import { pictureOf } from "./player_picture.js";
+import { ask, canProbe, fillRoad, jupyterBase, probe, recallRoad, rememberRoad, sortRoads } from "./player_roads.js";
 import { languageName, noRoad, sentence, timeCode } from "./player_words.js";
 
 const VERSION = 1;
 const TICK_MS = 240; // Chromium's timeupdate comes each 250 ms, Firefox's more often
 const MAX_UNHEARD = 2; // ticks under way to a kernel that may be busy
 const ROAD_MS = 4000; // how long one road may take to the first metadata while others are left
-const EVENTS = ["loadedmetadata", "durationchange", "play", "playing", "pause", "seeking", "seeked", "ended"];
+const OPEN_ROAD_MS = 15000; // and one that gave a sign of life, but brings no video
+const STUCK_MS = 5000; // a video that plays and does not move for so long has its road asked again
+const EVENTS = ["loadedmetadata", "durationchange", "play", "playing", "pause", "seeking", "seeked", "ended",
+  "waiting", "ratechange", "volumechange"];
 
 /** One place where a player is shown. */
 class View {
@@ -46,11 +52,23 @@ class View {
     this.lastTime = 0;
     this.wantTime = Number(model.get("start_s")) || 0;
     this.wantPlaying = Boolean(model.get("autoplay"));
+    this.wantSeek = false; // Python waits for the end of a seek, also of one to the beginning
     const { open, closed } = sortRoads(model.get("urls") ?? [], location.hostname);
     this.roads = open;
-    this.closed = closed;
+    this.tried = closed; // the roads that were not taken, and why
     this.at = 0; // the road being tried
-    this.timer = 0;
+    this.turn = 0; // what was begun for an earlier one has no say any more
+    /** @type {Road | null} */
+    this.road = null; // the one that is taken, with its places filled
+    /** @type {Promise<{ road: Road, why: string }>[]} */
+    this.answers = [];
+    this.retried = false;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.stuck = undefined;
+    this.channel = new Channel(model, this.id);
+    this.kernel = new KernelFiles((letter) => this.channel.tell(letter));
     /** @type {string[]} */
     this.blobs = [];
     this.ends = new AbortController();
@@ -118,6 +136,7 @@ class View {
     video.addEventListener("timeupdate", () => this.moved(), options);
     video.addEventListener("error", () => this.failed(), options);
     video.addEventListener("playing", () => this.hush(), options);
+    for (const event of ["waiting", "stalled"]) video.addEventListener(event, () => this.watch(), options);
     for (const event of ["pointerdown", "keydown"]) {
       this.root.addEventListener(event, () => { this.touched = true; }, options);
     }
@@ -127,9 +146,9 @@ class View {
     }, options);
 
     // A page that is left or loaded anew removes no view; if it comes back, it reports again.
-    window.addEventListener("pagehide", () => this.send({ kind: "gone" }), options);
+    window.addEventListener("pagehide", () => this.channel.leave(), options);
 
-    model.on("msg:custom", (content) => this.told(content));
+    model.on("msg:custom", (content, buffers) => this.told(content, buffers));
     model.on("change:width", () => this.fit());
     model.on("change:loop", () => { video.loop = Boolean(model.get("loop")); });
     model.on("change:muted", () => { video.muted = Boolean(model.get("muted")); });
@@ -148,45 +167,162 @@ class View {
 
   // The road to the bytes
 
+  /** Tries the road that is next. */
   load() {
+    this.turn += 1;
     clearTimeout(this.timer);
+    clearTimeout(this.stuck);
     const road = this.roads[this.at];
     if (!road) {
       const base = location.origin + jupyterBase();
-      if (this.closed.length) this.complain(noRoad(this.name, location.hostname, base));
-      return;
+      this.complain(noRoad(this.name, location.hostname, base, this.tried));
+    } else if (canProbe(road)) {
+      this.probe(this.turn);
+    } else {
+      this.take(road);
     }
-    const poster = this.pick(this.model.get("poster"), road);
-    if (poster) this.video.poster = poster;
-    this.video.src = road.url;
-    if (this.at + 1 < this.roads.length) this.timer = setTimeout(() => this.next(), ROAD_MS);
   }
 
-  next() {
+  /** Asks the road for a sign of life: what is quicker than a wait for a video that never comes. */
+  async probe(/** @type {number} */ turn) {
+    const asked = (/** @type {Road & { size_bytes?: number }} */ road) =>
+      fillRoad(road)
+        .then(async (filled) => ({ road: filled, why: await probe(filled, road.size_bytes ?? null) }))
+        .catch(() => ({ road, why: "this page has no address for it" }));
+    // All at once, so that a dead one delays nothing; but one alone where this page knows a good one.
+    const others = this.roads[this.at].route === recallRoad() ? [] : this.roads;
+    for (const [index, road] of this.roads.entries()) {
+      if (index === this.at || (index > this.at && others.includes(road) && canProbe(road))) {
+        this.answers[index] ??= asked(road);
+      }
+    }
+    const { road, why } = await this.answers[this.at];
+    if (turn !== this.turn || this.ends.signal.aborted) return;
+    if (why) this.leave(why);
+    else this.take(road);
+  }
+
+  take(/** @type {Road} */ road) {
+    const { turn } = this;
+    this.road = road;
+    this.channel.open(road.box ?? "");
+    const poster = this.pick(this.model.get("poster"), road);
+    if (poster?.url) this.setPoster(poster);
+    // A frame may be drawn and read only where the video was asked for as this page's own; by a road
+    // that has answered such a question.
+    const foreign = road.box && new URL(road.url, location.href).origin !== location.origin;
+    this.video.crossOrigin = foreign ? "anonymous" : null;
+    if (road.route === "kernel") {
+      this.fetchWhole(turn);
+      return;
+    }
+    this.video.src = road.url;
+    if (this.at + 1 < this.roads.length) {
+      const patience = canProbe(road) ? OPEN_ROAD_MS : ROAD_MS;
+      this.timer = setTimeout(() => this.leave("no video came by it in time"), patience);
+    }
+  }
+
+  /** Leaves a road that is closed, or has died, for the next; the position stays. */
+  leave(/** @type {string} */ why) {
+    const road = this.roads[this.at];
+    this.tried.push([road.route, why]);
+    if (recallRoad() === road.route) rememberRoad("");
+    if (this.video.readyState > 0) {
+      this.wantTime = this.video.currentTime;
+      this.wantPlaying = !this.video.paused;
+    } else if (this.route !== null) {
+      this.wantTime ||= this.lastTime;
+    }
     this.at += 1;
     this.load();
   }
 
-  /** The address of a companion of the video on the same road. */
+  /** Brings the whole file by the kernel's own channel, and shows how much of it has come. */
+  async fetchWhole(/** @type {number} */ turn) {
+    const bar = make("progress", "vidnb-loading");
+    bar.max = 1;
+    bar.value = 0;
+    bar.style.width = "100%";
+    bar.setAttribute("aria-label", `Loading ${this.name} by way of the kernel`);
+    this.root.append(bar);
+    const waits = (/** @type {boolean} */ silent) => {
+      if (silent) this.say(`${this.name} comes by way of the kernel, which is busy: it goes on when its cell has ended.`);
+      else if (this.error === null) this.hush();
+    };
+    try {
+      const progress = (/** @type {number} */ share) => { bar.value = share; };
+      const file = await this.kernel.fetch("video", progress, waits, this.ends.signal);
+      if (turn !== this.turn) return;
+      const url = URL.createObjectURL(file);
+      this.blobs.push(url);
+      this.video.src = url;
+    } catch (error) {
+      if (turn !== this.turn || this.ends.signal.aborted) return;
+      this.leave(/** @type {Error} */ (error).message);
+    } finally {
+      bar.remove();
+    }
+  }
+
+  /** The bytes of something beside the video, by the road that is taken. */
+  async companion(/** @type {Road} */ way) {
+    if (way.route === "kernel") {
+      return this.kernel.fetch(String(way.of), () => {}, () => {}, this.ends.signal);
+    }
+    const answer = await fetch(way.url, { signal: this.ends.signal });
+    if (!answer.ok) throw new Error(String(answer.status));
+    return new Blob([await answer.arrayBuffer()]);
+  }
+
+  async setPoster(/** @type {Road} */ way) {
+    if (way.url.startsWith("{")) this.video.poster = (await fillRoad(way)).url;
+    else this.video.poster = way.url;
+  }
+
+  /** Asks a road again whose video has stopped moving. */
+  watch() {
+    clearTimeout(this.stuck);
+    const { turn } = this;
+    const { currentTime } = this.video;
+    this.stuck = setTimeout(async () => {
+      const { road, video } = this;
+      if (turn !== this.turn || !road?.box || video.currentTime !== currentTime || video.readyState > 2) return;
+      const why = await probe(road, null);
+      if (why && turn === this.turn && !this.ends.signal.aborted) this.leave(`it died: ${why}`);
+    }, STUCK_MS);
+  }
+
+  /** The way to a companion of the video: on the same road, else by the kernel. */
   pick(/** @type {Road[] | undefined} */ roads, /** @type {Road} */ road) {
-    return (roads?.find((other) => other.route === road.route) ?? roads?.[0])?.url;
+    return roads?.find((other) => other.route === road.route) ?? roads?.find((other) => other.route === "given" || other.route === "kernel") ?? roads?.[0];
   }
 
   arrived() {
     clearTimeout(this.timer);
-    const road = this.roads[this.at];
-    if (this.wantTime > 0) this.seek(this.wantTime);
+    const { road } = this;
+    if (!road) return;
+    if (this.wantTime > 0 || this.wantSeek) this.seek(this.wantTime);
     this.wantTime = 0;
+    this.wantSeek = false;
+    rememberRoad(road.route);
     if (this.route !== road.route) {
+      const first = this.route === null;
       this.route = road.route;
       this.mark.textContent = road.route;
-      this.mark.title = `The video comes from ${new URL(road.url, location.href).host}.`;
+      this.mark.title = this.origin(road);
       this.mark.hidden = false;
-      this.addTracks(road);
+      if (first) this.addTracks(road);
       this.report("route");
     }
     if (this.wantPlaying) this.start();
     this.wantPlaying = false;
+  }
+
+  /** Where the video comes from, for the reader. */
+  origin(/** @type {Road} */ road) {
+    if (road.route === "kernel") return "The video came by way of the kernel.";
+    return `The video comes from ${new URL(road.url, location.href).host}.`;
   }
 
   async addTracks(/** @type {Road} */ road) {
@@ -194,9 +330,9 @@ class View {
     const tracks = this.model.get("tracks") ?? [];
     const { signal } = this.ends;
     const texts = tracks.map(async (track) => {
-      const answer = await fetch(this.pick(track.urls, road) ?? "", { signal });
-      if (!answer.ok) throw new Error(String(answer.status));
-      return new Blob([await answer.arrayBuffer()], { type: "text/vtt" });
+      const way = this.pick(track.urls, road);
+      if (!way) throw new Error("no way");
+      return new Blob([await this.companion(await fillRoad(way))], { type: "text/vtt" });
     });
     let shown = false;
     for (const [index, text] of (await Promise.allSettled(texts)).entries()) {
@@ -219,23 +355,43 @@ class View {
 
   async failed() {
     const { code = 0 } = this.video.error ?? {};
-    if (!this.video.error) return;
-    if (this.route === null && this.at + 1 < this.roads.length) {
-      this.next();
-      return;
-    }
+    const { road, turn } = this;
+    if (!this.video.error || !road || code === 1) return;
+    const playing = !this.video.paused;
+    const status = road.route === "kernel" ? 200 : await ask(road.url);
+    if (turn !== this.turn || this.ends.signal.aborted) return;
     const { lastTime } = this;
-    const text = sentence(code, this.name, lastTime, await ask(this.roads[this.at].url));
-    if (text && !this.ends.signal.aborted) this.complain(text);
+    const isFile = code === 3 || (code === 4 && status !== null && status > 0 && status < 400);
+    if (code === 2 && status !== null && status < 400 && !this.retried) {
+      this.retried = true; // the road is there: once more, where it was
+      this.resumeAt(lastTime, playing);
+      this.load();
+    } else if (!isFile && this.at + 1 < this.roads.length) {
+      if (this.route !== null) this.resumeAt(lastTime, playing);
+      this.leave(status === null ? "nobody answers at its address" : `its address answered ${status || "with an error"}`);
+    } else {
+      const text = sentence(code, this.name, lastTime, status);
+      if (text) this.complain(text);
+    }
+  }
+
+  resumeAt(/** @type {number} */ seconds, /** @type {boolean} */ playing) {
+    this.wantTime = seconds;
+    this.wantPlaying ||= playing;
   }
 
   // Obeying Python
 
-  told(/** @type {any} */ content) {
+  told(/** @type {any} */ content, /** @type {DataView[] | undefined} */ buffers) {
     if (content?.v !== VERSION) return;
     if (content.kind === "wish") this.obey(content);
+    if (content.kind === "picture" && (content.view === this.id || !content.view)) {
+      pictureOf(this.video, content.most_pixels).then((picture) => this.channel.sendPicture(content.number, picture));
+    }
     if (content.view !== this.id) return;
-    if (content.kind === "heard") {
+    if (content.kind === "bytes") {
+      this.kernel.heard(content, buffers);
+    } else if (content.kind === "heard") {
       this.heard = content.tick;
       if (this.withheld) this.moved();
     } else if (content.kind === "resume" && !this.touched && typeof content.t_s === "number") {
@@ -256,6 +412,7 @@ class View {
   seek(/** @type {number} */ seconds) {
     if (this.video.readyState === 0) {
       this.wantTime = seconds;
+      this.wantSeek = true;
     } else {
       const { duration } = this.video;
       this.video.currentTime = Number.isFinite(duration) ? Math.min(seconds, duration) : seconds;
@@ -285,7 +442,8 @@ class View {
   moved() {
     const now = performance.now();
     this.showClock();
-    this.withheld = this.tick - this.heard >= MAX_UNHEARD;
+    if (this.video.currentTime !== this.lastTime) this.retried = false;
+    this.withheld = !this.channel.posts && this.tick - this.heard >= MAX_UNHEARD;
     if (this.withheld || now - this.lastTickMs < TICK_MS) return;
     this.lastTickMs = now;
     this.tick += 1;
@@ -306,16 +464,25 @@ class View {
       seeking: video.seeking,
       error: this.error,
       route: this.route,
+      buffered: this.buffered(),
+      moving: !video.paused && !video.seeking && !video.ended && video.readyState > 2,
+      playback_rate: video.playbackRate,
+      volume: video.volume,
+      muted: video.muted,
+      size: video.videoWidth ? [video.videoWidth, video.videoHeight] : null,
+      routes_tried: this.tried,
       ...extra,
     });
   }
 
+  /** The spans of time whose bytes have come (s). */
+  buffered() {
+    const { buffered } = this.video;
+    return Array.from({ length: Math.min(buffered?.length ?? 0, 16) }, (_, n) => [buffered.start(n), buffered.end(n)]);
+  }
+
   send(/** @type {object} */ content) {
-    try {
-      this.model.send({ v: VERSION, view: this.id, ...content });
-    } catch {
-      // The kernel is gone; the video itself goes on.
-    }
+    this.channel.send(content);
   }
 
   /** The position, or the one it will begin at (s). */
@@ -369,7 +536,8 @@ class View {
   again() {
     this.hush();
     this.wantTime = this.lastTime;
-    this.at = 0;
+    const { open, closed } = sortRoads(this.model.get("urls") ?? [], location.hostname);
+    Object.assign(this, { at: 0, roads: open, tried: closed, answers: [], retried: false });
     this.load();
     this.video.focus();
   }
@@ -377,12 +545,13 @@ class View {
   /** Stops, and frees the connection: without a source the browser drops it. */
   end() {
     clearTimeout(this.timer);
+    clearTimeout(this.stuck);
     this.ends.abort();
     this.video.pause();
     this.video.removeAttribute("src");
     this.video.load();
     for (const url of this.blobs) URL.revokeObjectURL(url);
-    this.send({ kind: "gone" });
+    this.channel.leave();
     this.root.remove();
   }
 }

@@ -34,15 +34,15 @@ from vidnb.notebook.card import player_card
 from vidnb.notebook.player_channel import PROTOCOL_VERSION, Channel
 from vidnb.notebook.player_events import Announcer
 from vidnb.notebook.player_files import (
-    check_route,
+    Roads,
     readable,
-    roads_to,
     serve_poster,
     serve_tracks,
     serve_video,
 )
 from vidnb.notebook.player_pictures import Pictured, Pictures
 from vidnb.notebook.player_script import joined
+from vidnb.notebook.player_spans import answer_span
 from vidnb.notebook.player_state import Reported
 from vidnb.notebook.player_views import Views, seconds
 from vidnb.notebook.player_waiting import Happenings
@@ -88,11 +88,17 @@ class Player(Announcer, Reported, Pictured, anywidget.AnyWidget):
     wish = t.Dict(help="Commands no view has obeyed yet.").tag(sync=True)
 
     def __init__(
-        self, *, owned: ExitStack | None = None, size_bytes: int | None = None, **config: Any
+        self,
+        *,
+        owned: ExitStack | None = None,
+        served: Served | None = None,
+        ways: Roads | None = None,
+        **config: Any,
     ) -> None:
         self._vidnb_owned = ExitStack() if owned is None else owned
         self._vidnb_lock = threading.RLock()
-        self._vidnb_size_bytes = size_bytes
+        self._vidnb_size_bytes = None if served is None else served.size_bytes
+        self._vidnb_ways = Roads("auto") if ways is None else ways
         self._vidnb_seq = 0
         self._vidnb_views = Views()
         self._vidnb_happenings = Happenings()
@@ -101,6 +107,8 @@ class Player(Announcer, Reported, Pictured, anywidget.AnyWidget):
         self._vidnb_channel = Channel(self._vidnb_owned, self._vidnb_hear, self._vidnb_pictures.see)
         self._vidnb_card_length: float | None = None
         self._vidnb_displayed = False
+        if served is not None:
+            config["urls"] = self._vidnb_ways.to_video(served, self._vidnb_channel.url)
         super().__init__(card_id=f"vidnb-card-{uuid4().hex[:12]}", **config)
         self.on_msg(self._vidnb_on_message)
 
@@ -173,8 +181,12 @@ class Player(Announcer, Reported, Pictured, anywidget.AnyWidget):
     def _vidnb_on_message(self, _widget: object, content: object, buffers: object) -> None:
         """Hear what comes over the kernel's channel, on the thread that a cell keeps busy."""
         self._vidnb_comm_thread = threading.get_ident()
-        if isinstance(content, dict):
-            self._vidnb_hear(content, buffers)
+        if not isinstance(content, dict):
+            return
+        self._vidnb_hear(content, buffers)
+        if content.get("v") == PROTOCOL_VERSION and content.get("kind") == "span":
+            answer, data = answer_span(self._vidnb_ways.of, content)
+            self._vidnb_send_to(str(content.get("view")), "bytes", data, **answer)
 
     def _vidnb_hear(self, content: Mapping[str, Any], buffers: object = None) -> None:
         """Hear a message, whichever road it came by; never waits."""
@@ -208,9 +220,9 @@ class Player(Announcer, Reported, Pictured, anywidget.AnyWidget):
             tell_length = self._vidnb_displayed and length not in {None, self._vidnb_card_length}
             if tell_length:
                 self._vidnb_card_length = length
-        event, tick = content.get("event"), content.get("tick")
-        if speaks and isinstance(event, str):
-            self._vidnb_tell(event, obeyed=content.get("seq") == self._vidnb_seq)
+            event, tick = content.get("event"), content.get("tick")
+            if speaks and isinstance(event, str):
+                self._vidnb_tell(event, obeyed=content.get("seq") == self._vidnb_seq)
         if event == "timeupdate" and isinstance(tick, int):
             self._vidnb_send_to(view, "heard", tick=tick)
         if tell_length:
@@ -229,8 +241,11 @@ class Player(Announcer, Reported, Pictured, anywidget.AnyWidget):
         with self._vidnb_lock:
             self._vidnb_views.gone(view)
 
-    def _vidnb_send_to(self, view: str, kind: str, **content: object) -> None:
-        self.send({"v": PROTOCOL_VERSION, "kind": kind, "view": view, **content})
+    def _vidnb_send_to(
+        self, view: str, kind: str, buffers: list[bytes] | None = None, **content: object
+    ) -> None:
+        """Send a message to one view, or to all where `view` is empty."""
+        self.send({"v": PROTOCOL_VERSION, "kind": kind, "view": view, **content}, buffers)
 
 
 def play(
@@ -252,9 +267,11 @@ def play(
     by language tag or label; the first is shown. `poster` is an image file, or an http(s) or
     `data:image/` URL under 8 KiB. The bytes stay outside the notebook.
 
-    `route` is the road from the browser to the server on this machine's loopback: `auto` takes it
-    only where the page itself comes from loopback, `direct` always, and an address that holds
-    `{port}` and `{path}` leads through a proxy, as `/user/me/proxy/{port}/{path}`.
+    `route` is the road from the browser to the bytes. "auto" finds one by itself: an address that
+    `VIDNB_URL_TEMPLATE` names, the proxy of the notebook's host, this machine's loopback where the
+    page comes from there too, Jupyter's `/files/`, and the kernel's own channel. "template",
+    "colab", "proxy", "direct", "files" or "kernel" allow that one alone, and so does an address
+    with `{port}` and `{path}` in it, as `/user/me/proxy/{port}/{path}`.
 
     `ServeError` where a file cannot be served, or where `source` is a URL; `ValueError` where an
     option has no meaning. Chromium, Firefox and Safari decode H.264 in MP4 and VP9 in WebM.
@@ -262,22 +279,22 @@ def play(
     begin_s = 0.0 if start_s is None else _checked_seconds("start_s", start_s)
     if width is not None and width < 1:
         raise ValueError(f"width is the number of CSS pixels, at least 1, not {width}")
-    check_route(route)
+    ways = Roads(route)
     made = ExitStack()
     try:
         served = serve_video(source, made)
         return Player(
             owned=made,
-            size_bytes=served.size_bytes,
-            urls=roads_to(served.url, route),
+            served=served,
+            ways=ways,
             name=readable(served.name),
             start_s=begin_s,
             autoplay=autoplay,
             muted=muted,
             loop=loop,
             width=_DEFAULT_WIDTH_PX if width is None else width,
-            tracks=serve_tracks(subtitles, route, made),
-            poster=serve_poster(poster, route, made),
+            tracks=serve_tracks(subtitles, ways, made),
+            poster=serve_poster(poster, ways, made),
         )
     except BaseException:
         made.close()

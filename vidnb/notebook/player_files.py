@@ -9,21 +9,24 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from vidnb.core.progress import format_bytes
+from vidnb.core.routes import ROUTES, check_template, roads
 from vidnb.core.subtitles import decode_subtitles, is_subtitle_text, language_tag, to_webvtt
 from vidnb.engine.data import StrPath
 from vidnb.engine.order import DownloadResult
 from vidnb.engine.server import Served
 from vidnb.engine.serving import serve
+from vidnb.engine.sources import FileSource, Source
 from vidnb.errors import ServeError
+from vidnb.notebook.player_host import this_host
 
-__all__ = ["check_route", "readable", "roads_to", "serve_poster", "serve_tracks", "serve_video"]
+__all__ = ["Roads", "check_route", "readable", "serve_poster", "serve_tracks", "serve_video"]
 
 _MOST_SUBTITLE_BYTES: Final = (
     16_000_000  # a film's subtitles are 0.1 MB; a film given by mistake stops
@@ -32,28 +35,45 @@ _MOST_POSTER_URL_CHARS: Final = 8192  # the notebook keeps this URL, and it must
 
 
 def check_route(route: str) -> None:
-    """Raise `ValueError` unless `route` is "auto", "direct" or a template of an address."""
-    template = "{port}" in route and "{path}" in route
-    if route in {"auto", "direct"} or (template and route.startswith(("/", "http://", "https://"))):
-        return
-    raise ValueError(
-        'route is "auto", "direct" or the address of a proxy with {port} and {path} in it, '
-        f'such as "https://host/proxy/{{port}}/{{path}}", not {route!r}'
-    )
+    """Raise `ValueError` unless `route` is "auto", a road's name or a template of an address."""
+    if "{" in route:
+        check_template("route", route)
+    elif route not in {"auto", *ROUTES}:
+        known = ", ".join(f'"{name}"' for name in ("auto", *ROUTES))
+        raise ValueError(
+            f"route is one of {known}, or the address of a proxy with {{port}} and {{path}} in it, "
+            f'such as "https://host/proxy/{{port}}/{{path}}", not {route!r}'
+        )
 
 
-def roads_to(url: str, route: str) -> list[dict[str, Any]]:
-    """Return the addresses a browser may try for a served `url`, best first.
+class Roads:
+    """The roads of one player: to its video and what belongs to it.
 
-    Each is a dict for `player.js`: `route` its name, `url`, and `loopback_only`: whether it is
-    open only to a page that itself comes from this machine.
+    Each road is a dict for `player.js`, see `core.routes.Road`. `of` holds what the kernel's own
+    channel may hand out, by the name that the page asks for. `ValueError` for a `route` that is
+    none.
     """
-    if route in {"auto", "direct"}:
-        return [{"route": "direct", "url": url, "loopback_only": route == "auto"}]
-    parts = urlsplit(url)
-    # The path is percent-encoded, braces and all, so no file name can hold a placeholder.
-    filled = route.replace("{port}", str(parts.port)).replace("{path}", parts.path.lstrip("/"))
-    return [{"route": "template", "url": filled, "loopback_only": False}]
+
+    def __init__(self, route: str) -> None:
+        check_route(route)
+        self._route = route
+        self._host = this_host()
+        self.of: dict[str, Source] = {}
+
+    def to_video(self, served: Served, box: str) -> list[dict[str, Any]]:
+        """Return the candidates for the video, best first; `box` is the player's mailbox."""
+        source = served._entry.source  # noqa: SLF001 - of the same package
+        self.of["video"] = source
+        path = source.path if isinstance(source, FileSource) else ""
+        found = roads(self._host, served.url, box=box, path=path, route=self._route)
+        # Jupyter may have another file of this name; its size would tell.
+        return [{**asdict(road), "size_bytes": served.size_bytes} for road in found]
+
+    def to_companion(self, served: Served, name: str) -> list[dict[str, Any]]:
+        """Return the candidates for a poster or subtitles; the page takes the video's road."""
+        self.of[name] = served._entry.source  # noqa: SLF001 - likewise
+        found = roads(self._host, served.url, path=served.url, route=self._route)
+        return [{**asdict(road), "of": name} for road in found if road.route != "files"]
 
 
 def readable(name: str) -> str:
@@ -73,7 +93,7 @@ def serve_video(source: StrPath | Served | DownloadResult, made: ExitStack) -> S
     return _serve(source.path if isinstance(source, DownloadResult) else source, made)
 
 
-def serve_poster(poster: StrPath | None, route: str, made: ExitStack) -> list[dict[str, Any]]:
+def serve_poster(poster: StrPath | None, ways: Roads, made: ExitStack) -> list[dict[str, Any]]:
     """Return the roads to the poster, an image file or a short URL; none where there is none."""
     if poster is None:
         return []
@@ -83,28 +103,27 @@ def serve_poster(poster: StrPath | None, route: str, made: ExitStack) -> list[di
                 f"the poster's URL is {len(poster)} characters long and would be kept in the "
                 f"notebook: pass an image file, or a URL under {_MOST_POSTER_URL_CHARS} characters"
             )
-        return [{"route": "given", "url": poster, "loopback_only": False}]
+        return [{"route": "given", "url": poster, "box": "", "needs": ""}]
     served = _serve(poster, made)
     if not served.media_type.startswith("image/"):
         raise ServeError(f"The poster {poster} is no image: give a JPEG, PNG, GIF, WebP or AVIF.")
-    return roads_to(served.url, route)
+    return ways.to_companion(served, "poster")
 
 
 def serve_tracks(
-    subtitles: StrPath | Mapping[str, StrPath] | None, route: str, made: ExitStack
+    subtitles: StrPath | Mapping[str, StrPath] | None, ways: Roads, made: ExitStack
 ) -> list[dict[str, Any]]:
     """Return label, language tag and roads of each subtitle track, converted to WebVTT."""
     if subtitles is None:
         return []
     by_name = subtitles if isinstance(subtitles, Mapping) else {"Subtitles": subtitles}
-    tracks = []
+    tracks: list[dict[str, Any]] = []
     for name, source in by_name.items():
         served = _serve(made.enter_context(_private_file(_webvtt(source))), made)
         lang = language_tag(name)
         # A language needs no label: the browser knows its name in the reader's own language.
-        tracks.append(
-            {"label": "" if lang else name, "lang": lang or "", "urls": roads_to(served.url, route)}
-        )
+        urls = ways.to_companion(served, f"track-{len(tracks)}")
+        tracks.append({"label": "" if lang else name, "lang": lang or "", "urls": urls})
     return tracks
 
 

@@ -115,7 +115,9 @@ class Pictured(Awaited):
             self._vidnb_channel.refuse_picture(number)
             self._vidnb_pictures.end(number)
 
-    def _vidnb_send_to(self, view: str, kind: str, **content: object) -> None:
+    def _vidnb_send_to(
+        self, view: str, kind: str, buffers: list[bytes] | None = None, **content: object
+    ) -> None:
         """Send a message to one view, or to all where `view` is empty."""
         raise NotImplementedError
 

@@ -2,21 +2,115 @@
 /**
  * The roads from this page to the bytes: which of them may be tried, and who answers at their ends.
  *
- * @typedef {{ route: string, url: string, loopback_only: boolean }} Road
+ * `box` is the player's mailbox on the same road, empty where there is none; in it and in `url`
+ * stand places that only the page can fill: `{base}` and `{colab:PORT}`. `needs` says which page may
+ * try the road; `of` is the name by which the kernel knows what lies at its end.
+ *
+ * @typedef {{ route: string, url: string, box?: string, needs?: string, of?: string }} Road
  */
+
+const PROBE_MS = 1200; // a road that gives no sign of life within this time is left
+const BOXED = Symbol.for("vidnb.road"); // what this page remembers, over all copies of this script
 
 /** Whether a page of this host name runs on the machine it was served from. */
 export function isLoopback(/** @type {string} */ hostname) {
   return /^(localhost|.*\.localhost|127(\.[0-9]{1,3}){3}|\[::1\])$/.test(hostname);
 }
 
-/** @returns {{ open: Road[], closed: Road[] }} the roads a page of this host may and may not try */
+/** Colab's own way to a port of the kernel's machine, where this page has it. */
+function colabProxy() {
+  const colab = /** @type {any} */ (globalThis).google?.colab?.kernel;
+  return typeof colab?.proxyPort === "function" ? colab : null;
+}
+
+/**
+ * The roads a page of this host may try, best first, and why not the others.
+ *
+ * A page from loopback takes the direct road before any proxy: nothing is faster, and a sign of life
+ * from an unguessable address cannot come from another machine. What this page took last goes first.
+ * @returns {{ open: Road[], closed: [string, string][] }}
+ */
 export function sortRoads(/** @type {Road[]} */ roads, /** @type {string} */ hostname) {
   const here = isLoopback(hostname);
-  return {
-    open: roads.filter((road) => here || !road.loopback_only),
-    closed: roads.filter((road) => !here && road.loopback_only),
+  /** @type {Road[]} */
+  const open = [];
+  /** @type {[string, string][]} */
+  const closed = [];
+  for (const road of roads) {
+    if (road.needs === "loopback" && !here) {
+      closed.push([road.route, `this page comes from ${hostname || "no host"}, not from the kernel's own machine`]);
+    } else if (road.needs === "colab" && !colabProxy()) {
+      closed.push([road.route, "this page is none of Colab's"]);
+    } else {
+      open.push(road);
+    }
+  }
+  const last = recallRoad();
+  const rank = (/** @type {Road} */ road) =>
+    road.route === "template" ? 0 : road.route === last ? 1 : here && road.route === "direct" ? 2 : 3;
+  return { open: open.sort((a, b) => rank(a) - rank(b)), closed };
+}
+
+/** The name of the road that was good on this page, if any. */
+export function recallRoad() {
+  return /** @type {any} */ (globalThis)[BOXED] ?? "";
+}
+
+/** Remembers a road for the players that come; "" forgets it. */
+export function rememberRoad(/** @type {string} */ route) {
+  // By way of the kernel a player works, but the next one should look for something better.
+  /** @type {any} */ (globalThis)[BOXED] = route === "kernel" ? "" : route;
+}
+
+/**
+ * The road with all its places filled.
+ * @returns {Promise<Road>}
+ */
+export async function fillRoad(/** @type {Road} */ road) {
+  const fill = async (/** @type {string} */ text) => {
+    const colab = /^\{colab:([0-9]+)\}/.exec(text);
+    if (colab) {
+      const root = String(await colabProxy().proxyPort(Number(colab[1]), { cache: true }));
+      return root.replace(/\/$/, "") + text.slice(colab[0].length);
+    }
+    return text.startsWith("{base}") ? location.origin + jupyterBase() + text.slice(6) : text;
   };
+  return { ...road, url: await fill(road.url), box: await fill(road.box ?? "") };
+}
+
+/** Whether a road can be asked for a sign of life before it is taken. */
+export function canProbe(/** @type {Road} */ road) {
+  return Boolean(road.box) || road.route === "files" || road.url.startsWith("{");
+}
+
+/** The address of one letter, or of `ping`, in a mailbox. */
+export function letterUrl(/** @type {string} */ box, /** @type {string} */ name) {
+  const [path, query] = box.split("?", 2);
+  return path + name + (query === undefined ? "" : `?${query}`);
+}
+
+/**
+ * Why a (filled) road is closed; "" where it is open.
+ * @param {Road} road
+ * @param {number | null} sizeBytes of the file, which another file of its name would not have
+ */
+export async function probe(road, sizeBytes) {
+  const signal = AbortSignal.timeout(PROBE_MS);
+  try {
+    if (road.box) {
+      const answer = await fetch(letterUrl(road.box, "ping"), { cache: "no-store", signal });
+      if (!answer.ok) return `its address answered ${answer.status}`;
+      return (await answer.text()).trim() === "vidnb" ? "" : "something else answers at its address";
+    }
+    if (road.route !== "files") return "";
+    const answer = await fetch(road.url, { headers: { Range: "bytes=0-0" }, cache: "no-store", signal });
+    answer.body?.cancel().catch(() => {});
+    if (answer.status !== 206) return `its address answered ${answer.status}`;
+    const total = Number(answer.headers.get("Content-Range")?.split("/")[1]);
+    return sizeBytes === null || total === sizeBytes ? "" : "another file answers at its address";
+  } catch {
+    return signal.aborted ? "nobody answered in time" : "nobody answers at its address";
+  }
 }
 
 /** What a server answers about `url`: its status, 0 if that is kept secret, null if nothing. */

@@ -1,5 +1,6 @@
 """What a player knows of itself: the browser's last report, as properties."""
 
+import time
 from typing import TYPE_CHECKING
 
 from vidnb.core.progress import format_duration_s
@@ -21,7 +22,7 @@ class Reported:
     def current_time(self) -> float:
         """The position (s); where nothing was reported yet, where it will begin."""
         report = self._vidnb_views.report
-        return self.start_s if report is None else report.current_time
+        return self.start_s if report is None else report.now_at(time.monotonic())
 
     @property
     def duration(self) -> float | None:

@@ -19,6 +19,9 @@ SILENT_S: Final = 2.0
 _MOST_REMEMBERED: Final = 1000
 _MOST_SPANS: Final = 64
 
+MOST_AHEAD_S: Final = 0.5
+"""How far a report may be carried on (s): twice the time to the next one."""
+
 
 def seconds(value: object) -> float | None:
     """Return a number of seconds, or None where `value` is negative, not finite or no number."""
@@ -37,6 +40,7 @@ class Report:
     paused: bool = True
     ended: bool = False
     seeking: bool = False
+    moving: bool = False
     error: str | None = None
     route: str | None = None
     buffered: tuple[tuple[float, float], ...] = ()
@@ -56,6 +60,7 @@ class Report:
             paused=content.get("paused") is not False,
             ended=content.get("ended") is True,
             seeking=content.get("seeking") is True,
+            moving=content.get("moving") is True,
             error=_text(content.get("error")),
             route=_text(content.get("route")),
             buffered=_spans(content.get("buffered")),
@@ -66,6 +71,13 @@ class Report:
             routes_tried=_tried(content.get("routes_tried")),
             heard_s=heard_s,
         )
+
+    def now_at(self, now_s: float) -> float:
+        """Return the position (s) at `now_s`: between two reports a moving video moves on."""
+        if not self.moving:
+            return self.current_time
+        on_s = min(max(0.0, now_s - self.heard_s), MOST_AHEAD_S) * self.playback_rate
+        return min(self.current_time + on_s, math.inf if self.duration is None else self.duration)
 
 
 class Views:
@@ -128,7 +140,7 @@ class Views:
         last = self._reports.pop(view, None)
         if last is not None and view == self._leader:
             self._leader = next(reversed(self._reports), "")
-            still = replace(last, paused=True, seeking=False)
+            still = replace(last, paused=True, seeking=False, moving=False)
             self.report = self._reports.get(self._leader, still)
 
 

@@ -9,15 +9,12 @@ import asyncio
 import math
 import threading
 from contextlib import suppress
-from numbers import Real
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from vidnb.core.progress import format_duration_s
 from vidnb.errors import PlayerTimeout
 from vidnb.notebook.player_events import EVENTS
-
-if TYPE_CHECKING:
-    from vidnb.notebook.player_views import Views
+from vidnb.notebook.player_views import Views, seconds
 
 __all__ = ["Awaited", "Happenings", "checked_timeout"]
 
@@ -87,7 +84,7 @@ class Awaited:
     """The half of `Player` that waits for the browser."""
 
     name: str
-    _vidnb_views: "Views"
+    _vidnb_views: Views
     _vidnb_happenings: Happenings
     _vidnb_comm_thread: int | None
 
@@ -146,14 +143,12 @@ class Awaited:
 
 def checked_timeout(call: str, timeout_s: object) -> float | None:
     """Return a timeout (s); `ValueError` where it is negative or no number."""
-    if timeout_s is None:
+    if timeout_s is None or timeout_s == math.inf:
         return None
-    number = -1.0
-    if isinstance(timeout_s, Real) and not isinstance(timeout_s, bool):
-        number = float(timeout_s)
-    if not number >= 0:
+    checked = seconds(timeout_s)
+    if checked is None:
         raise ValueError(f"{call} takes timeout_s in seconds, not negative, not {timeout_s!r}")
-    return None if math.isinf(number) else number
+    return checked
 
 
 def _check(event: str) -> None:

@@ -19,12 +19,19 @@ export function languageName(/** @type {string} */ tag) {
   }
 }
 
-/** The sentence for a page from which no road may be tried. */
-export function noRoad(/** @type {string} */ name, /** @type {string} */ host, /** @type {string} */ base) {
+/**
+ * The sentence for a page to which no road leads.
+ * @param {string} name the file's
+ * @param {string} host the page's
+ * @param {string} base where the notebook server lives
+ * @param {[string, string][]} tried the roads and why they are closed
+ */
+export function noRoad(name, host, base, tried) {
+  const roads = tried.map(([route, why]) => `${route} (${why})`).join(", ");
   return (
-    `${name} waits on the machine where the kernel runs, and this page comes from ${host}, so the ` +
-    "browser cannot reach it directly. If jupyter-server-proxy is installed there, run the cell " +
-    `again with route="${base}proxy/{port}/{path}"; or open the notebook on that machine itself.`
+    `${name} waits on the machine where the kernel runs, and this page, which comes from ${host}, cannot reach it. ` +
+    `Tried: ${roads || "nothing, since the kernel offered no road"}. If the kernel was stopped, run the cell again. ` +
+    `Else install jupyter-server-proxy beside the notebook server, or name a proxy, as in route="${base}proxy/{port}/{path}".`
   );
 }
 

@@ -1,0 +1,80 @@
+"""Notebooks made for one test: cells, run in a real page, whose last one leaves what it found."""
+
+import json
+import time
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from playwright.sync_api import Browser, Page
+
+from tests.browser.lab import Lab
+
+PATIENCE_S = 120
+
+
+class Open:
+    """A notebook that is open in a page, with all its cells run."""
+
+    def __init__(self, lab: Lab, browser: Browser, name: str, cells: list[str], host: str) -> None:
+        self._found = lab.root / f"{name}.json"
+        # `tell` leaves what it is given for the test, whole or not at all.
+        tell = f"""
+            import json, os, time
+            def tell(**found):
+                with open({str(self._found) + ".new"!r}, "w") as file:
+                    json.dump(found, file)
+                os.replace({str(self._found) + ".new"!r}, {str(self._found)!r})
+        """
+        sources = [dedent(cell).strip() for cell in (tell, *cells)]
+        path = lab.root / f"{name}.ipynb"
+        path.write_text(json.dumps(_notebook(sources)), "utf-8")
+        self.errors: list[str] = []
+        self.media: list[str] = []
+        self.page = self._opened(lab.url(path.name, host), browser)
+
+    def _opened(self, url: str, browser: Browser) -> Page:
+        page = browser.new_page(viewport={"width": 1280, "height": 1400})
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: self.media.append(request.url))
+        page.goto(url)
+        page.locator(".jp-NotebookPanel").wait_for(timeout=60_000)
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        return page
+
+    def found(self) -> dict[str, Any]:
+        """Wait for what the cells tell."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not self._found.exists():
+            if time.monotonic() > deadline_s:
+                shown = self.page.locator(".jp-Notebook").inner_text()
+                raise AssertionError(f"the cells told nothing; the page shows:\n{shown}")
+            self.page.wait_for_timeout(50)  # and what the page does meanwhile, is done
+        found: dict[str, Any] = json.loads(self._found.read_text("utf-8"))
+        self._found.unlink()
+        return found
+
+
+def _notebook(sources: list[str]) -> dict[str, Any]:
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    cells: list[dict[str, Any]] = [
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": f"cell-{number}",
+            "metadata": {},
+            "outputs": [],
+            "source": source,
+        }
+        for number, source in enumerate(sources)
+    ]
+    return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def copy_of(film: Path, to: Path) -> Path:
+    """Put a file where a test wants it."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_bytes(film.read_bytes())
+    return to

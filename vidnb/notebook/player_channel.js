@@ -1,0 +1,124 @@
+// @ts-check
+/**
+ * How a view talks to Python: by HTTP to the mailbox beside the video, which is heard while a cell
+ * runs, else by the kernel's own channel. Every letter has a number, so that one which comes late
+ * on the other road is known as old.
+ */
+import { letterUrl } from "./player_roads.js";
+
+const POST_MS = 3000; // a letter that takes longer goes by the kernel's channel
+const REST_MS = 5000; // and so do the others, for so long
+const MOST_LETTERS = 100; // in one post
+
+export class Channel {
+  constructor(/** @type {import("./player.js").Model} */ model, /** @type {string} */ view) {
+    this.model = model;
+    this.head = { v: 1, view };
+    this.number = 0;
+    this.box = "";
+    this.restsUntil = 0;
+    this.posting = false;
+    /** @type {any[]} */
+    this.waiting = [];
+    /** @type {object | null} */
+    this.hello = null;
+  }
+
+  /** Whether letters go by HTTP now. */
+  get posts() {
+    return this.box !== "" && performance.now() >= this.restsUntil;
+  }
+
+  /** Takes the mailbox of the road that is taken; "" where it has none. */
+  open(/** @type {string} */ box) {
+    this.box = box;
+    this.restsUntil = 0;
+    // Sent by the kernel's channel before, where it may lie until a cell has ended.
+    if (box && this.hello) this.waiting.unshift(this.hello);
+  }
+
+  send(/** @type {any} */ content) {
+    this.number += 1;
+    const letter = { n: this.number, ...content };
+    if (content.kind === "ready") this.hello = letter;
+    if (!this.posts) {
+      this.tell(letter);
+      return;
+    }
+    // Of positions only the newest is worth the way.
+    const last = this.waiting.at(-1);
+    if (content.event === "timeupdate" && last?.event === "timeupdate") this.waiting.pop();
+    this.waiting.push(letter);
+    this.post();
+  }
+
+  async post() {
+    if (this.posting || !this.waiting.length) return;
+    this.posting = true;
+    const letters = this.waiting.splice(0, MOST_LETTERS);
+    try {
+      const answer = await fetch(letterUrl(this.box, "state"), {
+        method: "POST",
+        // A plain type, so that the browser asks no question before each letter.
+        headers: { "Content-Type": "text/plain" },
+        body: JSON.stringify({ ...this.head, letters }),
+        cache: "no-store",
+        signal: AbortSignal.timeout(POST_MS),
+      });
+      if (!answer.ok) throw new Error(String(answer.status));
+    } catch {
+      this.restsUntil = performance.now() + REST_MS;
+      for (const letter of [...letters, ...this.waiting.splice(0)]) this.tell(letter);
+    }
+    this.posting = false;
+    this.post();
+  }
+
+  /** Sends by the kernel's own channel. */
+  tell(/** @type {object} */ letter, /** @type {ArrayBuffer[]} */ buffers = []) {
+    try {
+      const content = { ...letter, ...this.head };
+      if (buffers.length) this.model.send(content, undefined, buffers);
+      else this.model.send(content);
+    } catch {
+      // The kernel is gone; the video itself goes on.
+    }
+  }
+
+  /** Says the last thing, also from a page that is being left. */
+  leave() {
+    this.number += 1;
+    const letter = { n: this.number, kind: "gone" };
+    const letters = [...this.waiting.splice(0), letter];
+    if (this.posts) {
+      fetch(letterUrl(this.box, "state"), {
+        method: "POST",
+        headers: { "Content-Type": "text/plain" },
+        body: JSON.stringify({ ...this.head, letters }),
+        keepalive: true,
+      }).catch(() => {});
+    }
+    this.tell(letter);
+  }
+
+  /** Sends a picture, or why there is none. */
+  async sendPicture(/** @type {string} */ number, /** @type {Blob | string} */ picture) {
+    const letter = { kind: "picture", number };
+    if (typeof picture === "string") {
+      const told = { ...letter, reason: picture };
+      if (this.posts) this.send(told);
+      else this.tell(told);
+      return;
+    }
+    if (this.posts) {
+      try {
+        const url = letterUrl(this.box, `picture-${number}`);
+        const answer = await fetch(url, { method: "POST", headers: { "Content-Type": "text/plain" }, body: picture });
+        if (answer.ok) return;
+      } catch {
+        // By the other road then.
+      }
+    }
+    this.tell(letter, [await picture.arrayBuffer()]);
+  }
+}
