@@ -6,11 +6,11 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Request
 
 from tests.browser.lab import Lab
 
-PATIENCE_S = 120
+PATIENCE_S = 90
 
 
 class Open:
@@ -31,12 +31,14 @@ class Open:
         path.write_text(json.dumps(_notebook(sources)), "utf-8")
         self.errors: list[str] = []
         self.media: list[str] = []
-        self.page = self._opened(lab.url(path.name, host), browser)
+        # A workspace of its own: another would open the notebooks of earlier tests again.
+        url = lab.url(path.name, host).replace("/lab/tree/", f"/lab/workspaces/{name}/tree/")
+        self.page = self._opened(url, browser)
 
     def _opened(self, url: str, browser: Browser) -> Page:
         page = browser.new_page(viewport={"width": 1280, "height": 1400})
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", lambda request: self.media.append(request.url))
+        page.on("request", self._on_request)
         page.goto(url)
         page.locator(".jp-NotebookPanel").wait_for(timeout=60_000)
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
@@ -44,12 +46,16 @@ class Open:
         page.get_by_text("Run All Cells", exact=True).click()
         return page
 
+    def _on_request(self, request: Request) -> None:
+        if request.resource_type == "media":
+            self.media.append(request.url)
+
     def found(self) -> dict[str, Any]:
         """Wait for what the cells tell."""
         deadline_s = time.monotonic() + PATIENCE_S
         while not self._found.exists():
             if time.monotonic() > deadline_s:
-                shown = self.page.locator(".jp-Notebook").inner_text()
+                shown = self.page.locator(".jp-Notebook").first.inner_text()
                 raise AssertionError(f"the cells told nothing; the page shows:\n{shown}")
             self.page.wait_for_timeout(50)  # and what the page does meanwhile, is done
         found: dict[str, Any] = json.loads(self._found.read_text("utf-8"))
