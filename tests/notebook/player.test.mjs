@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { setMaxListeners } from "node:events";
 import { readFileSync } from "node:fs";
-import { test } from "node:test";
+import { afterEach, test } from "node:test";
 
 // The script as a notebook gets it, all modules in one; test_player.py writes it down.
 const source = readFileSync(process.env.VIDNB_PLAYER_SCRIPT, "utf8");
@@ -77,6 +77,9 @@ const DIRECT = { route: "direct", url: "http://127.0.0.1:9/T/film.mp4", needs: "
 const PROXY = { route: "proxy", url: "/proxy/9/T/film.mp4", needs: "" };
 const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
 
+const open = [];
+afterEach(() => open.splice(0).forEach((end) => end())); // a view that waits for a road holds a timer
+
 /** A page with one player on it. */
 function page({ hostname = "localhost", answer = () => Promise.reject(new TypeError("gone")), ...traits } = {}) {
   const state = {
@@ -105,6 +108,7 @@ function page({ hostname = "localhost", answer = () => Promise.reject(new TypeEr
   };
   const el = new FakeElement("div");
   const end = player.default.render({ model, el });
+  open.push(end);
   const tell = (content) => listeners.get("msg:custom")({ v: 1, ...content });
   const set = (name, value) => {
     state[name] = value;
@@ -382,4 +386,89 @@ test("keys stay with the video, but Tab and Escape lead out", () => {
   };
   assert.deepEqual(["m", " ", "ArrowUp", "Tab", "Escape"].map(press), [true, true, true, false, false]);
   assert.equal(root.getAttribute("data-lm-suppress-shortcuts"), "true");
+});
+
+const BOXED = { ...DIRECT, box: "http://127.0.0.1:9/~/BOX/" };
+const THROUGH = { ...PROXY, box: "/proxy/9/~/BOX/" };
+const FILES = { route: "files", url: "/files/film.mp4", box: "", needs: "" };
+/** Answers pings and reads of the addresses that are alive. */
+const alive = (...starts) => (url) =>
+  !starts.some((start) => url.startsWith(start)) ? Promise.reject(new TypeError("refused"))
+  : Promise.resolve(url.endsWith("ping") ? new Response("vidnb\n") : new Response(null, { status: url.includes("/~/") ? 204 : 200 }));
+
+test("a road that gives no sign of life is not tried, and Python learns why", async () => {
+  const { video, sent } = page({ urls: [BOXED, THROUGH], answer: alive("/proxy") });
+  assert.equal(video.src, undefined);
+  await settle();
+  assert.equal(video.src, THROUGH.url);
+  video.arrive();
+  await settle();
+  assert.deepEqual(sent.filter(({ kind }) => kind === "state").length, 0, "it is posted, not sent by the kernel");
+});
+
+test("where no road is open, a sentence says what was tried", async () => {
+  const { video, root, sent } = page({ urls: [BOXED, FILES], answer: alive() });
+  await settle();
+  assert.equal(video.src, undefined);
+  assert.match(root.find("vidnb-message").children[0].textContent,
+    /Tried: direct \(nobody answers at its address\), files \(nobody answers at its address\)/);
+  assert.deepEqual(last(sent, "error").routes_tried.map(([route]) => route), ["direct", "files"]);
+});
+
+test("a road that dies in mid-play is left for the next, and the play goes on", async () => {
+  let up = ["http://127.0.0.1:9", "/proxy"];
+  const { video, root } = page({ urls: [BOXED, THROUGH], answer: (url) => alive(...up)(url) });
+  await settle();
+  assert.deepEqual([video.src, video.crossOrigin], [BOXED.url, "anonymous"]);
+  video.arrive();
+  video.play();
+  video.currentTime = 6;
+  video.fire("seeked");
+  up = ["/proxy"];
+  video.fail(2);
+  await settle();
+  assert.deepEqual([video.src, video.crossOrigin], [THROUGH.url, null]);
+  assert.equal(root.find("vidnb-message"), undefined);
+  Object.assign(video, { currentTime: 0, paused: true, error: null });
+  video.arrive();
+  await settle();
+  assert.deepEqual([video.currentTime, video.paused], [6, false]);
+  assert.equal(root.find("vidnb-mark").textContent, "proxy");
+});
+
+test("a file that no browser decodes is not tried on every road", async () => {
+  const { video, root } = page({ urls: [BOXED, THROUGH], answer: alive("http://127.0.0.1:9", "/proxy") });
+  await settle();
+  video.fail(4);
+  await settle();
+  assert.equal(video.src, BOXED.url);
+  assert.match(root.find("vidnb-message").children[0].textContent, /no decoder/);
+});
+
+test("a video that stands still has its road asked again", async (t) => {
+  let up = ["http://127.0.0.1:9", "/proxy"];
+  const { video } = page({ urls: [BOXED, THROUGH], answer: (url) => alive(...up)(url) });
+  await settle();
+  video.arrive();
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  up = ["/proxy"];
+  video.fire("waiting");
+  t.mock.timers.tick(5000);
+  t.mock.timers.reset();
+  await settle();
+  assert.equal(video.src, THROUGH.url);
+});
+
+test("by the kernel the film is collected, and a bar shows how much has come", async () => {
+  const { video, root, sent, tell, view } = page({ urls: [{ route: "kernel", url: "", box: "", needs: "" }] });
+  await settle();
+  const asked = sent.find(({ kind }) => kind === "span");
+  assert.deepEqual([asked.of, asked.start], ["video", 0]);
+  assert.ok(root.find("vidnb-loading"));
+  tell({ kind: "bytes", view: "another", number: asked.number, size_bytes: 1, tag: "t" });
+  assert.equal(video.src, undefined);
+  tell({ kind: "bytes", view, number: asked.number, reason: "it cannot be read" });
+  await settle();
+  assert.equal(root.find("vidnb-loading"), undefined);
+  assert.match(root.find("vidnb-message").children[0].textContent, /Tried: kernel \(it cannot be read\)/);
 });

@@ -1,0 +1,220 @@
+// The roads and the channel by themselves: which are tried, who is believed, what goes which way.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+const source = readFileSync(process.env.VIDNB_PLAYER_SCRIPT, "utf8");
+const player = await import("data:text/javascript;base64," + Buffer.from(source).toString("base64"));
+
+const BOX = "http://127.0.0.1:9/~/BOX/";
+const DIRECT = { route: "direct", url: "http://127.0.0.1:9/T/a.mp4", box: BOX, needs: "loopback" };
+const PROXY = { route: "proxy", url: "{base}proxy/9/T/a.mp4", box: "{base}proxy/9/~/BOX/", needs: "" };
+const COLAB = { route: "colab", url: "{colab:9}/T/a.mp4", box: "{colab:9}/~/BOX/", needs: "colab" };
+const FILES = { route: "files", url: "{base}files/a.mp4", box: "", needs: "" };
+const KERNEL = { route: "kernel", url: "", box: "", needs: "" };
+const TEMPLATE = { route: "template", url: "/x/9/T/a.mp4", box: "/x/9/~/BOX/", needs: "" };
+const ALL = [TEMPLATE, COLAB, PROXY, DIRECT, FILES, KERNEL];
+const names = (roads) => roads.map(({ route }) => route);
+const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
+
+function on(hostname) {
+  globalThis.location = { hostname, origin: `https://${hostname}`, href: `https://${hostname}/user/me/lab` };
+  globalThis.document = { getElementById: () => ({ textContent: '{"baseUrl": "/user/me/"}' }) };
+  delete globalThis[Symbol.for("vidnb.road")];
+  delete globalThis.google;
+}
+
+test("a page from afar takes the order as it comes, without what is not its own", () => {
+  on("hub.example");
+  const { open, closed } = player.sortRoads(ALL, "hub.example");
+  assert.deepEqual(names(open), ["template", "proxy", "files", "kernel"]);
+  assert.deepEqual(closed, [["colab", "this page is none of Colab's"],
+    ["direct", "this page comes from hub.example, not from the kernel's own machine"]]);
+});
+
+test("a page from loopback goes straight, but for what a person named", () => {
+  on("localhost");
+  assert.deepEqual(names(player.sortRoads(ALL, "localhost").open), ["template", "direct", "proxy", "files", "kernel"]);
+});
+
+test("what was good on this page goes first, and is forgotten when it dies", () => {
+  on("localhost");
+  player.rememberRoad("files");
+  assert.deepEqual(names(player.sortRoads(ALL, "localhost").open), ["template", "files", "direct", "proxy", "kernel"]);
+  player.rememberRoad("kernel");
+  assert.deepEqual(names(player.sortRoads(ALL, "localhost").open), ["template", "direct", "proxy", "files", "kernel"]);
+});
+
+test("Colab fills in its own address", async () => {
+  on("abc.colab.example");
+  const asked = [];
+  globalThis.google = { colab: { kernel: { proxyPort: async (...given) => { asked.push(given); return "https://9-abc.example/"; } } } };
+  assert.deepEqual(names(player.sortRoads([COLAB], "abc.colab.example").open), ["colab"]);
+  const filled = await player.fillRoad(COLAB);
+  assert.deepEqual([filled.url, filled.box], ["https://9-abc.example/T/a.mp4", "https://9-abc.example/~/BOX/"]);
+  assert.deepEqual(asked[0], [9, { cache: true }]);
+});
+
+test("the page's base stands before a proxy and before files", async () => {
+  on("hub.example");
+  assert.equal((await player.fillRoad(PROXY)).box, "https://hub.example/user/me/proxy/9/~/BOX/");
+  assert.equal((await player.fillRoad(FILES)).url, "https://hub.example/user/me/files/a.mp4");
+  assert.deepEqual(await player.fillRoad(DIRECT), DIRECT);
+});
+
+test("a letter's name goes before a query", () => {
+  assert.equal(player.letterUrl("/x/?k=1", "ping"), "/x/ping?k=1");
+  assert.equal(player.letterUrl(BOX, "state"), `${BOX}state`);
+});
+
+for (const [what, road, answer, why] of [
+  ["the server itself", DIRECT, () => new Response("vidnb\n"), ""],
+  ["a page to sign in", DIRECT, () => new Response("<html>"), "something else answers at its address"],
+  ["a proxy without a server", DIRECT, () => new Response("", { status: 503 }), "its address answered 503"],
+  ["nobody", DIRECT, () => { throw new TypeError("refused"); }, "nobody answers at its address"],
+  ["the file", FILES, () => new Response("x", { status: 206, headers: { "Content-Range": "bytes 0-0/77" } }), ""],
+  ["another file", FILES, () => new Response("x", { status: 206, headers: { "Content-Range": "bytes 0-0/78" } }), "another file answers at its address"],
+  ["no ranges", FILES, () => new Response("x", { status: 200 }), "its address answered 200"],
+  ["what cannot be asked", KERNEL, () => { throw new Error("never"); }, ""],
+]) {
+  test(`a sign of life is told from ${what}`, async () => {
+    globalThis.fetch = async () => answer();
+    assert.equal(await player.probe(road, 77), why);
+  });
+}
+
+/** A channel, what it posted, what went by the kernel, and who answers. */
+function channel(answer = () => new Response(null, { status: 204 })) {
+  const posted = [];
+  const told = [];
+  globalThis.fetch = async (url, { body }) => {
+    posted.push({ url, body });
+    return answer();
+  };
+  const made = new player.Channel({ send: (...given) => told.push(given) }, "view-1");
+  const letters = () => posted.flatMap(({ body }) => JSON.parse(body).letters.map(({ n, event, kind }) => `${n} ${event ?? kind}`));
+  return { channel: made, posted, told, letters };
+}
+const state = (event) => ({ kind: "state", event });
+
+test("before a road is taken, letters go by the kernel; then by HTTP, the first hello again", async () => {
+  const { channel: made, posted, told, letters } = channel();
+  made.send({ kind: "ready" });
+  assert.deepEqual(told, [[{ v: 1, view: "view-1", n: 1, kind: "ready" }]]);
+  made.open(BOX);
+  made.send(state("route"));
+  await settle();
+  assert.deepEqual(letters(), ["1 ready", "2 route"]);
+  assert.equal(posted[0].url, `${BOX}state`);
+  assert.deepEqual({ ...JSON.parse(posted[0].body), letters: 0 }, { v: 1, view: "view-1", letters: 0 });
+  assert.equal(told.length, 1);
+});
+
+test("one post at a time, in order; of positions the newest", async () => {
+  const { channel: made, posted, letters } = channel();
+  made.open(BOX);
+  for (const event of ["play", "timeupdate", "timeupdate", "timeupdate", "seeked", "timeupdate"]) made.send(state(event));
+  await settle();
+  assert.deepEqual(letters(), ["1 play", "4 timeupdate", "5 seeked", "6 timeupdate"]);
+  assert.equal(posted.length, 2);
+});
+
+test("what cannot be posted goes by the kernel, and so does the rest for a while", async (t) => {
+  let now = 1000;
+  t.mock.method(performance, "now", () => now);
+  let status = 404;
+  const { channel: made, told, letters } = channel(() => new Response(null, { status }));
+  made.open(BOX);
+  made.send(state("play"));
+  made.send(state("pause"));
+  await settle();
+  assert.deepEqual(told.map(([{ n }]) => n), [1, 2]);
+  assert.equal(made.posts, false);
+  made.send(state("seeked"));
+  assert.deepEqual(told.map(([{ n }]) => n), [1, 2, 3]);
+  now += 5000;
+  status = 204;
+  made.send(state("ended"));
+  await settle();
+  assert.equal(told.length, 3);
+  assert.equal(letters().at(-1), "4 ended");
+});
+
+test("a picture goes where letters go", async () => {
+  const { channel: made, posted, told } = channel();
+  const blob = new Blob(["png"]);
+  await made.sendPicture("7", blob);
+  assert.deepEqual(told[0][0], { v: 1, view: "view-1", kind: "picture", number: "7" });
+  assert.equal(told[0][2][0].byteLength, 3);
+  await made.sendPicture("8", "no frame");
+  assert.equal(told[1][0].reason, "no frame");
+  made.open(BOX);
+  await made.sendPicture("9", blob);
+  assert.deepEqual([posted[0].url, posted[0].body], [`${BOX}picture-9`, blob]);
+  await made.sendPicture("10", "no frame");
+  await settle();
+  assert.equal(JSON.parse(posted[1].body).letters[0].reason, "no frame");
+});
+
+test("a kernel that is gone is no error", () => {
+  const made = new player.Channel({ send: () => { throw new Error("closed"); } }, "a");
+  made.send(state("play"));
+  made.leave();
+});
+
+/** A kernel that has a file of `size` bytes; `spoil` may change its answers. */
+function kernel(size, spoil = (content) => content) {
+  const asked = [];
+  const files = new player.KernelFiles((letter) => {
+    asked.push(letter);
+    const { number, start, stop } = letter;
+    const bytes = new DataView(new Uint8Array(Math.max(0, Math.min(stop, size) - start)).fill(start / 2 ** 21).buffer);
+    const content = { number, size_bytes: size, tag: "t", media_type: "video/mp4" };
+    queueMicrotask(() => files.heard(spoil(content, asked.length), content.reason ? [] : [bytes]));
+  });
+  return { files, asked };
+}
+const fetchAll = ({ files }, shares = []) =>
+  files.fetch("video", (share) => shares.push(share), () => {}, new AbortController().signal);
+
+test("a file comes span after span, whole and in order", async () => {
+  const size = 5 * 2 ** 21 + 3;
+  const made = kernel(size);
+  const shares = [];
+  const blob = await fetchAll(made, shares);
+  assert.deepEqual([blob.size, blob.type], [size, "video/mp4"]);
+  assert.deepEqual(made.asked.map(({ start }) => start / 2 ** 21), [0, 1, 2, 3, 4, 5]);
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  assert.deepEqual([0, 1, 2, 3, 4, 5].map((n) => bytes[n * 2 ** 21]), [0, 1, 2, 3, 4, 5]);
+  assert.equal(shares.at(-1), 1);
+});
+
+for (const [what, size, spoil, pattern] of [
+  ["is too large", 2 ** 28 + 1, undefined, /larger than the 256 MiB/],
+  ["changes meanwhile", 2 ** 23, (content, n) => ({ ...content, tag: n > 2 ? "other" : "t" }), /it changed/],
+  ["is gone", 9, (content) => ({ ...content, reason: "it cannot be read" }), /cannot be read/],
+]) {
+  test(`a file that ${what} does not come`, async () => {
+    await assert.rejects(fetchAll(kernel(size, spoil)), pattern);
+  });
+}
+
+test("a view that goes asks no more", async () => {
+  const files = new player.KernelFiles(() => {});
+  const ends = new AbortController();
+  const fetching = files.fetch("video", () => {}, () => {}, ends.signal);
+  ends.abort();
+  await assert.rejects(fetching, /closed/);
+});
+
+test("a busy kernel is told of, and when it speaks again", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const said = [];
+  let number = 0;
+  const files = new player.KernelFiles((letter) => { number = letter.number; });
+  const fetching = files.fetch("video", () => {}, (silent) => said.push(silent), new AbortController().signal);
+  t.mock.timers.tick(20000);
+  files.heard({ number, size_bytes: 1, tag: "t", media_type: "" }, [new DataView(new ArrayBuffer(1))]);
+  await fetching;
+  assert.deepEqual(said, [true, false]);
+});

@@ -1,0 +1,171 @@
+"""What this process says of its surroundings, and the bytes it gives by the kernel's channel."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from vidnb.engine.sample import sample
+from vidnb.notebook import player_spans
+from vidnb.notebook.player import Player, play
+from vidnb.notebook.player_host import this_host
+
+SRT = "1\n00:00:01,000 --> 00:00:02,000\nHello\n"
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Jupyter runtime folder, and a kernel that process 4321 has started."""
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("JPY_PARENT_PID", "4321")
+    monkeypatch.delenv("VIDNB_URL_TEMPLATE", raising=False)
+    return tmp_path
+
+
+def test_the_servers_folder_is_that_of_the_server_that_started_the_kernel(runtime: Path) -> None:
+    (runtime / "real").mkdir()
+    (runtime / "link").symlink_to("real")
+    (runtime / "jpserver-4321.json").write_text(json.dumps({"root_dir": str(runtime / "link")}))
+    (runtime / "jpserver-1.json").write_text(json.dumps({"root_dir": "/"}))
+    assert this_host().server_root == str(runtime / "real")
+
+
+@pytest.mark.parametrize(
+    "note", ["", "[]", "{}", '{"root_dir": 3}', '{"root_dir": "/is/not/there"}', None]
+)
+def test_without_a_note_of_it_there_is_no_folder(runtime: Path, note: str | None) -> None:
+    if note is not None:
+        (runtime / "jpserver-4321.json").write_text(note)
+    assert this_host().server_root == ""
+
+
+@pytest.mark.parametrize("pid", ["", "x", "-1", "../1"])
+def test_a_kernel_that_was_started_otherwise_has_none(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, pid: str
+) -> None:
+    monkeypatch.setenv("JPY_PARENT_PID", pid)
+    assert this_host().server_root == ""
+
+
+def test_databricks_is_asked_through_spark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "15")
+    assert this_host().proxies == ()
+    tags = {
+        "spark.databricks.clusterUsageTags.clusterOwnerOrgId": "123",
+        "spark.databricks.clusterUsageTags.clusterId": "1-2-a",
+    }
+    session = SimpleNamespace(conf=SimpleNamespace(get=tags.get))
+    spark = SimpleNamespace(SparkSession=SimpleNamespace(getActiveSession=lambda: session))
+    monkeypatch.setitem(sys.modules, "pyspark.sql", spark)
+    assert this_host().proxies == ("/driver-proxy/o/123/1-2-a/{port}/",)
+    spark.SparkSession.getActiveSession = lambda: None
+    assert this_host().proxies == ()
+
+
+def test_a_template_of_the_environment_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDNB_URL_TEMPLATE", "https://host/p/{port}/{path}")
+    player = play(sample(), subtitles=SRT)
+    for roads in (player.urls, player.tracks[0]["urls"]):
+        assert roads[0]["route"] == "template"
+        assert roads[0]["url"].startswith("https://host/p/")
+    player.close()
+    monkeypatch.setenv("VIDNB_URL_TEMPLATE", "https://host/p/")
+    with pytest.raises(ValueError, match="VIDNB_URL_TEMPLATE is the address of a proxy"):
+        play(sample())
+
+
+# The kernel's channel
+
+
+class Kernel:
+    """A page that asks by the kernel's channel."""
+
+    def __init__(self, player: Player) -> None:
+        self.player = player
+        self.answers: list[tuple[dict[str, Any], Any]] = []
+
+    def ask(self, **content: object) -> tuple[dict[str, Any], bytes | None]:
+        message = {"v": 1, "view": "a", "kind": "span", "number": 7, "of": "video", **content}
+        self.player._handle_custom_msg(message, [])
+        answer, buffers = self.answers.pop()
+        return answer, bytes(buffers[0]) if buffers else None
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kernel]:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(sample().read_bytes())
+    made = Kernel(play(clip, subtitles=SRT, route="kernel"))
+    monkeypatch.setattr(
+        Player, "send", lambda _self, content, buffers=None: made.answers.append((content, buffers))
+    )
+    yield made
+    made.player.close()
+
+
+def test_a_page_gets_the_span_it_asks_for(kernel: Kernel) -> None:
+    data = sample().read_bytes()
+    answer, span = kernel.ask(start=100, stop=1100)
+    assert span == data[100:1100]
+    tag = answer.pop("tag")
+    assert answer == {
+        "v": 1, "kind": "bytes", "view": "a", "number": 7, "start": 100,
+        "size_bytes": len(data), "media_type": "video/mp4",
+    }  # fmt: skip
+    answer, span = kernel.ask(start=len(data) - 5, stop=len(data) + 100)
+    assert (span, answer["tag"]) == (data[-5:], tag)
+    assert kernel.ask(start=len(data) + 5, stop=len(data) + 10)[1] == b""
+
+
+def test_subtitles_come_this_way_too(kernel: Kernel) -> None:
+    (road,) = kernel.player.tracks[0]["urls"]
+    answer, span = kernel.ask(of=road["of"], start=0, stop=1000)
+    assert answer["media_type"] == "text/vtt"
+    assert span is not None
+    assert span.startswith(b"WEBVTT")
+
+
+def test_another_file_has_another_tag(kernel: Kernel, tmp_path: Path) -> None:
+    before, _ = kernel.ask(start=0, stop=10)
+    (tmp_path / "clip.mp4").write_bytes(b"another film")
+    after, span = kernel.ask(start=0, stop=10)
+    assert before["tag"] != after["tag"]
+    assert span == b"another fi"
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"of": "video-2"}, "nothing of this name"),
+        ({"of": None}, "nothing of this name"),
+        ({"start": "0"}, "nothing of this name"),
+        ({"start": -1}, "that span is none"),
+        ({"start": 20}, "that span is none"),
+        ({"stop": player_spans.MOST_SPAN_BYTES + 1}, "that span is none"),
+    ],
+)
+def test_what_cannot_be_given_has_a_reason(
+    kernel: Kernel, asked: dict[str, Any], reason: str
+) -> None:
+    answer, span = kernel.ask(**{"start": 0, "stop": 10, **asked})
+    assert reason in answer["reason"]
+    assert span is None
+
+
+def test_a_file_that_is_gone_has_a_reason(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").unlink()
+    answer, span = kernel.ask(start=0, stop=10)
+    assert answer["reason"] == "it cannot be read (No such file or directory)"
+    assert span is None
+
+
+def test_who_posts_gets_no_bytes(kernel: Kernel) -> None:
+    """What comes by HTTP is heard on the server's thread, where nothing may wait."""
+    kernel.player._vidnb_hear(
+        {"v": 1, "view": "a", "kind": "span", "number": 7, "of": "video", "start": 0, "stop": 9}
+    )
+    assert kernel.answers == []
