@@ -9,7 +9,10 @@
  *
  * @typedef {import("./player_roads.js").Road} Road
  * @typedef {{ label: string, lang: string, urls: Road[] }} Track
- * @typedef {{ v: 1, seq: number, t_s?: number, playing?: boolean }} Wish
+ * @typedef {{
+ *   v: 1, seq: number, t_s?: number, step?: number, playing?: boolean, rate?: number,
+ *   volume?: number, muted?: boolean, loop?: boolean, fullscreen?: boolean,
+ * }} Wish
  * @typedef {{
  *   get(name: string): any,
  *   send(content: object, callbacks?: object, buffers?: ArrayBuffer[]): void,
@@ -18,11 +21,15 @@
  */
 
 import { Channel } from "./player_channel.js";
+import { Deck } from "./player_deck.js";
 import { make } from "./player_elements.js";
 import { KernelFiles } from "./player_kernel.js";
+import { listenToKeys } from "./player_keys.js";
+import { Marks } from "./player_marks.js";
 import { pictureOf } from "./player_picture.js";
 import { ask, canProbe, fillRoad, jupyterBase, probe, recallRoad, rememberRoad, sortRoads } from "./player_roads.js";
-import { languageName, noRoad, sentence, timeCode } from "./player_words.js";
+import { Strip } from "./player_strip.js";
+import { isSound, languageName, noRoad, onlySound, sentence } from "./player_words.js";
 
 const VERSION = 1;
 const TICK_MS = 240; // Chromium's timeupdate comes each 250 ms, Firefox's more often
@@ -53,6 +60,8 @@ class View {
     this.wantTime = Number(model.get("start_s")) || 0;
     this.wantPlaying = Boolean(model.get("autoplay"));
     this.wantSeek = false; // Python waits for the end of a seek, also of one to the beginning
+    this.wantStep = 0;
+    this.marks = new Marks(this.id);
     const { open, closed } = sortRoads(model.get("urls") ?? [], location.hostname);
     this.roads = open;
     this.tried = closed; // the roads that were not taken, and why
@@ -71,7 +80,13 @@ class View {
     this.kernel = new KernelFiles((letter) => this.channel.tell(letter));
     /** @type {string[]} */
     this.blobs = [];
+    /** @type {HTMLElement | undefined} */
+    this.message = undefined;
     this.ends = new AbortController();
+    this.root = make("div", "vidnb-player");
+    this.video = make("video", "vidnb-video");
+    this.deck = new Deck(this.video, this.root, this.name, this, this.ends.signal);
+    this.strip = new Strip(this.deck, this.name, () => this.now(), this.ends.signal);
 
     this.build(el);
     this.listen();
@@ -82,30 +97,20 @@ class View {
   }
 
   build(/** @type {HTMLElement} */ el) {
-    this.root = make("div", "vidnb-player");
     this.root.setAttribute("role", "group");
     this.root.setAttribute("aria-label", `Video player: ${this.name}`);
     // JupyterLab's keys (arrows, m, space) would move cells while a person steers the video.
     this.root.setAttribute("data-lm-suppress-shortcuts", "true");
 
-    this.video = make("video", "vidnb-video");
     this.video.controls = true;
     this.video.preload = "metadata";
     this.video.playsInline = true;
     this.video.tabIndex = 0;
     this.video.setAttribute("aria-label", this.name);
 
-    const strip = make("div", "vidnb-strip");
-    const name = make("span", "vidnb-name", this.name);
-    name.title = this.name;
-    this.clock = make("span", "vidnb-clock");
-    this.mark = make("span", "vidnb-mark");
-    this.mark.hidden = true;
-    strip.append(name, this.clock, this.mark);
-
-    this.root.append(this.video, strip, this.cardHider());
+    this.root.append(this.video, this.strip.timeline.root, this.strip.root, this.cardHider());
     el.append(this.root);
-    this.showClock();
+    this.strip.show();
   }
 
   /**
@@ -129,7 +134,7 @@ class View {
     video.addEventListener("loadedmetadata", () => this.arrived(), options);
     for (const event of EVENTS) {
       video.addEventListener(event, () => {
-        this.showClock();
+        this.strip.show();
         this.report(event);
       }, options);
     }
@@ -140,29 +145,20 @@ class View {
     for (const event of ["pointerdown", "keydown"]) {
       this.root.addEventListener(event, () => { this.touched = true; }, options);
     }
-    // The notebook must not take a key that was meant for the video; Tab and Escape lead out.
-    this.root.addEventListener("keydown", (event) => {
-      if (event.key !== "Tab" && event.key !== "Escape") event.stopPropagation();
-    }, options);
+    listenToKeys(this.root, video, this.deck, this.ends.signal);
 
     // A page that is left or loaded anew removes no view; if it comes back, it reports again.
     window.addEventListener("pagehide", () => this.channel.leave(), options);
 
     model.on("msg:custom", (content, buffers) => this.told(content, buffers));
     model.on("change:width", () => this.fit());
-    model.on("change:loop", () => { video.loop = Boolean(model.get("loop")); });
-    model.on("change:muted", () => { video.muted = Boolean(model.get("muted")); });
-    video.loop = Boolean(model.get("loop"));
-    video.muted = Boolean(model.get("muted"));
+    model.on("change:marks", () => this.hearMarks());
+    video.loop = Boolean(model.get("start_loop"));
+    video.muted = Boolean(model.get("start_muted"));
+    this.hearMarks();
 
-    if ("requestVideoFrameCallback" in video) {
-      const onFrame = () => {
-        if (this.ends.signal.aborted) return;
-        this.showClock();
-        video.requestVideoFrameCallback(onFrame);
-      };
-      video.requestVideoFrameCallback(onFrame);
-    }
+    this.deck.stepper.listen(() => this.strip.show());
+    video.addEventListener("pause", () => this.strip.showFrame(), options);
   }
 
   // The road to the bytes
@@ -309,14 +305,16 @@ class View {
     if (this.route !== road.route) {
       const first = this.route === null;
       this.route = road.route;
-      this.mark.textContent = road.route;
-      this.mark.title = this.origin(road);
-      this.mark.hidden = false;
+      this.strip.showRoad(road.route, this.origin(road));
       if (first) this.addTracks(road);
       this.report("route");
     }
+    if (this.wantStep) this.deck.step(this.wantStep);
+    this.wantStep = 0;
     if (this.wantPlaying) this.start();
     this.wantPlaying = false;
+    // A browser without the picture's decoder plays the sound alone and calls that no error.
+    if (this.video.videoWidth === 0 && !isSound(this.name)) this.say(onlySound(this.name));
   }
 
   /** Where the video comes from, for the reader. */
@@ -403,16 +401,33 @@ class View {
     if (wish?.v !== VERSION || !(wish.seq > this.seq)) return;
     this.seq = wish.seq;
     this.touched = true;
+    const { video, deck } = this;
+    if (typeof wish.rate === "number") deck.setRate(wish.rate);
+    if (typeof wish.volume === "number") video.volume = wish.volume;
+    if (typeof wish.muted === "boolean") video.muted = wish.muted;
+    if (typeof wish.loop === "boolean") video.loop = wish.loop;
     if (typeof wish.t_s === "number") this.seek(wish.t_s);
+    if (typeof wish.step === "number") this.step(wish.step);
     if (wish.playing === true) this.start();
     if (wish.playing === false) this.stop();
+    if (typeof wish.fullscreen === "boolean") deck.setFullscreen(wish.fullscreen);
     this.report("wish");
+  }
+
+  step(/** @type {number} */ frames) {
+    if (this.video.readyState > 0) {
+      this.deck.step(frames);
+    } else {
+      this.wantStep += frames;
+      this.wantPlaying = false;
+    }
   }
 
   seek(/** @type {number} */ seconds) {
     if (this.video.readyState === 0) {
       this.wantTime = seconds;
       this.wantSeek = true;
+      this.wantStep = 0;
     } else {
       const { duration } = this.video;
       this.video.currentTime = Number.isFinite(duration) ? Math.min(seconds, duration) : seconds;
@@ -437,11 +452,30 @@ class View {
     this.video.pause();
   }
 
+  // Markers
+
+  hearMarks() {
+    this.marks.hear(this.model.get("marks"));
+    this.strip.timeline.showMarks(this.marks.all());
+  }
+
+  addMarker(/** @type {number} */ seconds) {
+    const mark = this.marks.add(seconds);
+    this.strip.timeline.showMarks(this.marks.all());
+    this.send({ kind: "marker", action: "add", ...mark });
+  }
+
+  removeMarker(/** @type {string} */ id) {
+    this.marks.remove(id);
+    this.strip.timeline.showMarks(this.marks.all());
+    this.send({ kind: "marker", action: "remove", id });
+  }
+
   // Telling Python
 
   moved() {
     const now = performance.now();
-    this.showClock();
+    this.strip.show();
     if (this.video.currentTime !== this.lastTime) this.retried = false;
     this.withheld = !this.channel.posts && this.tick - this.heard >= MAX_UNHEARD;
     if (this.withheld || now - this.lastTickMs < TICK_MS) return;
@@ -462,6 +496,7 @@ class View {
       paused: video.paused,
       ended: video.ended,
       seeking: video.seeking,
+      loop: video.loop,
       error: this.error,
       route: this.route,
       buffered: this.buffered(),
@@ -494,11 +529,6 @@ class View {
 
   fit() {
     this.root.style.maxWidth = `${this.model.get("width")}px`;
-  }
-
-  showClock() {
-    const text = `${timeCode(this.now())} / ${timeCode(this.video.duration)}`;
-    if (this.clock.textContent !== text) this.clock.textContent = text;
   }
 
   /** Shows a sentence that needs no action at once. */

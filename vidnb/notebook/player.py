@@ -3,7 +3,8 @@
 Nothing is embedded: the browser fetches byte ranges from vidnb's loopback server. What goes where:
 
 - Traits hold configuration only, from Python to the browser. The browser never writes one.
-- Commands are custom messages; they also stand in the trait `wish` until a view says that it has
+- Commands are custom messages: `t_s` (go there), `step` (frames), `playing`, `rate`, `volume`,
+  `muted`, `loop`, `fullscreen`; they also stand in the trait `wish` until a view says that it has
   obeyed, so that a view which appears later, even while the cell still runs, obeys them too.
 - State comes back by HTTP, posted to the same server as the video comes from and over the same road
   (`player_channel.py`), at once on events and at 4 Hz while playing; so it is right while a cell
@@ -17,7 +18,7 @@ Every message carries the version `v: 1`; whatever is not understood is ignored,
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
@@ -32,6 +33,7 @@ from vidnb.engine.order import DownloadResult
 from vidnb.engine.server import Served
 from vidnb.notebook.card import player_card
 from vidnb.notebook.player_channel import PROTOCOL_VERSION, Channel
+from vidnb.notebook.player_controls import Controls, merged
 from vidnb.notebook.player_events import Announcer
 from vidnb.notebook.player_files import (
     Roads,
@@ -40,6 +42,7 @@ from vidnb.notebook.player_files import (
     serve_tracks,
     serve_video,
 )
+from vidnb.notebook.player_markers import Marked, checked_markers
 from vidnb.notebook.player_pictures import Pictured, Pictures
 from vidnb.notebook.player_script import joined
 from vidnb.notebook.player_spans import answer_span
@@ -56,7 +59,7 @@ _update_display: Final[Callable[..., object]] = update_display
 _DEFAULT_WIDTH_PX: Final = 960
 
 
-class Player(Announcer, Reported, Pictured, anywidget.AnyWidget):
+class Player(Announcer, Reported, Controls, Marked, Pictured, anywidget.AnyWidget):
     """One video, shown in as many places as it is displayed; made by `play`.
 
     The methods may be called from any cell and any thread and answer the player, so that they
@@ -75,8 +78,8 @@ class Player(Announcer, Reported, Pictured, anywidget.AnyWidget):
     name = t.Unicode(help="The file's name, shown under the picture.").tag(sync=True)
     start_s = t.Float(0.0, help="Where it begins (s).").tag(sync=True)
     autoplay = t.Bool(default_value=False, help="Play as soon as it is shown.").tag(sync=True)
-    muted = t.Bool(default_value=False, help="Begin without sound.").tag(sync=True)
-    loop = t.Bool(default_value=False, help="Begin anew at the end.").tag(sync=True)
+    start_muted = t.Bool(default_value=False, help="Begin without sound.").tag(sync=True)
+    start_loop = t.Bool(default_value=False, help="Begin anew at each end.").tag(sync=True)
     width = t.Int(_DEFAULT_WIDTH_PX, help="The greatest width (CSS px).").tag(sync=True)
     tracks: t.List[dict[str, Any]] = t.List(help="Subtitles: label, lang and roads of each.").tag(
         sync=True
@@ -93,6 +96,7 @@ class Player(Announcer, Reported, Pictured, anywidget.AnyWidget):
         owned: ExitStack | None = None,
         served: Served | None = None,
         ways: Roads | None = None,
+        marked: Iterable[tuple[float, str]] = (),
         **config: Any,
     ) -> None:
         self._vidnb_owned = ExitStack() if owned is None else owned
@@ -110,6 +114,7 @@ class Player(Announcer, Reported, Pictured, anywidget.AnyWidget):
         if served is not None:
             config["urls"] = self._vidnb_ways.to_video(served, self._vidnb_channel.url)
         super().__init__(card_id=f"vidnb-card-{uuid4().hex[:12]}", **config)
+        self.markers.replace(marked)
         self.on_msg(self._vidnb_on_message)
 
     # What a person asks for
@@ -174,7 +179,7 @@ class Player(Announcer, Reported, Pictured, anywidget.AnyWidget):
             self._vidnb_seq += 1
             self._vidnb_happenings.begin()
             head = {"v": PROTOCOL_VERSION, "seq": self._vidnb_seq}
-            self.wish = {**self.wish, **command, **head}
+            self.wish = {**merged(self.wish, command), **head}
             self.send({"kind": "wish", **command, **head})
         return self
 
@@ -200,6 +205,9 @@ class Player(Announcer, Reported, Pictured, anywidget.AnyWidget):
                 self._vidnb_on_ready(view)
             case "state" if is_news:
                 self._vidnb_on_state(view, content)
+            case "marker":
+                if self.markers.hear(content):
+                    self._vidnb_emit("marker")
             case "gone" if is_news:
                 self._vidnb_on_gone(view)
             case "picture":
@@ -259,13 +267,15 @@ def play(
     subtitles: StrPath | Mapping[str, StrPath] | None = None,
     poster: StrPath | None = None,
     route: str = "auto",
+    markers: Iterable[tuple[float, str]] = (),
 ) -> Player:
     """Return a player for `source`: a path, a `Served`, or a `DownloadResult`.
 
     `start_s` is where it begins (s); `width` the greatest width (CSS px, 960 by default, never
     wider than the cell). `subtitles` is a .vtt or .srt file, such text itself, or several of them
     by language tag or label; the first is shown. `poster` is an image file, or an http(s) or
-    `data:image/` URL under 8 KiB. The bytes stay outside the notebook.
+    `data:image/` URL under 8 KiB. The bytes stay outside the notebook. `markers` are shown on the
+    timeline, each `(t_s, label)`.
 
     `route` is the road from the browser to the bytes. "auto" finds one by itself: an address that
     `VIDNB_URL_TEMPLATE` names, the proxy of the notebook's host, this machine's loopback where the
@@ -280,6 +290,7 @@ def play(
     if width is not None and width < 1:
         raise ValueError(f"width is the number of CSS pixels, at least 1, not {width}")
     ways = Roads(route)
+    checked = checked_markers(markers)
     made = ExitStack()
     try:
         served = serve_video(source, made)
@@ -290,11 +301,12 @@ def play(
             name=readable(served.name),
             start_s=begin_s,
             autoplay=autoplay,
-            muted=muted,
-            loop=loop,
+            start_muted=muted,
+            start_loop=loop,
             width=_DEFAULT_WIDTH_PX if width is None else width,
             tracks=serve_tracks(subtitles, ways, made),
             poster=serve_poster(poster, ways, made),
+            marked=checked,
         )
     except BaseException:
         made.close()

@@ -1,6 +1,19 @@
 // @ts-check
 /** The elements the player is made of. */
 
+const SVG = "http://www.w3.org/2000/svg";
+
+/** Icons on a grid of 16, drawn in the colour of the text; a path that begins with `M` each. */
+const ICONS = {
+  back: "M11 3.2v9.6L4.6 8z M3 3.5h1.4v9H3z",
+  forward: "M5 3.2v9.6L11.4 8z M11.6 3.5H13v9h-1.4z",
+  marker: "M4 1.8h8v12.4L8 10.9l-4 3.3z M5.4 3.2v8.1L8 9.1l2.6 2.2V3.2z",
+  snapshot:
+    "M5.6 2.6h4.8l.9 1.6h2.1c.6 0 1 .4 1 1v7c0 .6-.4 1-1 1H2.6c-.6 0-1-.4-1-1v-7c0-.6.4-1 1-1h2.1z " +
+    "M3 5.6v6.2h10V5.6z M8 6.2a2.5 2.5 0 1 0 0 5 2.5 2.5 0 0 0 0-5z M8 7.5a1.2 1.2 0 1 1 0 2.4 1.2 1.2 0 0 1 0-2.4z",
+  pip: "M1.6 2.8h12.8v10.4H1.6z M3 4.2v7.6h10V4.2z M7.6 7.4h4.6v3.6H7.6z",
+};
+
 /**
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
@@ -13,4 +26,26 @@ export function make(tag, className, text = "") {
   element.className = className;
   element.textContent = text;
   return element;
+}
+
+/**
+ * A button that shows an icon and is called by its name; `hint` is what the mouse sees of it.
+ * @param {keyof typeof ICONS} icon
+ * @param {string} name
+ * @param {string} [hint]
+ */
+export function iconButton(icon, name, hint = name) {
+  const button = make("button", "vidnb-button");
+  button.type = "button";
+  button.title = hint;
+  button.setAttribute("aria-label", name);
+  const drawing = document.createElementNS(SVG, "svg");
+  drawing.setAttribute("viewBox", "0 0 16 16");
+  drawing.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(SVG, "path");
+  path.setAttribute("d", ICONS[icon]);
+  path.setAttribute("fill-rule", "evenodd");
+  drawing.append(path);
+  button.append(drawing);
+  return button;
 }

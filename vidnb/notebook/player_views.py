@@ -46,7 +46,8 @@ class Report:
     buffered: tuple[tuple[float, float], ...] = ()
     playback_rate: float = 1.0
     volume: float = 1.0
-    muted: bool = False
+    muted: bool | None = None
+    loop: bool | None = None
     size: tuple[int, int] | None = None
     routes_tried: tuple[tuple[str, str], ...] = ()
     heard_s: float = 0.0
@@ -66,7 +67,8 @@ class Report:
             buffered=_spans(content.get("buffered")),
             playback_rate=seconds(content.get("playback_rate")) or 1.0,
             volume=1.0 if (loud := seconds(content.get("volume"))) is None else min(loud, 1.0),
-            muted=content.get("muted") is True,
+            muted=_flag(content.get("muted")),
+            loop=_flag(content.get("loop")),
             size=_size(content.get("size")),
             routes_tried=_tried(content.get("routes_tried")),
             heard_s=heard_s,
@@ -168,6 +170,10 @@ def _size(value: object) -> tuple[int, int] | None:
         return None
     wide, high = seconds(value[0]), seconds(value[1])
     return (int(wide), int(high)) if wide and high else None
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def _text(value: object) -> str | None:

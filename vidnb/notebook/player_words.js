@@ -1,6 +1,10 @@
 // @ts-check
 /** What the player says: times, languages, and a sentence for every failure. */
 
+const CONVERT =
+  "H.264 in MP4 and VP9 in WebM play in every browser; ffmpeg converts, as in: " +
+  "ffmpeg -i INPUT -c:v libx264 -c:a aac OUTPUT.mp4";
+
 /** Seconds as `h:mm:ss.mmm`; an unknown time as dashes. */
 export function timeCode(/** @type {number | null} */ seconds) {
   if (seconds === null || !Number.isFinite(seconds)) return "-:--:--.---";
@@ -17,6 +21,19 @@ export function languageName(/** @type {string} */ tag) {
   } catch {
     return tag;
   }
+}
+
+/** Whether a file of this name is meant to have no picture. */
+export function isSound(/** @type {string} */ name) {
+  return /\.(mp3|m4a|m4b|aac|flac|oga|ogg|opus|wav|weba)$/i.test(name);
+}
+
+/** The sentence for a file whose picture the browser cannot decode, while it plays the sound. */
+export function onlySound(/** @type {string} */ name) {
+  return (
+    `This browser plays only the sound of ${name}: it has no decoder for the picture (HEVC and AV1 ` +
+    `need one of the system). ${CONVERT}`
+  );
 }
 
 /**
@@ -65,7 +82,6 @@ export function sentence(code, name, at, status) {
     );
   }
   return (
-    `This browser has no decoder for ${name}, or it is no video. H.264 in MP4 and VP9 in WebM play ` +
-    "in every browser; ffmpeg converts, as in: ffmpeg -i INPUT -c:v libx264 -c:a aac OUTPUT.mp4"
+    `This browser has no decoder for ${name} (many have none for HEVC), or it is no video. ${CONVERT}`
   );
 }

@@ -1,0 +1,164 @@
+// @ts-check
+/**
+ * What can be done with the video, whoever asks for it: a key, the strip, or Python.
+ */
+
+import { Stepper } from "./player_frames.js";
+import { timeCode } from "./player_words.js";
+
+export const RATES = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3];
+
+/** A file name for a picture: the video's own and the time, in letters every system allows. */
+export function pictureName(/** @type {string} */ name, /** @type {number} */ seconds) {
+  const stem = name.replace(/\.[^.]*$/, "").replace(/[\\/:*?"<>|\u0000-\u001f]+/g, "_") || "video";
+  return `${stem} ${timeCode(seconds).replace(":", "h").replace(":", "m")}s.png`;
+}
+
+/** The next rate above or below, for a number of steps; one set by Python may lie between two. */
+export function nextRate(/** @type {number} */ rate, /** @type {number} */ steps) {
+  const beyond = steps > 0 ? RATES.filter((other) => other > rate + 1e-6) : RATES.filter((other) => other < rate - 1e-6).reverse();
+  return beyond[Math.min(Math.abs(steps), beyond.length) - 1] ?? rate;
+}
+
+export class Deck {
+  /**
+   * @param {HTMLVideoElement} video
+   * @param {HTMLElement} root what goes to the full screen: the video with its strip
+   * @param {string} name the file's name
+   * @param {{
+   *   say(text: string): void, start(): void, stop(): void,
+   *   addMarker(seconds: number): void, removeMarker(id: string): void,
+   * }} view
+   * @param {AbortSignal} signal
+   */
+  constructor(video, root, name, view, signal) {
+    this.video = video;
+    this.root = root;
+    this.name = name;
+    this.view = view;
+    this.stepper = new Stepper(video, signal);
+  }
+
+  toggle() {
+    if (this.video.paused) this.view.start();
+    else this.view.stop();
+  }
+
+  seek(/** @type {number} */ seconds) {
+    const { video } = this;
+    if (video.readyState === 0) return;
+    const end = Number.isFinite(video.duration) ? video.duration : Infinity;
+    video.currentTime = Math.min(end, Math.max(0, seconds));
+  }
+
+  seekBy(/** @type {number} */ seconds) {
+    this.seek(this.video.currentTime + seconds);
+  }
+
+  seekToPart(/** @type {number} */ part) {
+    if (Number.isFinite(this.video.duration)) this.seek(part * this.video.duration);
+  }
+
+  step(/** @type {number} */ frames) {
+    if (this.video.readyState === 0) return;
+    this.view.stop();
+    this.stepper.step(frames);
+  }
+
+  setRate(/** @type {number} */ rate) {
+    const { video } = this;
+    try {
+      // A load sets the rate to the default one.
+      video.defaultPlaybackRate = rate;
+      video.playbackRate = rate;
+    } catch {
+      video.defaultPlaybackRate = video.playbackRate;
+      this.view.say(`This browser does not play at ${rate} times the speed.`);
+    }
+  }
+
+  turnRate(/** @type {number} */ steps) {
+    this.setRate(nextRate(this.video.playbackRate, steps));
+  }
+
+  turnVolume(/** @type {number} */ change) {
+    const { video } = this;
+    video.volume = Math.min(1, Math.max(0, Math.round((video.volume + change) * 100) / 100));
+    if (change > 0) video.muted = false;
+  }
+
+  toggleMuted() {
+    this.video.muted = !this.video.muted;
+  }
+
+  toggleFullscreen() {
+    this.setFullscreen(document.fullscreenElement == null);
+  }
+
+  async setFullscreen(/** @type {boolean} */ on) {
+    try {
+      if (!on) {
+        if (document.fullscreenElement) await document.exitFullscreen();
+      } else if (document.fullscreenElement == null) {
+        await this.root.requestFullscreen();
+      }
+    } catch {
+      this.view.say("The browser fills the screen only right after a click or a key in the page: press F in the player.");
+    }
+  }
+
+  setMarker() {
+    if (this.video.readyState > 0) this.view.addMarker(this.video.currentTime);
+  }
+
+  removeMarker(/** @type {string} */ id) {
+    this.view.removeMarker(id);
+  }
+
+  /** Saves the frame that is shown as a PNG file, or copies it. */
+  async snapshot(copy = false) {
+    const { video } = this;
+    if (video.readyState < 2) {
+      this.view.say("There is no picture yet that could be saved.");
+      return;
+    }
+    const canvas = document.createElement("canvas");
+    canvas.width = video.videoWidth;
+    canvas.height = video.videoHeight;
+    const seconds = video.currentTime;
+    const name = pictureName(this.name, seconds);
+    try {
+      canvas.getContext("2d")?.drawImage(video, 0, 0);
+      /** @type {Blob} */
+      const picture = await new Promise((resolve, reject) => {
+        canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no picture"))), "image/png");
+      });
+      if (copy) {
+        await navigator.clipboard.write([new ClipboardItem({ "image/png": picture })]);
+        this.view.say(`The frame at ${timeCode(seconds)} was copied.`);
+      } else {
+        const link = document.createElement("a");
+        link.href = URL.createObjectURL(picture);
+        link.download = name;
+        link.click();
+        setTimeout(() => URL.revokeObjectURL(link.href), 60000); // the browser saves it in its own time
+        this.view.say(`The frame at ${timeCode(seconds)} was saved as "${name}".`);
+      }
+    } catch (reason) {
+      this.view.say(
+        reason instanceof DOMException && reason.name === "SecurityError"
+          ? "The server of this video does not let the page read its pictures: use the system's own screenshot."
+          : `The browser did not let the frame be ${copy ? "copied" : "saved"}: use the system's own screenshot.`,
+      );
+    }
+  }
+
+  async togglePictureInPicture() {
+    try {
+      if (document.pictureInPictureElement === this.video) await document.exitPictureInPicture();
+      else await this.video.requestPictureInPicture();
+    } catch {
+      this.view.say("The browser did not show the picture in a window of its own: play the video first, then try again.");
+    }
+  }
+}
