@@ -489,3 +489,158 @@ test("by the kernel the film is collected, and a bar shows how much has come", a
   assert.equal(root.find("vidnb-loading"), undefined);
   assert.match(root.find("vidnb-message").children[0].textContent, /Tried: kernel \(it cannot be read\)/);
 });
+
+const key = (target, name, more = {}) => {
+  const event = Object.assign(new Event("keydown", { cancelable: true }), { key: name, ...more });
+  Object.defineProperty(event, "target", { value: target });
+  return event;
+};
+
+test("keys steer the video, once it is there", async () => {
+  const { root, video, sent } = page();
+  const press = (name, target = video) => {
+    const event = key(target, name);
+    root.dispatchEvent(event);
+    return event.defaultPrevented;
+  };
+  press("m");
+  assert.ok(!sent.some(({ kind }) => kind === "marker"), "there is no time yet that could be marked");
+  video.arrive(100);
+  assert.ok(press("5"));
+  assert.equal(video.currentTime, 50);
+  press("ArrowRight");
+  press("j");
+  assert.equal(video.currentTime, 45);
+  press("k");
+  await settle();
+  assert.ok(!video.paused);
+  press(" ");
+  assert.ok(video.paused);
+  press("M");
+  press(">");
+  press("ArrowDown");
+  assert.deepEqual([video.muted, video.playbackRate, video.volume], [true, 1.25, 0.95]);
+  press("ArrowUp");
+  assert.deepEqual([video.muted, video.volume], [false, 1], "who turns it up wants to hear it");
+  assert.ok(!press("a"));
+  assert.ok(!press(" ", { tagName: "BUTTON" }), "a button keeps the space bar");
+  press("End");
+  assert.equal(video.currentTime, 100);
+});
+
+test("whoever goes to the browser's own buttons by Tab keeps their keys", () => {
+  const { root, video } = page();
+  video.arrive(100);
+  const press = (name) => root.dispatchEvent(key(video, name));
+  press("Tab");
+  assert.ok(press("ArrowRight"), "not prevented");
+  assert.equal(video.currentTime, 0);
+  press("l");
+  assert.equal(video.currentTime, 10, "letters are still the player's");
+  video.fire("focus");
+  press("ArrowRight");
+  assert.equal(video.currentTime, 15);
+});
+
+test("a marker set here is shown and told at once, and removed again", () => {
+  const { root, video, sent, set, view } = page({ marks: [{ id: "python-1", t_s: 5, label: "goal" }] });
+  assert.equal(root.all("vidnb-pin").length, 0, "without a length there is no place for it");
+  video.arrive(10);
+  const pins = () => root.all("vidnb-pin").map((pin) => [pin.style.left, pin.getAttribute("aria-label")]);
+  assert.deepEqual(pins(), [["50.000%", "Marker goal · 0:00:05.000"]]);
+  video.currentTime = 2.5;
+  root.dispatchEvent(key(video, "m"));
+  const own = sent.at(-1);
+  assert.deepEqual(own, { v: 1, view, kind: "marker", action: "add", id: `${view}-1`, t_s: 2.5, label: "" });
+  assert.deepEqual(pins()[0], ["25.000%", "Marker 0:00:02.500"]);
+  set("marks", [{ id: own.id, t_s: 2.5, label: "" }, { id: "python-1", t_s: 5, label: "goal" }]);
+  assert.equal(pins().length, 2);
+  root.all("vidnb-pin")[1].click();
+  assert.equal(video.currentTime, 5);
+  root.all("vidnb-pin")[1].dispatchEvent(key(null, "Delete"));
+  assert.deepEqual([sent.at(-1).action, sent.at(-1).id], ["remove", "python-1"]);
+  assert.equal(pins().length, 1);
+});
+
+test("the timeline seeks, tells times, and shows what has arrived", () => {
+  const { root, video } = page();
+  video.arrive(10);
+  const bar = root.find("vidnb-bar");
+  const point = (name, clientX) => bar.dispatchEvent(Object.assign(new Event(name), { clientX, button: 0 }));
+  point("pointermove", 150);
+  assert.equal(video.currentTime, 0, "to point is not to press");
+  assert.deepEqual([root.find("vidnb-tip").textContent, root.find("vidnb-tip").hidden], ["0:00:02.500", false]);
+  point("pointerdown", 200);
+  assert.equal(video.currentTime, 5);
+  point("pointermove", 900);
+  assert.equal(video.currentTime, 10);
+  point("pointerup", 900);
+  point("pointermove", 120);
+  assert.equal(video.currentTime, 10);
+  video.buffered = { length: 2, start: (index) => [0, 5][index], end: (index) => [1, 7.5][index] };
+  video.fire("progress");
+  const image = root.find("vidnb-present").style.backgroundImage;
+  assert.match(image, /currentColor 0\.000% 10\.000%.*currentColor 50\.000% 75\.000%/);
+  assert.equal(bar.getAttribute("aria-valuetext"), "0:00:10.000 of 0:00:10.000");
+  root.find("vidnb-timeline").dispatchEvent(new Event("pointerleave"));
+  assert.ok(root.find("vidnb-tip").hidden);
+});
+
+test("every control has a name, and the strip follows the rate", () => {
+  const { root, video } = page();
+  for (const button of root.all("vidnb-button")) {
+    assert.ok(button.getAttribute("aria-label"), button.title);
+    assert.equal(button.type, "button");
+  }
+  const rate = root.find("vidnb-rate");
+  assert.equal(rate.getAttribute("aria-label"), "Playback rate");
+  rate.value = "0.5";
+  rate.dispatchEvent(new Event("change"));
+  assert.equal(video.playbackRate, 0.5);
+  video.playbackRate = 2;
+  video.fire("ratechange");
+  assert.equal(rate.value, "2");
+});
+
+test("Python's wishes for rate, sound, frames and the whole screen are obeyed", async () => {
+  const { video, tell, root, sent } = page({ wish: { v: 1, seq: 1, t_s: 4, step: 2, playing: false } });
+  video.arrive(10);
+  assert.ok(Math.abs(video.currentTime - 4 - 2 / 30) < 1e-9);
+  tell({ kind: "wish", seq: 2, rate: 1.5, volume: 0.25, muted: true, loop: true });
+  assert.deepEqual([video.playbackRate, video.volume, video.muted, video.loop], [1.5, 0.25, true, true]);
+  const { playback_rate, volume, muted, loop } = last(sent, "wish");
+  assert.deepEqual([playback_rate, volume, muted, loop], [1.5, 0.25, true, true]);
+  video.paused = false;
+  tell({ kind: "wish", seq: 3, step: -1 });
+  assert.ok(video.paused, "a step is a step of a picture that stands");
+  tell({ kind: "wish", seq: 4, fullscreen: true });
+  await settle();
+  assert.match(root.find("vidnb-message").textContent, /only right after a click or a key/);
+});
+
+test("a seek ends the steps that waited before it", () => {
+  const { video, tell } = page();
+  tell({ kind: "wish", seq: 1, step: 3 });
+  tell({ kind: "wish", seq: 2, t_s: 6 });
+  video.arrive(10);
+  assert.equal(video.currentTime, 6);
+});
+
+test("sound without its picture is told, and goes on", () => {
+  const { video, root, sent } = page();
+  video.videoWidth = 0;
+  video.arrive(10);
+  assert.match(root.find("vidnb-message").textContent, /^This browser plays only the sound of film\.mp4/);
+  assert.equal(last(sent, "loadedmetadata").error, null);
+});
+
+test("a frame that cannot be saved is a sentence", async () => {
+  const { video, root } = page();
+  root.all("vidnb-button").find((button) => button.getAttribute("aria-label").startsWith("Save")).click();
+  await settle();
+  assert.match(root.find("vidnb-message").textContent, /no picture yet/);
+  Object.assign(video, { readyState: 4, videoWidth: 4, videoHeight: 2, duration: 10 });
+  root.all("vidnb-button").find((button) => button.getAttribute("aria-label").startsWith("Save")).click();
+  await settle();
+  assert.match(root.find("vidnb-message").textContent, /did not let the frame be saved: use the system/);
+});

@@ -37,6 +37,7 @@ const MAX_UNHEARD = 2; // ticks under way to a kernel that may be busy
 const ROAD_MS = 4000; // how long one road may take to the first metadata while others are left
 const OPEN_ROAD_MS = 15000; // and one that gave a sign of life, but brings no video
 const STUCK_MS = 5000; // a video that plays and does not move for so long has its road asked again
+const NOTE_MS = 6000; // long enough to read two lines
 const EVENTS = ["loadedmetadata", "durationchange", "play", "playing", "pause", "seeking", "seeked", "ended",
   "waiting", "ratechange", "volumechange"];
 
@@ -82,6 +83,9 @@ class View {
     this.blobs = [];
     /** @type {HTMLElement | undefined} */
     this.message = undefined;
+    /** @type {HTMLElement | undefined} */
+    this.noted = undefined;
+    this.noteTimer = 0;
     this.ends = new AbortController();
     this.root = make("div", "vidnb-player");
     this.video = make("video", "vidnb-video");
@@ -539,6 +543,17 @@ class View {
     this.root.append(this.message);
   }
 
+  /** Shows for a while that something was done, or could not be. */
+  note(/** @type {string} */ text) {
+    this.noted?.remove();
+    clearTimeout(this.noteTimer);
+    const noted = make("div", "vidnb-message", text);
+    noted.setAttribute("role", "status");
+    this.root.append(noted);
+    this.noted = noted;
+    this.noteTimer = setTimeout(() => noted.remove(), NOTE_MS);
+  }
+
   /** Shows why the video cannot be played, with a way to try again. */
   complain(/** @type {string} */ text) {
     this.hush();
@@ -576,6 +591,7 @@ class View {
   end() {
     clearTimeout(this.timer);
     clearTimeout(this.stuck);
+    clearTimeout(this.noteTimer);
     this.ends.abort();
     this.video.pause();
     this.video.removeAttribute("src");

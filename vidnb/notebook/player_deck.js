@@ -26,7 +26,7 @@ export class Deck {
    * @param {HTMLElement} root what goes to the full screen: the video with its strip
    * @param {string} name the file's name
    * @param {{
-   *   say(text: string): void, start(): void, stop(): void,
+   *   note(text: string): void, start(): void, stop(): void,
    *   addMarker(seconds: number): void, removeMarker(id: string): void,
    * }} view
    * @param {AbortSignal} signal
@@ -73,7 +73,7 @@ export class Deck {
       video.playbackRate = rate;
     } catch {
       video.defaultPlaybackRate = video.playbackRate;
-      this.view.say(`This browser does not play at ${rate} times the speed.`);
+      this.view.note(`This browser does not play at ${rate} times the speed.`);
     }
   }
 
@@ -103,7 +103,7 @@ export class Deck {
         await this.root.requestFullscreen();
       }
     } catch {
-      this.view.say("The browser fills the screen only right after a click or a key in the page: press F in the player.");
+      this.view.note("The browser fills the screen only right after a click or a key in the page: press F in the player.");
     }
   }
 
@@ -119,7 +119,7 @@ export class Deck {
   async snapshot(copy = false) {
     const { video } = this;
     if (video.readyState < 2) {
-      this.view.say("There is no picture yet that could be saved.");
+      this.view.note("There is no picture yet that could be saved.");
       return;
     }
     const canvas = document.createElement("canvas");
@@ -135,17 +135,17 @@ export class Deck {
       });
       if (copy) {
         await navigator.clipboard.write([new ClipboardItem({ "image/png": picture })]);
-        this.view.say(`The frame at ${timeCode(seconds)} was copied.`);
+        this.view.note(`The frame at ${timeCode(seconds)} was copied.`);
       } else {
         const link = document.createElement("a");
         link.href = URL.createObjectURL(picture);
         link.download = name;
         link.click();
         setTimeout(() => URL.revokeObjectURL(link.href), 60000); // the browser saves it in its own time
-        this.view.say(`The frame at ${timeCode(seconds)} was saved as "${name}".`);
+        this.view.note(`The frame at ${timeCode(seconds)} was saved as "${name}".`);
       }
     } catch (reason) {
-      this.view.say(
+      this.view.note(
         reason instanceof DOMException && reason.name === "SecurityError"
           ? "The server of this video does not let the page read its pictures: use the system's own screenshot."
           : `The browser did not let the frame be ${copy ? "copied" : "saved"}: use the system's own screenshot.`,
@@ -158,7 +158,7 @@ export class Deck {
       if (document.pictureInPictureElement === this.video) await document.exitPictureInPicture();
       else await this.video.requestPictureInPicture();
     } catch {
-      this.view.say("The browser did not show the picture in a window of its own: play the video first, then try again.");
+      this.view.note("The browser did not show the picture in a window of its own: play the video first, then try again.");
     }
   }
 }

@@ -46,9 +46,10 @@ export class FrameClock {
   /** Where to seek from `now` (s) to show the frame that is `frames` further on. */
   target(/** @type {number} */ now, /** @type {number} */ frames) {
     const frame = this.frame ?? ASSUMED_FRAME_S;
-    const into = this.shown === null ? -1 : now - this.shown;
-    // A time that does not lie in the frame shown tells nothing of the frames.
-    if (into < -EDGE_S || into > 2 * frame || this.shown === null) return Math.max(0, now + frames * frame);
+    if (this.shown === null) return Math.max(0, now + frames * frame);
+    // After a pause the picture may be a frame ahead of the clock; further off it tells nothing.
+    const into = now - this.shown;
+    if (into < -frame || into > 2 * frame) return Math.max(0, now + frames * frame);
     const within = into > frame - EDGE_S ? frame / 2 : Math.max(into, EDGE_S);
     return Math.max(0, this.shown + within + frames * frame);
   }

@@ -1,0 +1,214 @@
+// What the strip and the keys decide, without any page.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+const source = readFileSync(process.env.VIDNB_PLAYER_SCRIPT, "utf8");
+const player = await import("data:text/javascript;base64," + Buffer.from(source).toString("base64"));
+
+/** What a key asks for, as text. */
+function pressed(press) {
+  const asked = [];
+  const actions = new Proxy({}, { get: (_, name) => (...args) => asked.push([name, ...args].join(" ")) });
+  const action = player.keyAction(press);
+  if (action === null) return null;
+  action(actions);
+  return asked.join();
+}
+
+for (const [keys, asked] of [
+  [[" ", "k", "K"], "toggle"],
+  [["ArrowLeft"], "seekBy -5"],
+  [["ArrowRight"], "seekBy 5"],
+  [["j", "J"], "seekBy -10"],
+  [["l", "L"], "seekBy 10"],
+  [[","], "step -1"],
+  [["."], "step 1"],
+  [["<"], "turnRate -1"],
+  [[">"], "turnRate 1"],
+  [["ArrowUp"], "turnVolume 0.05"],
+  [["ArrowDown"], "turnVolume -0.05"],
+  [["m"], "setMarker"],
+  [["M"], "toggleMuted"],
+  [["f", "F"], "toggleFullscreen"],
+  [["Home", "0"], "seekToPart 0"],
+  [["End"], "seekToPart 1"],
+  [["5"], "seekToPart 0.5"],
+  [["9"], "seekToPart 0.9"],
+  [["a", "Enter", "F5", "Dead", "toString", "__proto__", "Shift"], null],
+]) {
+  test(`keys ${JSON.stringify(keys)} ask for ${asked}`, () => {
+    for (const key of keys) assert.equal(pressed({ key }), asked, key);
+  });
+}
+
+test("a key with a modifier is somebody else's", () => {
+  for (const modifier of ["ctrlKey", "metaKey", "altKey", "isComposing"]) assert.equal(pressed({ key: "k", [modifier]: true }), null);
+});
+
+test("a key that is held repeats a movement, not a decision", () => {
+  for (const key of ["ArrowRight", ".", "l"]) assert.notEqual(pressed({ key, repeat: true }), "", key);
+  for (const key of [" ", "k", "m", "M", "f", "5"]) assert.equal(pressed({ key, repeat: true }), "", `${key} is taken and does nothing`);
+});
+
+test("buttons and lists keep the keys they need", () => {
+  const keeps = (tagName, key) => player.keepsKey({ tagName }, key);
+  assert.deepEqual([keeps("BUTTON", " "), keeps("button", "Enter"), keeps("BUTTON", "k"), keeps("BUTTON", "ArrowLeft")], [true, true, false, false]);
+  assert.deepEqual([keeps("SELECT", "ArrowUp"), keeps("INPUT", "k"), keeps("VIDEO", " "), keeps("DIV", "Enter")], [true, true, false, false]);
+  assert.equal(player.keepsKey(null, " "), false);
+});
+
+/** Plays frames of this length (s) from the beginning, and returns what was learnt. */
+function played(frame, count, leaveOut = () => false) {
+  const clock = new player.FrameClock();
+  let presented = 0;
+  for (let index = 0; index < count; index += 1) {
+    if (!leaveOut(index)) clock.saw(Math.round(index * frame * 1e6) / 1e6, (presented += 1));
+  }
+  return clock;
+}
+
+test("the length of a frame is learnt from two that follow each other", () => {
+  for (const rate of [10, 23.976, 25, 29.97, 30, 50, 60, 120]) {
+    const clock = played(1 / rate, 40);
+    assert.ok(Math.abs(clock.frame - 1 / rate) < 2e-6, `${rate}: ${clock.frame}`);
+  }
+  assert.equal(new player.FrameClock().frame, null);
+});
+
+test("frames that are left out make it no longer", () => {
+  const clock = played(0.04, 60, (index) => index % 3 === 1);
+  assert.ok(Math.abs(clock.frame - 0.04) < 2e-6, String(clock.frame));
+});
+
+test("times in whole milliseconds even out", () => {
+  const clock = new player.FrameClock();
+  for (let index = 0; index < 91; index += 1) clock.saw(Math.round((index * 1000) / 30) / 1000, index + 1);
+  assert.ok(Math.abs(clock.frame - 1 / 30) < 1e-4, String(clock.frame));
+});
+
+test("a seek between two frames teaches nothing", () => {
+  const clock = new player.FrameClock();
+  clock.saw(1, 1);
+  clock.saw(5, 0);
+  clock.saw(5.5, 0);
+  clock.saw(4, 3);
+  assert.equal(clock.frame, null);
+});
+
+test("a step aims into the next frame, whatever part of this one the clock stands in", () => {
+  const clock = played(0.04, 26); // shows the one that begins at 1.0
+  for (const now of [0.99, 1, 1.0001, 1.02, 1.0399, 1.05]) {
+    for (const frames of [1, -1, 5, -10]) {
+      const begins = 1 + frames * 0.04;
+      const target = clock.target(now, frames);
+      assert.ok(target > begins + 0.001 && target < begins + 0.039, `${now} ${frames}: ${target}`);
+    }
+  }
+  assert.ok(Math.abs(clock.target(7, 2) - 7.08) < 1e-5, "the picture is not the clock's: the clock counts");
+  assert.equal(clock.target(1, -100), 0);
+});
+
+test("before anything was seen a frame is taken for 1/30 s", () => {
+  assert.equal(new player.FrameClock().target(2, 3), 2 + 3 / 30);
+});
+
+/** A video of frames of this length that shows one after each seek. */
+function filmOf(frame, duration = 10) {
+  const callbacks = [];
+  const video = Object.assign(new EventTarget(), { paused: true, seeking: false, duration, pause() {}, at: 0 });
+  video.requestVideoFrameCallback = (callback) => callbacks.push(callback);
+  video.show = () => {
+    const index = Math.floor(video.at / frame + 1e-9);
+    for (const callback of callbacks.splice(0)) callback(0, { mediaTime: index * frame, presentedFrames: 1 });
+    return index;
+  };
+  video.sought = 0;
+  Object.defineProperty(video, "currentTime", {
+    get: () => video.at,
+    set: (seconds) => {
+      video.at = seconds;
+      video.sought += 1;
+      queueMicrotask(video.show);
+    },
+  });
+  return video;
+}
+
+const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
+
+for (const rate of [5, 10, 24, 25, 29.97, 30]) {
+  test(`steps through ${rate} frames a second that nobody has told of`, async () => {
+    const video = filmOf(1 / rate);
+    const stepper = new player.Stepper(video, new AbortController().signal);
+    stepper.listen(() => {});
+    video.show();
+    const seen = [];
+    for (const frames of [1, 1, 1, -1, 1]) {
+      await stepper.step(frames);
+      await settle();
+      seen.push(video.show());
+    }
+    assert.deepEqual(seen, [1, 2, 3, 2, 3]);
+  });
+}
+
+test("a step beyond the end stays at the end", async () => {
+  const video = filmOf(1 / 25, 1);
+  const stepper = new player.Stepper(video, new AbortController().signal);
+  stepper.listen(() => {});
+  video.at = 0.98;
+  video.show();
+  await stepper.step(1);
+  assert.equal(video.at, 1);
+  await stepper.step(-1);
+  assert.ok(video.at < 1);
+});
+
+test("a later step ends what an earlier one still tries", async () => {
+  const video = filmOf(1 / 2);
+  const stepper = new player.Stepper(video, new AbortController().signal);
+  stepper.listen(() => {});
+  video.show();
+  const first = stepper.step(1);
+  stepper.step(10);
+  await first;
+  assert.equal(video.sought, 2);
+});
+
+test("rates turn from one to the next and stop at the last", () => {
+  const cases = [[1, 1, 1.25], [1, -1, 0.75], [3, 1, 3], [0.25, -1, 0.25], [1.1, 1, 1.25], [1.1, -1, 1], [16, -1, 3], [1, 2, 1.5]];
+  for (const [rate, steps, next] of cases) assert.equal(player.nextRate(rate, steps), next, `${rate} ${steps}`);
+  assert.equal(player.rateName(0.75), "0.75×");
+});
+
+test("a picture is called by its video and time, in letters every system allows", () => {
+  assert.equal(player.pictureName("a film: part 1/2.mp4", 3661.25), "a film_ part 1_2 1h01m01.250s.png");
+  assert.equal(player.pictureName(".mp4", 0), "video 0h00m00.000s.png");
+});
+
+test("a time's place on the timeline stays on it", () => {
+  const cases = [[5, 10, 0.5], [-1, 10, 0], [11, 10, 1], [1, 0, 0], [1, NaN, 0], [1, Infinity, 0]];
+  for (const [seconds, duration, place] of cases) assert.equal(player.share(seconds, duration), place);
+});
+
+test("markers are Python's, and those it does not know of yet", () => {
+  const marks = new player.Marks("view");
+  marks.hear([{ id: "python-1", t_s: 5, label: "goal" }, { id: 7 }, null, { id: "x", t_s: NaN, label: "" }]);
+  const own = marks.add(2.12345678);
+  assert.deepEqual(marks.all(), [{ id: "view-1", t_s: 2.123457, label: "" }, { id: "python-1", t_s: 5, label: "goal" }]);
+  marks.hear([...marks.told, { ...own, label: "named" }]);
+  assert.deepEqual(marks.all().map(({ label }) => label), ["named", "goal"], "Python's word counts");
+  marks.remove("python-1");
+  assert.deepEqual(marks.all().map(({ id }) => id), ["view-1"], "gone before Python has said so");
+  marks.hear([{ ...own }]);
+  marks.hear([{ ...own }, { id: "python-1", t_s: 5, label: "again" }]);
+  assert.equal(marks.all().length, 2, "one that Python sets later is shown");
+  marks.hear("nonsense");
+  assert.deepEqual(marks.all(), []);
+});
+
+test("an audio file is known by its name", () => {
+  for (const name of ["a.mp3", "b.M4A", "c.opus"]) assert.ok(player.isSound(name));
+  for (const name of ["a.mp4", "mp3", "a.mp3.webm"]) assert.ok(!player.isSound(name));
+});
