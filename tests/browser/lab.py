@@ -1,5 +1,6 @@
 """A real JupyterLab and a real Chromium, started and ended by the tests."""
 
+import json
 import os
 import secrets
 import shutil
@@ -34,6 +35,23 @@ CHROMIUM_ARGUMENTS = [
 def find_chromium() -> str | None:
     """Return where a Chromium is installed, None where there is none."""
     return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+
+
+def write_notebook(path: Path, *cells: str) -> None:
+    """Write a notebook of these code cells, for Python."""
+    code: dict[str, object] = {
+        "cell_type": "code",
+        "execution_count": None,
+        "metadata": {},
+        "outputs": [],
+    }
+    book = {
+        "cells": [{**code, "id": f"cell-{n}", "source": text} for n, text in enumerate(cells)],
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    path.write_text(json.dumps(book), encoding="utf-8")
 
 
 class Lab:

@@ -153,6 +153,28 @@ for (const rate of [5, 10, 24, 25, 29.97, 30]) {
   });
 }
 
+test("a step waits for the seek under way, and several become one", async () => {
+  const video = filmOf(1 / 30);
+  const stepper = new player.Stepper(video, new AbortController().signal);
+  stepper.listen(() => {});
+  video.show();
+  video.seeking = true;
+  video.at = 2;
+  const steps = [stepper.step(1), stepper.step(2), stepper.step(-1)];
+  assert.equal(video.sought, 0);
+  video.seeking = false;
+  video.show();
+  await Promise.all(steps);
+  assert.equal(video.show(), 62);
+  video.seeking = true;
+  const late = stepper.step(1);
+  video.at = 7;
+  video.seeking = false;
+  video.show();
+  await late;
+  assert.equal(video.at, 7, "somebody went on to another place");
+});
+
 test("a step beyond the end stays at the end", async () => {
   const video = filmOf(1 / 25, 1);
   const stepper = new player.Stepper(video, new AbortController().signal);

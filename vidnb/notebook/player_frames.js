@@ -61,6 +61,7 @@ export class Stepper {
     this.video = video;
     this.signal = signal;
     this.clock = new FrameClock();
+    this.waiting = 0; // frames to go once the seek under way has arrived
     this.turn = 0; // the step that counts; a later one ends what an earlier one still tries
     /** @type {(() => void) | null} */
     this.onFrame = null;
@@ -86,10 +87,14 @@ export class Stepper {
   async step(/** @type {number} */ frames) {
     const { video } = this;
     if (!frames) return;
+    video.pause();
+    if (video.seeking) {
+      await this.stepLater(frames);
+      return;
+    }
     this.turn += 1;
     const { turn } = this;
-    video.pause();
-    const from = video.seeking ? null : this.clock.shown;
+    const from = this.clock.shown;
     let target = this.clock.target(video.currentTime, frames);
     this.seek(target);
     if (frames !== 1 || from === null || target - from > MOST_FRAME_S) return;
@@ -105,6 +110,21 @@ export class Stepper {
       if (target >= video.duration) return;
       this.seek(target);
     }
+  }
+
+  /** Steps from the picture that a seek under way will show; several such steps become one. */
+  async stepLater(/** @type {number} */ frames) {
+    const { video } = this;
+    const first = this.waiting === 0;
+    this.waiting += frames;
+    if (!first) return;
+    const there = video.currentTime;
+    await this.nextFrame();
+    const all = this.waiting;
+    this.waiting = 0;
+    // Whoever went somewhere else meanwhile did not mean a step from there.
+    const moved = video.currentTime !== there || !video.paused;
+    if (!moved && !this.signal.aborted) await this.step(all);
   }
 
   seek(/** @type {number} */ target) {

@@ -1,0 +1,276 @@
+"""The strip under the picture in a real JupyterLab: markers, keys, frames, rate, themes."""
+
+import ast
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.browser.lab import Lab, write_notebook
+
+SHOTS = Path(__file__).parent / "shots"
+CELLS = (
+    (
+        "import vidnb\n"
+        "heard = []\n"
+        "player = vidnb.play(vidnb.sample(), start_s=3, muted=True, width=720,\n"
+        "                    markers=[(1.0, 'first'), (4.5, 'goal'), (8.2, 'nearly the end')])\n"
+        "stop = player.on('marker', lambda player: heard.append(len(player.markers)))\n"
+        "player"
+    ),
+    "player.seek(2).step(2).set(playback_rate=0.5, volume=0.25);",
+    "print([player.markers_table(), heard, player.playback_rate, player.volume])",
+    "player.markers = [(5, 'only one')]",
+)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    root = tmp_path_factory.mktemp("lab")
+    write_notebook(root / "strip.ipynb", *CELLS)
+    with Lab(root) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def page(lab: Lab, chromium: Browser, said: list[str]) -> Iterator[Page]:
+    """The notebook with its first cell run and the player shown."""
+    SHOTS.mkdir(exist_ok=True)
+    page = chromium.new_page(viewport={"width": 1100, "height": 820})
+    page.on("console", lambda told: said.append(told.text) if told.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(lab.url("strip.ipynb"))
+    page.locator(".jp-NotebookPanel").wait_for(timeout=60_000)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    run_cell(page, 0)
+    page.wait_for_function("() => document.querySelector('video')?.readyState >= 2", timeout=60_000)
+    page.locator(".vidnb-pin").nth(2).wait_for()
+    # The time of the picture that is shown, as the browser itself tells it.
+    page.evaluate(
+        """() => {
+            const video = document.querySelector('video');
+            const see = (_, {mediaTime}) => {
+                window.shown = mediaTime;
+                video.requestVideoFrameCallback(see);
+            };
+            video.requestVideoFrameCallback(see);
+        }"""
+    )
+    yield page
+    page.close()
+
+
+def run_cell(page: Page, index: int) -> None:
+    page.locator(".jp-CodeCell .cm-content").nth(index).click()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function(
+        "index => /\\[\\d+\\]/.test("
+        "document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')[index].textContent)",
+        arg=index,
+        timeout=60_000,
+    )
+
+
+def ask(page: Page) -> Any:
+    """Run the cell that prints what Python knows, and read it."""
+    run_cell(page, 2)
+    text = page.locator(".jp-CodeCell").nth(2).locator(".jp-OutputArea-output").inner_text()
+    return ast.literal_eval(text)
+
+
+def video(page: Page, what: str) -> Any:
+    return page.locator("video").evaluate(f"video => video.{what}")
+
+
+def until(page: Page, condition: str, argument: object = None) -> None:
+    page.wait_for_function(
+        f"a => {{ const video = document.querySelector('video'); return {condition}; }}",
+        arg=argument,
+        timeout=15_000,
+    )
+
+
+def at(page: Page, t_s: float) -> None:
+    until(page, "!video.seeking && Math.abs(video.currentTime - a) < 0.001", t_s)
+
+
+def frame(page: Page, index: int) -> None:
+    until(page, "Math.round(window.shown * 30) === a", index)
+
+
+def place_of(page: Page) -> tuple[int, int]:
+    """Which cell is the active one, and how many there are."""
+    active = "[...document.querySelectorAll('.jp-Cell')].findIndex("
+    active += "cell => cell.classList.contains('jp-mod-active'))"
+    found = page.evaluate(f"[{active}, document.querySelectorAll('.jp-Cell').length]")
+    return int(found[0]), int(found[1])
+
+
+def test_a_click_on_a_marker_seeks(page: Page) -> None:
+    pin = page.get_by_role("button", name="Marker goal")
+    pin.hover()
+    assert page.locator(".vidnb-tip").inner_text() == "goal · 0:00:04.500"
+    page.screenshot(path=SHOTS / "strip-light.png")
+    pin.click()
+    at(page, 4.5)
+    assert page.locator(".vidnb-clock").inner_text() == "0:00:04.500"
+
+
+def test_a_click_on_the_timeline_seeks(page: Page) -> None:
+    bar = page.locator(".vidnb-bar")
+    box = bar.bounding_box()
+    assert box is not None
+    bar.click(position={"x": box["width"] * 0.6, "y": box["height"] / 2})
+    until(page, "!video.seeking && Math.abs(video.currentTime - 6) < 0.03")
+
+
+def test_keys_steer_the_player_and_move_no_cell(page: Page) -> None:
+    page.locator(".vidnb-bar").focus()
+    before = place_of(page)
+    for key, t_s in [("3", 3), ("ArrowRight", 8), ("j", 0), ("l", 10), ("ArrowLeft", 5)]:
+        page.keyboard.press(key)
+        at(page, t_s)
+    page.keyboard.press("ArrowDown")
+    assert video(page, "volume") == 0.95
+    page.keyboard.press("Shift+M")
+    assert video(page, "muted") is False
+    page.keyboard.press("Shift+M")
+    assert video(page, "muted") is True
+    page.keyboard.press("k")
+    until(page, "!video.paused && video.currentTime > 5.2")
+    page.keyboard.press(" ")
+    until(page, "video.paused")
+    # Keys with which JupyterLab adds, moves, deletes and hides cells.
+    for key in ("a", "b", "d", "d", "x", "o", "y", "Enter", "ArrowUp", "ArrowDown"):
+        page.keyboard.press(key)
+    assert place_of(page) == before
+    # The picture itself is a player with its own keys: they must not act twice.
+    page.locator("video").focus()
+    page.keyboard.press("5")
+    at(page, 5)
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(300)
+    assert video(page, "currentTime") == 10
+    assert place_of(page) == before
+
+
+def test_full_screen_and_back(page: Page) -> None:
+    page.locator(".vidnb-bar").focus()
+    page.keyboard.press("f")
+    page.wait_for_function("() => document.fullscreenElement?.matches('.vidnb-player')")
+    page.keyboard.press("f")
+    page.wait_for_function("() => document.fullscreenElement === null")
+
+
+def test_steps_move_by_one_frame(page: Page) -> None:
+    page.locator(".vidnb-bar").focus()
+    page.keyboard.press("2")
+    frame(page, 60)
+    for index in (61, 62, 63):
+        page.keyboard.press(".")
+        frame(page, index)
+    page.keyboard.press(",")
+    frame(page, 62)
+    page.get_by_label("One frame back").click()
+    frame(page, 61)
+    page.get_by_label("One frame forward").click()
+    frame(page, 62)
+    assert "33.3 ms" in str(page.get_by_label("One frame forward").get_attribute("title"))
+
+
+def test_a_marker_set_by_a_key_reaches_python(page: Page) -> None:
+    page.locator(".vidnb-bar").focus()
+    page.keyboard.press("2")
+    at(page, 2)
+    page.keyboard.press("m")
+    page.get_by_role("button", name="Marker 0:00:02.000").wait_for()
+    rows, heard, *_ = ask(page)
+    assert [row["t_s"] for row in rows] == [1.0, 2.0, 4.5, 8.2]
+    assert heard == [4]
+    page.get_by_role("button", name="Marker nearly").focus()
+    page.keyboard.press("Delete")
+    page.get_by_role("button", name="Marker nearly").wait_for(state="detached")
+    rows, heard, *_ = ask(page)
+    assert [row["t_s"] for row in rows] == [1.0, 2.0, 4.5]
+
+
+def test_python_steps_and_sets_the_rate(page: Page) -> None:
+    run_cell(page, 1)
+    frame(page, 62)
+    until(page, "video.playbackRate === 0.5 && video.volume === 0.25")
+    assert page.get_by_label("Playback rate").input_value() == "0.5"
+    assert ask(page)[2:] == [0.5, 0.25]
+    page.get_by_label("Playback rate").select_option("2")
+    until(page, "video.playbackRate === 2")
+    assert ask(page)[2] == 2
+
+
+def test_python_replaces_the_markers(page: Page) -> None:
+    run_cell(page, 3)
+    page.get_by_role("button", name="Marker only one").wait_for()
+    assert page.locator(".vidnb-pin").count() == 1
+
+
+def test_the_frame_is_saved_as_png(page: Page) -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow reads the picture")
+    with page.expect_download() as download:
+        page.get_by_label("Save this frame as PNG").click()
+    assert download.value.suggested_filename.startswith("sample 0h00m0")
+    picture = image.open(BytesIO(Path(download.value.path()).read_bytes()))
+    assert picture.format == "PNG"
+    assert picture.size == (video(page, "videoWidth"), video(page, "videoHeight"))
+    low, high = picture.convert("L").getextrema()
+    assert high - low > 100, "the picture is empty"
+
+
+def test_every_control_can_be_reached_and_has_a_name(page: Page) -> None:
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll('.vidnb-player :is(button, select, [tabindex])')]
+            .filter(one => !one.getAttribute('aria-label') || one.tabIndex < 0)
+            .map(one => one.outerHTML)"""
+    )
+    assert nameless == []
+    page.locator(".vidnb-bar").focus()
+    seen = []
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate("document.activeElement.ariaLabel"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid", f"the focus on {seen[-1]} cannot be seen"
+    assert seen[:2] == ["Marker only one · 0:00:05.000", "One frame back"]
+
+
+def test_it_follows_the_theme_and_a_narrow_cell(page: Page) -> None:
+    player = page.locator(".vidnb-player")
+    light = player.evaluate("one => getComputedStyle(one).color")
+    page.get_by_role("menuitem", name="Settings", exact=True).click()
+    page.get_by_text("Theme", exact=True).hover()
+    page.get_by_text("JupyterLab Dark", exact=True).click()
+    page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
+    page.wait_for_function(
+        "light => getComputedStyle(document.querySelector('.vidnb-player')).color !== light",
+        arg=light,
+    )
+    assert player.evaluate("one => getComputedStyle(one).colorScheme") == "dark"
+    player.scroll_into_view_if_needed()
+    page.screenshot(path=SHOTS / "strip-dark.png")
+    page.set_viewport_size({"width": 680, "height": 820})
+    page.wait_for_function("() => document.querySelector('.vidnb-player').clientWidth < 400")
+    assert player.evaluate("one => one.scrollWidth <= one.clientWidth"), "it does not fit"
+    assert not page.locator(".vidnb-whole").is_visible()
+    page.screenshot(path=SHOTS / "strip-narrow.png")
+    page.emulate_media(forced_colors="active")
+    player.screenshot(path=SHOTS / "strip-contrast.png")
+    page.emulate_media(forced_colors="none")
+
+
+def test_the_console_stayed_silent(page: Page, said: list[str]) -> None:
+    assert said == []
