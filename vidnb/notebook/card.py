@@ -8,21 +8,28 @@ __all__ = ["player_card"]
 
 # Inline, since a sanitiser strips style sheets; greys with alpha read on light and on dark.
 _FRAME = (
-    "max-width: 480px; padding: 10px 14px; border: 1px solid rgba(128, 128, 128, 0.4); "
+    "display: flex; flex-wrap: wrap; align-items: center; gap: 4px 16px; "
+    "max-width: 560px; padding: 12px 16px; border: 1px solid rgba(128, 128, 128, 0.4); "
     "border-left: 4px solid rgb(199, 138, 46); border-radius: 8px; "
     "font-family: system-ui, sans-serif; font-size: 13px; line-height: 1.5; "
     "overflow-wrap: anywhere"
 )
+_PICTURE = "width: 160px; max-height: 120px; border-radius: 4px; object-fit: cover; margin: 0"
 
 
 def player_card(
-    name: str, *, length_s: float | None, size_bytes: int | None, mark: str
+    name: str,
+    *,
+    length_s: float | None,
+    size_bytes: int | None,
+    mark: str,
+    picture: str | None = None,
 ) -> dict[str, str]:
     """Return the card as a mimebundle of HTML and plain text.
 
     `length_s` (s) and `size_bytes` (B) are left out where they are not known. `mark` becomes a
     class of the card's element, by which a living player finds it: JupyterLab's sanitiser keeps
-    classes and renames ids.
+    classes and renames ids. `picture` is the URL of a poster, short or with its data in it.
     """
     facts = ["video"]
     if length_s is not None:
@@ -30,13 +37,17 @@ def player_card(
     if size_bytes is not None:
         facts.append(format_bytes(size_bytes))
     about = " · ".join(facts)
+    image = (
+        f'<img src="{html.escape(picture)}" alt="" style="{_PICTURE}">' if picture else ""
+    )  # it is decoration: the name stands beside it
     return {
         "text/plain": f"{name} ({about}): run this cell again to watch it",
         "text/html": (
-            f'<div class="vidnb-card {html.escape(mark)}" style="{_FRAME}">'
+            f'<div class="vidnb-card {html.escape(mark)}" style="{_FRAME}">{image}'
+            '<div style="flex: 1 1 240px; min-width: 0">'
             f'<div style="font-weight: 600">{html.escape(name)}</div>'
             f'<div style="opacity: 0.75">{about}</div>'
             "<div>The video itself is not stored in this notebook. "
-            "Run this cell again to watch it.</div></div>"
+            "Run this cell again to watch it.</div></div></div>"
         ),
     }

@@ -32,6 +32,7 @@ from vidnb.engine.data import StrPath
 from vidnb.engine.order import DownloadResult
 from vidnb.engine.server import Served
 from vidnb.notebook.card import player_card
+from vidnb.notebook.card_picture import card_picture
 from vidnb.notebook.player_channel import PROTOCOL_VERSION, Channel
 from vidnb.notebook.player_controls import Controls, merged
 from vidnb.notebook.player_events import Announcer
@@ -97,12 +98,14 @@ class Player(Announcer, Reported, Controls, Marked, Pictured, anywidget.AnyWidge
         served: Served | None = None,
         ways: Roads | None = None,
         marked: Iterable[tuple[float, str]] = (),
+        picture: str | None = None,
         **config: Any,
     ) -> None:
         self._vidnb_owned = ExitStack() if owned is None else owned
         self._vidnb_lock = threading.RLock()
         self._vidnb_size_bytes = None if served is None else served.size_bytes
         self._vidnb_ways = Roads("auto") if ways is None else ways
+        self._vidnb_card_picture = picture
         self._vidnb_seq = 0
         self._vidnb_views = Views()
         self._vidnb_happenings = Happenings()
@@ -170,6 +173,7 @@ class Player(Announcer, Reported, Controls, Marked, Pictured, anywidget.AnyWidge
             length_s=self.duration,
             size_bytes=self._vidnb_size_bytes,
             mark=self.card_id,
+            picture=self._vidnb_card_picture,
         )
 
     # How it talks with its views
@@ -307,6 +311,7 @@ def play(
             tracks=serve_tracks(subtitles, ways, made),
             poster=serve_poster(poster, ways, made),
             marked=checked,
+            picture=card_picture(poster),
         )
     except BaseException:
         made.close()

@@ -24,6 +24,7 @@ from vidnb.engine.server import Served
 from vidnb.engine.serving import serve
 from vidnb.engine.sources import FileSource, Source
 from vidnb.errors import ServeError
+from vidnb.notebook.card_picture import MOST_CHARS
 from vidnb.notebook.player_host import this_host
 
 __all__ = ["Roads", "check_route", "readable", "serve_poster", "serve_tracks", "serve_video"]
@@ -31,7 +32,6 @@ __all__ = ["Roads", "check_route", "readable", "serve_poster", "serve_tracks", "
 _MOST_SUBTITLE_BYTES: Final = (
     16_000_000  # a film's subtitles are 0.1 MB; a film given by mistake stops
 )
-_MOST_POSTER_URL_CHARS: Final = 8192  # the notebook keeps this URL, and it must stay small
 
 
 def check_route(route: str) -> None:
@@ -98,10 +98,10 @@ def serve_poster(poster: StrPath | None, ways: Roads, made: ExitStack) -> list[d
     if poster is None:
         return []
     if isinstance(poster, str) and poster.startswith(("http://", "https://", "data:image/")):
-        if len(poster) >= _MOST_POSTER_URL_CHARS:
+        if len(poster) >= MOST_CHARS:
             raise ValueError(
                 f"the poster's URL is {len(poster)} characters long and would be kept in the "
-                f"notebook: pass an image file, or a URL under {_MOST_POSTER_URL_CHARS} characters"
+                f"notebook: pass an image file, or a URL under {MOST_CHARS} characters"
             )
         return [{"route": "given", "url": poster, "box": "", "needs": ""}]
     served = _serve(poster, made)
