@@ -88,6 +88,7 @@ def test_a_notebook_reopened_without_a_kernel_shows_the_card(
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
     page.get_by_text("Loading widget").wait_for(state="detached")
     check_card(page)
+    assert not page.get_by_text("Error displaying widget").is_visible()
     page.locator(".vidnb-card:visible").scroll_into_view_if_needed()
     page.screenshot(path=SHOTS / f"card-{'trusted' if trusted else 'untrusted'}.png")
     assert broken == []

@@ -82,4 +82,5 @@ def test_an_address_cannot_break_out_of_the_card() -> None:
         "a.mp4", length_s=None, size_bytes=None, mark="m", picture='https://h/"><script>'
     )
     assert "<script>" not in card["text/html"]
+    assert "<style>" in card["text/html"]
     assert "<img" not in player_card("a", length_s=None, size_bytes=None, mark="m")["text/html"]

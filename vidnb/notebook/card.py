@@ -16,6 +16,13 @@ _FRAME = (
 )
 _PICTURE = "width: 160px; max-height: 120px; border-radius: 4px; object-fit: cover; margin: 0"
 
+# Where a trusted notebook has no kernel, JupyterLab says "model not found" beside the card, in a
+# line that holds no element; what it shows of a living widget does.
+_HUSH = (
+    "<style>.jp-OutputArea-child:has(.{mark}) + .jp-OutputArea-child > "
+    ".jupyter-widgets:not(:has(*)) {{ display: none; }}</style>"
+)
+
 
 def player_card(
     name: str,
@@ -40,6 +47,7 @@ def player_card(
     image = (
         f'<img src="{html.escape(picture)}" alt="" style="{_PICTURE}">' if picture else ""
     )  # it is decoration: the name stands beside it
+    hush = _HUSH.format(mark=html.escape(mark))
     return {
         "text/plain": f"{name} ({about}): run this cell again to watch it",
         "text/html": (
@@ -48,6 +56,6 @@ def player_card(
             f'<div style="font-weight: 600">{html.escape(name)}</div>'
             f'<div style="opacity: 0.75">{about}</div>'
             "<div>The video itself is not stored in this notebook. "
-            "Run this cell again to watch it.</div></div></div>"
+            f"Run this cell again to watch it.</div></div></div>{hush}"
         ),
     }

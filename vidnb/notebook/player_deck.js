@@ -4,8 +4,10 @@
  */
 
 import { Stepper } from "./player_frames.js";
+import { pictureOf } from "./player_picture.js";
 import { timeCode } from "./player_words.js";
 
+const SAVING_MS = 60_000; // a browser that asks where to save a file reads it later
 export const RATES = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3];
 
 /** A file name for a picture: the video's own and the time, in letters every system allows. */
@@ -117,39 +119,27 @@ export class Deck {
 
   /** Saves the frame that is shown as a PNG file, or copies it. */
   async snapshot(copy = false) {
-    const { video } = this;
-    if (video.readyState < 2) {
-      this.view.note("There is no picture yet that could be saved.");
+    const seconds = this.video.currentTime;
+    const picture = await pictureOf(this.video, Infinity);
+    if (typeof picture === "string") {
+      this.view.note(`The frame could not be saved: ${picture}.`);
       return;
     }
-    const canvas = document.createElement("canvas");
-    canvas.width = video.videoWidth;
-    canvas.height = video.videoHeight;
-    const seconds = video.currentTime;
-    const name = pictureName(this.name, seconds);
     try {
-      canvas.getContext("2d")?.drawImage(video, 0, 0);
-      /** @type {Blob} */
-      const picture = await new Promise((resolve, reject) => {
-        canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no picture"))), "image/png");
-      });
       if (copy) {
         await navigator.clipboard.write([new ClipboardItem({ "image/png": picture })]);
         this.view.note(`The frame at ${timeCode(seconds)} was copied.`);
-      } else {
-        const link = document.createElement("a");
-        link.href = URL.createObjectURL(picture);
-        link.download = name;
-        link.click();
-        setTimeout(() => URL.revokeObjectURL(link.href), 60000); // the browser saves it in its own time
-        this.view.note(`The frame at ${timeCode(seconds)} was saved as "${name}".`);
+        return;
       }
-    } catch (reason) {
-      this.view.note(
-        reason instanceof DOMException && reason.name === "SecurityError"
-          ? "The server of this video does not let the page read its pictures: use the system's own screenshot."
-          : `The browser did not let the frame be ${copy ? "copied" : "saved"}: use the system's own screenshot.`,
-      );
+      const link = document.createElement("a");
+      const name = pictureName(this.name, seconds);
+      link.href = URL.createObjectURL(picture);
+      link.download = name;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), SAVING_MS);
+      this.view.note(`The frame at ${timeCode(seconds)} was saved as "${name}".`);
+    } catch {
+      this.view.note(`The browser did not let the page ${copy ? "copy" : "save"} a picture: use the system's own screenshot.`);
     }
   }
 
