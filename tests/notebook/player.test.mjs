@@ -634,6 +634,18 @@ test("sound without its picture is told, and goes on", () => {
   assert.equal(last(sent, "loadedmetadata").error, null);
 });
 
+test("a file that ends early is told of before the browser finds out, and after", async () => {
+  const flaw = "film.mp4 ends early (mdat runs 7 bytes past the end), so it plays up to there.";
+  const { video, root, sent } = page({ flaw, answer: () => Promise.resolve({ status: 200 }) });
+  video.arrive(10);
+  assert.equal(root.find("vidnb-message").textContent, flaw);
+  assert.equal(last(sent, "loadedmetadata").error, null, "up to there it plays");
+  video.fail(3);
+  await settle();
+  assert.equal(root.find("vidnb-message").children[0].textContent, flaw);
+  assert.equal(last(sent, "error").error, flaw);
+});
+
 test("a frame that cannot be saved is a sentence", async () => {
   const { video, root } = page();
   root.all("vidnb-button").find((button) => button.getAttribute("aria-label").startsWith("Save")).click();

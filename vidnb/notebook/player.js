@@ -318,7 +318,9 @@ class View {
     if (this.wantPlaying) this.start();
     this.wantPlaying = false;
     // A browser without the picture's decoder plays the sound alone and calls that no error.
-    if (this.video.videoWidth === 0 && !isSound(this.name)) this.say(onlySound(this.name));
+    const flaw = this.model.get("flaw");
+    if (flaw) this.say(flaw);
+    else if (this.video.videoWidth === 0 && !isSound(this.name)) this.say(onlySound(this.name));
   }
 
   /** Where the video comes from, for the reader. */
@@ -372,7 +374,8 @@ class View {
       if (this.route !== null) this.resumeAt(lastTime, playing);
       this.leave(status === null ? "nobody answers at its address" : `its address answered ${status || "with an error"}`);
     } else {
-      const text = sentence(code, this.name, lastTime, status);
+      // Python has read the file itself; the browser only knows where it gave up.
+      const text = (isFile && this.model.get("flaw")) || sentence(code, this.name, lastTime, status);
       if (text) this.complain(text);
     }
   }

@@ -43,6 +43,7 @@ from vidnb.notebook.player_files import (
     serve_tracks,
     serve_video,
 )
+from vidnb.notebook.player_flaws import flaw_of
 from vidnb.notebook.player_markers import Marked, checked_markers
 from vidnb.notebook.player_pictures import Pictured, Pictures
 from vidnb.notebook.player_script import joined
@@ -89,6 +90,7 @@ class Player(Announcer, Reported, Controls, Marked, Pictured, anywidget.AnyWidge
         help="Roads to the image shown before the first play."
     ).tag(sync=True)
     card_id = t.Unicode(help="The saved card that a living view hides.").tag(sync=True)
+    flaw = t.Unicode(help="What is wrong with the file itself, as a sentence.").tag(sync=True)
     wish = t.Dict(help="Commands no view has obeyed yet.").tag(sync=True)
 
     def __init__(
@@ -303,6 +305,7 @@ def play(
             served=served,
             ways=ways,
             name=readable(served.name),
+            flaw=readable(flaw_of(served)),
             start_s=begin_s,
             autoplay=autoplay,
             start_muted=muted,

@@ -1,0 +1,51 @@
+"""What a real browser makes of files it cannot play, and what the person is told."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser
+
+import vidnb
+from tests.browser.lab import Lab, write_notebook
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    root = tmp_path_factory.mktemp("lab")
+    data = vidnb.sample().read_bytes()
+    # What says it is HEVC is given to the decoder for HEVC, which this Chromium lacks.
+    (root / "hevc.mp4").write_bytes(data.replace(b"avc1", b"hvc1").replace(b"avcC", b"hvcC"))
+    (root / "short.mp4").write_bytes(data[: len(data) * 6 // 10])
+    (root / "noise.mp4").write_bytes(bytes(range(256)) * 100)
+    for name in ("hevc", "short", "noise"):
+        cell = f"import vidnb\nplayer = vidnb.play({name + '.mp4'!r}, muted=True)\nplayer"
+        write_notebook(root / f"{name}.ipynb", cell)
+    with Lab(root) as lab:
+        yield lab
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("hevc", "This browser plays only the sound of hevc.mp4: it has no decoder for the pic"),
+        ("short", "short.mp4 ends early (mdat runs "),
+        ("noise", "This browser has no decoder for noise.mp4 (many have none for HEVC), or it is"),
+    ],
+)
+def test_what_cannot_be_played_is_a_sentence(
+    lab: Lab, chromium: Browser, name: str, told: str
+) -> None:
+    page = chromium.new_page(viewport={"width": 1100, "height": 820})
+    page.goto(lab.url(f"{name}.ipynb").replace("/lab/tree/", f"/lab/workspaces/{name}/tree/"))
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    page.locator(".jp-CodeCell .cm-content").click()
+    page.keyboard.press("Control+Enter")
+    page.locator(".vidnb-message").wait_for(timeout=60_000)
+    assert page.locator(".vidnb-message").inner_text().startswith(told)
+    if name == "short":
+        # It opens with its full length; what it lacks shows when somebody plays on.
+        video = page.locator("video")
+        video.evaluate("video => { video.currentTime = 5; video.play(); }")
+        page.locator(".vidnb-error").wait_for(timeout=30_000)
+        assert page.locator(".vidnb-error span").inner_text().startswith(told)
+    page.close()
