@@ -1,7 +1,10 @@
 """Notebooks made for one test: cells, run in a real page, whose last one leaves what it found."""
 
 import json
+import re
+import struct
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -17,6 +20,7 @@ class Open:
     """A notebook that is open in a page, with all its cells run."""
 
     def __init__(self, lab: Lab, browser: Browser, name: str, cells: list[str], host: str) -> None:
+        name = re.sub("[^0-9a-z]", "-", name)  # what JupyterLab takes as a workspace's name
         self._found = lab.root / f"{name}.json"
         # `tell` leaves what it is given for the test, whole or not at all.
         tell = f"""
@@ -84,3 +88,42 @@ def copy_of(film: Path, to: Path) -> Path:
     to.parent.mkdir(parents=True, exist_ok=True)
     to.write_bytes(film.read_bytes())
     return to
+
+
+def stretched(film: Path, to: Path, size_bytes: int) -> Path:
+    """Make an MP4 of about this size (B) out of a film whose `moov` stands at its end.
+
+    A box without meaning, which costs no disk, stands before its media, which so lie at the end:
+    a reader has to ask for ranges from there. The offsets in it are of 32 bits.
+    """
+    data = film.read_bytes()
+    boxes = dict(_boxes(data, 0, len(data)))
+    media, moov = boxes[b"mdat"], boxes[b"moov"]
+    gap = size_bytes - len(data)
+    index = bytearray(data[moov.start : moov.stop])
+    _shift(index, 8, len(index), gap)
+    with to.open("wb") as file:
+        file.write(data[: media.start])
+        file.write(struct.pack(">I4sQ", 1, b"free", gap))
+        file.seek(media.start + gap)
+        file.write(data[media.start : media.stop])
+        file.write(index)
+    return to
+
+
+def _boxes(data: bytes, at: int, stop: int) -> Iterator[tuple[bytes, range]]:
+    while at + 8 <= stop:
+        size_bytes, kind = struct.unpack_from(">I4s", data, at)
+        yield kind, range(at, at + size_bytes)
+        at += size_bytes
+
+
+def _shift(index: bytearray, at: int, stop: int, by: int) -> None:
+    for kind, where in _boxes(bytes(index), at, stop):
+        if kind in {b"trak", b"mdia", b"minf", b"stbl"}:
+            _shift(index, where.start + 8, where.stop, by)
+        elif kind == b"stco":
+            (count,) = struct.unpack_from(">I", index, where.start + 12)
+            places = f">{count}I"
+            offsets = struct.unpack_from(places, index, where.start + 16)
+            struct.pack_into(places, index, where.start + 16, *(one + by for one in offsets))

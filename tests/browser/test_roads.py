@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.cells import Open, copy_of
+from tests.browser.cells import Open, copy_of, stretched
 from tests.browser.lab import Lab
 from tests.world import film
 
@@ -178,4 +178,63 @@ def test_a_name_may_hold_anything(lab: Lab, chromium: Browser, route: str) -> No
     found, notebook = steer(lab, chromium, f"name-{route}", f"a b/{ODD_NAME}", "127.0.0.1", route)
     assert found["route"] == route
     assert found["tried"] == {}
+    notebook.page.close()
+
+
+FAR = """
+    await player.wait_for_async("route", timeout_s=60)
+    began = time.perf_counter()
+    await player.seek(25).wait_for_async("seeked", timeout_s=60)
+    seek_s = time.perf_counter() - began
+    await player.play().wait_for_async("playing", timeout_s=30)
+    await player.wait_for_async("timeupdate", timeout_s=30)
+    tell(seek_s=seek_s, route=player.route, buffered=player.buffered, at=player.current_time,
+         tried=player.routes_tried)
+"""
+
+
+@pytest.mark.parametrize(
+    ("host", "route", "size_bytes"),
+    [("hub.test", "proxy", 300 * 2**20), ("127.0.0.1", "direct", 2**32 + 2**10)],
+)
+def test_a_large_file_plays_and_seeks(
+    lab: Lab, chromium: Browser, host: str, route: str, size_bytes: int
+) -> None:
+    made = stretched(film(), lab.root / f"large-{route}.mp4", size_bytes)
+    assert made.stat().st_size == size_bytes
+    cells = [SHOW.format(path=made.name, route="auto"), FAR]
+    notebook = Open(lab, chromium, f"large-{route}", cells, host)
+    found = notebook.found()
+    print(f"{route}: a seek in {size_bytes} B took {1000 * found['seek_s']:.0f} ms")
+    assert found["route"] == route
+    assert 25 <= found["at"] <= 30
+    assert notebook.errors == []
+    notebook.page.close()
+    made.unlink()
+
+
+def test_a_road_that_dies_in_mid_play_is_left_and_the_play_goes_on(
+    lab: Lab, chromium: Browser
+) -> None:
+    watch = """
+        await player.wait_for_async("route", timeout_s=60)
+        await player.seek(3).wait_for_async("seeked", timeout_s=60)
+        player.play()
+        tell(port=int(player.urls[1]["url"].split(":")[2].split("/")[0]), route=player.route)
+    """
+    after = """
+        while player.route == "direct" or player.paused or player.current_time < 25:
+            time.sleep(0.1)
+        tell(route=player.route, tried=player.routes_tried, at=player.current_time)
+    """
+    cells = [SHOW.format(path="film.mp4", route="auto"), watch, after]
+    notebook = Open(lab, chromium, "death", cells, "127.0.0.1")
+    found = notebook.found()
+    assert found["route"] == "direct"
+    notebook.page.route(f"http://127.0.0.1:{found['port']}/**", lambda route: route.abort())
+    notebook.page.locator("video").evaluate("v => { v.currentTime = 25; }")
+    found = notebook.found()
+    assert found["route"] == "proxy"
+    assert list(found["tried"]) == ["direct"]
+    assert found["at"] >= 25
     notebook.page.close()

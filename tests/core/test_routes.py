@@ -2,7 +2,7 @@
 
 import pytest
 
-from vidnb.core.routes import ROUTES, Host, Road, check_template, roads
+from vidnb.core.routes import ANY_NAME, ROUTES, Host, Road, check_template, roads
 
 URL = "http://127.0.0.1:4321/TOKEN/a%20%7Bport%7D.mp4"
 BOX = "http://127.0.0.1:4321/~/BOX/"
@@ -128,6 +128,18 @@ def test_what_is_no_file_of_the_persons_takes_no_road_of_files() -> None:
         Road("proxy", f"{{base}}proxy/4321/{NAME}"),
         Road("direct", URL, "", "loopback"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "passes"),
+    [("a%20b.mp4", True), ("100%25.mp4", True), ("%C3%9C&%2B.mp4", True), ("%3F.mp4", False),
+     ("a%231.mp4", False), ("%FF.mp4", False)],
+)  # fmt: skip
+def test_a_name_that_no_proxy_hands_on_is_left_out(name: str, passes: bool) -> None:
+    url = f"http://127.0.0.1:4321/TOKEN/{name}"
+    found = roads(Host.of({}), url)
+    assert found[0].url == "{base}proxy/4321/TOKEN/" + (name if passes else ANY_NAME)
+    assert found[1].url == url
 
 
 @pytest.mark.parametrize("route", ROUTES)

@@ -372,6 +372,14 @@ def test_an_absolute_target_is_understood(served: Served) -> None:
     assert get(served, path="http://[::1").status in {400, 404}
 
 
+def test_a_tilde_stands_for_any_name(served: Served, clip: Path) -> None:
+    """For proxies that would spoil the name; the token is the secret, not the name."""
+    path = urlsplit(served.url).path.rpartition("/")[0]
+    assert get(served, path=f"{path}/~").body == clip.read_bytes()
+    assert get(served, path=f"{path}/~~").status == 404
+    assert get(served, path="/~").status == 404
+
+
 def test_a_query_changes_nothing(served: Served) -> None:
     assert get(served, path=urlsplit(served.url).path + "?t=12").status == 200
 

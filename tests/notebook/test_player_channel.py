@@ -157,8 +157,25 @@ def test_between_two_reports_a_moving_video_moves_on() -> None:
     moving = Report.parse({**still, "moving": True}, 10.0)
     assert moving.now_at(10.2) == pytest.approx(4.4)
     assert moving.now_at(9.0) == 4.0
-    assert moving.now_at(99.0) == 5.0, "never past the end, nor far from what is known"
-    assert Report.parse({"current_time": 4.0, "moving": True}, 10.0).now_at(99.0) == 4.5
+    assert moving.now_at(10.9) == 5.0, "never past the end, nor far from what is known"
+    assert Report.parse({"current_time": 4.0, "moving": True}, 10.0).now_at(99.0) == 5.0
+
+
+def test_a_report_that_waited_on_its_way_is_as_old_as_it_is() -> None:
+    views = Views()
+
+    def heard(at_s: float, sent_s: object, now_s: float) -> float:
+        state = {"current_time": at_s, "paused": False, "moving": True, "sent_s": sent_s}
+        views.heard("a", state, now_s)
+        assert views.report is not None
+        return views.report.now_at(now_s)
+
+    assert heard(1.0, 500.0, 10.02) == pytest.approx(1.0)
+    assert heard(2.0, 501.0, 11.4) == pytest.approx(2.38, abs=0.001), "it took 0.38 s longer"
+    assert heard(3.0, 502.0, 12.01) == pytest.approx(3.0, abs=0.001), "the fastest so far"
+    assert heard(4.0, None, 13.5) == 4.0
+    views.gone("a")
+    assert heard(5.0, 1.0, 14.0) == 5.0, "a page that was loaded anew has another clock"
 
 
 def test_the_mailbox_goes_with_the_player(page: Page) -> None:
@@ -233,8 +250,14 @@ def test_the_sentence_says_why_nothing_was_heard(page: Page) -> None:
     with pytest.raises(PlayerTimeout, match=r"\(playing at 1:01\): is its page still open"):
         player.wait_for("seeked", timeout_s=0)
     page.report("error", error="It broke.")
-    with pytest.raises(PlayerTimeout, match=r"because it has failed: It broke\."):
-        player.wait_for("seeked", timeout_s=0)
+    for timeout_s in (0, None):  # nothing more will happen, so nothing is waited for
+        with pytest.raises(PlayerTimeout, match=r"because it has failed: It broke\."):
+            player.wait_for("seeked", timeout_s=timeout_s)
+        with pytest.raises(PlayerTimeout, match=r"because it has failed: It broke\."):
+            asyncio.run(player.wait_for_async("seeked", timeout_s=timeout_s))
+    page.report("recovered")
+    page.report("seeked")
+    player.wait_for("seeked", timeout_s=0)
 
 
 def test_inside_a_cell_the_kernels_channel_cannot_be_heard_and_that_is_said(page: Page) -> None:

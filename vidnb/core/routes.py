@@ -21,12 +21,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
-__all__ = ["ROUTES", "Host", "Road", "check_template", "roads"]
+__all__ = ["ANY_NAME", "ROUTES", "Host", "Road", "check_template", "roads"]
 
 ROUTES: Final = ("template", "colab", "proxy", "direct", "files", "kernel")
 """The names of all roads."""
+
+ANY_NAME: Final = "~"
+"""What may stand for a file's name in its address: the token before it says which file it is."""
 
 _ABSOLUTE: Final = re.compile(r"https?://[^/?#\s]+/", re.ASCII)
 
@@ -149,7 +152,18 @@ def roads(
 
 
 def _filled(route: str, template: str, url: str, box: str, needs: str = "") -> Road:
-    return Road(route, _fill(template, url), _fill(template, box) if box else "", needs)
+    filled = _fill(template, _plain(url))
+    return Road(route, filled, _fill(template, box) if box else "", needs)
+
+
+def _plain(url: str) -> str:
+    """Return the address under which a file passes a proxy that unquotes and quotes its path.
+
+    jupyter-server-proxy does so and leaves `#` and `?` unquoted, which would end the path there.
+    """
+    head, _, name = url.rpartition("/")
+    text = unquote_to_bytes(name).decode("utf-8", "replace")
+    return f"{head}/{ANY_NAME}" if any(char in "#?\ufffd" for char in text) else url
 
 
 def _fill(template: str, url: str) -> str:

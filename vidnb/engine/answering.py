@@ -23,6 +23,7 @@ from multidict import CIMultiDictProxy
 from vidnb.core.answer import Answer, answer
 from vidnb.core.headers import fold_headers
 from vidnb.core.hosts import HostNames
+from vidnb.core.routes import ANY_NAME
 from vidnb.engine import mailbox, page
 from vidnb.engine.connection import Connection
 from vidnb.engine.exchange import (
@@ -351,7 +352,8 @@ class WebServer(web.Server):
         if name == entry.quoted_name:  # as our own URL has it
             return entry, False
         own_name = entry.source.name.encode("utf-8", "surrogateescape")
-        return (entry if unquote_to_bytes(name) == own_name else None), False
+        is_its_name = name == ANY_NAME or unquote_to_bytes(name) == own_name
+        return (entry if is_its_name else None), False
 
 
 def _made(entry: Entry, method: str, fields: Mapping[str, str], version: Version) -> Answer:

@@ -498,6 +498,7 @@ class View {
       kind: "state",
       event,
       seq: this.seq,
+      sent_s: performance.now() / 1000,
       current_time: this.now(),
       duration: Number.isFinite(video.duration) ? video.duration : null,
       paused: video.paused,

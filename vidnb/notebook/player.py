@@ -247,7 +247,7 @@ class Player(Announcer, Reported, Controls, Marked, Pictured, anywidget.AnyWidge
 
         Whoever waits means what follows the last command: not an end of a seek that was overtaken.
         """
-        if obeyed and not (event == "seeked" and self.seeking):
+        if event == "error" or (obeyed and not (event == "seeked" and self.seeking)):
             self._vidnb_happenings.note(event)
         self._vidnb_emit(event)
 

@@ -19,8 +19,11 @@ SILENT_S: Final = 2.0
 _MOST_REMEMBERED: Final = 1000
 _MOST_SPANS: Final = 64
 
-MOST_AHEAD_S: Final = 0.5
-"""How far a report may be carried on (s): twice the time to the next one."""
+MOST_AHEAD_S: Final = 1.0
+"""How far a report may be carried on (s): the next one is due in a quarter, and may have to wait."""
+
+_DRIFT: Final = 1e-4
+"""How fast two clocks may part (s per s); quartz stays below a tenth of it."""
 
 
 def seconds(value: object) -> float | None:
@@ -93,6 +96,7 @@ class Views:
         self._reports: dict[str, Report] = {}
         self._leader = ""
         self._numbers: dict[str, int] = {}
+        self._clocks: dict[str, tuple[float, float]] = {}
 
     @property
     def leader(self) -> str:
@@ -123,7 +127,7 @@ class Views:
         Of several views the one that plays speaks for the player, the last one started first;
         one that is merely opened beside it does not.
         """
-        report = Report.parse(content, now_s)
+        report = Report.parse(content, self._sent_at(view, content.get("sent_s"), now_s))
         leader = self._reports.get(self._leader)
         self._reports[view] = report
         if (
@@ -137,9 +141,24 @@ class Views:
             self.report = report
         return view == self._leader
 
+    def _sent_at(self, view: str, sent_s: object, now_s: float) -> float:
+        """Return when a report was made, on our clock.
+
+        The view tells it on a clock of its own. The fastest message shows best how far that is from
+        ours; whatever takes longer has waited on its way, for a busy kernel above all.
+        """
+        told_s = seconds(sent_s)
+        if told_s is None:
+            return now_s
+        apart_s, then_s = self._clocks.get(view, (math.inf, now_s))
+        apart_s = min(now_s - told_s, apart_s + _DRIFT * (now_s - then_s))
+        self._clocks[view] = apart_s, now_s
+        return told_s + apart_s
+
     def gone(self, view: str) -> None:
         """Forget `view`; if it was the last one, the player stands still where that one was."""
         last = self._reports.pop(view, None)
+        self._clocks.pop(view, None)
         if last is not None and view == self._leader:
             self._leader = next(reversed(self._reports), "")
             still = replace(last, paused=True, seeking=False, moving=False)

@@ -41,27 +41,30 @@ class Happenings:
         """Wake whoever waits for `event`."""
         with self._changed:
             self._seen.add(event)
+            if event == "recovered":
+                self._seen.discard("error")
             self._changed.notify_all()
             for name, loop, woken in self._awaiting:
-                if name == event:
+                if event in {name, "error"}:
                     with suppress(RuntimeError):  # a loop that was closed waits for nothing
                         loop.call_soon_threadsafe(woken.set)
 
     def wait(self, event: str, timeout_s: float | None) -> bool:
-        """Block until `event` has happened, at most so long (s); return whether it has."""
+        """Block until `event` has happened, at most so long (s); return whether it has.
+
+        False at once where the player has failed: then nothing else will happen.
+        """
         with self._changed:
-            happened = self._changed.wait_for(lambda: event in self._seen, timeout_s)
-            self._take(event)
-            return happened
+            self._changed.wait_for(lambda: self._seen & {event, "error"}, timeout_s)
+            return self._took(event)
 
     async def wait_async(self, event: str, timeout_s: float | None) -> bool:
         """Do the same without blocking the loop."""
         woken = asyncio.Event()
         waiting = event, asyncio.get_running_loop(), woken
         with self._changed:
-            if event in self._seen:
-                self._take(event)
-                return True
+            if self._seen & {event, "error"}:
+                return self._took(event)
             self._awaiting.append(waiting)
         try:
             async with asyncio.timeout(timeout_s):
@@ -72,12 +75,13 @@ class Happenings:
             with self._changed:
                 self._awaiting.remove(waiting)
         with self._changed:
-            self._take(event)
-        return True
+            return self._took(event)
 
-    def _take(self, event: str) -> None:
+    def _took(self, event: str) -> bool:
+        happened = event in self._seen
         if event not in _LASTING:
             self._seen.discard(event)
+        return happened
 
 
 class Awaited:
@@ -93,8 +97,8 @@ class Awaited:
 
         Events are those of `on`. Works while the cell runs, as long as the video comes over HTTP
         (`route`). `PlayerTimeout`, which is a `TimeoutError`, after `timeout_s` seconds (None waits
-        for ever), and at once where the player cannot be heard inside a cell; `ValueError` for an
-        event there is not.
+        for ever), and at once where the player fails or cannot be heard inside a cell; `ValueError`
+        for an event there is not.
         """
         _check(event)
         timeout_s = checked_timeout("wait_for", timeout_s)
@@ -124,19 +128,19 @@ class Awaited:
             )
 
     def _vidnb_why(self, what: str, timeout_s: float | None) -> str:
-        within = f"within {timeout_s:g} s"
+        within = "" if timeout_s is None else f" within {timeout_s:g} s"
         report = self._vidnb_views.report
         if report is None:
             return (
-                f"{self.name} did not {what} {within}, for no page has shown it yet: display the "
+                f"{self.name} did not {what}{within}, for no page has shown it yet: display the "
                 "player, and scroll to where it is."
             )
         if report.error is not None:
-            return f"{self.name} did not {what} {within}, because it has failed: {report.error}"
+            return f"{self.name} did not {what}{within}, because it has failed: {report.error}"
         state = "paused" if report.paused else "playing"
         at = format_duration_s(report.current_time)
         return (
-            f"{self.name} did not {what} {within} ({state} at {at}): is its page still open? "
+            f"{self.name} did not {what}{within} ({state} at {at}): is its page still open? "
             "A longer timeout_s waits longer."
         )
 
