@@ -20,7 +20,7 @@ _MOST_REMEMBERED: Final = 1000
 _MOST_SPANS: Final = 64
 
 MOST_AHEAD_S: Final = 1.0
-"""How far a report may be carried on (s): the next one is due in a quarter, and may have to wait."""
+"""How far a report may be carried on (s): the next is due in a quarter, and may have to wait."""
 
 _DRIFT: Final = 1e-4
 """How fast two clocks may part (s per s); quartz stays below a tenth of it."""
