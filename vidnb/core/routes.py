@@ -19,7 +19,6 @@ first that gives it.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
@@ -179,10 +178,15 @@ def _below(root: str, path: str) -> str:
     """
     if not root or not path:
         return ""
-    try:
-        below = PurePosixPath(path).relative_to(PurePosixPath(root))
-    except ValueError:
+    inside = _parts(root)
+    parts = _parts(path)
+    below = parts[len(inside) :]
+    if parts[: len(inside)] != inside or any(part.startswith(".") for part in below):
         return ""
-    if any(part.startswith(".") for part in below.parts):
-        return ""
-    return "/".join(quote(part.encode("utf-8", "surrogateescape"), safe="") for part in below.parts)
+    return "/".join(quote(part.encode("utf-8", "surrogateescape"), safe="") for part in below)
+
+
+def _parts(path: str) -> list[str]:
+    """Take a POSIX path apart; empty parts and single dots mean nothing."""
+    parts = [part for part in path.split("/") if part not in {"", "."}]
+    return ["/", *parts] if path.startswith("/") else parts

@@ -244,11 +244,6 @@ class FileSource:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
-    @property
-    def path(self) -> str:
-        """Where the file lies, with its links resolved."""
-        return self._path
-
     async def version(self) -> OpenFile:
         """Return the file as it is now, open; `OSError` where it is gone."""
         current = self._known()
