@@ -23,6 +23,8 @@ from vidnb.io.loop import transfers
 if TYPE_CHECKING:
     import concurrent.futures
 
+    Begin = Callable[[Order], tuple[Watch, concurrent.futures.Future[DownloadResult]]]
+
 __all__ = ["Stream", "is_url", "order_for"]
 
 
@@ -62,18 +64,23 @@ def order_for(url: str, save_to: PathLike | None) -> Placed:
 class Stream:
     """One download under way and the source it becomes; made from any thread.
 
-    Whoever makes it ends it: `close` stops a download that nobody else waits for and keeps what
-    has come.
+    `begin` starts the download in another way than by itself. Whoever makes it ends it: `close`
+    stops a download that nobody else waits for and keeps what has come.
     """
 
-    def __init__(self, url: str, save_to: PathLike | None = None) -> None:
+    def __init__(
+        self, url: str, save_to: PathLike | None = None, *, begin: "Begin | None" = None
+    ) -> None:
         self._placed = order_for(url, save_to)
-        self.url = self._placed.order.url
-        self.watch = Watch()
-        self.name = _name(self._placed.order)
+        order = self._placed.order
+        try:
+            self.watch, self.future = (begin or _begin)(order)
+        except BaseException:
+            self._placed.close()
+            raise
+        self.url = order.url
+        self.name = order.target.name if order.target else file_name(None, order.url, None)
         self.source = GrowingSource(self.watch, self.name, self.close)
-        work = download(self._placed.order, self.watch)
-        self.future: concurrent.futures.Future[DownloadResult] = transfers.submit(work)
 
     def size_bytes(self, timeout_s: float) -> int:
         """Return the size (B) as soon as it is known; the error of a download that failed.
@@ -97,9 +104,10 @@ class Stream:
         self._placed.close()
 
 
+def _begin(order: Order) -> "tuple[Watch, concurrent.futures.Future[DownloadResult]]":
+    watch = Watch()
+    return watch, transfers.submit(download(order, watch))
+
+
 async def _size_bytes(watch: Watch) -> int:
     return await watch.view.feed.size_bytes()
-
-
-def _name(order: Order) -> str:
-    return order.target.name if order.target else file_name(None, order.url, None)

@@ -107,10 +107,18 @@ class DownloadJob:
     def __repr__(self) -> str:
         return f"<DownloadJob {final_text(self._watch)}>"
 
+    def show_on(self, display: Display) -> None:
+        """Show the job on `display` until its end; for other parts of vidnb."""
+        display.show()
+        self._displays.append(display)
+        if self.done or self._watch.view.phase.is_final:
+            display.finish()  # the job may have looked at its displays for the last time
+
+    @property
+    def parts(self) -> "tuple[Watch, concurrent.futures.Future[DownloadResult]]":
+        """What it is made of; for other parts of vidnb."""
+        return self._watch, self._future
+
     def _ipython_display_(self) -> None:
         """Show the job in the cell, live (IPython's hook)."""
-        bar = CellBar(self._watch, cancel=self.cancel)
-        bar.show()
-        self._displays.append(bar)
-        if self.done or self._watch.view.phase.is_final:
-            bar.finish()  # the job may have looked at its displays for the last time
+        self.show_on(CellBar(self._watch, cancel=self.cancel))

@@ -38,7 +38,7 @@ const ROAD_MS = 4000; // how long one road may take to the first metadata while 
 const OPEN_ROAD_MS = 15000; // and one that gave a sign of life, but brings no video
 const STUCK_MS = 5000; // a video that plays and does not move for so long has its road asked again
 const NOTE_MS = 6000; // long enough to read two lines
-const EVENTS = ["loadedmetadata", "durationchange", "play", "playing", "pause", "seeking", "seeked", "ended",
+const EVENTS = ["loadedmetadata", "loadeddata", "durationchange", "play", "playing", "pause", "seeking", "seeked", "ended",
   "waiting", "ratechange", "volumechange"];
 
 /** One place where a player is shown. */
@@ -393,6 +393,8 @@ class View {
     if (content.kind === "picture" && (content.view === this.id || !content.view)) {
       pictureOf(this.video, content.most_pixels).then((picture) => this.channel.sendPicture(content.number, picture));
     }
+    if (content.view && content.view !== this.id) return;
+    if (content.kind === "arrival") this.strip.showArrival(content);
     if (content.view !== this.id) return;
     if (content.kind === "bytes") {
       this.kernel.heard(content, buffers);

@@ -29,8 +29,9 @@ import traitlets as t
 from IPython.display import display, update_display
 
 from vidnb.engine.data import StrPath
-from vidnb.engine.order import DownloadResult
+from vidnb.engine.order import DownloadResult, PathLike
 from vidnb.engine.server import Served
+from vidnb.engine.stream import is_url
 from vidnb.notebook.card import player_card
 from vidnb.notebook.card_picture import card_picture
 from vidnb.notebook.player_channel import PROTOCOL_VERSION, Channel
@@ -49,6 +50,7 @@ from vidnb.notebook.player_pictures import Pictured, Pictures
 from vidnb.notebook.player_script import joined
 from vidnb.notebook.player_spans import answer_span
 from vidnb.notebook.player_state import Reported
+from vidnb.notebook.player_stream import Arrival, serve_stream
 from vidnb.notebook.player_views import Views, seconds
 from vidnb.notebook.player_waiting import Happenings
 
@@ -98,6 +100,7 @@ class Player(Announcer, Reported, Controls, Marked, Pictured, anywidget.AnyWidge
         *,
         owned: ExitStack | None = None,
         served: Served | None = None,
+        arrival: Arrival | None = None,
         ways: Roads | None = None,
         marked: Iterable[tuple[float, str]] = (),
         picture: str | None = None,
@@ -121,6 +124,9 @@ class Player(Announcer, Reported, Controls, Marked, Pictured, anywidget.AnyWidge
         super().__init__(card_id=f"vidnb-card-{uuid4().hex[:12]}", **config)
         self.markers.replace(marked)
         self.on_msg(self._vidnb_on_message)
+        self._vidnb_arrival = arrival
+        if arrival is not None:
+            arrival.begin(lambda content: self._vidnb_send_to("", "arrival", None, **content))
 
     # What a person asks for
 
@@ -224,6 +230,8 @@ class Player(Announcer, Reported, Controls, Marked, Pictured, anywidget.AnyWidge
         report = self._vidnb_views.report
         if report is not None:
             self._vidnb_send_to(view, "resume", t_s=report.current_time)
+        if self._vidnb_arrival is not None:
+            self._vidnb_send_to(view, "arrival", None, **self._vidnb_arrival.content)
 
     def _vidnb_on_state(self, view: str, content: Mapping[str, object]) -> None:
         with self._vidnb_lock:
@@ -274,8 +282,15 @@ def play(
     poster: StrPath | None = None,
     route: str = "auto",
     markers: Iterable[tuple[float, str]] = (),
+    save_to: PathLike | None = None,
 ) -> Player:
-    """Return a player for `source`: a path, a `Served`, or a `DownloadResult`.
+    """Return a player for `source`: a path, an http(s) URL, a `Served`, or a `DownloadResult`.
+
+    A URL is played while it is fetched: what the player asks for comes first, and in the end the
+    whole, checked file stands under `save_to` (a file or a folder, as `path` of `vidnb.download`)
+    or, without that, in the user's cache, where the next call finds it. `player.download` is the
+    `DownloadJob`; `player.close()` stops it and keeps what has come. Raises what `vidnb.download`
+    raises where it fails before the size is known.
 
     `start_s` is where it begins (s); `width` the greatest width (CSS px, 960 by default, never
     wider than the cell). `subtitles` is a .vtt or .srt file, such text itself, or several of them
@@ -289,9 +304,11 @@ def play(
     "colab", "proxy", "direct", "files" or "kernel" allow that one alone, and so does an address
     with `{port}` and `{path}` in it, as `/user/me/proxy/{port}/{path}`.
 
-    `ServeError` where a file cannot be served, or where `source` is a URL; `ValueError` where an
-    option has no meaning. Chromium, Firefox and Safari decode H.264 in MP4 and VP9 in WebM.
+    `ServeError` where a file cannot be served; `ValueError` where an option has no meaning.
+    Chromium, Firefox and Safari decode H.264 in MP4 and VP9 in WebM.
     """
+    if save_to is not None and not is_url(source):
+        raise ValueError("save_to is for a URL; what is here already stays where it is.")
     begin_s = 0.0 if start_s is None else _checked_seconds("start_s", start_s)
     if width is not None and width < 1:
         raise ValueError(f"width is the number of CSS pixels, at least 1, not {width}")
@@ -299,10 +316,15 @@ def play(
     checked = checked_markers(markers)
     made = ExitStack()
     try:
-        served = serve_video(source, made)
+        arrival = None
+        if isinstance(source, str) and is_url(source):
+            served, arrival = serve_stream(source, save_to, made)
+        else:
+            served = serve_video(source, made)
         return Player(
             owned=made,
             served=served,
+            arrival=arrival,
             ways=ways,
             name=readable(served.name),
             flaw=readable(flaw_of(served)),

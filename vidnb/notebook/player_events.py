@@ -17,7 +17,16 @@ __all__ = ["EVENTS", "Announcer"]
 logger = logging.getLogger(__name__)
 
 EVENTS: Final = frozenset(
-    {"loadedmetadata", "durationchange", "play", "playing", "pause", "seeking", "seeked"}
+    {
+        "loadeddata",
+        "loadedmetadata",
+        "durationchange",
+        "play",
+        "playing",
+        "pause",
+        "seeking",
+        "seeked",
+    }
     | {"timeupdate", "ended", "ratechange", "volumechange", "waiting", "stalled"}
     | {"error", "recovered", "route", "marker"}
 )

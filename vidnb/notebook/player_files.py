@@ -85,11 +85,6 @@ def serve_video(source: StrPath | Served | DownloadResult, made: ExitStack) -> S
     """Return the served `source`; one that is served here ends with `made`."""
     if isinstance(source, Served):
         return source
-    if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
-        raise ServeError(
-            f"play() shows a file on this machine and {source} is a URL: "
-            "fetch it first, as in vidnb.play(vidnb.download(url))."
-        )
     return _serve(source.path if isinstance(source, DownloadResult) else source, made)
 
 

@@ -58,7 +58,9 @@ export class Strip {
     title.title = name;
     this.mark = make("span", "vidnb-mark");
     this.mark.hidden = true;
-    this.root.append(clocks, tools, title, this.mark);
+    this.arrival = make("span", "vidnb-arrival");
+    this.arrival.hidden = true;
+    this.root.append(clocks, tools, title, this.arrival, this.mark);
     for (const event of ["ratechange", "emptied"]) {
       this.video.addEventListener(event, () => this.showRate(), { signal });
     }
@@ -114,6 +116,20 @@ export class Strip {
         : `${(frame * 1000).toFixed(1)} ms`;
     this.back.title = `One frame back (,) · a frame is ${length}`;
     this.forward.title = `One frame forward (.) · a frame is ${length}`;
+  }
+
+  /**
+   * Shows what of the file is on the kernel's machine, and what becomes of it.
+   * @param {{ state: string, spans: [number, number][], note: string }} arrival
+   */
+  showArrival({ state, spans, note }) {
+    this.timeline.showArrived(state === "live" ? spans : []);
+    const arrived = spans.reduce((sum, [from, to]) => sum + to - from, 0);
+    const said = { live: `fetching ${Math.floor(100 * arrived)} %`, saved: "saved", failed: "not saved" }[state];
+    this.arrival.textContent = said ?? "";
+    this.arrival.title = note;
+    this.arrival.classList.toggle("vidnb-failed", state === "failed");
+    this.arrival.hidden = !said;
   }
 
   /** Says which road the bytes take. */

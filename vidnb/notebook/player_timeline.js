@@ -18,6 +18,15 @@ export function markName(/** @type {Mark} */ mark) {
 
 const percent = (/** @type {number} */ part) => `${(100 * part).toFixed(3)}%`;
 
+/** Paints these shares of an element; gradients need no element for each. */
+function paint(/** @type {HTMLElement} */ element, /** @type {[number, number][]} */ spans) {
+  const parts = spans.map(
+    ([from, to]) => `transparent ${percent(from)}, currentColor ${percent(from)} ${percent(to)}, transparent ${percent(to)}`,
+  );
+  const image = parts.length ? `linear-gradient(to right, ${parts.join(", ")})` : "none";
+  if (element.style.backgroundImage !== image) element.style.backgroundImage = image;
+}
+
 export class Timeline {
   /**
    * @param {HTMLVideoElement} video
@@ -40,7 +49,8 @@ export class Timeline {
     }
     this.present = make("div", "vidnb-present");
     this.passed = make("div", "vidnb-passed");
-    this.bar.append(this.present, this.passed);
+    this.arrived = make("div", "vidnb-arrived");
+    this.bar.append(this.arrived, this.present, this.passed);
     this.pins = make("div", "vidnb-pins");
     this.pins.setAttribute("role", "group");
     this.pins.setAttribute("aria-label", "Markers");
@@ -92,14 +102,17 @@ export class Timeline {
     this.bar.setAttribute("aria-valuemax", String(Number.isFinite(duration) ? duration : 0));
     this.bar.setAttribute("aria-valuenow", String(Math.round(currentTime * 1000) / 1000));
     this.bar.setAttribute("aria-valuetext", `${timeCode(currentTime)} of ${timeCode(duration)}`);
-    const parts = [];
+    /** @type {[number, number][]} */
+    const spans = [];
     for (let index = 0; index < (buffered?.length ?? 0); index += 1) {
-      const [from, to] = [share(buffered.start(index), duration), share(buffered.end(index), duration)];
-      // Gradients need no element for each range.
-      parts.push(`transparent ${percent(from)}, currentColor ${percent(from)} ${percent(to)}, transparent ${percent(to)}`);
+      spans.push([share(buffered.start(index), duration), share(buffered.end(index), duration)]);
     }
-    const image = parts.length ? `linear-gradient(to right, ${parts.join(", ")})` : "none";
-    if (this.present.style.backgroundImage !== image) this.present.style.backgroundImage = image;
+    paint(this.present, spans);
+  }
+
+  /** Shows which shares of the file, from 0 to 1, are on the kernel's machine. */
+  showArrived(/** @type {[number, number][]} */ spans) {
+    paint(this.arrived, spans);
   }
 
   /** Shows these markers and no others. */
