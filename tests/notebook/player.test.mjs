@@ -113,6 +113,7 @@ function page({ hostname = "localhost", answer = () => Promise.reject(new TypeEr
   };
   globalThis.location = { hostname, origin: `http://${hostname}:8888`, href: `http://${hostname}:8888/lab` };
   globalThis.window = new EventTarget();
+  delete globalThis[Symbol.for("vidnb.asked")];
   delete globalThis[Symbol.for("vidnb.road")]; // another page remembers nothing of this one
   globalThis.CSS = { escape: (text) => text };
   globalThis.fetch = (url, options) => {
@@ -467,12 +468,22 @@ test("a video that stands still has its road asked again", async (t) => {
   const { video } = page({ urls: [BOXED, THROUGH], answer: (url) => alive(...up)(url) });
   await settle();
   video.arrive();
-  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const stand = async () => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    video.fire("waiting");
+    t.mock.timers.tick(5000);
+    t.mock.timers.reset();
+    await settle();
+  };
+  video.play();
+  await stand();
+  assert.equal(video.src, BOXED.url, "its road is open");
   up = ["/proxy"];
-  video.fire("waiting");
-  t.mock.timers.tick(5000);
-  t.mock.timers.reset();
-  await settle();
+  video.paused = true;
+  await stand();
+  assert.equal(video.src, BOXED.url, "one that is paused need not move");
+  video.paused = false;
+  await stand();
   assert.equal(video.src, THROUGH.url);
 });
 

@@ -20,6 +20,7 @@ const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
 function on(hostname) {
   globalThis.location = { hostname, origin: `https://${hostname}`, href: `https://${hostname}/user/me/lab` };
   globalThis.document = { getElementById: () => ({ textContent: '{"baseUrl": "/user/me/"}' }) };
+  delete globalThis[Symbol.for("vidnb.asked")];
   delete globalThis[Symbol.for("vidnb.road")];
   delete globalThis.google;
 }
@@ -78,10 +79,26 @@ for (const [what, road, answer, why] of [
   ["what cannot be asked", KERNEL, () => { throw new Error("never"); }, ""],
 ]) {
   test(`a sign of life is told from ${what}`, async () => {
+    on("localhost");
     globalThis.fetch = async () => answer();
     assert.equal(await player.probe(road, 77), why);
   });
 }
+
+test("players of one page ask one server once", async () => {
+  on("localhost");
+  let asked = 0;
+  globalThis.fetch = async () => {
+    asked += 1;
+    return new Response(asked === 1 ? "vidnb" : "gone");
+  };
+  const other = { ...DIRECT, box: BOX.replace("BOX", "OTHER") };
+  assert.deepEqual(await Promise.all([DIRECT, other, DIRECT].map((road) => player.probe(road, null))), ["", "", ""]);
+  assert.equal(asked, 1);
+  assert.equal(await player.probe(other, null, true), "something else answers at its address");
+  await player.probe({ ...DIRECT, box: "/proxy/9/~/BOX/" }, null);
+  assert.equal(asked, 3);
+});
 
 /** A channel, what it posted, what went by the kernel, and who answers. */
 function channel(answer = () => new Response(null, { status: 204 })) {

@@ -27,7 +27,7 @@ import { KernelFiles } from "./player_kernel.js";
 import { listenToKeys } from "./player_keys.js";
 import { Marks } from "./player_marks.js";
 import { pictureOf } from "./player_picture.js";
-import { ask, canProbe, fillRoad, jupyterBase, probe, recallRoad, rememberRoad, sortRoads } from "./player_roads.js";
+import { LATE, ask, canProbe, fillRoad, jupyterBase, probe, recallRoad, rememberRoad, sortRoads } from "./player_roads.js";
 import { Strip } from "./player_strip.js";
 import { isSound, languageName, noRoad, onlySound, sentence } from "./player_words.js";
 
@@ -35,7 +35,7 @@ const VERSION = 1;
 const TICK_MS = 240; // Chromium's timeupdate comes each 250 ms, Firefox's more often
 const MAX_UNHEARD = 2; // ticks under way to a kernel that may be busy
 const ROAD_MS = 4000; // how long one road may take to the first metadata while others are left
-const OPEN_ROAD_MS = 15000; // and one that gave a sign of life, but brings no video
+const OPEN_ROAD_MS = 30000; // and one that gave a sign of life, but brings no video
 const STUCK_MS = 5000; // a video that plays and does not move for so long has its road asked again
 const NOTE_MS = 6000; // long enough to read two lines
 const EVENTS = ["loadedmetadata", "loadeddata", "durationchange", "play", "playing", "pause", "seeking", "seeked", "ended",
@@ -280,16 +280,24 @@ class View {
     else this.video.poster = way.url;
   }
 
-  /** Asks a road again whose video has stopped moving. */
-  watch() {
+  /**
+   * Asks a road again whose video has stopped moving. One that answers nothing in time is given a
+   * second chance: its six connections may be busy with other videos.
+   */
+  watch(doubted = false) {
     clearTimeout(this.stuck);
     const { turn } = this;
     const { currentTime } = this.video;
     this.stuck = setTimeout(async () => {
       const { road, video } = this;
-      if (turn !== this.turn || !road?.box || video.currentTime !== currentTime || video.readyState > 2) return;
-      const why = await probe(road, null);
-      if (why && turn === this.turn && !this.ends.signal.aborted) this.leave(`it died: ${why}`);
+      const stands = () =>
+        turn === this.turn && !this.ends.signal.aborted && video.currentTime === currentTime &&
+        video.readyState <= 2 && (!video.paused || video.seeking);
+      if (!road?.box || !stands()) return;
+      const why = await probe(road, null, true);
+      if (!why || !stands()) return;
+      if (why === LATE && !doubted) this.watch(true);
+      else this.leave(`it died: ${why}`);
     }, STUCK_MS);
   }
 

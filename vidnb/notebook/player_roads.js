@@ -10,6 +10,9 @@
  */
 
 const PROBE_MS = 1200; // a road that gives no sign of life within this time is left
+const ASKED_MS = 3000;
+const ASKED = Symbol.for("vidnb.asked");
+export const LATE = "nobody answered in time";
 const BOXED = Symbol.for("vidnb.road"); // what this page remembers, over all copies of this script
 
 /** Whether a page of this host name runs on the machine it was served from. */
@@ -91,27 +94,52 @@ export function letterUrl(/** @type {string} */ box, /** @type {string} */ name)
 
 /**
  * Why a (filled) road is closed; "" where it is open.
+ *
+ * All mailboxes of one server answer by the same road, so one sign of life counts for a few seconds
+ * for every player of the page: fifty that are shown at once ask once.
  * @param {Road} road
  * @param {number | null} sizeBytes of the file, which another file of its name would not have
+ * @param {boolean} [again] ask anew
+ * @returns {Promise<string>}
  */
-export async function probe(road, sizeBytes) {
+export function probe(road, sizeBytes, again = false) {
+  if (!road.box) return road.route === "files" ? askForRange(road.url, sizeBytes) : Promise.resolve("");
+  const server = road.box.replace(/~\/[^/]+\//, "~/");
+  /** @type {Map<string, { why: Promise<string>, ms: number }>} */
+  const known = (/** @type {any} */ (globalThis)[ASKED] ??= new Map());
+  const before = known.get(server);
+  if (before && !again && performance.now() - before.ms < ASKED_MS) return before.why;
+  const why = ping(road.box);
+  known.set(server, { why, ms: performance.now() });
+  return why;
+}
+
+async function ping(/** @type {string} */ box) {
   const signal = AbortSignal.timeout(PROBE_MS);
   try {
-    if (road.box) {
-      const answer = await fetch(letterUrl(road.box, "ping"), { cache: "no-store", signal });
-      if (!answer.ok) return `its address answered ${answer.status}`;
-      return (await answer.text()).trim() === "vidnb" ? "" : "something else answers at its address";
-    }
-    if (road.route !== "files") return "";
-    const answer = await fetch(road.url, { headers: { Range: "bytes=0-0" }, cache: "no-store", signal });
+    const answer = await fetch(letterUrl(box, "ping"), { cache: "no-store", signal });
+    if (!answer.ok) return `its address answered ${answer.status}`;
+    return (await answer.text()).trim() === "vidnb" ? "" : "something else answers at its address";
+  } catch {
+    return silence(signal);
+  }
+}
+
+async function askForRange(/** @type {string} */ url, /** @type {number | null} */ sizeBytes) {
+  const signal = AbortSignal.timeout(PROBE_MS);
+  try {
+    const answer = await fetch(url, { headers: { Range: "bytes=0-0" }, cache: "no-store", signal });
     answer.body?.cancel().catch(() => {});
     if (answer.status !== 206) return `its address answered ${answer.status}`;
     const total = Number(answer.headers.get("Content-Range")?.split("/")[1]);
     return sizeBytes === null || total === sizeBytes ? "" : "another file answers at its address";
   } catch {
-    return signal.aborted ? "nobody answered in time" : "nobody answers at its address";
+    return silence(signal);
   }
 }
+
+const silence = (/** @type {AbortSignal} */ signal) =>
+  signal.aborted ? LATE : "nobody answers at its address";
 
 /** What a server answers about `url`: its status, 0 if that is kept secret, null if nothing. */
 export async function ask(/** @type {string} */ url) {
