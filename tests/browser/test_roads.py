@@ -4,7 +4,10 @@ A page under the name hub.test does not come from loopback as far as it can tell
 is closed to it, as on a hub.
 """
 
+import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ from playwright.sync_api import Browser
 
 from tests.browser.cells import Open, copy_of, stretched
 from tests.browser.lab import Lab
-from tests.world import film
+from tests.world import film, older_ipykernel
 
 ODD_NAME = "Grüße 100% #1?&{port}.mp4"
 
@@ -122,8 +125,10 @@ STEER = """
     await player.wait_for_async("timeupdate", timeout_s=30)
     await player.pause().wait_for_async("pause", timeout_s=30)
     picture = await player.snapshot_async(timeout_s=30)
+    import ipykernel
     tell(still=still, route=player.route, tried=player.routes_tried, duration=player.duration,
          stopped=player.current_time, picture=picture.size, arrived_s=arrived_s,
+         ipykernel=ipykernel.__version__,
          colours=len(picture.convert("RGB").resize((32, 18)).getcolors(1000)))
 """
 
@@ -286,3 +291,18 @@ def test_a_page_that_is_loaded_anew_comes_back_to_the_position(lab: Lab, chromiu
         timeout=60_000,
     )
     page.close()
+
+
+@pytest.mark.parametrize("route", ["direct", "kernel"])
+@pytest.mark.parametrize("version", ["6.30.1", "7.2.0"])
+def test_older_kernels_are_steered_and_heard(
+    tmp_path: Path, chromium: Browser, version: str, route: str
+) -> None:
+    (tmp_path / "root").mkdir()
+    copy_of(film(), tmp_path / "root" / "film.mp4")
+    older = os.pathsep.join([str(older_ipykernel(version)), *sys.path])
+    with Lab(tmp_path / "root", {"PYTHONPATH": older}) as lab:
+        found, notebook = steer(lab, chromium, "older", "film.mp4", "127.0.0.1", route)
+        assert found["route"] == route
+        assert found["ipykernel"] == version
+        notebook.page.close()

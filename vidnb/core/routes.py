@@ -176,17 +176,10 @@ def _below(root: str, path: str) -> str:
 
     A name that begins with a dot is one that Jupyter hides.
     """
-    if not root or not path:
+    top = f"{root.rstrip('/')}/"
+    if not root or not path.startswith(top):
         return ""
-    inside = _parts(root)
-    parts = _parts(path)
-    below = parts[len(inside) :]
-    if parts[: len(inside)] != inside or any(part.startswith(".") for part in below):
+    parts = path.removeprefix(top).split("/")
+    if any(part.startswith(".") for part in parts):
         return ""
-    return "/".join(quote(part.encode("utf-8", "surrogateescape"), safe="") for part in below)
-
-
-def _parts(path: str) -> list[str]:
-    """Take a POSIX path apart; empty parts and single dots mean nothing."""
-    parts = [part for part in path.split("/") if part not in {"", "."}]
-    return ["/", *parts] if path.startswith("/") else parts
+    return "/".join(quote(part.encode("utf-8", "surrogateescape"), safe="") for part in parts)
