@@ -293,8 +293,11 @@ def test_a_page_that_is_loaded_anew_comes_back_to_the_position(lab: Lab, chromiu
     page.close()
 
 
-@pytest.mark.parametrize("route", ["direct", "kernel"])
-@pytest.mark.parametrize("version", ["6.30.1", "7.2.0"])
+# By the kernel's own channel 6.30 hears nothing while a cell awaits: that is a sentence, and has a
+# test without a browser.
+@pytest.mark.parametrize(
+    ("version", "route"), [("6.30.1", "direct"), ("7.2.0", "direct"), ("7.2.0", "kernel")]
+)
 def test_older_kernels_are_steered_and_heard(
     tmp_path: Path, chromium: Browser, version: str, route: str
 ) -> None:

@@ -424,6 +424,15 @@ test("a road that gives no sign of life is not tried, and Python learns why", as
   assert.deepEqual(sent.filter(({ kind }) => kind === "state").length, 0, "it is posted, not sent by the kernel");
 });
 
+test("loopback is asked alone, the others at once", async () => {
+  const here = page({ urls: [BOXED, THROUGH, FILES], answer: alive("http://127.0.0.1:9", "/proxy") });
+  await settle();
+  assert.deepEqual(here.made.asked, ["http://127.0.0.1:9/~/BOX/ping"]);
+  const afar = page({ hostname: "hub.example", urls: [BOXED, THROUGH, FILES], answer: alive("/files") });
+  await settle();
+  assert.deepEqual(afar.made.asked, ["/proxy/9/~/BOX/ping", "/files/film.mp4"]);
+});
+
 test("where no road is open, a sentence says what was tried", async () => {
   const { video, root, sent } = page({ urls: [BOXED, FILES], answer: alive() });
   await settle();

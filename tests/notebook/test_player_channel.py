@@ -4,11 +4,13 @@ import asyncio
 import io
 import json
 import struct
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -276,6 +278,24 @@ def test_inside_a_cell_the_kernels_channel_cannot_be_heard_and_that_is_said(page
         player.wait_for("seeked", timeout_s=0)
 
 
+def test_on_ipykernel_6_not_even_a_cell_that_awaits_hears(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    player = page.player
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace(version_info=(6, 30, 1)))
+    with pytest.raises(PlayerTimeout, match=r"no page .* ipykernel 6 hears a page between two"):
+        asyncio.run(player.wait_for_async("seeked", timeout_s=0))
+    state = {"v": 1, "view": "a", "kind": "state", "event": "route", "route": "kernel"}
+    player._handle_custom_msg(state, [])
+    with pytest.raises(PlayerTimeout, match=r"wait_for_async\('seeked'\) cannot hear it .* next"):
+        asyncio.run(player.wait_for_async("seeked", timeout_s=None))
+    with pytest.raises(PlayerTimeout, match=r"snapshot_async\(\) cannot hear it"):
+        asyncio.run(player.snapshot_async(timeout_s=None))
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace(version_info=(7, 2, 0)))
+    with pytest.raises(PlayerTimeout, match="is its page still open"):
+        asyncio.run(player.wait_for_async("seeked", timeout_s=0))
+
+
 @pytest.mark.parametrize("bad", [-1, "5", True, float("nan")])
 def test_nonsense_is_a_value_error(page: Page, bad: Any) -> None:
     for call in (page.player.wait_for, page.player.wait_for_async):
@@ -305,8 +325,6 @@ def test_a_snapshot_comes_by_http(page: Page) -> None:
 
 
 def test_without_pillow_it_is_the_png(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     page.on_message = lambda message: page.player._handle_custom_msg(
         {"v": 1, "view": "a", "kind": "picture", "number": message["number"]}, [memoryview(red)]
     )

@@ -189,8 +189,10 @@ class View {
       fillRoad(road)
         .then(async (filled) => ({ road: filled, why: await probe(filled, road.size_bytes ?? null) }))
         .catch(() => ({ road, why: "this page has no address for it" }));
-    // All at once, so that a dead one delays nothing; but one alone where this page knows a good one.
-    const others = this.roads[this.at].route === recallRoad() ? [] : this.roads;
+    // All at once, so that a dead one delays nothing. But alone where this page knows a good one, and
+    // where loopback answers or refuses within milliseconds: each closed road is a line in the console.
+    const { route, needs } = this.roads[this.at];
+    const others = route === recallRoad() || needs === "loopback" ? [] : this.roads;
     for (const [index, road] of this.roads.entries()) {
       if (index === this.at || (index > this.at && others.includes(road) && canProbe(road))) {
         this.answers[index] ??= asked(road);

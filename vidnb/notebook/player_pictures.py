@@ -93,6 +93,7 @@ class Pictured(Awaited):
     async def snapshot_async(self, timeout_s: float | None = 10.0) -> Any:
         """Do what `snapshot` does without blocking the kernel: `await` it in a cell."""
         timeout_s = checked_timeout("snapshot_async", timeout_s)
+        self._vidnb_refuse_deaf_coroutine("snapshot_async()")
         with self._vidnb_picture(timeout_s) as future:
             async with asyncio.timeout(timeout_s):
                 png = await asyncio.wrap_future(future)

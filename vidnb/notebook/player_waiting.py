@@ -7,6 +7,7 @@ an event of before is not taken for the one that is waited for.
 
 import asyncio
 import math
+import sys
 import threading
 from contextlib import suppress
 from typing import Final, Self
@@ -108,9 +109,14 @@ class Awaited:
         return self
 
     async def wait_for_async(self, event: str, timeout_s: float | None = 5.0) -> Self:
-        """Do what `wait_for` does without blocking the kernel: `await` it in a cell."""
+        """Do what `wait_for` does without blocking the kernel: `await` it in a cell.
+
+        So it hears by the kernel's own channel too; but not on ipykernel 6, which reads nothing
+        while a cell awaits.
+        """
         _check(event)
         timeout_s = checked_timeout("wait_for_async", timeout_s)
+        self._vidnb_refuse_deaf_coroutine(f"wait_for_async({event!r})")
         if not await self._vidnb_happenings.wait_async(event, timeout_s):
             raise PlayerTimeout(self._vidnb_why(f"report {event!r}", timeout_s))
         return self
@@ -127,13 +133,25 @@ class Awaited:
                 f"use `await player.{instead}`, or ask in the next cell."
             )
 
+    def _vidnb_refuse_deaf_coroutine(self, call: str) -> None:
+        """Raise where not even a cell that awaits lets its kernel hear."""
+        report = self._vidnb_views.report
+        if report is None or report.route not in DEAF_ROUTES or not _is_old_kernel():
+            return
+        if self._vidnb_comm_thread == threading.get_ident():
+            raise PlayerTimeout(
+                f"{self.name} is shown by way of the kernel's own channel, which ipykernel 6 reads "
+                f"between two cells only, so {call} cannot hear it while this one runs; ask in the "
+                "next cell, or install ipykernel 7."
+            )
+
     def _vidnb_why(self, what: str, timeout_s: float | None) -> str:
         within = "" if timeout_s is None else f" within {timeout_s:g} s"
         report = self._vidnb_views.report
         if report is None:
             return (
                 f"{self.name} did not {what}{within}, for no page has shown it yet: display the "
-                "player, and scroll to where it is."
+                "player, and scroll to where it is." + (_OLD_KERNEL if _is_old_kernel() else "")
             )
         if report.error is not None:
             return f"{self.name} did not {what}{within}, because it has failed: {report.error}"
@@ -143,6 +161,17 @@ class Awaited:
             f"{self.name} did not {what}{within} ({state} at {at}): is its page still open? "
             "A longer timeout_s waits longer."
         )
+
+
+_OLD_KERNEL: Final = (
+    " By the kernel's own channel ipykernel 6 hears a page between two cells only: ask in the next."
+)
+
+
+def _is_old_kernel() -> bool:
+    """Whether this is a kernel that reads no messages while a cell awaits."""
+    version = getattr(sys.modules.get("ipykernel"), "version_info", None)
+    return isinstance(version, tuple) and version[:1] < (7,)
 
 
 def checked_timeout(call: str, timeout_s: object) -> float | None:
