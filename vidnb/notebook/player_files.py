@@ -72,6 +72,7 @@ class Roads:
     def to_companion(self, served: Served, name: str) -> list[dict[str, Any]]:
         """Return the candidates for a poster or subtitles; the page takes the video's road."""
         self.of[name] = served._entry.source  # noqa: SLF001 - likewise
+        # It lies in a folder of ours, below no root; but the kernel can hand it out.
         found = roads(self._host, served.url, path=served.url, route=self._route)
         return [{**asdict(road), "of": name} for road in found if road.route != "files"]
 
