@@ -18,6 +18,7 @@ FUNCTIONS = {
     "serve": "(path, *, max_partial_bytes=None, host='127.0.0.1', allowed_hosts=())",
     "play": "(source, *, start_s=None, autoplay=False, muted=False, loop=False, width=None,"
     " subtitles=None, poster=None, route='auto', markers=())",
+    "compare": "(*sources, labels=None, columns=None, offsets_s=None)",
     "sample": "()",
 }
 FUNCTIONS["download_async"] = FUNCTIONS["start_download"] = FUNCTIONS["download"]
@@ -43,7 +44,7 @@ ERRORS = {
     "PlayerTimeout": (vidnb.VidnbError, TimeoutError),
     "MissingExtra": (vidnb.VidnbError, ImportError),
 }
-CLASSES = {"DownloadResult", "DownloadJob", "Served", "Player", "RetryPolicy"}
+CLASSES = {"Comparison", "DownloadResult", "DownloadJob", "Served", "Player", "RetryPolicy"}
 
 
 def test_all_is_exact() -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Unreachable,
         VidnbError,
     )
+    from vidnb.notebook.compare import Comparison, compare
     from vidnb.notebook.helpers import download, download_async, start_download
     from vidnb.notebook.job import DownloadJob
     from vidnb.notebook.player import Player, play
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AddressRefused",
     "ChecksumMismatch",
+    "Comparison",
     "DownloadJob",
     "DownloadResult",
     "MissingExtra",
@@ -65,6 +67,7 @@ __all__ = [
     "TransportError",
     "Unreachable",
     "VidnbError",
+    "compare",
     "download",
     "download_async",
     "get_video_data",
@@ -78,11 +81,13 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOME = {
+    "Comparison": "vidnb.notebook.compare",
     "DownloadJob": "vidnb.notebook.job",
     "DownloadResult": "vidnb.engine.order",
     "Player": "vidnb.notebook.player",
     "RetryPolicy": "vidnb.core.retry",
     "Served": "vidnb.engine.server",
+    "compare": "vidnb.notebook.compare",
     "download": "vidnb.notebook.helpers",
     "download_async": "vidnb.notebook.helpers",
     "get_video_data": "vidnb.seed",

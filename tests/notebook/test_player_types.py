@@ -43,13 +43,14 @@ def check(script: Path) -> tuple[int, str]:
     return ran.returncode, ran.stdout + ran.stderr
 
 
-def test_the_players_script_has_right_types() -> None:
-    assert check(SCRIPTS / "player.js") == (0, "")
+@pytest.mark.parametrize("name", ["player.js", "compare.js"])
+def test_the_widgets_scripts_have_right_types(name: str) -> None:
+    assert check(SCRIPTS / name) == (0, "")
 
 
 def test_each_module_asks_to_be_checked() -> None:
     """An editor without our options checks them too."""
-    scripts = sorted(SCRIPTS.glob("player*.js"))
+    scripts = sorted(SCRIPTS.glob("*.js"))
     assert len(scripts) > 5
     assert [path.name for path in scripts if not path.read_text("utf-8").startswith("// @ts")] == []
 

@@ -1,10 +1,11 @@
 """The card a saved notebook shows where a player stood: nothing runs, everything reads."""
 
 import html
+from collections.abc import Sequence
 
 from vidnb.core.progress import format_bytes, format_duration_s
 
-__all__ = ["player_card"]
+__all__ = ["comparison_card", "player_card"]
 
 # Inline, since a sanitiser strips style sheets; greys with alpha read on light and on dark.
 _FRAME = (
@@ -57,5 +58,34 @@ def player_card(
             f'<div style="opacity: 0.75">{about}</div>'
             "<div>The video itself is not stored in this notebook. "
             f"Run this cell again to watch it.</div></div></div>{hush}"
+        ),
+    }
+
+
+def comparison_card(
+    videos: Sequence[tuple[str, str, float | None]], *, mark: str
+) -> dict[str, str]:
+    """Return the card of several videos: label, file name and length (s) of each; else as above."""
+    title = f"Comparison of {len(videos)} video" + "s" * (len(videos) != 1)
+    rows = []
+    for label, name, length_s in videos:
+        facts = [] if label == name else [name]
+        if length_s is not None:
+            facts.append(format_duration_s(length_s))
+        rows.append((label, " · ".join(facts)))
+    listed = "".join(
+        f'<div><span style="font-weight: 600">{html.escape(label)}</span>'
+        + (f' <span style="opacity: 0.75">{html.escape(about)}</span>' if about else "")
+        + "</div>"
+        for label, about in rows
+    )
+    names = ", ".join(label for label, _ in rows)
+    return {
+        "text/plain": f"{title} ({names}): run this cell again to watch it",
+        "text/html": (
+            f'<div class="vidnb-card {html.escape(mark)}" style="{_FRAME}">'
+            f'<div style="opacity: 0.75">{title}</div>{listed}'
+            "<div>The videos themselves are not stored in this notebook. "
+            "Run this cell again to watch them.</div></div>"
         ),
     }

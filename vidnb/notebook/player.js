@@ -42,7 +42,7 @@ const EVENTS = ["loadedmetadata", "loadeddata", "durationchange", "play", "playi
   "waiting", "ratechange", "volumechange"];
 
 /** One place where a player is shown. */
-class View {
+export class View {
   constructor(/** @type {Model} */ model, /** @type {HTMLElement} */ el) {
     this.model = model;
     this.id = Array.from(crypto.getRandomValues(new Uint8Array(8)), (n) => n.toString(16)).join("");

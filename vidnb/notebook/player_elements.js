@@ -5,6 +5,11 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /** Icons on a grid of 16, drawn in the colour of the text; a path that begins with `M` each. */
 const ICONS = {
+  play: "M4 2.4v11.2L13.2 8z",
+  pause: "M3.6 2.6h3v10.8h-3z M9.4 2.6h3v10.8h-3z",
+  sound: "M2 5.8h2.6L8.4 2.6v10.8L4.6 10.2H2z M10 5.2c1.5 1.2 1.5 4.4 0 5.6l.7 1c2.3-1.8 2.3-5.8 0-7.6z " +
+    "M11.9 2.9c3 2.6 3 7.6 0 10.2l.7.9c3.6-3.1 3.6-8.9 0-12z",
+  silent: "M2 5.8h2.6L8.4 2.6v10.8L4.6 10.2H2z M10.3 5.7l.9-.9 1.7 1.7 1.7-1.7.9.9L13.8 7.4l1.7 1.7-.9.9-1.7-1.7-1.7 1.7-.9-.9 1.7-1.7z",
   back: "M11 3.2v9.6L4.6 8z M3 3.5h1.4v9H3z",
   forward: "M5 3.2v9.6L11.4 8z M11.6 3.5H13v9h-1.4z",
   marker: "M4 1.8h8v12.4L8 10.9l-4 3.3z M5.4 3.2v8.1L8 9.1l2.6 2.2V3.2z",
@@ -39,6 +44,11 @@ export function iconButton(icon, name, hint = name) {
   button.type = "button";
   button.title = hint;
   button.setAttribute("aria-label", name);
+  button.append(drawIcon(icon));
+  return button;
+}
+
+export function drawIcon(/** @type {keyof typeof ICONS} */ icon) {
   const drawing = document.createElementNS(SVG, "svg");
   drawing.setAttribute("viewBox", "0 0 16 16");
   drawing.setAttribute("aria-hidden", "true");
@@ -46,6 +56,5 @@ export function iconButton(icon, name, hint = name) {
   path.setAttribute("d", ICONS[icon]);
   path.setAttribute("fill-rule", "evenodd");
   drawing.append(path);
-  button.append(drawing);
-  return button;
+  return drawing;
 }

@@ -10,11 +10,15 @@ from typing import Final
 
 __all__ = ["joined"]
 
+_DEFAULT: Final = re.compile(r"^export default .*;\n", re.MULTILINE)
 _IMPORT: Final = re.compile(r'^import \{[^}]*\} from "\./([a-z_]+\.js)";\n', re.MULTILINE)
 
 
 def joined(entry: Path) -> str:
-    """Return the module `entry` (UTF-8) with all it imports from beside it, each once."""
+    """Return the module `entry` (UTF-8) with all it imports from beside it, each once.
+
+    The widget is what `entry` exports by default; a widget that it builds upon is none any more.
+    """
     seen: dict[str, str] = {}
 
     def add(name: str) -> None:
@@ -24,7 +28,8 @@ def joined(entry: Path) -> str:
             if imported not in seen:
                 add(imported)
         del seen[name]  # it stands behind what it imports
-        seen[name] = _IMPORT.sub("", text)
+        own = text if name == entry.name else _DEFAULT.sub("", text)
+        seen[name] = _IMPORT.sub("", own)
 
     add(entry.name)
     return "\n".join(seen.values())
