@@ -17,7 +17,7 @@ FUNCTIONS = {
     " check_video=True, idle_timeout_s=30.0, progress=None)",
     "serve": "(path, *, max_partial_bytes=None, host='127.0.0.1', allowed_hosts=())",
     "play": "(source, *, start_s=None, autoplay=False, muted=False, loop=False, width=None,"
-    " subtitles=None, poster=None, route='auto', markers=())",
+    " subtitles=None, poster=None, route='auto', markers=(), save_to=None)",
     "compare": "(*sources, labels=None, columns=None, offsets_s=None)",
     "sample": "()",
 }

@@ -137,14 +137,6 @@ def test_a_served_file_stays_its_owners() -> None:
         assert is_served(served.url)
 
 
-@pytest.mark.parametrize("url", ["https://example.org/film.mp4", "HTTP://example.org/film.mp4"])
-def test_a_url_is_told_to_be_downloaded_first(url: str) -> None:
-    with pytest.raises(
-        ServeError, match=r"is a URL: fetch it first, as in .*vidnb\.download\(url\)"
-    ):
-        play(url)
-
-
 def test_what_serve_refuses_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ServeError):
         play(tmp_path / "missing.mp4")

@@ -34,6 +34,7 @@ from vidnb.engine.server import Served
 from vidnb.engine.stream import is_url
 from vidnb.notebook.card import player_card
 from vidnb.notebook.card_picture import card_picture
+from vidnb.notebook.job import DownloadJob
 from vidnb.notebook.player_channel import PROTOCOL_VERSION, Channel
 from vidnb.notebook.player_controls import Controls, merged
 from vidnb.notebook.player_events import Announcer
@@ -150,6 +151,11 @@ class Player(Announcer, Reported, Controls, Marked, Pictured, anywidget.AnyWidge
         """Take the player off every page and stop serving what it alone has served."""
         super().close()
         self._vidnb_owned.close()
+
+    @property
+    def download(self) -> DownloadJob | None:
+        """The download behind a player of a URL, else None."""
+        return None if self._vidnb_arrival is None else self._vidnb_arrival.job
 
     # How it shows itself
 
