@@ -26,7 +26,7 @@ WATCH = """
     began = time.perf_counter()
     player.seek(0.9 * player.duration).wait_for("seeked", timeout_s=30)
     tell(first_s=first_s, seek_s=time.perf_counter() - began, duration=player.duration,
-         whole_yet=whole_yet, route=player.route)
+         whole_yet=whole_yet, whole_then=player.download.done, route=player.route)
 """
 FINISH = """
     result = player.download.result(60)
@@ -62,11 +62,11 @@ def test_the_picture_comes_before_the_file(
             SHOTS.mkdir(exist_ok=True)
             opened.page.locator("video").screenshot(path=SHOTS / "stream-seek.png")
             opened.page.locator(".vidnb-strip").screenshot(path=SHOTS / "stream-strip.png")
+            # The file takes eight seconds. On a quiet machine the picture is there in one and a
+            # half, and two more bring the six megabytes from the key frame to where it was sought.
             assert not found["whole_yet"]
+            assert not found["whole_then"]
             assert found["route"] == "direct"
-            # Downloading first takes eight seconds; a busy machine may well take two of them.
-            assert found["first_s"] < 4
-            assert found["seek_s"] < 4
             saved = opened.found()
             opened.page.get_by_text("saved", exact=True).wait_for(timeout=20_000)
         finally:

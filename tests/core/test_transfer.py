@@ -1173,6 +1173,37 @@ def test_readers_of_one_plain_stream_are_held(head: Opened) -> None:
     play(started(plan(), fetch(1)), [(head, []), (ReaderWaits(1, 90), [])])
 
 
+def test_a_reader_gets_the_line_to_itself() -> None:
+    """What is not for it is left unread, until a second after it last waited, or it leaves."""
+    transfer = started(
+        resumed((0, 10), max_connections=3, min_segment_bytes=100, read_ahead_bytes=10),
+        ranged(1, 10),
+    )
+    now_s = 1000.0
+
+    def tell(seen: Observation, after_s: float = 0.0) -> tuple[bool, bool]:
+        nonlocal now_s
+        now_s += after_s
+        transfer.handle(seen, now_s=now_s)
+        return transfer.may_read(1), transfer.may_read(2)
+
+    both, only_second = (True, True), (False, True)
+    assert tell(part(1, 10, 100)) == both
+    assert tell(ReaderWaits(1, 70)) == both  # its own is still on the way
+    assert tell(part(2, 70, 100)) == only_second
+    assert tell(Received(2, 5), 0.5) == only_second
+    assert tell(ReaderWaits(1, 75), 0.1) == only_second
+    assert tell(Ticked(), 0.99) == only_second
+    assert tell(Ticked(), 0.02) == both
+    assert tell(ReaderWaits(1, 76)) == only_second
+    assert tell(ReaderWaits(2, 12)) == both  # each of them serves one
+    assert tell(ReaderLeft(2)) == only_second
+    assert tell(ReaderWaits(1, 5)) == both  # that is here; nobody serves it
+    assert tell(ReaderWaits(1, 76)) == only_second
+    assert tell(ReaderLeft(1)) == both
+    assert transfer.may_read(7)
+
+
 @pytest.mark.parametrize("waits", [True, False])
 def test_nothing_is_tried_out_while_a_reader_waits(waits: bool) -> None:
     """What it needs has the line to itself; a second after the last wait that is over."""

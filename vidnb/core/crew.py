@@ -21,8 +21,8 @@ UNLIMITED = 2**31
 """So many connections that nobody counts them."""
 
 _CALM_S = 1.0
-"""A reader that waited this lately waits again soon: what it needs shares the line with as little
-as can be, so nothing is tried out meanwhile."""
+"""A reader that waited this lately waits again soon: what it needs has the line to itself, and
+nothing is tried out meanwhile."""
 
 
 class Crew:
@@ -78,6 +78,27 @@ class Crew:
         self.readers[reader] = offset
         if offset not in self.board.kept:
             self._calm_s = self._time_s + _CALM_S
+
+    def leave(self, reader: int) -> None:
+        """Forget a reader; a browser that leaves is back with another wish in no time."""
+        self.readers.pop(reader, None)
+
+    def may_read(self, fetch_id: int) -> bool:
+        """Tell whether to take more of a fetch now; what is left unread its origin soon holds back.
+
+        Not while a reader has waited lately that another one serves, and this one none: so a reader
+        gets the whole line, and nothing that was sent already is thrown away.
+        """
+        fetch = self.board.fetches.get(fetch_id)
+        if fetch is None or self._time_s >= self._calm_s:
+            return True
+        wanted = self._wanted
+        if any(self._serves(fetch, offset) for offset in wanted):
+            return True
+        others = (other for other in self.board.fetches.values() if other is not fetch)
+        return not any(
+            other.is_open and self._serves(other, offset) for other in others for offset in wanted
+        )
 
     def received(self, fetch: Fetching, size_bytes: int) -> tuple[Span, ...]:
         """Take bytes that arrived; return the spans of them that are new."""
@@ -186,9 +207,8 @@ class Crew:
             return self._ceiling
         limit = min(self._ramp.allowed, self._ceiling)
         if self._time_s < self._calm_s:
-            wanted = self._wanted
             serving = sum(
-                any(self.board.is_near(fetch, offset, self._read_ahead_bytes) for offset in wanted)
+                any(self._serves(fetch, offset) for offset in self._wanted)
                 for fetch in self.board.fetches.values()
             )
             return min(limit, serving + 1)
@@ -200,6 +220,11 @@ class Crew:
         is_possible = len(self.board.fetches) < self._ceiling and self._spare > 0
         is_calm = self._time_s >= self._calm_s and not self.is_held
         return is_possible and is_calm and self._next_start() is not None
+
+    def _serves(self, fetch: Fetching, offset: int) -> bool:
+        """Tell whether a fetch brings what a reader at `offset` needs, or has just brought it."""
+        near = self._read_ahead_bytes
+        return fetch.start <= offset and fetch.position - near <= offset < fetch.position + near
 
     def _let_go(self, allowed: int) -> Iterator[Command]:
         """Drop what was added in vain, the longest rest first, and never a waiting reader's."""

@@ -58,6 +58,10 @@ class Standing:
         """How often the file at the origin turned out to be another one."""
         return self._patience.restarts
 
+    def may_read(self, fetch_id: int) -> bool:
+        """Tell whether more of a fetch should be read now, or left to wait for a reader's bytes."""
+        return self._crew.may_read(fetch_id)
+
     @property
     def peak_connections(self) -> int:
         """The most connections there were at once."""

@@ -143,7 +143,7 @@ class Transfer(Standing):
             case ReaderWaits():
                 self._crew.wait(seen.reader, seen.offset)
             case _:  # ReaderLeft, the last of them
-                self._crew.readers.pop(seen.reader, None)
+                self._crew.leave(seen.reader)
         return self._dispatch()
 
     # Bytes.
