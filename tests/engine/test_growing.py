@@ -5,7 +5,11 @@ import http.client
 import io
 import os
 import random
+import shutil
 import socket
+import subprocess
+import sys
+import textwrap
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -18,6 +22,7 @@ import pytest
 from tests.engine.origin import Exchange, Film, Origin, cut, honest, noise, plain, reset, status
 from vidnb.engine.growing import GrowingSource
 from vidnb.engine.opened import open_source
+from vidnb.engine.sample import sample
 from vidnb.engine.server import Served
 from vidnb.engine.serving import serve
 from vidnb.engine.watch import Watch
@@ -339,3 +344,93 @@ def test_open_never_joins_two_files() -> None:
         pytest.raises(SourceChanged, match="became another file while it was read"),
     ):
         file.read()
+
+
+# Programs nobody here wrote.
+
+
+def needs(program: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"{program} is not installed")
+    return found
+
+
+@pytest.fixture
+def clip() -> Iterator[Origin]:
+    """An origin that takes four seconds for the sample clip, whose index stands where it does."""
+    with Origin(Film(sample().read_bytes()), rate=60_000) as running:
+        yield running
+
+
+def test_ffprobe_reads_it_while_it_grows(clip: Origin) -> None:
+    program = needs("ffprobe")
+    with serve(clip.url) as served:
+        command = [program, "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0"]
+        told = subprocess.run([*command, served.url], capture_output=True, timeout=60, check=True)
+        assert not watch_of(served).view.phase.is_final
+    assert float(told.stdout) == pytest.approx(10, abs=0.1)
+
+
+def test_ffmpeg_seeks_in_it_while_it_grows(clip: Origin, tmp_path: Path) -> None:
+    """The frame at eight seconds is the same as in the finished file."""
+    program = needs("ffmpeg")
+    frames = []
+    with serve(clip.url) as served:
+        for number, source in enumerate([served.url, str(sample())]):
+            frame = tmp_path / f"{number}.png"
+            command = [
+                program,
+                "-v",
+                "error",
+                "-ss",
+                "8",
+                "-i",
+                source,
+                "-frames:v",
+                "1",
+                str(frame),
+            ]
+            subprocess.run(command, timeout=60, check=True)
+            frames.append(frame.read_bytes())
+    assert frames[0] == frames[1]
+    assert clip.sent_bytes <= 1.1 * len(clip.film.data)
+
+
+def test_pyav_reads_it_while_it_grows(clip: Origin) -> None:
+    av = pytest.importorskip("av", reason="PyAV is not installed")
+    with open_source(clip.url) as file, av.open(file) as container:
+        stream = container.streams.video[0]
+        container.seek(8_000_000)
+        frame = next(container.decode(stream))
+        assert frame.width > 0
+        assert 7 < float(frame.pts * stream.time_base) <= 8
+
+
+def test_a_killed_process_goes_on_where_it_was(slow: Origin, tmp_path: Path) -> None:
+    """The present spans survive it, in the middle as at the start."""
+    code = f"""
+        import sys
+        from pathlib import Path
+        from vidnb.io import cache
+        cache.cache_root = lambda: Path({str(tmp_path / "cache")!r})
+        from vidnb.engine.opened import open_source
+        file = open_source({slow.url!r})
+        file.seek(4_000_000)
+        file.read(1_000_000)
+        print("read", flush=True)
+        sys.stdin.read()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"read\n"
+        child.kill()
+        child.wait(20)
+    sent_bytes = slow.sent_bytes
+    slow.rate = None
+    with serve(slow.url) as served:
+        assert ask(served)[1] == DATA
+        wait_for_the_end(slow, served)
+    assert slow.sent_bytes - sent_bytes <= SIZE - 1_000_000
+    assert slow.sent_bytes <= 1.2 * SIZE
