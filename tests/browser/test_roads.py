@@ -85,8 +85,14 @@ RECORD = """() => {
 }"""
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "hub.test"])
-@pytest.mark.parametrize("work", [SLEEP, BUSY], ids=["sleep", "busy"])
+@pytest.mark.parametrize(
+    ("work", "host"),
+    [
+        pytest.param(SLEEP, "127.0.0.1", id="sleep-direct"),
+        pytest.param(BUSY, "127.0.0.1", id="busy-direct"),
+        pytest.param(BUSY, "hub.test", id="busy-proxy"),
+    ],
+)
 def test_python_knows_the_truth_inside_a_running_cell(
     lab: Lab, chromium: Browser, work: str, host: str, request: pytest.FixtureRequest
 ) -> None:
@@ -105,9 +111,10 @@ def test_python_knows_the_truth_inside_a_running_cell(
     worst = 0.0
     assert len(found["samples"]) >= 5
     for at_s, told_s in found["samples"]:
-        _, true_s, paused = min(record, key=lambda entry: abs(entry[0] - at_s))
+        # What stood before, carried on: the next entry may be of after the pause that follows.
+        noted_s, true_s, paused = max(entry for entry in record if entry[0] <= at_s)
         assert not paused, (at_s, told_s, record[:: max(1, len(record) // 40)])
-        worst = max(worst, abs(told_s - true_s))
+        worst = max(worst, abs(told_s - true_s - (at_s - noted_s)))
     print(f"{name}: current_time off by {1000 * worst:.0f} ms at most")
     assert worst <= 0.3
     assert found["stopped"] == pytest.approx(record[-1][1], abs=0.3)
@@ -295,9 +302,7 @@ def test_a_page_that_is_loaded_anew_comes_back_to_the_position(lab: Lab, chromiu
 
 # By the kernel's own channel 6.30 hears nothing while a cell awaits: that is a sentence, and has a
 # test without a browser.
-@pytest.mark.parametrize(
-    ("version", "route"), [("6.30.1", "direct"), ("7.2.0", "direct"), ("7.2.0", "kernel")]
-)
+@pytest.mark.parametrize(("version", "route"), [("6.30.1", "direct"), ("7.2.0", "kernel")])
 def test_older_kernels_are_steered_and_heard(
     tmp_path: Path, chromium: Browser, version: str, route: str
 ) -> None:

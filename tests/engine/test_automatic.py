@@ -94,7 +94,8 @@ def test_several_where_each_is_slow(tmp_path: Path) -> None:
     check(result)
     assert result.connections >= 4
     assert gate.peak <= 16
-    assert origin.sent_bytes <= 1.1 * len(DATA)
+    # What is on its way when a tail is given away is lost: a socket's buffer for each connection.
+    assert origin.sent_bytes <= 1.3 * len(DATA)
     assert result.attempts == 1
 
 
