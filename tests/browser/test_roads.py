@@ -89,7 +89,6 @@ RECORD = """() => {
     ("work", "host"),
     [
         pytest.param(SLEEP, "127.0.0.1", id="sleep-direct"),
-        pytest.param(BUSY, "127.0.0.1", id="busy-direct"),
         pytest.param(BUSY, "hub.test", id="busy-proxy"),
     ],
 )
