@@ -31,6 +31,7 @@ from vidnb.errors import (
     ServeError,
     SourceChanged,
     StatusError,
+    StorageError,
     TransferError,
     TransferTimeout,
 )
@@ -224,6 +225,36 @@ def test_closing_stops_and_the_next_goes_on(slow: Origin, own_cache: Path) -> No
     assert len(slow.requests) == asked + 1
     assert slow.requests[-1].sent_bytes == 0
     assert whole(own_cache) == DATA
+
+
+def test_what_cannot_be_served_is_not_fetched_either(slow: Origin) -> None:
+    """No address of this machine: the download that had begun is stopped."""
+    with pytest.raises(ServeError, match=r"192\.0\.2\.1"):
+        serve(slow.url, host="192.0.2.1")
+    slow.wait_for(lambda: slow.is_idle)
+    assert slow.sent_bytes < SIZE
+
+
+def test_a_cache_that_cannot_be_used_is_let_go(
+    slow: Origin, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDNB_CACHE_BYTES", "much")
+    with pytest.raises(ValueError, match="VIDNB_CACHE_BYTES"):
+        serve(slow.url)
+    monkeypatch.delenv("VIDNB_CACHE_BYTES")
+    evict = cache.evict
+
+    def fail(limit_bytes: int) -> None:
+        raise OSError(28, "no space")
+
+    monkeypatch.setattr(cache, "evict", fail)
+    with pytest.raises(StorageError, match="cannot be used"):
+        serve(slow.url)
+    (folder,) = own_cache.iterdir()
+    (folder / "film.mp4").write_bytes(bytes(10_000))
+    evict(0)  # nobody holds it
+    assert not folder.exists()
+    assert slow.requests == []
 
 
 def test_credentials_make_no_other_place(slow: Origin, own_cache: Path) -> None:

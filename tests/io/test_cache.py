@@ -10,7 +10,7 @@ import pytest
 
 from vidnb.core.eviction import Kept, to_evict
 from vidnb.io import cache, locks
-from vidnb.io.cache import MOST_BYTES, Place, evict, most_bytes
+from vidnb.io.cache import MOST_BYTES, CachedFolder, evict, most_bytes
 
 MIB = 2**20
 
@@ -23,7 +23,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def fill(address: str, used_s: float, size_bytes: int = MIB) -> Path:
     """Cache a file and let its place go."""
-    place = Place(address)
+    place = CachedFolder(address)
     (place.folder / "film.mp4").write_bytes(bytes(size_bytes))
     place.close()
     os.utime(place.folder, (used_s, used_s))
@@ -31,7 +31,11 @@ def fill(address: str, used_s: float, size_bytes: int = MIB) -> Path:
 
 
 def test_one_place_for_each_address(root: Path) -> None:
-    first, again, other = Place("https://a/1"), Place("https://a/1"), Place("https://a/2")
+    first, again, other = (
+        CachedFolder("https://a/1"),
+        CachedFolder("https://a/1"),
+        CachedFolder("https://a/2"),
+    )
     assert first.folder == again.folder != other.folder
     assert {path.parent for path in (first.folder, other.folder)} == {root}
     for place in (first, again, other):
@@ -50,13 +54,13 @@ def test_the_oldest_leaves_first() -> None:
 
 def test_to_use_it_makes_it_young() -> None:
     old, new = fill("old", 100), fill("new", 200)
-    Place("old").close()
+    CachedFolder("old").close()
     evict(MIB + MIB // 2)
     assert (old.exists(), new.exists()) == (True, False)
 
 
 def test_what_is_in_use_stays() -> None:
-    place = Place("used")
+    place = CachedFolder("used")
     (place.folder / "film.mp4").write_bytes(bytes(MIB))
     evict(0)
     assert place.folder.exists()
@@ -71,7 +75,7 @@ def test_what_another_process_uses_stays(root: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from vidnb.io import cache\n"
         f"cache.user_cache_path = lambda *_, **__: Path({str(root.parent)!r})\n"
-        "place = cache.Place('shared'); print('here', flush=True); sys.stdin.read()"
+        "place = cache.CachedFolder('shared'); print('here', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -87,7 +91,7 @@ def test_what_another_process_uses_stays(root: Path) -> None:
 
 
 def test_sparse_files_count_for_what_they_take() -> None:
-    place = Place("sparse")
+    place = CachedFolder("sparse")
     with (place.folder / "film.mp4").open("wb") as file:
         file.truncate(2**40)
     place.close()
@@ -98,11 +102,11 @@ def test_sparse_files_count_for_what_they_take() -> None:
 def test_what_comes_into_use_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the choice of what leaves and its removal."""
     fill("a", 100)
-    users: list[Place] = []
+    users: list[CachedFolder] = []
 
     def choose(kept: Iterable[Kept], most_bytes: int) -> tuple[str, ...]:
         leaving = to_evict(kept, most_bytes)
-        users.append(Place("a"))
+        users.append(CachedFolder("a"))
         return leaving
 
     monkeypatch.setattr(cache, "to_evict", choose)
@@ -140,7 +144,7 @@ def test_a_place_evicted_in_that_moment_is_made_again(monkeypatch: pytest.Monkey
         return real(folder)
 
     monkeypatch.setattr(cache, "_locked", racing)
-    place = Place("raced")
+    place = CachedFolder("raced")
     assert calls == 2
     assert place.folder.is_dir()
     place.close()
@@ -158,7 +162,7 @@ def test_a_lock_that_was_removed_is_none(monkeypatch: pytest.MonkeyPatch) -> Non
         return real(descriptor, is_shared=is_shared)
 
     monkeypatch.setattr(cache, "lock", racing)
-    place = Place("raced")
+    place = CachedFolder("raced")
     assert removed
     evict(0)
     assert place.folder.is_dir()
@@ -168,7 +172,7 @@ def test_a_lock_that_was_removed_is_none(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_who_evicts_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([False, False, True])
     monkeypatch.setattr(cache, "lock", lambda *_, **__: next(answers))
-    Place("awaited").close()
+    CachedFolder("awaited").close()
     assert next(answers, None) is None
 
 

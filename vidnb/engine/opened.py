@@ -46,7 +46,7 @@ def open_source(
     if isinstance(source, DownloadResult):
         source = source.path
     if is_url(source):
-        stream = Stream(os.fspath(source))
+        stream = Stream(source)
         try:
             raw = _Arriving(stream, timeout_s)
         except BaseException:
@@ -68,7 +68,8 @@ class _Arriving(io.RawIOBase):
         self._stream = stream
         self._timeout_s = timeout_s
         self._position = 0
-        stream.size_bytes(timeout_s)  # the feed is the download's own from here on
+        self._descriptor = -1
+        stream.opened(timeout_s)  # the feed is the download's own from here on
         self._feed = stream.watch.view.feed
         shown = self._waited(self._feed.shown())
         self._size_bytes, self._generation = shown.size_bytes, shown.generation
@@ -118,7 +119,8 @@ class _Arriving(io.RawIOBase):
         """Stop the fetching, if it still goes on; what has come is kept."""
         if not self.closed:
             super().close()
-            os.close(self._descriptor)
+            if self._descriptor >= 0:  # it was opened
+                os.close(self._descriptor)
             self._stream.close()
 
     def _check_open(self) -> None:

@@ -185,7 +185,11 @@ def put_up(
         raise ValueError(f"max_partial_bytes must be at least 1 B, not {max_partial_bytes}")
     names = host_names(host, allowed_hosts)
     source, size_bytes = make()
-    server = running_server(host=host)
+    try:
+        server = running_server(host=host)
+    except BaseException:
+        source.close()  # nobody has asked for it yet, so there is no loop of its own to be on
+        raise
     entry = Entry(source, size_bytes, max_partial_bytes, names)
     server.registry.add(entry)
     root = f"http://{shown_host(host, allowed_hosts)}:{server.port}"

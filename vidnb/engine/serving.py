@@ -10,9 +10,6 @@ from vidnb.engine.stream import Stream, is_url
 
 __all__ = ["serve"]
 
-_HEAD_S = 60.0
-"""How long it waits to hear how large a file is that is still to come."""
-
 
 def serve(
     path: StrPath,
@@ -46,18 +43,10 @@ def serve(
     """
 
     def make() -> tuple[Source, int]:
-        if isinstance(path, str) and is_url(path):
-            return _arriving(path)
+        if is_url(path):
+            stream = Stream(path)
+            return stream.source, stream.opened()
         source = FileSource(path)
         return source, source.size_bytes
 
     return put_up(make, max_partial_bytes=max_partial_bytes, host=host, allowed_hosts=allowed_hosts)
-
-
-def _arriving(url: str) -> tuple[Source, int]:
-    stream = Stream(url)
-    try:
-        return stream.source, stream.size_bytes(_HEAD_S)
-    except BaseException:
-        stream.close()
-        raise

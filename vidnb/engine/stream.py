@@ -5,9 +5,7 @@ credentials, and is known again there by the next call: whole and unchanged at t
 used as it is, half of it is gone on with.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from vidnb.core.address import redact, without_credentials
 from vidnb.core.naming import file_name
@@ -22,71 +20,74 @@ from vidnb.io.loop import transfers
 
 if TYPE_CHECKING:
     import concurrent.futures
+    from collections.abc import Callable
 
     Begin = Callable[[Order], tuple[Watch, concurrent.futures.Future[DownloadResult]]]
 
-__all__ = ["Stream", "is_url", "order_for"]
+__all__ = ["Stream", "is_url"]
+
+HEAD_S = 60.0
+"""How long it is waited for the size of a file that is still to come, unless a caller says."""
 
 
-def is_url(source: object) -> bool:
+def is_url(source: object) -> TypeGuard[str]:
     """Tell whether a source is an address to fetch from."""
     return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """An order, and what keeps its place until `close`."""
-
-    order: Order
-    close: Callable[[], object]
-
-
-def order_for(url: str, save_to: PathLike | None) -> Placed:
-    """Return the order for `url`, into the cache where `save_to` is None.
-
-    `AddressRefused`, `ValueError` as `Order.of`; `StorageError` where there is no room for a cache.
-    May block on the disk.
-    """
-    if save_to is not None:
-        return Placed(Order.of(url, save_to), lambda: None)
-    order = Order.of(url)
+def _cached(url: str) -> cache.CachedFolder:
+    """Return the folder of `url` in the cache, with room made for what comes; may block."""
+    address, limit_bytes = without_credentials(url), cache.most_bytes()
     try:
-        place = cache.Place(without_credentials(order.url))
-        cache.evict(cache.most_bytes())
+        folder = cache.CachedFolder(address)
+        try:
+            cache.evict(limit_bytes)
+        except BaseException:
+            folder.close()
+            raise
     except OSError as error:
         raise StorageError(
             f"The cache at {cache.cache_root()} cannot be used ({error.strerror}), so nothing was"
             " fetched; free or allow it, or pass a place of your own."
         ) from error
-    return Placed(Order.of(url, f"{place.folder}/"), place.close)
+    return folder
 
 
 class Stream:
     """One download under way and the source it becomes; made from any thread.
 
-    `begin` starts the download in another way than by itself. Whoever makes it ends it: `close`
-    stops a download that nobody else waits for and keeps what has come.
+    Without `save_to` the file goes into the cache. `begin` starts the download in another way than
+    by itself. Whoever makes it ends it: `close` stops a download that nobody else waits for and
+    keeps what has come. `AddressRefused` and `ValueError` for arguments that make no sense,
+    `StorageError` where there is no room for a cache.
     """
 
     def __init__(
         self, url: str, save_to: PathLike | None = None, *, begin: "Begin | None" = None
     ) -> None:
-        self._placed = order_for(url, save_to)
-        order = self._placed.order
+        self._cached = _cached(url) if save_to is None else None
         try:
+            order = Order.of(url, save_to if self._cached is None else f"{self._cached.folder}/")
             self.watch, self.future = (begin or _begin)(order)
         except BaseException:
-            self._placed.close()
+            self._let_go()
             raise
         self.url = order.url
         self.name = order.target.name if order.target else file_name(None, order.url, None)
         self.source = GrowingSource(self.watch, self.name, self.close)
 
-    def size_bytes(self, timeout_s: float) -> int:
-        """Return the size (B) as soon as it is known; the error of a download that failed.
+    def opened(self, timeout_s: float = HEAD_S) -> int:
+        """Wait for the size (B) and return it; whatever goes wrong meanwhile closes the stream.
 
-        `TransferTimeout` where it takes longer.
+        Raises what the download ended with, `TransferTimeout` where it takes longer.
         """
+        try:
+            return self._size_bytes(timeout_s)
+        except BaseException:
+            self.close()
+            raise
+
+    def _size_bytes(self, timeout_s: float) -> int:
         try:
             return transfers.run(_size_bytes(self.watch), timeout_s=timeout_s)
         except FeedEndedError:
@@ -101,7 +102,12 @@ class Stream:
     def close(self) -> None:
         """Stop; what has come is kept for the next time, which may be long after."""
         self.future.cancel()
-        self._placed.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Let the file be evicted from the cache in its turn."""
+        if self._cached is not None:
+            self._cached.close()
 
 
 def _begin(order: Order) -> "tuple[Watch, concurrent.futures.Future[DownloadResult]]":

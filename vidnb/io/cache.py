@@ -19,7 +19,7 @@ from platformdirs import user_cache_path
 from vidnb.core.eviction import Kept, to_evict
 from vidnb.io.locks import lock
 
-__all__ = ["MOST_BYTES", "Place", "cache_root", "evict", "most_bytes"]
+__all__ = ["MOST_BYTES", "CachedFolder", "cache_root", "evict", "most_bytes"]
 
 MOST_BYTES = 10 * 2**30
 """What the cache may take if the environment's `VIDNB_CACHE_BYTES` does not say so (B)."""
@@ -46,7 +46,7 @@ def most_bytes() -> int:
     return int(said)
 
 
-class Place:
+class CachedFolder:
     """The folder of one address in the cache, kept from being evicted until `close`."""
 
     def __init__(self, address: str) -> None:

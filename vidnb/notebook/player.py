@@ -323,7 +323,7 @@ def play(
     made = ExitStack()
     try:
         arrival = None
-        if isinstance(source, str) and is_url(source):
+        if is_url(source):
             served, arrival = serve_stream(source, save_to, made)
         else:
             served = serve_video(source, made)

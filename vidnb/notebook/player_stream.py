@@ -19,7 +19,6 @@ from vidnb.notebook.progress import final_text
 
 __all__ = ["Arrival", "serve_stream", "shares"]
 
-_HEAD_S = 60.0
 _MOST_SPANS = 64
 """More gaps than these nobody sees on a timeline."""
 
@@ -36,12 +35,8 @@ def serve_stream(url: str, save_to: PathLike | None, made: ExitStack) -> tuple[S
         return jobs[0].parts
 
     stream = Stream(url, save_to, begin=begin)
-    try:
-        size_bytes = stream.size_bytes(_HEAD_S)
-        served = made.enter_context(put_up(lambda: (stream.source, size_bytes)))
-    except BaseException:
-        stream.close()
-        raise
+    size_bytes = stream.opened()
+    served = made.enter_context(put_up(lambda: (stream.source, size_bytes)))
     return served, Arrival(jobs[0], stream.watch)
 
 
