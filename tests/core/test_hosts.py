@@ -2,7 +2,15 @@
 
 import pytest
 
-from vidnb.core.hosts import HostNames, host_names, is_loopback, shown_host
+from vidnb.core.hosts import (
+    PROXY_PARTIAL_BYTES,
+    HostNames,
+    host_names,
+    is_foreign,
+    is_loopback,
+    partial_limit_bytes,
+    shown_host,
+)
 
 LOOPBACK_NAMES = ["127.0.0.1", "127.0.0.1:1", "localhost", "LOCALHOST:8888", "[::1]", "[::1]:65535"]
 ADDRESSES = ["192.0.2.7", "192.0.2.7:80", "0.0.0.0", "[2001:db8::7]", "[2001:DB8:0::7]:80"]  # noqa: S104 - a Host, not a socket
@@ -115,3 +123,37 @@ def test_the_address_names_a_host_that_can_be_asked(
 )  # fmt: skip
 def test_who_can_reach_it(host: str, alone: bool) -> None:
     assert is_loopback(host) is alone
+
+
+PROXIED = {"x-forwarded-context": "/", "x-forwarded-prefix": "/proxy/1", "x-proxycontextpath": "/"}
+
+
+@pytest.mark.parametrize(
+    ("host", "fields", "is_one"),
+    [
+        pytest.param("127.0.0.1:80", {}, False, id="ours"),
+        pytest.param(None, {}, False, id="http-1.0-names-none"),
+        pytest.param("evil.example", {}, True, id="another"),
+        pytest.param("hub.example", PROXIED, False, id="another-through-the-proxy"),
+        pytest.param("evil.example", {"x-forwarded-prefix": "/"}, True, id="one-field-is-no-proxy"),
+    ],
+)
+def test_a_foreign_host(host: str | None, fields: dict[str, str], is_one: bool) -> None:
+    assert is_foreign(host, fields, HostNames()) is is_one
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted_bytes", "limit_bytes"),
+    [
+        ({}, None, None),
+        ({}, 10, 10),
+        ({}, 10**9, 10**9),
+        (PROXIED, None, PROXY_PARTIAL_BYTES),
+        (PROXIED, 10, 10),
+        (PROXIED, 10**9, PROXY_PARTIAL_BYTES),
+    ],
+)
+def test_a_proxy_gets_small_answers(
+    fields: dict[str, str], wanted_bytes: int | None, limit_bytes: int | None
+) -> None:
+    assert partial_limit_bytes(fields, wanted_bytes) == limit_bytes

@@ -482,12 +482,12 @@ def test_a_reload_leaks_no_second_server(clip: Path) -> None:
         clip,
         """
         import importlib
-        from vidnb.engine import answering, exchange, folder, page, server, serving, sources
+        from vidnb.engine import answering, exchange, folder, page, places, server, serving, sources
         from vidnb.io import loop
         before = serving.serve(CLIP)
         listed = folder.serve_folder(os.path.dirname(CLIP))
         for _ in range(3):
-            for module in loop, sources, page, exchange, answering, server, serving, folder:
+            for module in loop, sources, page, places, exchange, answering, server, serving, folder:
                 importlib.reload(module)
         import urllib.request
         with urllib.request.urlopen(listed.page_url) as answer:

@@ -22,7 +22,7 @@ import pytest
 from vidnb.core.headers import ETag
 from vidnb.core.spans import Span
 from vidnb.engine import answering, connection, exchange, page, server
-from vidnb.engine.answering import Entry
+from vidnb.engine.places import Entry
 from vidnb.engine.server import Served
 from vidnb.engine.serving import serve
 from vidnb.engine.sources import OpenFile

@@ -7,16 +7,29 @@ caller's own choice, any IP address, which no name server can lead elsewhere.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-__all__ = ["LOOPBACK", "HostNames", "host_names", "is_loopback", "shown_host"]
+__all__ = [
+    "LOOPBACK",
+    "PROXY_PARTIAL_BYTES",
+    "HostNames",
+    "host_names",
+    "is_foreign",
+    "is_loopback",
+    "partial_limit_bytes",
+    "shown_host",
+]
 
 LOOPBACK: Final = "127.0.0.1"
 """Where the server listens unless the caller asks for another address."""
 
+PROXY_PARTIAL_BYTES: Final = 4_000_000
+"""The most in a 206 through jupyter-server-proxy (B): what it collects in reasonable time."""
+
+_PROXY_FIELDS: Final = ("x-forwarded-context", "x-forwarded-prefix", "x-proxycontextpath")
 # Nearly every request has one of these, so they are looked for first and in one step.
 _OURS: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 # RFC 3986 section 3.2.2, without what no resolver of names takes; the port as in 3.2.3.
@@ -77,6 +90,30 @@ def is_loopback(host: str) -> bool:
     """Tell whether a server that listens on `host` is reached from its own machine alone."""
     name = _canonical(host)
     return name == "localhost" or (_is_address(name) and ip_address(name.strip("[]")).is_loopback)
+
+
+def is_foreign(host: str | None, fields: Mapping[str, str], ours: HostNames) -> bool:
+    """Tell whether a request came under a name that is not ours, as DNS rebinding would have it.
+
+    `host` is the one it names, None where HTTP/1.0 named none; `fields` have lower-case names.
+    jupyter-server-proxy forwards the browser's Host unchanged, and its own fields beside it. The
+    token is the lock; this is the chain on the door.
+    """
+    return host is not None and not ours.hold(host) and not _is_proxied(fields)
+
+
+def partial_limit_bytes(fields: Mapping[str, str], wanted_bytes: int | None) -> int | None:
+    """Return the most that one 206 may hold (B), None for no limit; `wanted_bytes` is a caller's.
+
+    jupyter-server-proxy collects an answer before it sends it on, and gives up on a large one.
+    """
+    if not _is_proxied(fields):
+        return wanted_bytes
+    return min(wanted_bytes or PROXY_PARTIAL_BYTES, PROXY_PARTIAL_BYTES)
+
+
+def _is_proxied(fields: Mapping[str, str]) -> bool:
+    return all(name in fields for name in _PROXY_FIELDS)
 
 
 def _checked(argument: str, host: str) -> str:

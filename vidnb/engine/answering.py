@@ -4,17 +4,14 @@ aiohttp reads the requests; `Exchange` sends the answers.
 """
 
 import asyncio
-import hashlib
 import logging
 import re
 import secrets
 import time
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from hmac import compare_digest
-from typing import Any, Final, Protocol, cast
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from typing import Any, Final, cast
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
@@ -22,9 +19,9 @@ from multidict import CIMultiDictProxy
 
 from vidnb.core.answer import Answer, answer
 from vidnb.core.headers import fold_headers
-from vidnb.core.hosts import HostNames
+from vidnb.core.hosts import HostNames, is_foreign, partial_limit_bytes
 from vidnb.core.routes import ANY_NAME
-from vidnb.engine import mailbox, page
+from vidnb.engine import mailbox
 from vidnb.engine.connection import Connection
 from vidnb.engine.exchange import (
     CLOSED,
@@ -34,14 +31,12 @@ from vidnb.engine.exchange import (
     date_field,
     write_head,
 )
-from vidnb.engine.sources import ChangedError, FileSource, Source, Version
+from vidnb.engine.places import Entry, Place, Registry
+from vidnb.engine.sources import ChangedError, FileSource, Version
 
-__all__ = ["PROXY_PARTIAL_BYTES", "Entry", "Place", "Registry", "WebServer"]
+__all__ = ["WebServer"]
 
 logger = logging.getLogger(__name__)
-
-PROXY_PARTIAL_BYTES: Final = 4_000_000
-"""The most in a 206 through jupyter-server-proxy, which collects an answer before sending it on."""
 
 KEEP_ALIVE_S: Final = 60.0
 """How long a connection may be without a whole request, and a request's head may take."""
@@ -50,7 +45,6 @@ MAX_CONNECTIONS: Final = 512
 """More are cut off at once: half the usual limit of descriptors is left to the notebook."""
 
 _ORIGIN: Final = re.compile(r"[\x21-\x7e]{1,512}")
-_PROXY_FIELDS: Final = ("x-forwarded-context", "x-forwarded-prefix", "x-proxycontextpath")
 
 _CACHE_CONTROL: Final = "Cache-Control: private, no-cache\r\n"
 _EXPOSED: Final = (
@@ -69,117 +63,6 @@ _PREFLIGHT: Final = (
 
 
 _LOOPBACK: Final = HostNames()
-
-
-class Place(Protocol):
-    """What a token opens: a page, and for an `Entry` its file too."""
-
-    page_token: str
-    hosts: HostNames
-
-    @property
-    def tokens(self) -> tuple[str, ...]:
-        """All tokens that open it."""
-
-    async def page(self) -> page.Page:
-        """Return the page of `page_token`. `OSError`: what it shows is gone."""
-
-    def end(self) -> set[asyncio.Task[Any]]:
-        """Let go of everything; return the tasks that end now. On the server's loop."""
-
-
-@dataclass(eq=False, slots=True)
-class Entry:
-    """One served file: its source, its two unguessable tokens, and the answers that run."""
-
-    source: Source
-    size_bytes: int
-    max_partial_bytes: int | None
-    hosts: HostNames = field(default_factory=HostNames)
-    back: str = ""  # where its page leads back to, relative to the page; empty for nowhere
-    token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    page_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    answered: Counter[int] = field(default_factory=Counter)
-    running: set[asyncio.Task[Any]] = field(default_factory=set)
-    quoted_name: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.quoted_name = quote(self.source.name.encode("utf-8", "surrogateescape"), safe="")
-
-    @property
-    def path(self) -> str:
-        """The path of the file's URL, without its first slash."""
-        return f"{self.token}/{self.quoted_name}"
-
-    @property
-    def tokens(self) -> tuple[str, ...]:
-        """The file's token and its page's."""
-        return self.token, self.page_token
-
-    async def page(self) -> page.Page:
-        """Return the player page."""
-        return page.player(self.source.name, f"../{self.path}", self.size_bytes, self.back)
-
-    def note(self, method: str, status: int) -> None:
-        """Count an answer that is given."""
-        self.answered[status] += 1
-        logger.debug("%s %r: %d", method, self.source.name, status)
-
-    def end(self) -> set[asyncio.Task[Any]]:
-        """Cut off the answers that run, let go of the file, and return the tasks that end now.
-
-        On the server's loop. The tasks are cancelled, never their connections: aborted in the
-        middle of a sendfile, asyncio would keep the dead descriptor in its selector, and the next
-        connection with that number would hang.
-        """
-        self.source.close()
-        for task in self.running:
-            task.cancel()
-        return set(self.running)
-
-
-class Registry:
-    """What is served, by token; added and removed from any thread."""
-
-    def __init__(self) -> None:
-        self._key = secrets.token_bytes(16)
-        self._places: dict[bytes, tuple[bytes, Place]] = {}
-
-    def add(self, place: Place) -> None:
-        """Serve `place`, and its page, from now on."""
-        for token in place.tokens:
-            self._places[self._digest(token.encode())] = token.encode(), place
-
-    def remove(self, place: Place) -> None:
-        """Free all its tokens at once; a second time is no harm."""
-        for token in place.tokens:
-            self._places.pop(self._digest(token.encode()), None)
-
-    def find(self, token: bytes) -> Place | None:
-        """Return what a token opens, in a time that tells nothing about the tokens there are.
-
-        The dictionary compares keyed digests, which a guesser cannot steer.
-        """
-        known, place = self._places.get(self._digest(token), (b"", None))
-        return place if compare_digest(known, token) else None
-
-    def places(self) -> set[Place]:
-        """Return all that is served."""
-        return {place for _, place in tuple(self._places.values())}
-
-    def _digest(self, token: bytes) -> bytes:
-        return hashlib.blake2b(token, key=self._key, digest_size=16).digest()
-
-
-def _is_foreign(host: str | None, fields: Mapping[str, str], ours: HostNames) -> bool:
-    """Tell whether a request came under a name that is not ours, as DNS rebinding would have it.
-
-    jupyter-server-proxy forwards the browser's Host unchanged, and its own fields beside it. The
-    token is the lock; this is the chain on the door.
-    """
-    if host is None or ours.hold(host):
-        return False
-    return not all(name in fields for name in _PROXY_FIELDS)
 
 
 def _cors(fields: Mapping[str, str]) -> str:
@@ -329,12 +212,12 @@ class WebServer(web.Server):
             return 400
         authority, path = _target(target)
         host = authority or (hosts[0] if hosts else None)
-        if path.startswith(mailbox.PREFIX) and not _is_foreign(host, fields, _LOOPBACK):
+        if path.startswith(mailbox.PREFIX) and not is_foreign(host, fields, _LOOPBACK):
             return path
         if method not in {"GET", "HEAD", "OPTIONS"}:
             return 405
         place, is_page = self._find(path)
-        if place is None or _is_foreign(host, fields, place.hosts):
+        if place is None or is_foreign(host, fields, place.hosts):
             return 404
         return place, is_page
 
@@ -357,9 +240,6 @@ class WebServer(web.Server):
 
 
 def _made(entry: Entry, method: str, fields: Mapping[str, str], version: Version) -> Answer:
-    cap = entry.max_partial_bytes
-    if all(name in fields for name in _PROXY_FIELDS):
-        cap = min(cap or PROXY_PARTIAL_BYTES, PROXY_PARTIAL_BYTES)
     return answer(
         method,
         fields,
@@ -370,7 +250,7 @@ def _made(entry: Entry, method: str, fields: Mapping[str, str], version: Version
         media_type=entry.source.media_type,
         # Only several ranges need one that nobody can have written into the file.
         boundary=secrets.token_hex(16) if "," in fields.get("range", "") else "-",
-        max_partial_bytes=cap,
+        max_partial_bytes=partial_limit_bytes(fields, entry.max_partial_bytes),
     )
 
 

@@ -18,8 +18,8 @@ from typing import Any, Final, Self
 from vidnb.core.hosts import LOOPBACK, HostNames, host_names, shown_host
 from vidnb.core.listing import by_folder, may_be_video, natural_key
 from vidnb.engine import page
-from vidnb.engine.answering import Entry, Registry
 from vidnb.engine.data import StrPath, open_regular, why
+from vidnb.engine.places import Entry, Registry
 from vidnb.engine.server import Server, release, running_server
 from vidnb.engine.sources import FileSource
 from vidnb.errors import ServeError

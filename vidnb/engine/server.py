@@ -20,7 +20,8 @@ from typing import Final, Self
 
 from vidnb.core.hosts import LOOPBACK, host_names, shown_host
 from vidnb.core.progress import format_bytes
-from vidnb.engine.answering import Entry, Place, Registry, WebServer
+from vidnb.engine.answering import WebServer
+from vidnb.engine.places import Entry, Place, Registry
 from vidnb.engine.sources import Source
 from vidnb.errors import ServeError
 from vidnb.io import loop
