@@ -12,15 +12,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import PurePath
 from secrets import token_urlsafe
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from vidnb.core.hosts import LOOPBACK, HostNames, host_names, shown_host
+from vidnb.core.hosts import LOOPBACK, HostNames, host_names
 from vidnb.core.listing import by_folder, may_be_video, natural_key
 from vidnb.engine import page
 from vidnb.engine.data import StrPath, open_regular, why
 from vidnb.engine.places import Entry, Registry
-from vidnb.engine.server import Server, release, running_server
+from vidnb.engine.server import Closable, Server, release, running_server
 from vidnb.engine.sources import FileSource
 from vidnb.errors import ServeError
 
@@ -193,7 +192,7 @@ def _urls(entry: Entry) -> tuple[str, str]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ServedFolder:
+class ServedFolder(Closable):
     """A folder whose videos are being served, until `close()` or the end of the process.
 
     `page_url` is the address of its list; it holds a secret of 192 bits, and so does each video's.
@@ -207,17 +206,6 @@ class ServedFolder:
     def close(self) -> None:
         """Free the addresses of the list and of all its videos at once."""
         release(self._server, self._folder)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def serve_folder(
@@ -238,5 +226,5 @@ def serve_folder(
     server = running_server(host=host)
     folder = _Folder(root, server.registry, names)
     server.registry.add(folder)
-    shown = f"http://{shown_host(host, allowed_hosts)}:{server.port}"
-    return ServedFolder(f"{shown}/{folder.page_token}/", server.port, folder, server)
+    page_url = f"{server.address(allowed_hosts)}/{folder.page_token}/"
+    return ServedFolder(page_url, server.port, folder, server)

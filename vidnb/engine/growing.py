@@ -79,7 +79,7 @@ class GrowingSource:
         self._made_s = float(int(time.time()))
         self._last: GrowingVersion | None = None
         self._finished: FileSource | None = None
-        self._published: OpenFile | None = None
+        self._published_ns: int | None = None
 
     @property
     def media_type(self) -> str:
@@ -110,8 +110,9 @@ class GrowingSource:
         if last is not None and file.seen.inode == last.inode:
             # The bytes that were read as they came, under their final name; later changes of the
             # file make another version, with a tag of its own.
-            self._published = self._published or file
-            if file.seen.same_bytes(self._published.seen):
+            if self._published_ns is None:
+                self._published_ns = file.seen.modified_ns
+            if file.seen.modified_ns == self._published_ns and file.size_bytes == last.size_bytes:
                 file.known_as(last.validator)
         return file
 

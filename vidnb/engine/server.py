@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from vidnb.engine.sources import Source
 from vidnb.errors import ServeError
 from vidnb.io import loop
 
-__all__ = ["Served", "Server", "put_up", "release", "running_server", "start_server"]
+__all__ = ["Closable", "Served", "Server", "put_up", "release", "running_server", "start_server"]
 
 CLOSE_S: Final = 2.0
 """How long `close` waits for the answers it cut off to be gone."""
@@ -42,6 +43,10 @@ class Server:
         self._listener = listener
         self._web: WebServer | None = None
         self._accepting: asyncio.Server | None = None
+
+    def address(self, allowed_hosts: Collection[str]) -> str:
+        """Return the start of its URLs, under a name that a browser can ask for."""
+        return f"http://{shown_host(self.host, allowed_hosts)}:{self.port}"
 
     async def start(self) -> None:
         """Accept connections, on the server's loop, until the process ends."""
@@ -94,8 +99,29 @@ def _this_process() -> _Process:
 _process: _Process = globals().get("_process") or _this_process()
 
 
+class Closable(ABC):
+    """Something that is being served: closes at the end of a `with` block."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free its addresses."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Served:
+class Served(Closable):
     """A file that is being served, until `close()` or the end of the process.
 
     `url` is the file's address and `page_url` that of a small page with a player, for a browser
@@ -125,17 +151,6 @@ class Served:
         A second time does nothing, and so does a forked child for its parent's file.
         """
         release(self._server, self._entry)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __str__(self) -> str:
         return self.url
@@ -193,7 +208,7 @@ def put_up(
         raise
     entry = Entry(source, size_bytes, max_partial_bytes, names)
     server.registry.add(entry)
-    root = f"http://{shown_host(host, allowed_hosts)}:{server.port}"
+    root = server.address(allowed_hosts)
     return Served(
         url=f"{root}/{entry.path}",
         page_url=f"{root}/{entry.page_token}/",

@@ -7,7 +7,7 @@
 import { Stage } from "./compare_stage.js";
 import { PlayerModel, Voice } from "./compare_voice.js";
 import { RATES } from "./player_deck.js";
-import { drawIcon, iconButton, make } from "./player_elements.js";
+import { cardHider, drawIcon, iconButton, make } from "./player_elements.js";
 import { keepsKey, keyAction } from "./player_keys.js";
 import { rateName } from "./player_strip.js";
 import { Timeline } from "./player_timeline.js";
@@ -93,19 +93,9 @@ class CompareView {
     on(this.playing, () => this.stage.toggle());
     on(back, () => this.stage.step(-1));
     on(forward, () => this.stage.step(1));
-    root.append(grid, this.timeline.root, strip, this.cardHider());
+    root.append(grid, this.timeline.root, strip, cardHider(String(this.model.get("card_id"))));
     el.append(root);
     this.show();
-  }
-
-  /** Hides the saved card, as a player hides its own. */
-  cardHider() {
-    const card = `.${CSS.escape(String(this.model.get("card_id")))}`;
-    const style = document.createElement("style");
-    style.textContent =
-      `${card} { display: none !important; }\n` +
-      `.jp-OutputArea-child:has(${card}):not(:has(.vidnb-player)) { display: none !important; }`;
-    return style;
   }
 
   rates() {

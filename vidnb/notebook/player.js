@@ -22,7 +22,7 @@
 
 import { Channel } from "./player_channel.js";
 import { Deck } from "./player_deck.js";
-import { make } from "./player_elements.js";
+import { cardHider, make } from "./player_elements.js";
 import { KernelFiles } from "./player_kernel.js";
 import { listenToKeys } from "./player_keys.js";
 import { Marks } from "./player_marks.js";
@@ -112,23 +112,9 @@ export class View {
     this.video.tabIndex = 0;
     this.video.setAttribute("aria-label", this.name);
 
-    this.root.append(this.video, this.strip.timeline.root, this.strip.root, this.cardHider());
+    this.root.append(this.video, this.strip.timeline.root, this.strip.root, cardHider(String(this.model.get("card_id"))));
     el.append(this.root);
     this.strip.show();
-  }
-
-  /**
-   * The saved card of this player (found by class) is hidden by a style sheet inside the player, so that it comes
-   * back by itself whenever the player leaves the page. The output's frame goes too, where it
-   * holds only the card; :has() stands apart, since a browser without it drops the whole rule.
-   */
-  cardHider() {
-    const card = `.${CSS.escape(String(this.model.get("card_id")))}`;
-    const style = document.createElement("style");
-    style.textContent =
-      `${card} { display: none !important; }\n` +
-      `.jp-OutputArea-child:has(${card}):not(:has(.vidnb-player)) { display: none !important; }`;
-    return style;
   }
 
   listen() {

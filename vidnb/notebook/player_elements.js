@@ -58,3 +58,17 @@ export function drawIcon(/** @type {keyof typeof ICONS} */ icon) {
   drawing.append(path);
   return drawing;
 }
+
+/**
+ * A style sheet that hides the saved card, known by this class. It stands inside what it hides the card for, so that
+ * the card comes back by itself whenever that leaves the page. The output's frame goes too, where it holds only the
+ * card; :has() stands apart, since a browser without it drops the whole rule.
+ */
+export function cardHider(/** @type {string} */ className) {
+  const card = `.${CSS.escape(className)}`;
+  const style = document.createElement("style");
+  style.textContent =
+    `${card} { display: none !important; }\n` +
+    `.jp-OutputArea-child:has(${card}):not(:has(.vidnb-player)) { display: none !important; }`;
+  return style;
+}
