@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from tests.held import RECORD, STRONG, URL
 from vidnb.core.headers import ETag
 from vidnb.core.journal import SLOT_BYTES, Journal, Record, newest
 from vidnb.core.spans import Span, SpanSet
 from vidnb.core.version import Version
 
-URL = "https://example.org/film.mp4"
 BOOT = "this boot"
-STRONG = Version(ETag("v1", weak=False), 1_700_000_000, date_is_strong=True, total_bytes=100)
 BARE = Version()
 
 
@@ -37,18 +36,6 @@ def test_a_journal_is_read_as_it_was_written(
 ) -> None:
     written = journal(*spans, version=version)
     assert Journal.load(written.dump(7, BOOT), BOOT) == (7, written)
-
-
-RECORD = Record(
-    url=URL,
-    final_url=f"{URL}?sig=1",
-    name="映画 (1).mp4",
-    version=STRONG,
-    size_bytes=100,
-    modified_ns=1_700_000_000_123_456_789,
-    sha256="ab" * 32,
-    media_type="video/mp4",
-)
 
 
 @pytest.mark.parametrize("media_type", ["video/mp4", None])

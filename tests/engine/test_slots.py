@@ -22,6 +22,16 @@ async def in_line(shared: Slots, host: str, number: int) -> None:
         await asyncio.sleep(0)
 
 
+async def two_in_line(shared: Slots) -> tuple[asyncio.Task[None], asyncio.Task[None]]:
+    """Take the only slot and let two more wait for it, one behind the other."""
+    await shared.take("a")
+    first = asyncio.create_task(shared.take("a"))
+    await in_line(shared, "a", 1)
+    second = asyncio.create_task(shared.take("a"))
+    await in_line(shared, "a", 2)
+    return first, second
+
+
 def test_who_waits_longest_is_served_first() -> None:
     async def main() -> None:
         shared = Slots(Quota(per_host=1))
@@ -64,11 +74,7 @@ def test_another_host_is_not_held_up() -> None:
 def test_who_gives_up_waiting_is_passed_by() -> None:
     async def main() -> None:
         shared = Slots(Quota(per_host=1))
-        await shared.take("a")
-        first = asyncio.create_task(shared.take("a"))
-        await in_line(shared, "a", 1)
-        second = asyncio.create_task(shared.take("a"))
-        await in_line(shared, "a", 2)
+        first, second = await two_in_line(shared)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
@@ -84,11 +90,7 @@ def test_who_is_served_and_cancelled_at_once_holds_none() -> None:
 
     async def main() -> None:
         shared = Slots(Quota(per_host=1))
-        await shared.take("a")
-        first = asyncio.create_task(shared.take("a"))
-        await in_line(shared, "a", 1)
-        second = asyncio.create_task(shared.take("a"))
-        await in_line(shared, "a", 2)
+        first, second = await two_in_line(shared)
         shared.give_back("a")
         first.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -3,23 +3,26 @@
 import errno
 import hashlib
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from vidnb.core.headers import ETag
+from tests.held import (
+    RECORD,
+    STRONG,
+    URL,
+    WITHOUT_LOCKS,
+    locked_by_another_process,
+    take_locks_away,
+)
 from vidnb.core.journal import SLOT_BYTES, Journal, Record
 from vidnb.core.spans import Span, SpanSet
 from vidnb.core.version import Version
 from vidnb.io import files, locks
 from vidnb.io.files import Hold, PartFile, boot_id, hash_file
 
-URL = "https://example.org/film.mp4"
-STRONG = Version(ETag("v1", weak=False), 1_700_000_000, date_is_strong=True, total_bytes=100)
 BARE = Version()
 
 
@@ -38,36 +41,6 @@ def part(folder: Path, *, keep: bool = True) -> Iterator[PartFile]:
         yield opened
     finally:
         opened.close(keep=keep)
-
-
-@contextmanager
-def locked_by_another_process(path: Path) -> Iterator[None]:
-    """A process that holds the part file, as another kernel's download does."""
-    code = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, 2); print(1); input()"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, path],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert holder.stdout is not None
-    holder.stdout.readline()
-    try:
-        yield
-    finally:
-        holder.communicate("\n", timeout=10)
-
-
-RECORD = Record(
-    url=URL,
-    final_url=f"{URL}?sig=1",
-    name="映画 (1).mp4",
-    version=STRONG,
-    size_bytes=100,
-    modified_ns=1_700_000_000_123_456_789,
-    sha256="ab" * 32,
-    media_type="video/mp4",
-)
 
 
 def test_the_boot_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,18 +353,11 @@ def test_a_part_that_has_its_final_name_as_well_is_not_written_to(tmp_path: Path
     assert (tmp_path / "film.mp4").read_bytes() == b"whole"
 
 
-@pytest.mark.parametrize("why", ["no-fcntl", "no-locks"])
+@pytest.mark.parametrize("why", WITHOUT_LOCKS)
 def test_without_locks_every_part_is_private(
     why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if why == "no-fcntl":
-        monkeypatch.setitem(sys.modules, "fcntl", None)
-    else:
-
-        def refuse(*_: object) -> None:
-            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-        monkeypatch.setattr("fcntl.flock", refuse)
+    take_locks_away(why, monkeypatch)
     with part(tmp_path) as one, part(tmp_path) as two:
         assert one.is_private
         assert two.is_private

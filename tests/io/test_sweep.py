@@ -2,7 +2,6 @@
 
 import errno
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.io.test_files import RECORD, locked_by_another_process
+from tests.held import RECORD, WITHOUT_LOCKS, locked_by_another_process, take_locks_away
 from vidnb.io import files, locks, sweep
 from vidnb.io.files import Hold, PartFile
 
@@ -100,18 +99,11 @@ def test_a_part_that_somebody_writes_is_left(tmp_path: Path) -> None:
     assert names_in(tmp_path) == set()
 
 
-@pytest.mark.parametrize("why", ["no-fcntl", "no-locks"])
+@pytest.mark.parametrize("why", WITHOUT_LOCKS)
 def test_where_locks_do_not_work_age_decides(
     why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if why == "no-fcntl":
-        monkeypatch.setitem(sys.modules, "fcntl", None)
-    else:
-
-        def refuse(*_: object) -> None:
-            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-        monkeypatch.setattr("fcntl.flock", refuse)
+    take_locks_away(why, monkeypatch)
     put(tmp_path, PRIVATE, age_s=DAY_S + 60)
     put(tmp_path, HALF_WRITTEN, age_s=DAY_S - 60)
     future = PRIVATE.replace("fe", "ab")
