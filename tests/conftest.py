@@ -1,5 +1,6 @@
-"""A blocking call on one of vidnb's event loops fails the test that made it."""
+"""What fails any test: a blocking call on one of vidnb's event loops, an error nobody heard."""
 
+import logging
 import signal
 from collections.abc import Iterator
 
@@ -31,3 +32,25 @@ def no_blocking_call_on_an_event_loop() -> Iterator[BlockBuster]:
     buster.activate()
     yield buster
     buster.deactivate()
+
+
+class _Unheard(logging.Handler):
+    """Keeps what asyncio could tell nobody: exceptions never retrieved, tasks destroyed."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@pytest.fixture(autouse=True)
+def no_unheard_error() -> Iterator[None]:
+    """Fail where asyncio logs an error: a person would see it as a traceback under the cell."""
+    unheard = _Unheard()
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(unheard)
+    yield
+    logger.removeHandler(unheard)
+    assert not unheard.lines, "\n".join(unheard.lines)

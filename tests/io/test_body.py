@@ -1,6 +1,7 @@
 """Long bodies straight from the socket: whole, in order, bounded, and rude ends told as such."""
 
 import asyncio
+import gc
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -46,7 +47,7 @@ async def origin(
                 if then is not None:
                     then(writer)
                     return
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
@@ -190,18 +191,24 @@ def test_bytes_behind_the_body_are_nobodys() -> None:
     run(main())
 
 
-def test_under_tls() -> None:
-    """The same bytes through TLS, with a caller's own session."""
+@pytest.fixture(scope="module")
+def tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The context of an origin on localhost and that of who trusts it."""
     authority = trustme.CA()
-    server, client_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), None
-    authority.issue_cert("localhost").configure_cert(server)
-    client_side = ssl.create_default_context()
-    authority.configure_trust(client_side)
+    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(theirs)
+    ours = ssl.create_default_context()
+    authority.configure_trust(ours)
+    return theirs, ours
+
+
+def test_under_tls(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """The same bytes through TLS, with a caller's own session."""
 
     async def main() -> None:
-        connector = aiohttp.TCPConnector(ssl=client_side)
+        connector = aiohttp.TCPConnector(ssl=tls[1])
         async with (
-            origin(DATA, tls=server) as (url, _),
+            origin(DATA, tls=tls[0]) as (url, _),
             aiohttp.ClientSession(connector=connector) as session,
             HttpClient(session=session) as client,
         ):
@@ -210,6 +217,43 @@ def test_under_tls() -> None:
             answer.close()
 
     run(main())
+
+
+@pytest.mark.parametrize("size_bytes", [2 * SHORTEST_BYTES, SHORTEST_BYTES - 1])
+def test_what_is_given_up_under_tls_is_over_at_once(
+    size_bytes: int, tls: tuple[ssl.SSLContext, ssl.SSLContext], caplog: pytest.LogCaptureFixture
+) -> None:
+    """No farewell: it would wait half a minute for the rest, and end in an error nobody hears."""
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size_bytes)
+        try:
+            for _ in range(size_bytes // 2**16 - 1):
+                writer.write(bytes(2**16))
+                await writer.drain()
+            await reader.read()
+        except ConnectionError:
+            pass
+        ended.set()
+        writer.transport.abort()
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls[0])
+        port = server.sockets[0].getsockname()[1]
+        connector = aiohttp.TCPConnector(ssl=tls[1])
+        async with server, aiohttp.ClientSession(connector=connector) as session:
+            client = HttpClient(session=session)
+            answer = await get(client, f"https://localhost:{port}/film.mp4")
+            assert await answer.read()
+            answer.close()
+            async with asyncio.timeout(15):
+                await ended.wait()
+
+    run(main())
+    gc.collect()
+    assert not caplog.records
 
 
 class FakeTransport(asyncio.Transport):

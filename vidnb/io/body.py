@@ -106,8 +106,11 @@ class TakenOver(asyncio.BufferedProtocol):
         return data
 
     def close(self) -> None:
-        """Give the connection up."""
-        self._transport.close()
+        """Give the connection up; without a farewell where the body is not over."""
+        if self._left_bytes:
+            self._transport.abort()
+        else:
+            self._transport.close()
 
     # What the transport calls.
 

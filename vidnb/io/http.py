@@ -124,11 +124,11 @@ class HttpAnswer:
         if self._closed is None:  # closed already
             self._tell_the_body()
         else:
+            self._closed.remove_done_callback(_hear)  # one is enough, however often it serves
+            self._closed.add_done_callback(_hear)
             self._closed.add_done_callback(self._on_closed)
 
-    def _on_closed(self, closed: asyncio.Future[None]) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            closed.exception()  # asked for, so that nobody logs that it was not
+    def _on_closed(self, _: asyncio.Future[None]) -> None:
         self._tell_the_body()
 
     def _tell_the_body(self) -> None:
@@ -142,7 +142,15 @@ class HttpAnswer:
             self._closed.remove_done_callback(self._on_closed)
         if self._body is not None:
             self._body.close()
-        self._response.release() if self._response.content.is_eof() else self._response.close()
+        if self._response.content.is_eof():
+            self._response.release()
+            return
+        connection = self._response.connection
+        if connection is not None and isinstance(connection.transport, asyncio.Transport):
+            # Under TLS a farewell would wait half a minute for what the origin still sends, and
+            # then end in an error that nobody hears.
+            connection.transport.abort()
+        self._response.close()
 
 
 class HttpClient:
@@ -247,6 +255,12 @@ class HttpClient:
         except (*_FAULTS, ValueError) as error:
             whose = "session" if session is self._theirs else "environment"
             raise _mapped(error, url, idle_timeout_s, whose) from error
+
+
+def _hear(closed: asyncio.Future[None]) -> None:
+    """Take note of how a connection ended; asyncio would log what nobody asks for."""
+    with contextlib.suppress(asyncio.CancelledError):
+        closed.exception()
 
 
 def _mapped(
