@@ -19,7 +19,8 @@ from ipywidgets.widgets import widget as widget_module
 from vidnb.core.progress import Progress
 from vidnb.engine.watch import Phase, View, Watch
 from vidnb.notebook import progress
-from vidnb.notebook.progress import CellBar, choose, final_html, final_text
+from vidnb.notebook.progress import CellBar, choose
+from vidnb.notebook.progress_look import card_html, final_html, final_text, line_html
 
 KEPT = "stopped; 3.2 MB are kept in films/.vidnb; run the same download again to go on"
 
@@ -664,14 +665,14 @@ def test_a_paused_bar_has_the_colour_of_waiting() -> None:
 def test_no_foreign_word_becomes_markup() -> None:
     evil = '<img src=x onerror="alert(1)">\'&'
     watch = watching(Phase.FAILED, name=evil, note=evil + "x" * 40)
-    for markup in (final_html(watch), progress._card(watch, [evil])):
+    for markup in (final_html(watch), card_html(watch, [evil])):
         assert "<img" not in markup
         assert 'onerror="' not in markup
         assert html.escape(evil) in markup
 
 
 def test_a_line_breaks_between_its_pieces_and_sentences_anywhere() -> None:
-    markup = progress._line(["1.0 MB", "a" * 33])
+    markup = line_html(["1.0 MB", "a" * 33])
     assert markup.count("white-space: nowrap") == 1
     assert '<span style="white-space: nowrap">1.0 MB ·</span> aaa' in markup
 

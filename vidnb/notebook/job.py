@@ -9,7 +9,8 @@ from vidnb.engine.download import download
 from vidnb.engine.order import DownloadResult, Order
 from vidnb.engine.watch import Watch
 from vidnb.io.loop import transfers
-from vidnb.notebook.progress import CellBar, Display, choose, final_text
+from vidnb.notebook.progress import CellBar, Display, choose
+from vidnb.notebook.progress_look import final_text
 
 if TYPE_CHECKING:
     import concurrent.futures

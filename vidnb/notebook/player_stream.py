@@ -15,7 +15,7 @@ from vidnb.engine.server import Served, put_up
 from vidnb.engine.stream import Stream
 from vidnb.engine.watch import Phase, Watch
 from vidnb.notebook.job import DownloadJob
-from vidnb.notebook.progress import final_text
+from vidnb.notebook.progress_look import final_text
 
 __all__ = ["Arrival", "serve_stream", "shares"]
 

@@ -8,45 +8,33 @@ HTML, so that a saved notebook needs neither a kernel nor a widget's state to te
 """
 
 import functools
-import html
 import logging
 import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
-from vidnb.core.progress import Progress, format_bytes, format_duration_s, format_rate
-from vidnb.engine.watch import Phase, View, Watch
+from vidnb.core.progress import Progress
+from vidnb.engine.watch import Phase, Watch
+from vidnb.notebook.progress_look import (
+    STEPS,
+    WIDTH_PX,
+    card_html,
+    facts_of,
+    final_text,
+    head_html,
+    line_html,
+    shown_name,
+    shown_phase,
+)
 
-__all__ = ["CellBar", "Display", "choose", "final_html", "final_text"]
+__all__ = ["CellBar", "Display", "choose"]
 
 logger = logging.getLogger("vidnb.progress")
 
-_WIDTH_PX = 640
-_STRIPE_PX = 16
-_STEPS = 4  # after so many steps the stripes of an unknown length look as they did at first
-_LONGEST_PIECE = 32  # characters; what is longer is a sentence and may break anywhere
-
-# JupyterLab's colours, light or dark, and such as can be read on both where it is not there.
-_TRACK = "var(--jp-border-color2, rgba(128, 128, 128, 0.3))"
-_QUIET = "var(--jp-ui-font-color2, inherit)"
-_BUSY = "var(--jp-brand-color1, rgb(25, 118, 210))"
-_HELD = "var(--jp-warn-color1, rgb(199, 138, 46))"
-_COLOURS: Final = {
-    Phase.WAITING: _HELD,
-    Phase.PAUSED: _HELD,
-    Phase.CANCELLED: _HELD,
-    Phase.DONE: "var(--jp-success-color1, rgb(56, 142, 60))",
-    Phase.FAILED: "var(--jp-error-color1, rgb(211, 47, 47))",
-}
-_FONT = (
-    "font-family: var(--jp-ui-font-family, system-ui, sans-serif);"
-    " font-size: var(--jp-ui-font-size1, 13px); line-height: 1.5;"
-    " font-variant-numeric: tabular-nums"
-)
 _SAVED = "this download was still running when the notebook was saved; run the cell again"
 _LEFT = "no longer followed here"
 
@@ -86,21 +74,6 @@ def choose(
     return _terminal(watch) if _is_terminal() else _Nothing()
 
 
-def final_text(watch: Watch) -> str:
-    """Return one line on `watch`: how it ended, or where it stands at this moment."""
-    view = watch.view
-    end = f" {view.phase.value}" if view.phase.is_final else ""
-    return f"{_name(view)}{end}: {'; '.join(_facts(watch, is_live=False))}"
-
-
-def final_html(watch: Watch) -> str:
-    """Return the same as HTML: name, bar and a line, readable without any style sheet.
-
-    Inline styles only, in JupyterLab's colours where there are any; every foreign word is escaped.
-    """
-    return _card(watch, _facts(watch, is_live=False))
-
-
 class _Guarded(ABC):
     """A display whose steps may fail: the first failure is logged and ends the updates."""
 
@@ -133,7 +106,7 @@ class _Guarded(ABC):
                 self._is_broken = True
                 logger.exception(
                     "The progress of %s can no longer be shown; the download itself goes on.",
-                    _name(self._watch.view),
+                    shown_name(self._watch.view),
                 )
 
     def _show(self) -> None:
@@ -171,8 +144,8 @@ class CellBar(_Guarded):
         data = {
             "application/vnd.jupyter.widget-view+json": box.get_view_spec(),
             # Read from a notebook that was saved meanwhile, where there is no kernel any more.
-            "text/html": _card(self._watch, [_SAVED]),
-            "text/plain": f"{_name(self._watch.view)}: {_SAVED}",
+            "text/html": card_html(self._watch, [_SAVED]),
+            "text/plain": f"{shown_name(self._watch.view)}: {_SAVED}",
         }
         self._publish(data, is_update=False)
 
@@ -192,7 +165,7 @@ class CellBar(_Guarded):
         )
         box = w.VBox(
             [self._top, self._own(line)],
-            layout=layout(max_width=f"{_WIDTH_PX}px", overflow="visible"),
+            layout=layout(max_width=f"{WIDTH_PX}px", overflow="visible"),
         )
         return self._own(box)
 
@@ -236,10 +209,10 @@ class CellBar(_Guarded):
         view = self._watch.view
         if view.done_bytes != self._seen_bytes:
             self._seen_bytes = view.done_bytes
-            self._step = (self._step + 1) % _STEPS
-        facts = ["cancelling"] if self._is_cancelling else _facts(self._watch, is_live=True)
-        self._top.value = _head(self._watch, self._step)
-        self._foot.value = _line(facts)
+            self._step = (self._step + 1) % STEPS
+        facts = ["cancelling"] if self._is_cancelling else facts_of(self._watch, is_live=True)
+        self._top.value = head_html(self._watch, self._step)
+        self._foot.value = line_html(facts)
         pause, cancel = self._pause_button, self._cancel_button
         pause.description = "Resume" if view.is_paused else "Pause"
         pause.tooltip = "Go on" if view.is_paused else "Stop reading until you resume"
@@ -252,8 +225,8 @@ class CellBar(_Guarded):
         if not self._widgets:
             return
         is_final = self._watch.view.phase.is_final
-        facts = [*_facts(self._watch, is_live=False), *([] if is_final else [_LEFT])]
-        data = {"text/html": _card(self._watch, facts), "text/plain": final_text(self._watch)}
+        facts = [*facts_of(self._watch, is_live=False), *([] if is_final else [_LEFT])]
+        data = {"text/html": card_html(self._watch, facts), "text/plain": final_text(self._watch)}
         try:
             self._publish(data, is_update=True)
         finally:
@@ -299,7 +272,7 @@ class _Terminal(_Guarded):
             if not view.done_bytes:
                 return
             self._bar = self._tqdm(
-                desc=_name(view),
+                desc=shown_name(view),
                 total=view.total_bytes,
                 initial=view.done_bytes,  # so that an earlier run's bytes are no speed
                 unit="B",
@@ -308,7 +281,7 @@ class _Terminal(_Guarded):
                 miniters=0,
                 file=sys.stderr,
             )
-        bar, phase = self._bar, _phase(view)
+        bar, phase = self._bar, shown_phase(view)
         bar.total = view.total_bytes
         bar.initial = min(bar.initial, view.done_bytes)
         word = "" if phase in {Phase.DOWNLOADING, Phase.DONE} else phase.value
@@ -371,94 +344,3 @@ def _hear_where_sent(button: Any) -> None:
     is the cell's, which hears nothing before its end. Other versions keep no such note.
     """
     getattr(button.comm, "__dict__", {}).pop("_reply_subshell_id", None)
-
-
-def _name(view: View) -> str:
-    return view.name or "download"
-
-
-def _phase(view: View) -> Phase:
-    """Return the phase to show: a wish to pause or to go on shows at once."""
-    if view.phase.is_final or view.phase is Phase.CHECKING:
-        return view.phase
-    if view.is_paused:
-        return Phase.PAUSED
-    return Phase.DOWNLOADING if view.phase is Phase.PAUSED else view.phase
-
-
-def _facts(watch: Watch, *, is_live: bool) -> list[str]:
-    """Return what the second line says, piece by piece; speed and time only of a live watch."""
-    view, phase, progress = watch.view, _phase(watch.view), watch.progress()
-    amount = format_bytes(progress.done_bytes)
-    if phase.is_final:
-        is_said = bool(view.note) and (phase is not Phase.DONE or amount in view.note)
-        return [*([] if is_said else [amount]), *([view.note] if view.note else [])]
-    if progress.total_bytes is not None:
-        amount += f" of {format_bytes(progress.total_bytes)}"
-    facts = [amount] if progress.done_bytes else []
-    if phase is Phase.WAITING:
-        return [*facts, view.note]
-    if phase is not Phase.DOWNLOADING or not is_live:
-        return [*facts, phase.value]
-    facts.append(format_rate(progress.rate_bytes_per_s))
-    if progress.left_s is not None:
-        facts.append(f"{format_duration_s(progress.left_s)} left")
-    return facts
-
-
-def _card(watch: Watch, facts: list[str]) -> str:
-    return (
-        f'<div role="status" style="max-width: {_WIDTH_PX}px; padding: 2px 0">'
-        f"{_head(watch, 0)}{_line(facts)}</div>"
-    )
-
-
-def _line(facts: list[str]) -> str:
-    """Return the second line; where it must break, it breaks between its pieces."""
-    pieces = [
-        html.escape(piece)
-        if len(piece) > _LONGEST_PIECE
-        else f'<span style="white-space: nowrap">{html.escape(piece)}</span>'
-        for piece in (*(f"{fact} ·" for fact in facts[:-1]), *facts[-1:])
-    ]
-    return f'<div style="{_FONT}; color: {_QUIET}; word-wrap: break-word">{" ".join(pieces)}</div>'
-
-
-def _head(watch: Watch, step: int) -> str:
-    """Return the first line and the bar."""
-    view, phase, fraction = watch.view, _phase(watch.view), watch.progress().fraction
-    if phase is Phase.DONE:
-        fraction = 1.0
-    name, colour = html.escape(_name(view)), _COLOURS.get(phase, _BUSY)
-    mark = "" if fraction is None else f"{int(fraction * 100)} %"
-    style = f"{_FONT}; color: var(--jp-ui-font-color1, inherit)"
-    return (
-        f'<div style="{style}; display: grid; grid-template-columns: minmax(0, 1fr) auto;'
-        ' gap: 12px"><span style="overflow: hidden; text-overflow: ellipsis; white-space: nowrap;'
-        f' font-weight: 600" title="{name}">{name}</span> '
-        + (
-            f'<span style="color: {colour}">{phase.value}</span>'
-            if phase.is_final
-            else f"<span>{mark}</span>"
-        )
-        + f"</div>{_bar(name, fraction, colour, step if view.done_bytes else None)}"
-    )
-
-
-def _bar(name: str, fraction: float | None, colour: str, step: int | None) -> str:
-    """Return the bar; `step` moves the stripes that stand for an unknown length."""
-    value = "" if fraction is None else f' aria-valuenow="{int(fraction * 100)}"'
-    fill = f"width: {(fraction or 0) * 100:.1f}%; background-color: {colour}"
-    if fraction is None and step is not None:
-        # They move when bytes arrive, and only then.
-        fill = (
-            f"width: 100%; background: repeating-linear-gradient(90deg, {colour} 0 {_STRIPE_PX}px,"
-            f" {_TRACK} {_STRIPE_PX}px {2 * _STRIPE_PX}px)"
-            f" {step * 2 * _STRIPE_PX // _STEPS}px 0"
-        )
-    return (
-        f'<div role="progressbar" aria-label="{name}" aria-valuemin="0" aria-valuemax="100"{value}'
-        ' style="height: 6px; margin: 2px 0 3px; border-radius: 3px; overflow: hidden;'
-        f' background-color: {_TRACK}"><div style="height: 6px; border-radius: 3px; {fill}"></div>'
-        "</div>"
-    )
