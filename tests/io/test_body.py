@@ -4,7 +4,7 @@ import asyncio
 import gc
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -12,8 +12,9 @@ import pytest
 import trustme
 
 from vidnb.core.retry import FailureKind
-from vidnb.io.body import SHORTEST_BYTES, TakenOver, take_over
+from vidnb.io.body import SHORTEST_BYTES, Body, TakenOver, take_over
 from vidnb.io.http import ConnectionFault, HttpAnswer, HttpClient
+from vidnb.io.receiver import Receiver
 
 SIZE = SHORTEST_BYTES + 3_000_017
 DATA = bytes(range(256)) * (SIZE // 256 + 1)
@@ -202,8 +203,15 @@ def tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return theirs, ours
 
 
-def test_under_tls(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
-    """The same bytes through TLS, with a caller's own session."""
+@pytest.mark.parametrize("by", [Receiver, TakenOver])
+def test_under_tls(
+    by: type[Body],
+    tls: tuple[ssl.SSLContext, ssl.SSLContext],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same bytes through TLS, with a caller's own session; in a thread where that can be."""
+    if by is TakenOver:
+        monkeypatch.setattr("vidnb.io.body.take_socket", lambda _: None)
 
     async def main() -> None:
         connector = aiohttp.TCPConnector(ssl=tls[1])
@@ -214,30 +222,37 @@ def test_under_tls(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
         ):
             answer = await get(client, url)
             assert await drain(answer) == DATA
+            assert isinstance(answer._body, by)
             answer.close()
 
     run(main())
 
 
-@pytest.mark.parametrize("size_bytes", [2 * SHORTEST_BYTES, SHORTEST_BYTES - 1])
+@pytest.mark.parametrize("by", ["thread", "protocol", "aiohttp"])
 def test_what_is_given_up_under_tls_is_over_at_once(
-    size_bytes: int, tls: tuple[ssl.SSLContext, ssl.SSLContext], caplog: pytest.LogCaptureFixture
+    by: str,
+    tls: tuple[ssl.SSLContext, ssl.SSLContext],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No farewell: it would wait half a minute for the rest, and end in an error nobody hears."""
+    size_bytes = SHORTEST_BYTES - 1 if by == "aiohttp" else 2 * SHORTEST_BYTES
+    if by == "protocol":
+        monkeypatch.setattr("vidnb.io.body.take_socket", lambda _: None)
     ended = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size_bytes)
-        try:
+        with suppress(ConnectionError):
             for _ in range(size_bytes // 2**16 - 1):
                 writer.write(bytes(2**16))
                 await writer.drain()
             await reader.read()
-        except ConnectionError:
-            pass
-        ended.set()
         writer.transport.abort()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        ended.set()
 
     async def main() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls[0])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from vidnb.io import blocks
-from vidnb.io.receiver import Receiver, can_receive
+from vidnb.io.receiver import Receiver, take_socket
 
 
 @pytest.fixture
@@ -162,15 +162,22 @@ def test_the_loop_ends_first(pair: tuple[socket.socket, socket.socket]) -> None:
     run(asyncio.sleep(0))
 
 
-def test_only_a_plain_socket_of_asyncio_is_received_from() -> None:
-    """Other loops' transports, and those under TLS, are not touched."""
-    assert not can_receive(asyncio.Transport())
+def test_only_a_socket_of_asyncios_own_loop_is_taken(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other loops' transports are not touched, under TLS or not."""
+    assert take_socket(asyncio.Transport()) is None
+    assert take_socket(asyncio.Transport(extra={"sslcontext": "some"})) is None
 
     class Plain(asyncio.Transport):
         __module__ = "asyncio.selector_events"
 
-    assert can_receive(Plain())
-    assert not can_receive(Plain(extra={"sslcontext": "some"}))
+    taken = take_socket(Plain(extra={"socket": pair[1]}))
+    assert taken is not None
+    assert taken.fileno() != pair[1].fileno()
+    taken.close()
+    monkeypatch.delattr("select.poll")
+    assert take_socket(Plain(extra={"socket": pair[1]})) is None
 
 
 def test_blocks_come_back_when_nobody_uses_them() -> None:

@@ -2,9 +2,9 @@
 
 aiohttp copies a body twice and hands it out 256 KiB at a time (3.14.5): half of the processor time
 of a download on a fast network. Once the head of a long answer is read, nothing of HTTP is left but
-a known number of bytes, so they are received here instead: a plain socket by a thread of its own
-(`io.receiver`), one under TLS by a `BufferedProtocol` that takes the connection over. The
-connection ends with the body.
+a known number of bytes, so they are received here instead: by a thread of its own (`io.receiver`),
+or, on a loop whose sockets no thread can wait for, by a `BufferedProtocol` that takes the
+connection over. The connection ends with the body.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Protocol
 import aiohttp
 
 from vidnb.io import blocks
-from vidnb.io.receiver import Receiver, can_receive
+from vidnb.io.receiver import Receiver, take_socket
 
 __all__ = ["SHORTEST_BYTES", "Body", "TakenOver", "take_over"]
 
@@ -59,10 +59,10 @@ def take_over(response: aiohttp.ClientResponse) -> Body | None:
     transport.pause_reading()
     head = response.content.read_nowait()
     left_bytes = length_bytes - len(head)
-    if can_receive(transport):
-        ours = transport.get_extra_info("socket").dup()
+    connected = take_socket(transport)
+    if connected is not None:
         response.close()  # closes the transport's descriptor; the connection goes on in ours
-        return Receiver(ours, head, left_bytes)
+        return Receiver(connected, head, left_bytes)
     body = TakenOver(transport, connection.protocol, head, left_bytes)
     transport.set_protocol(body)
     transport.resume_reading()

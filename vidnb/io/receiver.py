@@ -1,8 +1,7 @@
 """A long body received by a thread of its own.
 
 An event loop wakes up for every few packets; a thread that waits for the socket takes a megabyte
-at a time, beside the loop and beside whoever writes and hashes. Only for connections without TLS:
-under TLS the state of the connection lives in the transport, and `io/body` receives there.
+at a time, beside the loop and beside whoever writes and hashes.
 """
 
 import asyncio
@@ -12,10 +11,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from vidnb.io import blocks
+from vidnb.io.tls import take_tls
 
-__all__ = ["Receiver", "can_receive"]
+__all__ = ["Receiver", "take_socket"]
 
 _LATEST_S = 0.005
 """What has come is handed over after this long at the latest."""
@@ -24,24 +25,46 @@ _MOST_UNREAD = 3
 """So many pieces may wait to be read; then the socket is left alone."""
 
 
-def can_receive(transport: asyncio.BaseTransport) -> bool:
-    """Tell whether a transport is nothing but a socket that can be waited for in a thread."""
-    return (
-        hasattr(select, "poll")
-        # Other loops keep what they have read, or close the socket their own way.
-        and type(transport).__module__ == "asyncio.selector_events"
-        and transport.get_extra_info("sslcontext") is None
-    )
+class Connected(Protocol):
+    """What is received from: a socket that does not block, or what behaves like one."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait for."""
+
+    def recv_into(self, buffer: memoryview, /) -> int:
+        """Receive; 0 at the end, `BlockingIOError` where nothing has come."""
+
+    def shutdown(self, how: int, /) -> None:
+        """End the connection; whoever waits for it hears of it."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+def take_socket(transport: asyncio.Transport) -> Connected | None:
+    """Take the connection out of a transport, which is not read from; it ends with its caller.
+
+    None where a thread could not wait for it: other loops keep what they have read, or close the
+    socket their own way.
+    """
+    if not hasattr(select, "poll"):
+        return None
+    if transport.get_extra_info("sslcontext") is not None:
+        return take_tls(transport)
+    if type(transport).__module__ != "asyncio.selector_events":
+        return None
+    ours: socket.socket = transport.get_extra_info("socket").dup()
+    return ours
 
 
 class Receiver:
     """The `left` bytes of a body that are still to come from `connected`; `head` came before.
 
-    The socket is this object's own and is closed by it. `read` gives out views of `io.blocks`,
+    `connected` is this object's own and is closed by it. `read` gives out views of `io.blocks`,
     each of them held once for the reader.
     """
 
-    def __init__(self, connected: socket.socket, head: bytes, left: int) -> None:
+    def __init__(self, connected: Connected, head: bytes, left: int) -> None:
         self._socket = connected
         self._loop = asyncio.get_running_loop()
         self._unread: list[bytes | memoryview] = [head] if head else []
@@ -103,11 +126,11 @@ class Receiver:
         poller.register(self._socket, select.POLLIN)
         block, start = blocks.take(), 0
         while self._left_bytes and not self._is_closed:
-            poller.poll()
             # What is behind the body on this connection is nobody's.
             stop = start + self._fill(poller, block[start : start + self._left_bytes])
-            if stop == start:
-                continue  # woken for nothing; an empty piece would say that the body ends here
+            if stop == start:  # an empty piece would say that the body ends here
+                poller.poll()
+                continue
             self._left_bytes -= stop - start
             blocks.hold(block)
             self._tell(self._arrived, block[start:stop])
@@ -117,9 +140,11 @@ class Receiver:
                 blocks.let_go(block)
                 block, start = blocks.take(), 0
         blocks.let_go(block)
+        if self._left_bytes:
+            raise ConnectionResetError("the connection was given up")
 
     def _fill(self, poller: select.poll, room: memoryview) -> int:
-        """Receive at least a byte: until the room is full, nothing more comes, or it is late."""
+        """Receive until the room is full, nothing more comes, or it is late."""
         filled_bytes = 0
         latest_s = time.monotonic() + _LATEST_S
         while filled_bytes < len(room):
