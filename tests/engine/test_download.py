@@ -68,7 +68,8 @@ def slow() -> Iterator[Origin]:
 
 
 def order(origin: Origin, path: Path | str | None, **options: Any) -> Order:
-    return Order.of(origin.url, path, **{"retry": QUICK, **options})
+    """One connection unless the test says otherwise: on a busy machine more would be tried out."""
+    return Order.of(origin.url, path, **{"retry": QUICK, "connections": 1, **options})
 
 
 def left_over(folder: Path) -> list[str]:

@@ -75,7 +75,8 @@ QUICK = RetryPolicy(attempts=4, base_delay_s=0.005, max_delay_s=0.02)
 
 
 def order(origin: Origin, folder: Path, **options: Any) -> Order:
-    given = {"retry": QUICK, "idle_timeout_s": 5.0, **options}
+    """One connection unless the test says otherwise: on a busy machine more would be tried out."""
+    given = {"retry": QUICK, "idle_timeout_s": 5.0, "connections": 1, **options}
     return Order.of(origin.url, folder / "film.mp4", **given)
 
 
@@ -149,7 +150,7 @@ HALF = SIZE // 2
     ("script", "ranges", "most_bytes"),
     [
         pytest.param([cut(HALF)], [f"bytes={HALF}-"], SIZE, id="early-end"),
-        pytest.param([cut(0)], ["bytes=0-"], SIZE, id="early-end-at-once"),
+        pytest.param([cut(0)], [None], SIZE, id="early-end-at-once"),
         pytest.param([reset(HALF)], [f"bytes={HALF}-"], SIZE, id="reset"),
         pytest.param(
             [reset(20_000)] * 8, [f"bytes={20_000 * n}-" for n in range(1, 9)], SIZE, id="8-resets"
@@ -176,7 +177,7 @@ HALF = SIZE // 2
     ],
 )
 def test_body_recovers(
-    script: list[Handler], ranges: list[str], most_bytes: int, tmp_path: Path
+    script: list[Handler], ranges: list[str | None], most_bytes: int, tmp_path: Path
 ) -> None:
     """Only the missing part is asked for again, under the version that was begun."""
     with Origin(FILM, [*script]) as origin:
