@@ -769,12 +769,12 @@ def test_a_stranger_reads_the_parts(asked: list[Span]) -> None:
     )
 
 
-def test_fifty_thousand_random_ranges() -> None:
+def test_lists_of_random_ranges() -> None:
     random = Random(14)
     noise = [*"0123456789----,,,, \t*\u0661", "bytes=", "5-6", "99-", "0-", ",-1"]
     tidy = ["0-", "-1", "7-7", "100-120", "3999-", "4000-", "-0", f"{10**9}-", " ", ""]
     seen = dict.fromkeys([200, 206, 416], 0)
-    for number in range(50_000):
+    for number in range(10_000):
         length = random.randint(0, 12 if number % 50 else 900)
         listed = ",".join(random.choices(tidy, k=length))
         if number % 2:
@@ -784,7 +784,7 @@ def test_fifty_thousand_random_ranges() -> None:
         seen[answered.status] += 1
         if parse_range(value) is None:
             assert answered.status == 200
-    assert min(seen.values()) > 1_000
+    assert min(seen.values()) > 200
 
 
 def test_a_million_random_ranges() -> None:
