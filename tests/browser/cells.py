@@ -7,19 +7,37 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Any, Protocol
 
-from playwright.sync_api import Browser, Page, Request
-
-from tests.browser.lab import Lab
+import pytest
+from playwright.sync_api import Browser, Error, Page, Request
 
 PATIENCE_S = 90
+
+
+class NotebookHost(Protocol):
+    """What runs the notebooks of a folder and shows them in a page."""
+
+    root: Path
+
+    def url(self, notebook: str, host: str, workspace: str) -> str:
+        """Return the address that opens one."""
+
+    def run_all(self, page: Page) -> None:
+        """Run the cells of the one that is open."""
 
 
 class Open:
     """A notebook that is open in a page, with all its cells run."""
 
-    def __init__(self, lab: Lab, browser: Browser, name: str, cells: list[str], host: str) -> None:
+    def __init__(
+        self,
+        lab: NotebookHost,
+        browser: Browser,
+        name: str,
+        cells: list[str],
+        host: str,
+    ) -> None:
         name = re.sub("[^0-9a-z]", "-", name)  # what JupyterLab takes as a workspace's name
         self._found = lab.root / f"{name}.json"
         # `tell` leaves what it is given for the test, whole or not at all.
@@ -35,20 +53,16 @@ class Open:
         path.write_text(json.dumps(_notebook(sources)), "utf-8")
         self.errors: list[str] = []
         self.media: list[str] = []
-        # A workspace of its own: another would open the notebooks of earlier tests again.
-        url = lab.url(path.name, host).replace("/lab/tree/", f"/lab/workspaces/{name}/tree/")
-        self.page = self._opened(url, browser)
-
-    def _opened(self, url: str, browser: Browser) -> Page:
-        page = browser.new_page(viewport={"width": 1280, "height": 1400})
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page = page = browser.new_page(viewport={"width": 1280, "height": 1400})
+        page.on("pageerror", self._on_error)
         page.on("request", self._on_request)
-        page.goto(url)
-        page.locator(".jp-NotebookPanel").wait_for(timeout=60_000)
-        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
-        return page
+        page.goto(lab.url(path.name, host, name))
+        lab.run_all(page)
+
+    def _on_error(self, error: Error) -> None:
+        # What the host's own scripts do wrong is not ours.
+        if "/static/notebook/" not in (error.stack or ""):
+            self.errors.append(str(error))
 
     def _on_request(self, request: Request) -> None:
         if request.resource_type == "media":
@@ -59,12 +73,64 @@ class Open:
         deadline_s = time.monotonic() + PATIENCE_S
         while not self._found.exists():
             if time.monotonic() > deadline_s:
-                shown = self.page.locator(".jp-Notebook").first.inner_text()
+                shown = self.page.locator("body").inner_text()
                 raise AssertionError(f"the cells told nothing; the page shows:\n{shown}")
             self.page.wait_for_timeout(50)  # and what the page does meanwhile, is done
         found: dict[str, Any] = json.loads(self._found.read_text("utf-8"))
         self._found.unlink()
         return found
+
+
+SHOW = """
+    import vidnb
+    player = vidnb.play({path!r}, muted=True, width=640, route={route!r})
+    shown_s = time.time()
+    player
+"""
+
+# In a cell of its own that awaits, so that every road is heard.
+STEER = """
+    await player.wait_for_async("route", timeout_s=60)
+    arrived_s = time.time() - shown_s
+    await player.seek(12).wait_for_async("seeked", timeout_s=30)
+    still = player.current_time
+    await player.play().wait_for_async("playing", timeout_s=30)
+    await player.wait_for_async("timeupdate", timeout_s=30)
+    await player.pause().wait_for_async("pause", timeout_s=30)
+    picture = await player.snapshot_async(timeout_s=30)
+    import ipykernel
+    tell(still=still, route=player.route, tried=player.routes_tried, duration=player.duration,
+         stopped=player.current_time, picture=picture.size, arrived_s=arrived_s,
+         ipykernel=ipykernel.__version__,
+         colours=len(picture.convert("RGB").resize((32, 18)).getcolors(1000)))
+"""
+
+
+def steer(
+    lab: NotebookHost,
+    browser: Browser,
+    name: str,
+    path: str,
+    host: str,
+    route: str = "auto",
+    steering: str = STEER,
+) -> tuple[dict[str, Any], Open]:
+    """Play and seek in a page of `host`; return what Python was told."""
+    notebook = Open(lab, browser, name, [SHOW.format(path=path, route=route), steering], host)
+    found = notebook.found()
+    video = notebook.page.locator("video")
+    assert "failed" not in found, found
+    assert found["duration"] == pytest.approx(30, abs=0.2)
+    assert found["still"] == pytest.approx(12, abs=0.3)
+    assert 12 <= found["stopped"] == pytest.approx(video.evaluate("v => v.currentTime"), abs=0.3)
+    assert found["picture"] == [1920, 1080]
+    assert found["colours"] > 50, "the snapshot shows nothing"
+    print(
+        f"{name}: {found['tried']}, then {found['route']} after {1000 * found['arrived_s']:.0f} ms"
+    )
+    assert notebook.page.locator(".vidnb-mark").inner_text() == found["route"]
+    assert notebook.errors == []
+    return found, notebook
 
 
 def _notebook(sources: list[str]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from playwright.sync_api import Page
+
 from tests.world import free_port
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -28,7 +30,8 @@ CHROMIUM_ARGUMENTS = [
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
     # A name that is not loopback's, for a page that comes from afar as far as it can tell.
-    "--host-resolver-rules=MAP hub.test 127.0.0.1",
+    # And whose styles Voila would fetch.
+    "--host-resolver-rules=MAP hub.test 127.0.0.1, MAP cdn.jsdelivr.net ~NOTFOUND",
 ]
 
 
@@ -54,68 +57,57 @@ def write_notebook(path: Path, *cells: str) -> None:
     path.write_text(json.dumps(book), encoding="utf-8")
 
 
-class Lab:
-    """JupyterLab on loopback over `root`; settings and workspaces are its own and empty."""
+class Started:
+    """A server on loopback that runs while the block does, in a process group of its own.
 
-    def __init__(
-        self, root: Path, environment: dict[str, str] | None = None, *arguments: str
-    ) -> None:
+    What it keeps lies beside `root`, the folder it serves: `private` is empty at the beginning.
+    """
+
+    application = ""
+
+    def __init__(self, root: Path) -> None:
         self.root = root
         self.port = free_port()
-        self.token = secrets.token_hex(16)
-        private = root.parent / f"{root.name}-jupyter"
-        private.mkdir()
-        self.log_path = private / "server.log"
+        self.private = root.parent / f"{root.name}-jupyter"
+        self.private.mkdir()
+        self.log_path = self.private / "server.log"
+
+    def command(self) -> list[str]:
+        """Return what starts it."""
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        """Return what of its environment is its own."""
+        private = self.private
+        return {
+            "JUPYTER_CONFIG_DIR": str(private / "config"),
+            "JUPYTER_DATA_DIR": str(private / "data"),
+            "JUPYTER_RUNTIME_DIR": str(private / "runtime"),
+            "JUPYTERLAB_SETTINGS_DIR": str(private / "settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(private / "workspaces"),
+        }
+
+    def sign_of_life(self) -> str:
+        """Return an address that answers once it has started."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    def __enter__(self) -> Self:
         self._log = self.log_path.open("wb")
-        notices = private / "settings" / "@jupyterlab" / "apputils-extension"
-        notices.mkdir(parents=True)
-        (notices / "notification.jupyterlab-settings").write_text(
-            '{"fetchNews": "false", "checkForUpdates": false}'
-        )
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "jupyterlab",
-                "--no-browser",
-                "--allow-root",
-                f"--ServerApp.port={self.port}",
-                "--ServerApp.port_retries=0",
-                "--ServerApp.ip=127.0.0.1",
-                f"--IdentityProvider.token={self.token}",
-                f"--ServerApp.root_dir={root}",
-                *arguments,
-            ],
-            env={
-                **os.environ,
-                "JUPYTER_CONFIG_DIR": str(private / "config"),
-                "JUPYTER_DATA_DIR": str(private / "data"),
-                "JUPYTER_RUNTIME_DIR": str(private / "runtime"),
-                "JUPYTERLAB_SETTINGS_DIR": str(private / "settings"),
-                "JUPYTERLAB_WORKSPACES_DIR": str(private / "workspaces"),
-                **(environment or {}),
-            },
+            self.command(),
+            env={**os.environ, **self.environment()},
+            cwd=self.private,
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-
-    def url(self, notebook: str, host: str = "127.0.0.1") -> str:
-        """Return the address that opens one notebook."""
-        return f"http://{host}:{self.port}/lab/tree/{notebook}?token={self.token}"
-
-    def __enter__(self) -> Self:
-        deadline_s = time.monotonic() + 60
-        while time.monotonic() < deadline_s:
-            with suppress(OSError):
-                address = f"http://127.0.0.1:{self.port}/api/status?token={self.token}"
-                with urllib.request.urlopen(address, timeout=5):
-                    return self
-            if self._process.poll() is not None:
-                break
+        deadline_s = time.monotonic() + 90
+        while time.monotonic() < deadline_s and self._process.poll() is None:
+            with suppress(OSError), urllib.request.urlopen(self.sign_of_life(), timeout=5):
+                return self
             time.sleep(0.2)
         self.__exit__(None, None, None)
-        raise RuntimeError(f"JupyterLab did not start: {self.log_path.read_text()[-2000:]}")
+        raise RuntimeError(f"{self.application} did not start: {self.log_path.read_text()[-2000:]}")
 
     def __exit__(
         self,
@@ -125,9 +117,67 @@ class Lab:
     ) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(15)
-        except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):  # whatever of it is left
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(15)
+        self._process.wait(15)
         self._log.close()
+
+
+class Lab(Started):
+    """JupyterLab; settings and workspaces are its own and empty."""
+
+    application = "jupyterlab"
+
+    def __init__(
+        self, root: Path, environment: dict[str, str] | None = None, *arguments: str
+    ) -> None:
+        super().__init__(root)
+        self.token = secrets.token_hex(16)
+        self._environment = environment or {}
+        self._arguments = arguments
+        notices = self.private / "settings" / "@jupyterlab" / "apputils-extension"
+        notices.mkdir(parents=True)
+        (notices / "notification.jupyterlab-settings").write_text(
+            '{"fetchNews": "false", "checkForUpdates": false}'
+        )
+
+    def command(self) -> list[str]:
+        """Return what starts it."""
+        return [
+            sys.executable,
+            "-m",
+            self.application,
+            "--no-browser",
+            "--allow-root",
+            f"--ServerApp.port={self.port}",
+            "--ServerApp.port_retries=0",
+            "--ServerApp.ip=127.0.0.1",
+            f"--IdentityProvider.token={self.token}",
+            f"--ServerApp.root_dir={self.root}",
+            *self._arguments,
+        ]
+
+    def environment(self) -> dict[str, str]:
+        """Return what of its environment is its own."""
+        return {**super().environment(), **self._environment}
+
+    def sign_of_life(self) -> str:
+        """Return an address that answers once it has started."""
+        return f"http://127.0.0.1:{self.port}/api/status?token={self.token}"
+
+    def url(self, notebook: str, host: str = "127.0.0.1", workspace: str = "") -> str:
+        """Return the address that opens one notebook, in a workspace of its own if it has a name.
+
+        In another one, the notebooks of earlier tests would be opened again.
+        """
+        where = f"lab/workspaces/{workspace}/tree" if workspace else "lab/tree"
+        return f"http://{host}:{self.port}/{where}/{notebook}?token={self.token}"
+
+    def run_all(self, page: Page) -> None:
+        """Run all cells of the notebook that a page opens."""
+        page.locator(".jp-NotebookPanel").wait_for(timeout=60_000)
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()

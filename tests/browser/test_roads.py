@@ -8,12 +8,11 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.cells import Open, copy_of, stretched
+from tests.browser.cells import SHOW, STEER, Open, copy_of, steer, stretched
 from tests.browser.lab import Lab
 from tests.world import film, older_ipykernel
 
@@ -39,13 +38,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with Lab(root, None, "--ServerApp.allow_remote_access=True") as lab:
         yield lab
 
-
-SHOW = """
-    import vidnb
-    player = vidnb.play({path!r}, muted=True, width=640, route={route!r})
-    shown_s = time.time()
-    player
-"""
 
 # Inside one running cell: seek, read, wait, play, read again.
 TRUTH = """
@@ -121,42 +113,6 @@ def test_python_knows_the_truth_inside_a_running_cell(
     assert found["stopped"] == pytest.approx(record[-1][1], abs=0.3)
     assert notebook.errors == []
     notebook.page.close()
-
-
-# In a cell of its own that awaits, so that every road is heard.
-STEER = """
-    await player.wait_for_async("route", timeout_s=60)
-    arrived_s = time.time() - shown_s
-    await player.seek(12).wait_for_async("seeked", timeout_s=30)
-    still = player.current_time
-    await player.play().wait_for_async("playing", timeout_s=30)
-    await player.wait_for_async("timeupdate", timeout_s=30)
-    await player.pause().wait_for_async("pause", timeout_s=30)
-    picture = await player.snapshot_async(timeout_s=30)
-    import ipykernel
-    tell(still=still, route=player.route, tried=player.routes_tried, duration=player.duration,
-         stopped=player.current_time, picture=picture.size, arrived_s=arrived_s,
-         ipykernel=ipykernel.__version__,
-         colours=len(picture.convert("RGB").resize((32, 18)).getcolors(1000)))
-"""
-
-
-def steer(
-    lab: Lab, browser: Browser, name: str, path: str, host: str, route: str = "auto"
-) -> tuple[dict[str, Any], Open]:
-    """Play and seek in a page of `host`; return what Python was told."""
-    notebook = Open(lab, browser, name, [SHOW.format(path=path, route=route), STEER], host)
-    found = notebook.found()
-    video = notebook.page.locator("video")
-    assert found["duration"] == pytest.approx(30, abs=0.2)
-    assert found["still"] == pytest.approx(12, abs=0.3)
-    assert 12 <= found["stopped"] == pytest.approx(video.evaluate("v => v.currentTime"), abs=0.3)
-    assert found["picture"] == [1920, 1080]
-    assert found["colours"] > 50, "the snapshot shows nothing"
-    print(f"{name}: {found['route']} after {1000 * found['arrived_s']:.0f} ms")
-    assert notebook.page.locator(".vidnb-mark").inner_text() == found["route"]
-    assert notebook.errors == []
-    return found, notebook
 
 
 def test_a_proxy_is_found_where_the_port_is_out_of_reach(lab: Lab, chromium: Browser) -> None:

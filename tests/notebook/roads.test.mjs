@@ -85,6 +85,24 @@ for (const [what, road, answer, why] of [
   });
 }
 
+test("a silent address is left in time, and loopback later", async (t) => {
+  for (const [road, turns] of [[PROXY, 12], [FILES, 12], [DIRECT, 40]]) {
+    on("localhost");
+    t.mock.timers.enable({ apis: ["setInterval"] });
+    globalThis.fetch = (url, { signal }) =>
+      new Promise((resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    let why = null;
+    player.probe(road, 77).then((found) => { why = found; });
+    t.mock.timers.tick(100 * (turns - 1));
+    await settle();
+    assert.equal(why, null, road.route);
+    t.mock.timers.tick(100);
+    await settle();
+    assert.equal(why, player.LATE, road.route);
+    t.mock.timers.reset();
+  }
+});
+
 test("players of one page ask one server once", async () => {
   on("localhost");
   let asked = 0;

@@ -10,6 +10,8 @@
  */
 
 const PROBE_MS = 1200; // a road that gives no sign of life within this time is left
+const LOOPBACK_MS = 4000; // loopback refuses at once: where it is silent, the machine is busy
+const TURN_MS = 100;
 const ASKED_MS = 3000;
 const ASKED = Symbol.for("vidnb.asked");
 export const LATE = "nobody answered in time";
@@ -109,37 +111,51 @@ export function probe(road, sizeBytes, again = false) {
   const known = (/** @type {any} */ (globalThis)[ASKED] ??= new Map());
   const before = known.get(server);
   if (before && !again && performance.now() - before.ms < ASKED_MS) return before.why;
-  const why = ping(road.box);
+  const why = ping(road.box, road.needs === "loopback" ? LOOPBACK_MS : PROBE_MS);
   known.set(server, { why, ms: performance.now() });
   return why;
 }
 
-async function ping(/** @type {string} */ box) {
-  const signal = AbortSignal.timeout(PROBE_MS);
-  try {
+function ping(/** @type {string} */ box, /** @type {number} */ patienceMs) {
+  return answerTo(patienceMs, async (signal) => {
     const answer = await fetch(letterUrl(box, "ping"), { cache: "no-store", signal });
     if (!answer.ok) return `its address answered ${answer.status}`;
     return (await answer.text()).trim() === "vidnb" ? "" : "something else answers at its address";
-  } catch {
-    return silence(signal);
-  }
+  });
 }
 
-async function askForRange(/** @type {string} */ url, /** @type {number | null} */ sizeBytes) {
-  const signal = AbortSignal.timeout(PROBE_MS);
-  try {
+function askForRange(/** @type {string} */ url, /** @type {number | null} */ sizeBytes) {
+  return answerTo(PROBE_MS, async (signal) => {
     const answer = await fetch(url, { headers: { Range: "bytes=0-0" }, cache: "no-store", signal });
     answer.body?.cancel().catch(() => {});
     if (answer.status !== 206) return `its address answered ${answer.status}`;
     const total = Number(answer.headers.get("Content-Range")?.split("/")[1]);
     return sizeBytes === null || total === sizeBytes ? "" : "another file answers at its address";
-  } catch {
-    return silence(signal);
-  }
+  });
 }
 
-const silence = (/** @type {AbortSignal} */ signal) =>
-  signal.aborted ? LATE : "nobody answers at its address";
+/**
+ * What a question finds, or that there was no answer within the patience (ms).
+ *
+ * That counts in turns of the page: while it is busy itself, as one that begins is, it hears nothing.
+ * @param {number} patienceMs
+ * @param {(signal: AbortSignal) => Promise<string>} question
+ */
+async function answerTo(patienceMs, question) {
+  const late = new AbortController();
+  let turns = patienceMs / TURN_MS;
+  const timer = setInterval(() => {
+    turns -= 1;
+    if (turns <= 0) late.abort();
+  }, TURN_MS);
+  try {
+    return await question(late.signal);
+  } catch {
+    return late.signal.aborted ? LATE : "nobody answers at its address";
+  } finally {
+    clearInterval(timer);
+  }
+}
 
 /** What a server answers about `url`: its status, 0 if that is kept secret, null if nothing. */
 export async function ask(/** @type {string} */ url) {
