@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.cells import SHOW, STEER, Open, copy_of, steer, stretched
+from tests.browser.cells import SHOW, STEER, Open, copy_of, heard, steer, stretched
 from tests.browser.lab import Lab
+from tests.browser.plain_proxy import PlainProxy
 from tests.world import film, older_ipykernel
 
 # A name may hold anything: each road is tried with it.
@@ -142,6 +143,42 @@ def test_the_kernels_channel_is_left_where_nothing_else_is(
     assert found["tried"].keys() == {"proxy", "direct"}
     assert notebook.page.locator("video").evaluate("v => v.src").startswith("blob:")
     notebook.page.close()
+
+
+class Behind:
+    """A server behind a proxy that keeps the browser's Host and says nothing of itself."""
+
+    def __init__(self, server: Lab, proxy: PlainProxy) -> None:
+        self._server, self._proxy = server, proxy
+        self.root = server.root
+        self.run_all = server.run_all
+
+    def url(self, notebook: str, host: str, workspace: str) -> str:
+        port = f":{self._server.port}/"
+        return self._server.url(notebook, host, workspace).replace(port, f":{self._proxy.port}/")
+
+
+def test_a_proxy_that_keeps_the_pages_name_is_a_road(bare: Lab, chromium: Browser) -> None:
+    """The first player's page tells its name; the next one's need not, while a cell runs too."""
+    route = "/ports/{port}/{path}"
+    again = SHOW.format(path=f"in a folder/{ODD_NAME}", route=route).strip("\n")
+    blocking = """
+        player.seek(5).wait_for("seeked", timeout_s=60)
+        tell(at=player.current_time, route=player.route)
+    """
+    cells = [SHOW.format(path=str(film()), route=route), STEER, again, blocking]
+    with PlainProxy(bare.port) as proxy:
+        host = Behind(bare, proxy)
+        notebook = Open(host, chromium, "behind", cells, "hub.test")
+        found = heard(notebook)
+        assert (found["route"], found["tried"]) == ("template", {})
+        found = notebook.found()
+        assert found["route"] == "template"
+        assert found["at"] == pytest.approx(5, abs=0.3)
+        there = f"http://hub.test:{proxy.port}/ports/"
+        assert notebook.media
+        assert all(url.startswith(there) for url in notebook.media)
+        notebook.page.close()
 
 
 FAR = """

@@ -88,6 +88,23 @@ def test_what_is_no_host_is_refused_by_name(name: str) -> None:
         host_names(name, ())
 
 
+def test_told_names_hold_and_what_is_no_host_is_passed_over() -> None:
+    rule = HostNames(frozenset({"a.example"}))
+    told = rule.with_names(["Hub.Example", "hub.example:80", "", None, 7, "2001:db8::7", "*"])
+    assert told.names == {"a.example", "hub.example", "[2001:db8::7]"}
+    assert told.hold("hub.example:8443")
+    assert not told.hold("evil.example")
+    assert rule.names == {"a.example"}
+    assert HostNames(addresses=True).with_names([]).addresses
+
+
+def test_told_names_are_so_many_and_no_more() -> None:
+    told = HostNames().with_names(f"h{number}.example" for number in range(100))
+    assert len(told.names) == 32
+    assert told.hold("h31.example")
+    assert not told.hold("h32.example")
+
+
 def test_one_text_is_no_list_of_names() -> None:
     with pytest.raises(ValueError, match=r"give a list: \['hub.example'\]"):
         host_names("127.0.0.1", "hub.example")

@@ -175,3 +175,19 @@ def test_what_is_no_template_is_refused(template: str) -> None:
 )
 def test_what_is_a_template_is_taken(template: str) -> None:
     check_template("route", template)
+
+
+@pytest.mark.parametrize(
+    ("route", "url", "host"),
+    [
+        ("template", "https://Hub.Example:8443/9/x", "hub.example"),
+        ("template", "/p/9/x", ""),
+        ("template", "http://[hub/9/x", ""),
+        ("proxy", "https://9.code.example/x", "9.code.example"),
+        ("proxy", "{base}proxy/9/x", ""),
+        ("direct", "http://127.0.0.1:9/x", ""),
+        ("files", "{base}files/x", ""),
+    ],
+)
+def test_a_road_tells_the_host_that_somebody_named(route: str, url: str, host: str) -> None:
+    assert Road(route, url).host == host

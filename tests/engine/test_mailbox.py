@@ -139,6 +139,16 @@ def test_a_foreign_host_is_refused(box: Box) -> None:
     assert status(answer) == 200
 
 
+def test_one_mailbox_may_answer_to_a_further_name(box: Box) -> None:
+    box.box.hosts = box.box.hosts.with_names(["hub.example"])
+    assert status(box.say("GET", "ping", host="hub.example:8000")) == 200
+    assert status(box.say("POST", "state", b"{}", host="hub.example")) == 204
+    assert status(box.say("GET", "ping", host="evil.example")) == 404
+    other = Box()
+    assert status(other.say("GET", "ping", host="hub.example")) == 404
+    mailboxes.remove(other.box)
+
+
 def test_a_letter_is_bounded(box: Box) -> None:
     fits = b'"' + b"x" * (LETTER_BYTES - 2) + b'"'
     assert status(box.say("POST", "state", fits)) == 204

@@ -103,6 +103,36 @@ test("a silent address is left in time, and loopback later", async (t) => {
   }
 });
 
+const refusal = () => new Response("Not Found.", { status: 404, headers: { "Cross-Origin-Resource-Policy": "cross-origin" } });
+
+test("the server is asked again until it knows this page's name", async () => {
+  on("hub.example");
+  let asked = 0;
+  globalThis.fetch = async () => {
+    asked += 1;
+    return asked < 3 ? refusal() : new Response("vidnb\n");
+  };
+  assert.equal(await player.probe(await player.fillRoad(PROXY), 77), "");
+  assert.equal(asked, 3);
+});
+
+test("a server that never learns this page's name is left with that word", async (t) => {
+  on("hub.example");
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  globalThis.fetch = async () => refusal();
+  const why = player.probe(await player.fillRoad(PROXY), 77);
+  t.mock.timers.tick(1200);
+  assert.equal(await why, "its server does not answer to the name hub.example");
+});
+
+test("a page tells the name under which it asks once, and never loopback's", () => {
+  on("hub.example");
+  const { channel: made, told } = channel();
+  made.open(BOX);
+  for (const url of [BOX, "https://hub.example/9/~/BOX/", "/p/9/~/BOX/", "https://9.code.example/~/BOX/"]) made.tellName(url);
+  assert.deepEqual(told.map(([{ kind, name }]) => [kind, name]), [["name", "hub.example"], ["name", "9.code.example"]]);
+});
+
 test("players of one page ask one server once", async () => {
   on("localhost");
   let asked = 0;

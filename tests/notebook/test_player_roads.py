@@ -2,6 +2,8 @@
 
 import json
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from vidnb.core.hosts import HostNames
 from vidnb.engine.sample import sample
 from vidnb.notebook import player_spans
 from vidnb.notebook.player import Player, play
+from vidnb.notebook.player_files import Roads
 from vidnb.notebook.player_host import this_host
 
 SRT = "1\n00:00:01,000 --> 00:00:02,000\nHello\n"
@@ -79,6 +83,60 @@ def test_a_template_of_the_environment_comes_first(monkeypatch: pytest.MonkeyPat
 
 
 # The kernel's channel
+
+
+@pytest.fixture
+def no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No page has told its name yet."""
+    monkeypatch.setattr(Roads, "_pages", HostNames())
+
+
+def asked(player: Player, host: str) -> tuple[int, int]:
+    """Return the statuses of the video and of the mailbox under a name."""
+    urls = player.urls[0]["url"], player.urls[0]["box"] + "ping"
+    return _status(urls[0], host), _status(urls[1], host)
+
+
+def _status(url: str, host: str) -> int:
+    request = urllib.request.Request(url, method="HEAD", headers={"Host": host})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+@pytest.mark.usefixtures("no_pages")
+def test_a_page_tells_its_name_by_the_kernels_channel_and_by_it_alone() -> None:
+    player, other = play(sample(), route="direct"), play(sample(), route="direct")
+    told = {"v": 1, "view": "a", "kind": "name", "name": "Hub.Example"}
+    player._vidnb_hear(told)  # as a letter in the mailbox is heard
+    player._handle_custom_msg({**told, "v": 2}, [])
+    player._handle_custom_msg({**told, "name": ["hub.example"]}, [])
+    assert asked(player, "hub.example:8888") == (404, 404)
+    player._handle_custom_msg(told, [])
+    assert asked(player, "hub.example:8888") == (200, 200)
+    assert asked(player, "evil.example") == (404, 404)
+    assert asked(other, "hub.example") == (404, 404)
+    later = play(sample(), route="direct", subtitles=SRT)
+    assert asked(later, "hub.example") == (200, 200)
+    assert _status(later.tracks[0]["urls"][0]["url"], "hub.example") == 200
+    for made in (player, other, later):
+        made.close()
+
+
+@pytest.mark.usefixtures("no_pages")
+def test_the_host_of_an_address_that_a_person_named_is_trusted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VIDNB_URL_TEMPLATE", "https://hub.example/{port}/{path}")
+    player = play(sample())
+    direct = next(road for road in player.urls if road["route"] == "direct")
+    assert _status(direct["url"], "hub.example") == 200
+    assert _status(direct["box"] + "ping", "hub.example") == 200
+    assert _status(direct["url"], "evil.example") == 404
+    player.close()
 
 
 class Kernel:

@@ -4,11 +4,16 @@ A page of a foreign site can have its own name lead to this machine (DNS rebindi
 under that name. So a request counts only where its Host (RFC 9110 section 7.2) is a name that
 leads here for certain: a loopback name, one that the caller allowed, or, on an address of the
 caller's own choice, any IP address, which no name server can lead elsewhere.
+
+What belongs to a player also answers to the name under which its notebook's page asks, once that
+page has told it over the kernel's own channel: a page there runs code as the user already, and a
+foreign one cannot speak there. It holds for that player's tokens alone, never for the server.
 """
 
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
@@ -28,6 +33,8 @@ LOOPBACK: Final = "127.0.0.1"
 
 PROXY_PARTIAL_BYTES: Final = 4_000_000
 """The most in a 206 through jupyter-server-proxy (B): what it collects in reasonable time."""
+
+_MOST_NAMES: Final = 32  # the pages of one notebook come by one name, perhaps two
 
 _PROXY_FIELDS: Final = ("x-forwarded-context", "x-forwarded-prefix", "x-proxycontextpath")
 # Nearly every request has one of these, so they are looked for first and in one step.
@@ -54,6 +61,16 @@ class HostNames:
             return False
         name = _canonical(match[1])
         return name in self.names or (self.addresses and _is_address(name))
+
+    def with_names(self, told: Iterable[object]) -> "HostNames":
+        """Return these and the names that were told, without what is no host or too many."""
+        names = set(self.names)
+        for name in told:
+            if not isinstance(name, str) or len(names) >= _MOST_NAMES:
+                continue
+            with suppress(ValueError):
+                names.add(_checked("the page", name))
+        return replace(self, names=frozenset(names))
 
 
 def host_names(host: str, allowed_hosts: Collection[str]) -> HostNames:

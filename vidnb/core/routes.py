@@ -109,6 +109,16 @@ class Road:
     box: str = ""
     needs: str = ""
 
+    @property
+    def host(self) -> str:
+        """The host that its address names, if somebody named it: a proxy may pass that name on."""
+        if self.route not in {"template", "proxy"}:
+            return ""
+        try:
+            return urlsplit(self.url).hostname or ""
+        except ValueError:  # brackets around no address
+            return ""
+
 
 def check_template(what: str, template: str) -> None:
     """Raise `ValueError` unless this is an address of http(s), or a path, with both its places."""

@@ -19,7 +19,7 @@ from multidict import CIMultiDictProxy
 
 from vidnb.core.answer import Answer, answer
 from vidnb.core.headers import fold_headers
-from vidnb.core.hosts import HostNames, is_foreign, partial_limit_bytes
+from vidnb.core.hosts import is_foreign, partial_limit_bytes
 from vidnb.core.routes import ANY_NAME
 from vidnb.engine import mailbox
 from vidnb.engine.connection import Connection
@@ -60,9 +60,6 @@ _PREFLIGHT: Final = (
     ),
     ("Access-Control-Max-Age", "600"),
 )
-
-
-_LOOPBACK: Final = HostNames()
 
 
 def _cors(fields: Mapping[str, str]) -> str:
@@ -212,7 +209,7 @@ class WebServer(web.Server):
             return 400
         authority, path = _target(target)
         host = authority or (hosts[0] if hosts else None)
-        if path.startswith(mailbox.PREFIX) and not is_foreign(host, fields, _LOOPBACK):
+        if path.startswith(mailbox.PREFIX) and not is_foreign(host, fields, mailbox.hosts_of(path)):
             return path
         if method not in {"GET", "HEAD", "OPTIONS"}:
             return 405

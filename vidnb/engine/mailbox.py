@@ -14,9 +14,10 @@ from typing import Final
 
 from aiohttp import web
 
+from vidnb.core.hosts import HostNames
 from vidnb.engine.exchange import Exchange, date_field, write_head
 
-__all__ = ["LETTER_BYTES", "PONG", "PREFIX", "Mailbox", "mailboxes", "receive"]
+__all__ = ["LETTER_BYTES", "PONG", "PREFIX", "Mailbox", "hosts_of", "mailboxes", "receive"]
 
 PREFIX: Final = "/~/"
 """What the path of every mailbox begins with, and that of no file: no token holds a tilde."""
@@ -48,6 +49,7 @@ class Mailbox:
     def __init__(self, deliver: Callable[[str, bytes], None]) -> None:
         self.deliver = deliver
         self.token = secrets.token_urlsafe(24)
+        self.hosts = HostNames()
         self._most_bytes: dict[str, int] = {}
 
     @property
@@ -100,6 +102,17 @@ mailboxes: Mailboxes = globals().get("mailboxes") or Mailboxes()
 """All of this process: an address is a secret, so they need no server of their own."""
 
 
+def hosts_of(path: str) -> HostNames:
+    """Return under which names the mailbox of a path, which begins with `PREFIX`, may be asked."""
+    box = _addressed(path)[0]
+    return HostNames() if box is None else box.hosts
+
+
+def _addressed(path: str) -> tuple[Mailbox | None, str]:
+    token, _, name = path.removeprefix(PREFIX).partition("/")
+    return mailboxes.find(token.encode("utf-8", "surrogateescape")), name
+
+
 async def receive(exchange: Exchange, path: str, cors: str) -> web.StreamResponse:
     """Answer a request whose `path` begins with `PREFIX`; `cors` are header lines for its origin.
 
@@ -107,8 +120,7 @@ async def receive(exchange: Exchange, path: str, cors: str) -> web.StreamRespons
     another method, 408, 413 and 400 (RFC 9110 section 15.5) for a letter that is too slow, too
     large or makes no sense.
     """
-    token, _, name = path.removeprefix(PREFIX).partition("/")
-    box = mailboxes.find(token.encode("utf-8", "surrogateescape"))
+    box, name = _addressed(path)
     method = exchange.request.method
     most_bytes = None if box is None else box.most_bytes(name)
     if box is None or (most_bytes is None and name != "ping"):

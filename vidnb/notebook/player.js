@@ -173,7 +173,10 @@ export class View {
   async probe(/** @type {number} */ turn) {
     const asked = (/** @type {Road & { size_bytes?: number }} */ road) =>
       fillRoad(road)
-        .then(async (filled) => ({ road: filled, why: await probe(filled, road.size_bytes ?? null) }))
+        .then(async (filled) => {
+          if (filled.box) this.channel.tellName(filled.box);
+          return { road: filled, why: await probe(filled, road.size_bytes ?? null) };
+        })
         .catch(() => ({ road, why: "this page has no address for it" }));
     // All at once, so that a dead one delays nothing. But alone where this page knows a good one, and
     // where loopback answers or refuses within milliseconds: each closed road is a line in the console.

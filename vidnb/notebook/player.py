@@ -121,7 +121,7 @@ class Player(Announcer, Reported, Controls, Marked, Pictured, anywidget.AnyWidge
         self._vidnb_card_length: float | None = None
         self._vidnb_displayed = False
         if served is not None:
-            config["urls"] = self._vidnb_ways.to_video(served, self._vidnb_channel.url)
+            config["urls"] = self._vidnb_ways.to_video(served, self._vidnb_channel)
         super().__init__(card_id=f"vidnb-card-{uuid4().hex[:12]}", **config)
         self.markers.replace(marked)
         self.on_msg(self._vidnb_on_message)
@@ -207,7 +207,11 @@ class Player(Announcer, Reported, Controls, Marked, Pictured, anywidget.AnyWidge
         if not isinstance(content, dict):
             return
         self._vidnb_hear(content, buffers)
-        if content.get("v") == PROTOCOL_VERSION and content.get("kind") == "span":
+        if content.get("v") != PROTOCOL_VERSION:
+            return
+        if content.get("kind") == "name":
+            self._vidnb_ways.trust(content.get("name"))
+        if content.get("kind") == "span":
             answer, data = answer_span(self._vidnb_ways.of, content)
             self._vidnb_send_to(str(content.get("view")), "bytes", data, **answer)
 

@@ -4,7 +4,7 @@
  * runs, else by the kernel's own channel. Every letter has a number, so that one which comes late
  * on the other road is known as old.
  */
-import { letterUrl } from "./player_roads.js";
+import { isLoopback, letterUrl } from "./player_roads.js";
 
 const POST_MS = 3000; // a letter that takes longer goes by the kernel's channel
 const REST_MS = 5000; // and so do the others, for so long
@@ -22,6 +22,8 @@ export class Channel {
     this.waiting = [];
     /** @type {object | null} */
     this.hello = null;
+    /** @type {Set<string>} */
+    this.names = new Set();
   }
 
   /** Whether letters go by HTTP now. */
@@ -83,6 +85,17 @@ export class Channel {
     } catch {
       // The kernel is gone; the video itself goes on.
     }
+  }
+
+  /**
+   * Tells Python under which name this page will ask for `url`, which a proxy may pass on to the
+   * server; by the kernel's own channel, where no foreign page can say so.
+   */
+  tellName(/** @type {string} */ url) {
+    const { hostname } = new URL(url, location.href);
+    if (isLoopback(hostname) || this.names.has(hostname)) return;
+    this.names.add(hostname);
+    this.tell({ kind: "name", name: hostname });
   }
 
   /** Says the last thing, also from a page that is being left. */

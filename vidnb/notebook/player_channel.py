@@ -34,21 +34,21 @@ class Channel:
         see: Callable[[str, bytes], None],
     ) -> None:
         self._hear, self._see = hear, see
-        self._box = Mailbox(self._deliver)
-        self._box.expect(_STATE)
-        self.url = f"http://127.0.0.1:{start_server()}/{self._box.path}"
-        mailboxes.add(self._box)
-        made.callback(mailboxes.remove, self._box)
+        self.box = Mailbox(self._deliver)
+        self.box.expect(_STATE)
+        self.url = f"http://127.0.0.1:{start_server()}/{self.box.path}"
+        mailboxes.add(self.box)
+        made.callback(mailboxes.remove, self.box)
 
     def expect_picture(self, most_bytes: int) -> str:
         """Take one picture of at most so many bytes; return its number."""
         number = uuid4().hex
-        self._box.expect(f"{_PICTURE}{number}", most_bytes)
+        self.box.expect(f"{_PICTURE}{number}", most_bytes)
         return number
 
     def refuse_picture(self, number: str) -> None:
         """Take it no more."""
-        self._box.refuse(f"{_PICTURE}{number}")
+        self.box.refuse(f"{_PICTURE}{number}")
 
     def _deliver(self, name: str, data: bytes) -> None:
         if name != _STATE:

@@ -12,11 +12,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Protocol
 from uuid import uuid4
 
+from vidnb.core.hosts import HostNames
 from vidnb.core.progress import format_bytes
-from vidnb.core.routes import ROUTES, check_template, roads
+from vidnb.core.routes import ROUTES, Road, check_template, roads
 from vidnb.core.subtitles import decode_subtitles, is_subtitle_text, language_tag, to_webvtt
 from vidnb.engine.data import StrPath
 from vidnb.engine.order import DownloadResult
@@ -25,6 +26,7 @@ from vidnb.engine.serving import serve
 from vidnb.engine.sources import FileSource, Source
 from vidnb.errors import ServeError
 from vidnb.notebook.card_picture import MOST_CHARS
+from vidnb.notebook.player_channel import Channel
 from vidnb.notebook.player_host import this_host
 
 __all__ = ["Roads", "check_route", "readable", "serve_poster", "serve_tracks", "serve_video"]
@@ -46,26 +48,52 @@ def check_route(route: str) -> None:
         )
 
 
+class _Door(Protocol):
+    hosts: HostNames
+
+
 class Roads:
     """The roads of one player: to its video and what belongs to it.
 
     Each road is a dict for `player.js`, see `core.routes.Road`. `of` holds what the kernel's own
     channel may hand out, by the name that the page asks for. `ValueError` for a `route` that is
     none.
+
+    Whoever named a proxy's address is believed that its host may ask for what belongs to this
+    player, and so is a page that `trust` is told of, here and by the players that are made later.
     """
+
+    _pages: ClassVar[HostNames] = HostNames()
 
     def __init__(self, route: str) -> None:
         check_route(route)
         self._route = route
         self._host = this_host()
         self.of: dict[str, Source] = {}
+        self._doors: list[_Door] = []
 
-    def to_video(self, served: Served, box: str) -> list[dict[str, Any]]:
-        """Return the candidates for the video, best first; `box` is the player's mailbox."""
+    def trust(self, name: object) -> None:
+        """Let a page ask for what belongs to this player under `name`; ignored if it is no host.
+
+        Only for what came over the kernel's own channel, which foreign pages cannot reach.
+        """
+        Roads._pages = Roads._pages.with_names([name])
+        for door in self._doors:
+            door.hosts = door.hosts.with_names([name])
+
+    def _open(self, door: "_Door", found: list[Road]) -> None:
+        names = (*(road.host for road in found if road.host), *self._pages.names)
+        door.hosts = door.hosts.with_names(names)
+        self._doors.append(door)
+
+    def to_video(self, served: Served, channel: Channel) -> list[dict[str, Any]]:
+        """Return the candidates for the video, best first; `channel` has the player's mailbox."""
         source = served._entry.source  # noqa: SLF001 - of the same package
         self.of["video"] = source
         path = source.path if isinstance(source, FileSource) else ""
-        found = roads(self._host, served.url, box=box, path=path, route=self._route)
+        found = roads(self._host, served.url, box=channel.url, path=path, route=self._route)
+        self._open(served._entry, found)  # noqa: SLF001 - likewise
+        self._open(channel.box, found)
         # Jupyter may have another file of this name; its size would tell.
         return [{**asdict(road), "size_bytes": served.size_bytes} for road in found]
 
@@ -74,6 +102,7 @@ class Roads:
         self.of[name] = served._entry.source  # noqa: SLF001 - likewise
         # It lies in a folder of ours, below no root; but the kernel can hand it out.
         found = roads(self._host, served.url, path=served.url, route=self._route)
+        self._open(served._entry, found)  # noqa: SLF001 - likewise
         return [{**asdict(road), "of": name} for road in found if road.route != "files"]
 
 
