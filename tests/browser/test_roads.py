@@ -240,37 +240,6 @@ def test_a_road_that_dies_in_mid_play_is_left_and_the_play_goes_on(
     notebook.page.close()
 
 
-def test_fifty_players_show_their_first_frame(lab: Lab, chromium: Browser) -> None:
-    """Each comes by the best road, though a browser has six connections to a server."""
-    show = """
-        import ipywidgets, vidnb
-        clip = vidnb.sample()
-        players = [vidnb.play(clip, muted=True, width=160) for _ in range(50)]
-        ipywidgets.Box(players, layout=ipywidgets.Layout(flex_flow="row wrap"))
-    """
-    seek = """
-        for player in players:
-            await player.wait_for_async("route", timeout_s=60)
-        await players[-1].seek(7).wait_for_async("seeked", timeout_s=30)
-        tell(routes=[player.route for player in players], at=players[-1].current_time,
-             tried=[player.routes_tried for player in players])
-    """
-    notebook = Open(lab, chromium, "fifty", [show, seek], "127.0.0.1")
-    found = notebook.found()
-    assert found["routes"] == ["direct"] * 50
-    assert found["at"] == pytest.approx(7, abs=0.3)
-    assert not any(found["tried"])
-    notebook.page.wait_for_function(
-        """() => {
-            const videos = [...document.querySelectorAll('video')];
-            return videos.length === 50 && videos.every((video) => video.readyState >= 2);
-        }""",
-        timeout=60_000,
-    )
-    assert notebook.errors == []
-    notebook.page.close()
-
-
 def test_a_page_that_is_loaded_anew_comes_back_to_the_position(lab: Lab, chromium: Browser) -> None:
     found, notebook = steer(lab, chromium, "anew", f"a b/{ODD_NAME}", "127.0.0.1")
     assert found["route"] == "direct"

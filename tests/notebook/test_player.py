@@ -448,6 +448,16 @@ def test_the_view_that_plays_speaks_for_the_player() -> None:
     assert len(views) == 2
 
 
+def test_a_view_that_takes_the_lead_on_its_page_speaks_from_then_on() -> None:
+    views = Views()
+    assert views.heard("a", {"paused": False, "current_time": 1.0}, 0.0)
+    assert not views.heard("b", {"paused": False, "current_time": 2.0}, 0.1)
+    assert views.heard("b", {"paused": False, "current_time": 2.0, "leads": True}, 0.2)
+    assert views.report is not None
+    assert views.report.current_time == 2.0
+    assert not views.heard("a", {"paused": False, "current_time": 1.5, "leads": "yes"}, 0.3)
+
+
 def test_a_playing_view_that_falls_silent_is_passed_over() -> None:
     views = Views()
     heard(views, "a", 1.0, paused=False, now_s=10.0)
@@ -561,7 +571,7 @@ def test_the_modules_are_joined_each_once_behind_what_they_import(tmp_path: Path
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_the_browsers_half(tmp_path: Path) -> None:
-    """All of *.test.mjs, by node's own test runner."""
+    """All of *.test.mjs, by node's own test runner; straw.mjs is the page they run on."""
     script = tmp_path / "player.js"
     script.write_text(Player._esm, "utf-8")
     done = subprocess.run(

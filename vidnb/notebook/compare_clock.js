@@ -24,14 +24,9 @@
  * }} Decision `leader` is -1 where none leads, `waiting` are those that hold the others
  */
 
-export const DRIFT_FROM_S = 0.008; // a quarter of a frame at 30 a second: from here on it is corrected
-export const DRIFT_TO_S = 0.002; // and until here
-export const JUMP_S = 0.2; // what a seek mends faster than a rate would
-const MEND_S = 0.5; // the time in which a rate mends a drift
-const MOST_NUDGE = 0.2; // the pitch is kept, but more can be seen
-const NUDGE_STEP = 0.01; // few different rates, so that they are seldom changed
+import { JUMP_S, NEXT_SEEK_S, nudged, sameRate } from "./player_drift.js";
+
 const PAUSED_S = 0.0005; // how exactly they stand together when they stand: two times may lie beside a cut
-const NEXT_SEEK_S = 1; // between two seeks of one video that nobody asked for
 const SAME_TIME_S = 0.001;
 const PLAYS_OUT_S = 0.25; // one so close to its end gets there by itself
 
@@ -74,21 +69,12 @@ function chooseLeader(/** @type {Voice[]} */ voices, /** @type {number} */ t_s) 
   return best;
 }
 
-/** The rate that mends a drift (s, ahead is positive), where all play at `rate`. */
-export function nudged(/** @type {number} */ drift_s, /** @type {number} */ rate, /** @type {boolean} */ already) {
-  if (Math.abs(drift_s) <= (already ? DRIFT_TO_S : DRIFT_FROM_S)) return rate;
-  const steps = Math.max(1, Math.round(Math.min(MOST_NUDGE, Math.abs(drift_s) / MEND_S) / NUDGE_STEP));
-  return rate * (1 - Math.sign(drift_s) * steps * NUDGE_STEP);
-}
-
 /** What lies in all of several lists of spans (s), each in order. @returns {[number, number][]} */
 export function inAll(/** @type {[number, number][][]} */ lists) {
   return lists.reduce((one, other) => one.flatMap(([from, to]) => other
     .map(([start, end]) => /** @type {[number, number]} */ ([Math.max(from, start), Math.min(to, end)]))
     .filter(([start, end]) => start < end)), [[-Infinity, Infinity]]);
 }
-
-const sameRate = (/** @type {number} */ one, /** @type {number} */ other) => Math.abs(one - other) < 1e-4;
 
 /**
  * Decides what each video does now.

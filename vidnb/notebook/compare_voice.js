@@ -89,6 +89,16 @@ export class Voice extends View {
     return foot;
   }
 
+  /** Its company are the other videos. */
+  alone() {
+    return true;
+  }
+
+  /** It is as little at rest as the others are, whose clock it keeps. */
+  mayRest() {
+    return false;
+  }
+
   join(/** @type {Conductor} */ stage) {
     this.stage = stage;
     const { video } = this;

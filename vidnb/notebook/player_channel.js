@@ -7,7 +7,8 @@
 import { isLoopback, letterUrl } from "./player_roads.js";
 
 const POST_MS = 3000; // a letter that takes longer goes by the kernel's channel
-const REST_MS = 5000; // and so do the others, for so long
+const REST_MS = 5000; // and so do the others, for so long, and twice as long each time it happens again
+const LONGEST_REST_MS = 5 * 60_000;
 const MOST_LETTERS = 100; // in one post
 
 export class Channel {
@@ -17,6 +18,8 @@ export class Channel {
     this.number = 0;
     this.box = "";
     this.restsUntil = 0;
+    this.restMs = REST_MS;
+    this.closed = false;
     this.posting = false;
     /** @type {any[]} */
     this.waiting = [];
@@ -34,12 +37,13 @@ export class Channel {
   /** Takes the mailbox of the road that is taken; "" where it has none. */
   open(/** @type {string} */ box) {
     this.box = box;
-    this.restsUntil = 0;
+    Object.assign(this, { restsUntil: 0, restMs: REST_MS });
     // Sent by the kernel's channel before, where it may lie until a cell has ended.
     if (box && this.hello) this.waiting.unshift(this.hello);
   }
 
   send(/** @type {any} */ content) {
+    if (this.closed) return;
     this.number += 1;
     const letter = { n: this.number, ...content };
     if (content.kind === "ready") this.hello = letter;
@@ -68,8 +72,10 @@ export class Channel {
         signal: AbortSignal.timeout(POST_MS),
       });
       if (!answer.ok) throw new Error(String(answer.status));
+      this.restMs = REST_MS;
     } catch {
-      this.restsUntil = performance.now() + REST_MS;
+      this.restsUntil = performance.now() + this.restMs;
+      this.restMs = Math.min(2 * this.restMs, LONGEST_REST_MS);
       for (const letter of [...letters, ...this.waiting.splice(0)]) this.tell(letter);
     }
     this.posting = false;
@@ -78,6 +84,7 @@ export class Channel {
 
   /** Sends by the kernel's own channel. */
   tell(/** @type {object} */ letter, /** @type {ArrayBuffer[]} */ buffers = []) {
+    if (this.closed) return;
     try {
       const content = { ...letter, ...this.head };
       if (buffers.length) this.model.send(content, undefined, buffers);
@@ -100,6 +107,7 @@ export class Channel {
 
   /** Says the last thing, also from a page that is being left. */
   leave() {
+    if (this.closed) return;
     this.number += 1;
     const letter = { n: this.number, kind: "gone" };
     const letters = [...this.waiting.splice(0), letter];
@@ -133,5 +141,11 @@ export class Channel {
       }
     }
     this.tell(letter, [await picture.arrayBuffer()]);
+  }
+
+  /** Nobody is there to hear it: says nothing more. */
+  close() {
+    this.closed = true;
+    this.waiting.length = 0;
   }
 }

@@ -25,16 +25,19 @@ export function nextRate(/** @type {number} */ rate, /** @type {number} */ steps
 export class Deck {
   /**
    * @param {HTMLVideoElement} video
+   * @param {import("./player_rest.js").Moment} moment the video's time, also while it rests
    * @param {HTMLElement} root what goes to the full screen: the video with its strip
    * @param {string} name the file's name
    * @param {{
-   *   note(text: string): void, start(): void, stop(): void,
-   *   addMarker(seconds: number): void, removeMarker(id: string): void,
+   *   note(text: string): void, start(): void, stop(): void, step(frames: number): void,
+   *   seek(seconds: number): void, rest: { away: boolean, awake(): Promise<void> }, addMarker(seconds: number): void,
+   *   removeMarker(id: string): void,
    * }} view
    * @param {AbortSignal} signal
    */
-  constructor(video, root, name, view, signal) {
+  constructor(video, moment, root, name, view, signal) {
     this.video = video;
+    this.moment = moment;
     this.root = root;
     this.name = name;
     this.view = view;
@@ -47,22 +50,21 @@ export class Deck {
   }
 
   seek(/** @type {number} */ seconds) {
-    const { video } = this;
-    if (video.readyState === 0) return;
-    const end = Number.isFinite(video.duration) ? video.duration : Infinity;
-    video.currentTime = Math.min(end, Math.max(0, seconds));
+    if (this.moment.known) this.view.seek(Math.max(0, seconds));
   }
 
   seekBy(/** @type {number} */ seconds) {
-    this.seek(this.video.currentTime + seconds);
+    this.seek(this.moment.currentTime + seconds);
   }
 
   seekToPart(/** @type {number} */ part) {
-    if (Number.isFinite(this.video.duration)) this.seek(part * this.video.duration);
+    const { duration } = this.moment;
+    if (Number.isFinite(duration)) this.seek(part * duration);
   }
 
   step(/** @type {number} */ frames) {
-    if (this.video.readyState === 0) return;
+    if (this.view.rest.away) this.view.step(frames);
+    if (this.video.readyState === 0 || this.view.rest.away) return;
     this.view.stop();
     this.stepper.step(frames);
   }
@@ -110,7 +112,7 @@ export class Deck {
   }
 
   setMarker() {
-    if (this.video.readyState > 0) this.view.addMarker(this.video.currentTime);
+    if (this.moment.known) this.view.addMarker(this.moment.currentTime);
   }
 
   removeMarker(/** @type {string} */ id) {
@@ -119,6 +121,7 @@ export class Deck {
 
   /** Saves the frame that is shown as a PNG file, or copies it. */
   async snapshot(copy = false) {
+    await this.view.rest.awake();
     const seconds = this.video.currentTime;
     const picture = await pictureOf(this.video, Infinity);
     if (typeof picture === "string") {
@@ -145,6 +148,7 @@ export class Deck {
 
   async togglePictureInPicture() {
     try {
+      await this.view.rest.awake();
       if (document.pictureInPictureElement === this.video) await document.exitPictureInPicture();
       else await this.video.requestPictureInPicture();
     } catch {

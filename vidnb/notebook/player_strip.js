@@ -27,7 +27,7 @@ export class Strip {
     this.video = deck.video;
     this.now = now;
     this.signal = signal;
-    this.timeline = new Timeline(this.video, deck, signal);
+    this.timeline = new Timeline(deck.moment, deck, signal);
 
     this.root = make("div", "vidnb-strip");
     this.clock = make("span", "vidnb-clock");
@@ -61,9 +61,7 @@ export class Strip {
     this.arrival = make("span", "vidnb-arrival");
     this.arrival.hidden = true;
     this.root.append(clocks, tools, title, this.arrival, this.mark);
-    for (const event of ["ratechange", "emptied"]) {
-      this.video.addEventListener(event, () => this.showRate(), { signal });
-    }
+    this.video.addEventListener("emptied", () => this.showRate(), { signal });
     this.showFrame();
   }
 
@@ -88,13 +86,15 @@ export class Strip {
     return option;
   }
 
+  /** Shows the rate that is meant; a video that follows others is bent from it now and then. */
   showRate() {
-    const value = String(this.video.playbackRate);
+    const { defaultPlaybackRate } = this.video;
+    const value = String(defaultPlaybackRate);
     const { rate } = this;
     if (rate.value === value) return;
     rate.value = value;
     if (rate.value === value) return;
-    rate.append(this.option(this.video.playbackRate)); // one that Python chose
+    rate.append(this.option(defaultPlaybackRate)); // one that Python chose
     rate.value = value;
   }
 
@@ -102,7 +102,7 @@ export class Strip {
   show() {
     const text = timeCode(this.now());
     if (this.clock.textContent !== text) this.clock.textContent = text;
-    const whole = ` / ${timeCode(this.video.duration)}`;
+    const whole = ` / ${timeCode(this.deck.moment.duration)}`;
     if (this.whole.textContent !== whole) this.whole.textContent = whole;
     this.timeline.show();
   }

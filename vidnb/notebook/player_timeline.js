@@ -29,7 +29,7 @@ function paint(/** @type {HTMLElement} */ element, /** @type {[number, number][]
 
 export class Timeline {
   /**
-   * @param {HTMLVideoElement} video
+   * @param {import("./player_rest.js").Moment} video
    * @param {{ seek(seconds: number): void, removeMarker(id: string): void }} deck
    * @param {AbortSignal} signal
    */

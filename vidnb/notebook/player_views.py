@@ -125,7 +125,8 @@ class Views:
         """Take the state that `view` sent; return whether it now speaks for the player.
 
         Of several views the one that plays speaks for the player, the last one started first;
-        one that is merely opened beside it does not.
+        one that is merely opened beside it does not. Views of one page settle that among
+        themselves (player_company.js): only the leading one reports, and says when it `leads`.
         """
         report = Report.parse(content, self._sent_at(view, content.get("sent_s"), now_s))
         leader = self._reports.get(self._leader)
@@ -135,6 +136,7 @@ class Views:
             or leader is None
             or leader.paused
             or content.get("event") == "play"
+            or content.get("leads") is True
             or now_s - leader.heard_s > SILENT_S
         ):
             self._leader = view

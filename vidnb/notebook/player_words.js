@@ -52,6 +52,11 @@ export function noRoad(name, host, base, tried) {
   );
 }
 
+/** The sentence for a player whose kernel was restarted. */
+export function kernelGone(/** @type {string} */ name) {
+  return `The kernel that served ${name} was restarted: run the cell again.`;
+}
+
 /**
  * The sentence for a MediaError (HTML, section 4.8.11.1), or "" for one that is no fault.
  * @param {number} code 1 aborted, 2 network, 3 decode, 4 source not supported

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-const { DRIFT_FROM_S, commonEnd, conduct, inAll, nudged, ownTime } =
+const { commonEnd, conduct, inAll, ownTime } =
   await import(new URL("../../../vidnb/notebook/compare_clock.js", import.meta.url));
+const { DRIFT_FROM_S, nudged } = await import(new URL("../../../vidnb/notebook/player_drift.js", import.meta.url));
 
 const FRAME_S = 1 / 30;
 
