@@ -10,7 +10,7 @@ from textwrap import dedent
 from typing import Any, Protocol
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, Request
+from playwright.sync_api import Error, Page, Request, ViewportSize
 
 PATIENCE_S = 90
 
@@ -27,13 +27,20 @@ class NotebookHost(Protocol):
         """Run the cells of the one that is open."""
 
 
+class Pages(Protocol):
+    """A browser, or what opens its pages."""
+
+    def new_page(self, *, viewport: ViewportSize) -> Page:
+        """Open an empty page."""
+
+
 class Open:
     """A notebook that is open in a page, with all its cells run."""
 
     def __init__(
         self,
         lab: NotebookHost,
-        browser: Browser,
+        browser: Pages,
         name: str,
         cells: list[str],
         host: str,
@@ -110,7 +117,7 @@ STEER = """
 
 def steer(
     lab: NotebookHost,
-    browser: Browser,
+    browser: Pages,
     name: str,
     path: str,
     host: str,

@@ -5,12 +5,13 @@ is closed to it, as on a hub.
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page, ViewportSize, WebSocketRoute
 
 from tests.browser.cells import SHOW, STEER, Open, copy_of, heard, steer, stretched
 from tests.browser.lab import Lab
@@ -255,6 +256,40 @@ def test_a_page_that_is_loaded_anew_comes_back_to_the_position(lab: Lab, chromiu
     page.close()
 
 
+class SlowShells:
+    """A browser whose pages get shells of their own late, as from a kernel that is busy.
+
+    JupyterLab asks the kernel for one when a widget is made (`create_subshell_request`), and until
+    it stands sends what the widget says to the shell that runs the cells. On ipykernel 7.2 it lies
+    there while a cell awaits.
+    """
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self.knocks = 0
+
+    def new_page(self, *, viewport: ViewportSize) -> Page:
+        page = self._browser.new_page(viewport=viewport)
+        page.route_web_socket(re.compile("/channels"), self._between)
+        return page
+
+    def _between(self, socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        held: list[str | bytes] = []
+
+        def pass_on(message: str | bytes) -> None:
+            text = message.encode() if isinstance(message, str) else message
+            self.knocks += b'"knock"' in text
+            if b"create_subshell_request" in text and not self.knocks:
+                held.append(message)
+                return
+            while self.knocks > 1 and held:
+                server.send(held.pop(0))
+            server.send(message)
+
+        socket.on_message(pass_on)
+
+
 # By the kernel's own channel 6.30 hears nothing while a cell awaits: that is a sentence, and has a
 # test without a browser.
 @pytest.mark.parametrize(("version", "route"), [("6.30.1", "direct"), ("7.2.0", "kernel")])
@@ -265,7 +300,9 @@ def test_older_kernels_are_steered_and_heard(
     copy_of(film(), tmp_path / "root" / "film.mp4")
     older = os.pathsep.join([str(older_ipykernel(version)), *sys.path])
     with Lab(tmp_path / "root", {"PYTHONPATH": older}) as lab:
-        found, notebook = steer(lab, chromium, "older", "film.mp4", "127.0.0.1", route)
+        browser = SlowShells(chromium)
+        found, notebook = steer(lab, browser, "older", "film.mp4", "127.0.0.1", route)
         assert found["route"] == route
+        assert browser.knocks >= (3 if route == "kernel" else 1)
         assert found["ipykernel"] == version
         notebook.page.close()

@@ -156,7 +156,8 @@ function channel(answer = () => new Response(null, { status: 204 })) {
     posted.push({ url, body });
     return answer();
   };
-  const made = new player.Channel({ send: (...given) => told.push(given) }, "view-1");
+  const send = (...given) => (given[0].kind === "knock" ? made.welcome() : told.push(given));
+  const made = new player.Channel({ send }, "view-1");
   const letters = () => posted.flatMap(({ body }) => JSON.parse(body).letters.map(({ n, event, kind }) => `${n} ${event ?? kind}`));
   return { channel: made, posted, told, letters };
 }
@@ -221,10 +222,41 @@ test("a picture goes where letters go", async () => {
   assert.equal(JSON.parse(posted[1].body).letters[0].reason, "no frame");
 });
 
+test("what goes by the kernel waits until a knock is answered, and keeps its order", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const told = [];
+  const made = new player.Channel({ send: (content, _, buffers) => told.push([content.kind, content.n ?? buffers?.length]) }, "a");
+  made.send({ kind: "ready" });
+  made.tell({ kind: "picture" }, [new ArrayBuffer(1)]);
+  made.send(state("play"));
+  for (const [ms, knocks] of [[499, 1], [1, 1], [999, 0], [1, 1]]) {
+    t.mock.timers.tick(ms);
+    assert.deepEqual(told.splice(0).map(([kind]) => kind), Array(knocks).fill("knock"));
+  }
+  made.welcome();
+  made.send(state("pause"));
+  assert.deepEqual(told, [["ready", 1], ["picture", 1], ["state", 2], ["state", 3]]);
+  t.mock.timers.tick(100_000);
+  assert.equal(told.length, 4);
+});
+
+test("nobody knocks for a view that is over; its last word needs no answer", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const told = [];
+  const made = new player.Channel({ send: ({ kind }) => told.push(kind) }, "a");
+  made.send({ kind: "ready" });
+  made.leave();
+  made.close();
+  t.mock.timers.tick(100_000);
+  made.welcome();
+  assert.deepEqual(told, ["knock", "gone"]);
+});
+
 test("a kernel that is gone is no error", () => {
   const made = new player.Channel({ send: () => { throw new Error("closed"); } }, "a");
   made.send(state("play"));
   made.leave();
+  made.close();
 });
 
 /** A kernel that has a file of `size` bytes; `spoil` may change its answers. */

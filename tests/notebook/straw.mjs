@@ -124,7 +124,10 @@ export function page({ hostname = "localhost", answer = () => Promise.reject(new
   };
   const model = {
     get: (name) => state[name],
-    send: (content) => sent.push(content),
+    send: (content) => {
+      if (content.kind === "knock") call("msg:custom", { v: 1, kind: "welcome", view: content.view });
+      else sent.push(content);
+    },
     on: (name, callback) => listeners.set(name, [...(listeners.get(name) ?? []), callback]),
   };
   const call = (name, ...words) => listeners.get(name).forEach((callback) => callback(...words));

@@ -383,6 +383,15 @@ def test_only_ticks_are_answered(player: Player, sent: list[dict[str, Any]]) -> 
     assert sent == [{"v": 1, "kind": "heard", "view": "view-1", "tick": 5}]
 
 
+def test_a_knock_is_answered_where_it_came(player: Player, sent: list[dict[str, Any]]) -> None:
+    """By the kernel's own channel alone: what was posted says nothing of that one."""
+    view = FakeView(player)
+    view.say("knock")
+    assert sent == [{"v": 1, "kind": "welcome", "view": "view-1"}]
+    player._vidnb_hear({"v": 1, "view": "view-1", "kind": "knock"})
+    assert len(sent) == 1
+
+
 @pytest.mark.parametrize(
     "message",
     [

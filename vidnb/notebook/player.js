@@ -217,7 +217,9 @@ export class View {
     if (content.view && content.view !== this.id) return;
     if (content.kind === "arrival") this.strip.showArrival(content);
     if (content.view !== this.id) return;
-    if (content.kind === "bytes") {
+    if (content.kind === "welcome") {
+      this.channel.welcome();
+    } else if (content.kind === "bytes") {
       this.journey.kernel.heard(content, buffers);
     } else if (content.kind === "heard") {
       this.heard = content.tick;
@@ -419,6 +421,7 @@ export class View {
     this.video.pause();
     this.journey.end();
     this.channel.leave();
+    this.channel.close();
     this.root.remove();
   }
 }

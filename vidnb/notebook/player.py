@@ -209,11 +209,15 @@ class Player(Announcer, Reported, Controls, Marked, Pictured, anywidget.AnyWidge
         self._vidnb_hear(content, buffers)
         if content.get("v") != PROTOCOL_VERSION:
             return
-        if content.get("kind") == "name":
-            self._vidnb_ways.trust(content.get("name"))
-        if content.get("kind") == "span":
-            answer, data = answer_span(self._vidnb_ways.of, content)
-            self._vidnb_send_to(str(content.get("view")), "bytes", data, **answer)
+        view = str(content.get("view"))
+        match content.get("kind"):
+            case "knock":
+                self._vidnb_send_to(view, "welcome")
+            case "name":
+                self._vidnb_ways.trust(content.get("name"))
+            case "span":
+                answer, data = answer_span(self._vidnb_ways.of, content)
+                self._vidnb_send_to(view, "bytes", data, **answer)
 
     def _vidnb_hear(self, content: Mapping[str, Any], buffers: object = None) -> None:
         """Hear a message, whichever road it came by; never waits."""

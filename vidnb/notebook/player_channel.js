@@ -3,6 +3,10 @@
  * How a view talks to Python: by HTTP to the mailbox beside the video, which is heard while a cell
  * runs, else by the kernel's own channel. Every letter has a number, so that one which comes late
  * on the other road is known as old.
+ *
+ * What goes by the kernel's channel waits until the kernel has answered a knock. JupyterLab (4.6)
+ * gives each widget a shell of its own there, but sends to the one that runs the cells until it
+ * stands: a letter of that moment would lie there until the cell has ended.
  */
 import { isLoopback, letterUrl } from "./player_roads.js";
 
@@ -10,6 +14,8 @@ const POST_MS = 3000; // a letter that takes longer goes by the kernel's channel
 const REST_MS = 5000; // and so do the others, for so long, and twice as long each time it happens again
 const LONGEST_REST_MS = 5 * 60_000;
 const MOST_LETTERS = 100; // in one post
+const KNOCK_MS = 500; // to the second knock, and twice as long to each that follows
+const LONGEST_KNOCK_MS = 20_000;
 
 export class Channel {
   constructor(/** @type {import("./player.js").Model} */ model, /** @type {string} */ view) {
@@ -27,6 +33,11 @@ export class Channel {
     this.hello = null;
     /** @type {Set<string>} */
     this.names = new Set();
+    this.welcomed = false;
+    /** @type {[object, ArrayBuffer[]][]} letters that wait at the kernel's door */
+    this.atTheDoor = [];
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.knocking = undefined;
   }
 
   /** Whether letters go by HTTP now. */
@@ -82,9 +93,30 @@ export class Channel {
     this.post();
   }
 
-  /** Sends by the kernel's own channel. */
+  /** Sends by the kernel's own channel, in the order in which it was told. */
   tell(/** @type {object} */ letter, /** @type {ArrayBuffer[]} */ buffers = []) {
     if (this.closed) return;
+    if (this.welcomed) {
+      this.pass(letter, buffers);
+      return;
+    }
+    this.atTheDoor.push([letter, buffers]);
+    if (this.atTheDoor.length === 1) this.knock(KNOCK_MS);
+  }
+
+  knock(/** @type {number} */ patienceMs) {
+    this.knocking = setTimeout(() => this.knock(Math.min(2 * patienceMs, LONGEST_KNOCK_MS)), patienceMs);
+    this.pass({ kind: "knock" });
+  }
+
+  /** The kernel hears. */
+  welcome() {
+    clearTimeout(this.knocking);
+    this.welcomed = true;
+    for (const [letter, buffers] of this.atTheDoor.splice(0)) this.pass(letter, buffers);
+  }
+
+  pass(/** @type {object} */ letter, /** @type {ArrayBuffer[]} */ buffers = []) {
     try {
       const content = { ...letter, ...this.head };
       if (buffers.length) this.model.send(content, undefined, buffers);
@@ -119,7 +151,7 @@ export class Channel {
         keepalive: true,
       }).catch(() => {});
     }
-    this.tell(letter);
+    this.pass(letter);
   }
 
   /** Sends a picture, or why there is none. */
@@ -146,6 +178,8 @@ export class Channel {
   /** Nobody is there to hear it: says nothing more. */
   close() {
     this.closed = true;
+    clearTimeout(this.knocking);
     this.waiting.length = 0;
+    this.atTheDoor.length = 0;
   }
 }

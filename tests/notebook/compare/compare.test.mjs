@@ -82,15 +82,15 @@ const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
 function fakeModel(state) {
   const sent = [];
   const listeners = [];
+  const tell = (content) => listeners.filter(({ name }) => name === "msg:custom").forEach(({ callback }) => callback({ v: 1, ...content }));
   return {
-    sent, state, listeners,
+    sent, state, listeners, tell,
     get: (name) => state[name],
-    send: (content) => sent.push(content),
+    send: (content) => (content.kind === "knock" ? tell({ kind: "welcome", view: content.view }) : sent.push(content)),
     on: (name, callback, context) => listeners.push({ name, callback, context }),
     off: (_name, _callback, context) => {
       for (const listener of listeners.filter((one) => one.context === context)) listeners.splice(listeners.indexOf(listener), 1);
     },
-    tell: (content) => listeners.filter(({ name }) => name === "msg:custom").forEach(({ callback }) => callback({ v: 1, ...content })),
   };
 }
 
