@@ -44,7 +44,7 @@ class Crew:
     ) -> None:
         self.board = Board(source.stored)
         self.readers: dict[int, int] = {}
-        self._calm_s = 0.0
+        self._calmed_s = -_CALM_S
         self.is_held = False
         self.peak = 0
         self.refused: int | None = None
@@ -77,7 +77,7 @@ class Crew:
         """Take the byte that a reader needs next."""
         self.readers[reader] = offset
         if offset not in self.board.kept:
-            self._calm_s = self._time_s + _CALM_S
+            self._calmed_s = self._time_s
 
     def leave(self, reader: int) -> None:
         """Forget a reader; a browser that leaves is back with another wish in no time."""
@@ -90,7 +90,7 @@ class Crew:
         gets the whole line, and nothing that was sent already is thrown away.
         """
         fetch = self.board.fetches.get(fetch_id)
-        if fetch is None or self._time_s >= self._calm_s:
+        if fetch is None or not self._is_calm:
             return True
         wanted = self._wanted
         if any(self._serves(fetch, offset) for offset in wanted):
@@ -182,6 +182,11 @@ class Crew:
         return self._now_s or 0.0
 
     @property
+    def _is_calm(self) -> bool:
+        """Whether a reader waited lately; never for long, even where the clock jumps back."""
+        return 0 <= self._time_s - self._calmed_s < _CALM_S
+
+    @property
     def _wanted(self) -> list[int]:
         return list(self.readers.values())
 
@@ -206,7 +211,7 @@ class Crew:
         if self._ramp is None:
             return self._ceiling
         limit = min(self._ramp.allowed, self._ceiling)
-        if self._time_s < self._calm_s:
+        if self._is_calm:
             serving = sum(
                 any(self._serves(fetch, offset) for offset in self._wanted)
                 for fetch in self.board.fetches.values()
@@ -218,8 +223,8 @@ class Crew:
     def _may_add(self) -> bool:
         """Whether another connection could be opened and would find something to do."""
         is_possible = len(self.board.fetches) < self._ceiling and self._spare > 0
-        is_calm = self._time_s >= self._calm_s and not self.is_held
-        return is_possible and is_calm and self._next_start() is not None
+        is_free = not (self._is_calm or self.is_held)
+        return is_possible and is_free and self._next_start() is not None
 
     def _serves(self, fetch: Fetching, offset: int) -> bool:
         """Tell whether a fetch brings what a reader at `offset` needs, or has just brought it."""
