@@ -242,6 +242,7 @@ class World:
     now_s: float = NOW_S
     attempts: int = 3
     piece: int | None = None
+    fills: bool = True
     transfer: Transfer = field(init=False)
     wire: dict[int, Response | None] = field(default_factory=dict)
     asked: dict[int, dict[str, str]] = field(default_factory=dict)
@@ -279,6 +280,7 @@ class World:
             max_connections=self.max_connections,
             min_segment_bytes=4,
             read_ahead_bytes=4,
+            fills=self.fills,
         )
         self.obey(self.transfer.start(), b"")
 

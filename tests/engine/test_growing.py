@@ -1,5 +1,6 @@
 """Readers of a file that still arrives: each byte right, each reader ended, nothing sent twice."""
 
+import asyncio
 import hashlib
 import http.client
 import io
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.origin import Exchange, Film, Origin, cut, honest, noise, plain, reset, status
+from tests.world import film
 from vidnb.engine.growing import GrowingSource
 from vidnb.engine.opened import open_source
 from vidnb.engine.sample import sample
@@ -36,6 +39,7 @@ from vidnb.errors import (
     TransferTimeout,
 )
 from vidnb.io import cache
+from vidnb.io.loop import transfers
 
 SIZE = 6_000_000
 DATA = noise(SIZE)
@@ -130,7 +134,7 @@ def test_who_leaves_needs_nothing_any_more(slow: Origin) -> None:
             leaving.sendall(head.encode())
             slow.wait_for(lambda: bool(feed._waiting))
             assert feed._transfer is not None
-            readers = feed._transfer._crew.readers
+            readers = feed._transfer._crew.readers.offsets
             assert readers
         slow.wait_for(lambda: not feed._waiting and not readers)
         assert ask(served, "0-99")[1] == DATA[:100]
@@ -336,6 +340,111 @@ def test_open_of_an_archive_costs_its_index(slow: Origin) -> None:
         assert slow.sent_bytes < SIZE / 2
 
 
+def test_open_reads_a_header_for_the_price_of_a_header(own_cache: Path) -> None:
+    """The head and the index at the tail of a film; closed, it leaves what it read, and no task."""
+    data = film().read_bytes()
+    with Origin(Film(data)) as origin:
+        for _ in range(2):  # the second time it is there, and one small request says that it may be
+            with open_source(origin.url) as file:
+                assert file.read(1024) == data[:1024]
+                file.seek(data.rindex(b"moov") - 4)
+                assert file.read() == data[data.rindex(b"moov") - 4 :]
+            origin.wait_for(lambda: origin.is_idle or not running())
+            assert origin.sent_bytes < 1_500_000
+        taken = sum(p.lstat().st_blocks * 512 for p in own_cache.rglob("*"))
+        assert taken < 3_000_000  # nor does the disk keep room for what nobody reads
+        with serve(origin.url) as served:
+            assert ask(served)[1] == data
+        assert origin.sent_bytes <= 1.1 * len(data)
+
+
+def running() -> list[str]:
+    """Return the names of the downloads' tasks."""
+
+    async def names() -> list[str]:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        return [t.get_name() for t in tasks if t.get_name().startswith("vidnb")]
+
+    return transfers.run(names(), timeout_s=5)
+
+
+def test_open_reads_all_as_fast_as_it_is_fetched() -> None:
+    """What is read in one go is read ahead of, and nothing twice."""
+    took_s: list[float] = []
+    for read in (whole_served, whole_opened):
+        with Origin(FILM, rate=6e6) as origin:
+            began_s = time.monotonic()
+            assert read(origin.url) == DATA
+            took_s.append(time.monotonic() - began_s)
+            assert origin.sent_bytes <= 1.05 * SIZE
+    assert took_s[1] <= 2 * took_s[0]
+
+
+def whole_served(url: str) -> bytes:
+    with serve(url) as served:
+        return ask(served)[1]
+
+
+def whole_opened(url: str) -> bytes:
+    with open_source(url) as file:
+        return file.read()
+
+
+def test_open_brings_all_of_what_somebody_plays(slow: Origin, own_cache: Path) -> None:
+    """One download for both; once it is served no more, it is for the reader alone again."""
+    slow.rate = 6e6
+    with open_source(slow.url) as file:
+        assert file.read(10) == DATA[:10]
+        with serve(slow.url) as served:
+            asked = watch_of(served).view.feed
+            slow.wait_for(lambda: asked.stored.size_bytes > 2_000_000)
+        slow.wait_for(lambda: not asked.fills)
+        stored_bytes = asked.stored.size_bytes
+        file.seek(-10, os.SEEK_END)
+        assert file.read() == DATA[-10:]
+        assert asked.stored.size_bytes < stored_bytes + 2_000_000
+        with serve(slow.url) as served:
+            assert ask(served)[1] == DATA
+            wait_for_the_end(slow, served)
+        file.seek(5)
+        assert file.read(5) == DATA[5:10]
+    assert slow.sent_bytes <= 1.3 * SIZE
+    assert whole(own_cache) == DATA
+
+
+@pytest.mark.parametrize(
+    "source", [Film(DATA, etag='W/"v1"'), Film(DATA, etag=None)], ids=["weak", "none"]
+)
+def test_open_of_what_has_no_version_reads_it_in_its_order(source: Film) -> None:
+    """Parts of it could never be joined, so it is one stream, as far as readers need it."""
+    with Origin(source, rate=20e6) as origin, open_source(origin.url) as file:
+        assert file.read(1000) == DATA[:1000]
+        file.seek(4_000_000)
+        assert file.read(1000) == DATA[4_000_000:4_001_000]
+        file.seek(0)
+        assert file.read() == DATA
+        assert origin.sent_bytes <= 1.1 * SIZE
+
+
+def test_open_of_an_origin_without_ranges_reads_it_in_its_order() -> None:
+    with Origin(FILM, otherwise=plain) as origin, open_source(origin.url) as file:
+        file.seek(3_000_000)
+        assert file.read(1000) == DATA[3_000_000:3_001_000]
+        file.seek(0)
+        assert file.read() == DATA
+        assert len(origin.requests) == 1
+
+
+def test_open_of_an_origin_that_breaks_off_asks_again() -> None:
+    script = [reset(100_000), status(503), cut(90_000), reset(1), honest, reset(50_000)]
+    with Origin(FILM, script, rate=20e6) as origin, open_source(origin.url) as file:
+        file.seek(1_000_000)
+        assert file.read(2_000_000) == DATA[1_000_000:3_000_000]
+        file.seek(0)
+        assert file.read() == DATA
+        assert origin.sent_bytes <= 1.1 * SIZE
+
+
 def test_open_tells_what_goes_wrong() -> None:
     def silent(exchange: Exchange) -> None:
         exchange.say(exchange.judged(), after=1000)
@@ -444,6 +553,7 @@ def test_a_killed_process_goes_on_where_it_was(slow: Origin, tmp_path: Path) -> 
         import sys
         from pathlib import Path
         from vidnb.io import cache
+from vidnb.io.loop import transfers
         cache.cache_root = lambda: Path({str(tmp_path / "cache")!r})
         from vidnb.engine.opened import open_source
         file = open_source({slow.url!r})

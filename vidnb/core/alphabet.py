@@ -26,6 +26,7 @@ __all__ = [
     "Lost",
     "Observation",
     "Opened",
+    "ReaderGoesOn",
     "ReaderLeft",
     "ReaderWaits",
     "Received",
@@ -34,7 +35,9 @@ __all__ = [
     "Ticked",
     "TimerFired",
     "Wait",
+    "Wanted",
     "Why",
+    "Wish",
 ]
 
 
@@ -102,15 +105,30 @@ class ReaderWaits:
 
 
 @dataclass(frozen=True, slots=True)
+class ReaderGoesOn:
+    """A reader has read up to `offset`, and all of that was here; it does not wait."""
+
+    reader: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReaderLeft:
     """A reader needs nothing any more."""
 
     reader: int
 
 
-Observation = (
-    Opened | Received | Ended | Lost | Stored | TimerFired | Ticked | ReaderWaits | ReaderLeft
-)
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """From now on the whole file is wanted, or only what readers need (`is_whole` False)."""
+
+    is_whole: bool
+
+
+Wish = ReaderWaits | ReaderGoesOn | ReaderLeft | Wanted
+
+Observation = Opened | Received | Ended | Lost | Stored | TimerFired | Ticked | Wish
 
 
 @dataclass(frozen=True, slots=True)

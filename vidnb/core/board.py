@@ -35,8 +35,9 @@ _GROWN_UP_WAITS = 6
 class Fetching:
     """One request under way: asked from byte `start`, the next one to arrive is `position`.
 
-    `body_stop` is where its answer said it ends; `has_kept` whether it brought a byte of use;
-    `asked_s` when it was asked (Unix time, s), None until the planner has heard of the time.
+    `body_stop` is where its answer said it ends, before that where it was asked to; `has_kept`
+    whether it brought a byte of use; `asked_s` when it was asked (Unix time, s), None until the
+    planner has heard of the time.
     """
 
     fetch_id: int
@@ -90,12 +91,15 @@ class Board:
 
     def first_free(self, total_bytes: int) -> int | None:
         """Return the first missing byte that no fetch is about to bring."""
+        gap = self.free_in(Span(0, total_bytes))
+        return None if gap is None else gap.start
+
+    def free_in(self, within: Span) -> Span | None:
+        """Return the first run of missing bytes there that no fetch is about to bring."""
         claimed = self.kept
         for fetch in self.fetches.values():
-            stop = min(self.limit_of(fetch), total_bytes)
-            claimed = claimed.add(Span(fetch.position, max(fetch.position, stop)))
-        gap = claimed.first_gap_from(0, total_bytes)
-        return None if gap is None else gap.start
+            claimed = claimed.add(Span(fetch.position, max(fetch.position, self.limit_of(fetch))))
+        return claimed.first_gap_from(within.start, within.stop)
 
     def best_split(
         self,

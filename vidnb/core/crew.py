@@ -8,10 +8,20 @@ are `Board`'s.
 
 from collections.abc import Iterator
 
-from vidnb.core.alphabet import Cancel, Command, Fetch
-from vidnb.core.board import Board, Fetching
-from vidnb.core.headers import format_range
+from vidnb.core.alphabet import (
+    Cancel,
+    Command,
+    Fetch,
+    ReaderGoesOn,
+    ReaderLeft,
+    ReaderWaits,
+    Wanted,
+    Wish,
+)
+from vidnb.core.asking import ask
+from vidnb.core.board import ENDLESS, Board, Fetching
 from vidnb.core.ramp import MAX_CONNECTIONS, Ramp
+from vidnb.core.readers import Readers
 from vidnb.core.source import Source
 from vidnb.core.spans import Span
 
@@ -20,13 +30,11 @@ __all__ = ["UNLIMITED", "Crew"]
 UNLIMITED = 2**31
 """So many connections that nobody counts them."""
 
-_CALM_S = 1.0
-"""A reader that waited this lately waits again soon: what it needs has the line to itself, and
-nothing is tried out meanwhile."""
-
 
 class Crew:
-    """Open and drop the connections of `source`; `readers` wait at these bytes.
+    """Open and drop the connections of `source`, for its `readers` first.
+
+    Unless it `fills`, it is for them alone: then each request is for as much as they need.
 
     `most` is the number at which it may never be more, `is_automatic` that it starts from one.
     While it `is_held` nothing is opened. `refused` is the number of connections that worked when
@@ -41,10 +49,11 @@ class Crew:
         most: int | None,
         min_segment_bytes: int,
         read_ahead_bytes: int,
+        fills: bool = True,
     ) -> None:
         self.board = Board(source.stored)
-        self.readers: dict[int, int] = {}
-        self._calmed_s = -_CALM_S
+        self.readers = Readers(read_ahead_bytes)
+        self.fills = fills
         self.is_held = False
         self.peak = 0
         self.refused: int | None = None
@@ -73,26 +82,34 @@ class Crew:
                 fetch.asked_s = now_s
                 fetch.pace.begin(now_s)
 
-    def wait(self, reader: int, offset: int) -> None:
-        """Take the byte that a reader needs next."""
-        self.readers[reader] = offset
-        if offset not in self.board.kept:
-            self._calmed_s = self._time_s
-
-    def leave(self, reader: int) -> None:
-        """Forget a reader; a browser that leaves is back with another wish in no time."""
-        self.readers.pop(reader, None)
+    def heed(self, wish: Wish) -> None:
+        """Take what somebody wants, or no longer wants."""
+        match wish:
+            case Wanted():
+                self.fills = wish.is_whole
+            case ReaderLeft():
+                self.readers.leave(wish.reader)
+            case ReaderGoesOn():
+                self.readers.goes_on(wish.reader, wish.offset)
+            case ReaderWaits():
+                is_missing = wish.offset not in self.board.kept
+                self.readers.waits(wish.reader, wish.offset, self._time_s, is_missing=is_missing)
 
     def may_read(self, fetch_id: int) -> bool:
         """Tell whether to take more of a fetch now; what is left unread its origin soon holds back.
 
-        Not while a reader has waited lately that another one serves, and this one none: so a reader
-        gets the whole line, and nothing that was sent already is thrown away.
+        Not what nobody needs, unless all is wanted. Not while a reader has waited lately that
+        another one serves, and this one none: so a reader gets the whole line, and nothing that was
+        sent already is thrown away.
         """
         fetch = self.board.fetches.get(fetch_id)
-        if fetch is None or not self._is_calm:
+        if fetch is None:
             return True
-        wanted = self._wanted
+        if not (self._brings_all or self._is_needed(fetch)):
+            return False
+        if not self._is_calm:
+            return True
+        wanted = self.readers.wanted
         if any(self._serves(fetch, offset) for offset in wanted):
             return True
         others = (other for other in self.board.fetches.values() if other is not fetch)
@@ -117,6 +134,9 @@ class Crew:
         if self.is_held:
             return
         yield from self._serve_readers()
+        if not self._brings_all:
+            yield from self._read_ahead()
+            return
         while len(self.board.fetches) < self._limit_now and self._has_room:
             start = self._next_start()
             if start is None:
@@ -127,18 +147,18 @@ class Crew:
         """Give up one connection if others of the process wait for one and this is not the last."""
         if self._spare >= 0 or len(self.board.fetches) < 2:
             return ()
-        spare = self.board.helper_to_spare(self._wanted, self._read_ahead_bytes)
+        spare = self.board.helper_to_spare(self.readers.wanted, self._read_ahead_bytes)
         return () if spare is None else (self.drop(spare),)
 
     @property
     def is_due(self) -> bool:
         """Whether it is time to `adjust`."""
-        return self._ramp is not None and self._ramp.is_due(self._time_s)
+        return self._ramp is not None and self.fills and self._ramp.is_due(self._time_s)
 
     def adjust(self) -> Iterator[Command]:
         """Let the ramp look, where there is one and it is time, and follow it."""
         ramp, now_s, fetches = self._ramp, self._time_s, self.board.fetches
-        if ramp is None or not fetches or not ramp.is_due(now_s):
+        if ramp is None or not fetches or not self.is_due:
             return
         total, before = self._source.total_bytes, ramp.allowed
         ramp.look(
@@ -183,12 +203,17 @@ class Crew:
 
     @property
     def _is_calm(self) -> bool:
-        """Whether a reader waited lately; never for long, even where the clock jumps back."""
-        return 0 <= self._time_s - self._calmed_s < _CALM_S
+        return self.readers.wait_lately(self._time_s)
 
     @property
-    def _wanted(self) -> list[int]:
-        return list(self.readers.values())
+    def _brings_all(self) -> bool:
+        """Whether more than what readers need is fetched: it is wanted, or its end is not known."""
+        return self.fills or (self._source.version is not None and not self._source.total_bytes)
+
+    @property
+    def _is_proved(self) -> bool:
+        """Whether any part of the file may be asked for by itself."""
+        return bool(self._source.answers_ranges) and self._source.has_strong_version
 
     @property
     def _has_room(self) -> bool:
@@ -213,7 +238,7 @@ class Crew:
         limit = min(self._ramp.allowed, self._ceiling)
         if self._is_calm:
             serving = sum(
-                any(self._serves(fetch, offset) for offset in self._wanted)
+                any(self._serves(fetch, offset) for offset in self.readers.wanted)
                 for fetch in self.board.fetches.values()
             )
             return min(limit, serving + 1)
@@ -238,7 +263,8 @@ class Crew:
             for fetch in self.board.fetches.values()
             if fetch.fetch_id > self._added_after
             and not any(
-                self.board.is_near(fetch, offset, self._read_ahead_bytes) for offset in self._wanted
+                self.board.is_near(fetch, offset, self._read_ahead_bytes)
+                for offset in self.readers.wanted
             )
         ]
         added.sort(key=lambda fetch: self.board.limit_of(fetch) - fetch.position)
@@ -268,49 +294,76 @@ class Crew:
             )
         return start
 
-    def _open(self, start: int) -> Fetch:
+    def _is_needed(self, fetch: Fetching) -> bool:
+        """Tell whether readers need more of a fetch. A small rest was sent, or nearly, as well."""
+        limit = self.board.limit_of(fetch)
+        if limit - fetch.position <= self.readers.least_ahead_bytes:
+            return True
+        if not self._is_proved:
+            limit = ENDLESS  # what cannot be asked for by itself comes after what comes before it
+        return self.readers.need(fetch.position, limit)
+
+    def _read_ahead(self) -> Iterator[Command]:
+        """Open what readers need soon, by itself; drop what no reader needs any more."""
+        source, fetches = self._source, self.board.fetches
+        if self._is_proved:
+            for fetch in [one for one in fetches.values() if not self._is_needed(one)]:
+                yield self.drop(fetch)
+        can_join = source.answers_ranges is not False and source.has_strong_version
+        # The first request tells what there is; one for a whole file, whether it still is so.
+        if not fetches and (not self._next_id or source.version is None or source.is_whole):
+            start = self._next_start() or 0
+            yield self._open(start, start + self.readers.least_ahead_bytes)
+        for window in self.readers.windows():
+            if fetches and not (self._is_proved and self._has_room):
+                return
+            stop = min(window.stop, source.total_bytes or window.stop)
+            gap = self.board.free_in(Span(window.start, stop)) if window.start < stop else None
+            is_worth = gap is not None and (
+                gap.stop < window.stop or 2 * gap.size_bytes >= window.size_bytes
+            )
+            if gap is not None and is_worth and len(fetches) < self._ceiling:
+                yield self._open(gap.start, gap.stop) if can_join else self._open(0)
+
+    def _open(self, start: int, stop: int | None = None) -> Fetch:
+        """Ask from `start` on, and no farther than `stop`, the next fetch or what is kept."""
         self._next_id += 1
         self._spare -= 1
         source = self._source
-        headers: list[tuple[str, str]] = []
-        version, total = source.version, source.total_bytes
-        known = version if source.is_whole else source.finished if version is None else None
-        if known is not None:
-            headers += known.if_changed()
-        is_conditional = bool(headers)
         # A plain first request is what every origin answers best, but only a range that is
         # answered truly opens the way for several: automatic starts plain and asks later.
-        asks_range = start > 0 or (
-            self._limit > 1 and (self._ramp is None or source.has_strong_version)
+        wants_range = (
+            start > 0
+            or stop is not None
+            or (self._limit > 1 and (self._ramp is None or source.has_strong_version))
         )
-        is_ranged = source.answers_ranges is not False and not source.is_whole and asks_range
-        if_range = version.if_range() if version is not None and source.sends_if_range else None
-        if is_ranged:
-            headers.append(("Range", format_range(start, self.board.stop_for(start, total))))
-            if if_range is not None:
-                headers.append(("If-Range", if_range))
+        stops = (stop, self.board.stop_for(start, source.total_bytes))
+        until = min((one for one in stops if one is not None), default=None)
+        asking = ask(source, start, until, wants_range=wants_range)
         fetch = Fetching(
             self._next_id,
             start,
             start,
-            is_ranged=is_ranged,
-            has_if_range=is_ranged and if_range is not None,
-            is_conditional=is_conditional,
+            is_ranged=asking.is_ranged,
+            has_if_range=asking.has_if_range,
+            is_conditional=asking.is_conditional,
             asked_s=self._now_s,
         )
+        if asking.is_ranged and stop is not None and until is not None:
+            fetch.body_stop = until
         if self._now_s is not None:
             fetch.pace.begin(self._now_s)
         self.board.fetches[fetch.fetch_id] = fetch
         self.peak = max(self.peak, len(self.board.fetches))
-        return Fetch(fetch.fetch_id, start, tuple(headers))
+        return Fetch(fetch.fetch_id, start, asking.headers)
 
     def _serve_readers(self) -> Iterator[Command]:
         """Open a fetch at each waiting reader's byte that nobody is about to bring."""
-        source, total = self._source, self._source.total_bytes
-        is_proved = bool(source.answers_ranges) and source.has_strong_version
+        total = self._source.total_bytes
+        is_proved = self._is_proved
         if total is None or not (is_proved or self._ceiling > 1):
             return  # one stream from the start is all there is: readers are held
-        wanted = self._wanted
+        wanted = self.readers.wanted
         for offset in wanted:
             if offset >= total or offset in self.board.kept:
                 continue
@@ -323,4 +376,4 @@ class Crew:
                 if spare is None or not is_proved:
                     continue
                 yield self.drop(spare)
-            yield self._open(offset)
+            yield self._open(offset, None if self.fills else self.readers.stop_of(offset))

@@ -58,6 +58,11 @@ class Standing:
         """How often the file at the origin turned out to be another one."""
         return self._patience.restarts
 
+    @property
+    def fills(self) -> bool:
+        """Whether all of the file is fetched, and not only what readers need."""
+        return self._crew.fills
+
     def may_read(self, fetch_id: int) -> bool:
         """Tell whether more of a fetch should be read now, or left to wait for a reader's bytes."""
         return self._crew.may_read(fetch_id)

@@ -30,7 +30,6 @@ from vidnb.core.alphabet import (
     Lost,
     Observation,
     Opened,
-    ReaderWaits,
     Received,
     Restart,
     Stored,
@@ -69,6 +68,8 @@ class Transfer(Standing):
     `max_bytes` bounds the file. `max_connections` bounds the requests under way: N opens up to N
     as soon as the origin has proved that it can, None as many as are found to pay.
     `host_takes` is the number of connections that this host is known not to refuse, if it is.
+    `fills` False: nothing is fetched but what readers need, now and soon, until the whole file is
+    `Wanted`; such a transfer may rest for ever.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Transfer(Standing):
         host_takes: int | None = None,
         min_segment_bytes: int = MIN_SEGMENT_BYTES,
         read_ahead_bytes: int = READ_AHEAD_BYTES,
+        fills: bool = True,
     ) -> None:
         is_resumed = version is not None and version.is_strong and bool(stored)
         source = Source(finished=finished)
@@ -94,6 +96,7 @@ class Transfer(Standing):
             most=host_takes,
             min_segment_bytes=min_segment_bytes,
             read_ahead_bytes=read_ahead_bytes,
+            fills=fills,
         )
         super().__init__(source, crew, Patience(policy, source.stored.size_bytes))
         self._board = crew.board
@@ -140,10 +143,8 @@ class Transfer(Standing):
                 return (*self._crew.give_way(), *self._crew.adjust(), *self._dispatch())
             case TimerFired():
                 self._crew.is_held = False
-            case ReaderWaits():
-                self._crew.wait(seen.reader, seen.offset)
-            case _:  # ReaderLeft, the last of them
-                self._crew.leave(seen.reader)
+            case _:
+                self._crew.heed(seen)
         return self._dispatch()
 
     # Bytes.

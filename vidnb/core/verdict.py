@@ -112,7 +112,7 @@ def judge(
         case opening.Whole(version) | opening.Part(version):
             is_same = source.is_same(version, kept.stop)
             return size_refusal(version.total_bytes, max_bytes) or (
-                _judge_part(said, source, is_same=is_same)
+                _judge_part(said, fetch, source, is_same=is_same)
                 if isinstance(said, opening.Part)
                 else _judge_whole(
                     version, headers, fetch, source, is_needed=not others_are_open, is_same=is_same
@@ -154,7 +154,11 @@ def too_large(total_bytes: int | None, max_bytes: int) -> Refuse:
     return Refuse(Why.TOO_LARGE, Failure(FailureKind.REFUSED, reason))
 
 
-def _judge_part(said: opening.Part, source: Source, *, is_same: bool) -> Verdict:
+def _judge_part(said: opening.Part, fetch: Fetching, source: Source, *, is_same: bool) -> Verdict:
+    is_first_of_many = source.version is None and fetch.body_stop < ENDLESS
+    is_whole = said.span == Span(0, said.version.total_bytes or 0)
+    if is_first_of_many and not (is_whole or said.version.is_strong):
+        return AskAgain(without_ranges=True)  # nothing could ever be joined to it
     if source.version is not None and not is_same and said.span.start > 0:
         return StartOver()
     return Adopt(said.version, said.span, answers_ranges=True)

@@ -19,11 +19,12 @@ __all__ = ["download"]
 
 @dataclass(slots=True)
 class _Running:
-    """One download under way and how many wait for it."""
+    """One download under way, how many wait for it, and how many of them for all of the file."""
 
     task: asyncio.Task[DownloadResult]
     watch: Watch
     waiters: int = 0
+    fillers: int = 0
     is_cancelled: bool = False
 
 
@@ -54,6 +55,7 @@ async def download(order: Order, watch: Watch) -> DownloadResult:
     download itself, which then keeps what it has.
     """
     if order.session is not None:
+        watch.view.feed.fill(is_on=order.fills)
         # The caller's session lives on the caller's loop, so nothing here is shared with it.
         async with HttpClient(session=order.session) as client:
             return await Single(order, watch, client).run()
@@ -68,6 +70,8 @@ async def download(order: Order, watch: Watch) -> DownloadResult:
         task.add_done_callback(lambda _: watch.view.feed.fail(asyncio.CancelledError()))
     watch.follow(running.watch)
     running.waiters += 1
+    running.fillers += order.fills
+    running.watch.view.feed.fill(is_on=running.fillers > 0)
     try:
         return await asyncio.shield(running.task)
     except asyncio.CancelledError:
@@ -78,6 +82,8 @@ async def download(order: Order, watch: Watch) -> DownloadResult:
         raise
     finally:
         running.waiters -= 1
+        running.fillers -= order.fills
+        running.watch.view.feed.fill(is_on=running.fillers > 0)
 
 
 async def _take_turn(order: Order, watch: Watch) -> DownloadResult:

@@ -219,6 +219,7 @@ class Drive:
     def _store(self, span: Span, data: bytes | memoryview) -> None:
         if self._writer is not None and self.transfer.version is not None:
             self._has_begun = True
+            self._writer.reserves = self.transfer.fills
             self._writer.add(span, data, self.transfer.version)
 
     @property
@@ -315,7 +316,7 @@ class Drive:
     async def _check_room(self) -> None:
         """Stop before a disk is filled with a file it cannot hold."""
         total_bytes = self.transfer.total_bytes
-        if total_bytes is None:
+        if total_bytes is None or not self.transfer.fills:
             return
         room = self._room_before
         if total_bytes - self.transfer.stored.size_bytes > _LITTLE_BYTES:

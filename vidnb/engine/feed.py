@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from vidnb.core.alphabet import Observation, ReaderLeft, ReaderWaits
+from vidnb.core.alphabet import Observation, ReaderGoesOn, ReaderLeft, ReaderWaits, Wanted
 from vidnb.core.spans import Span, SpanSet
 from vidnb.core.transfer import Transfer
 from vidnb.io.hop import hop
@@ -50,7 +50,7 @@ class Feed:
     """The reading side of one download.
 
     `stored`, `generation` and `error` are replaced whole, so any thread may look at them; all else
-    belongs to the download's loop.
+    belongs to the download's loop. `fills` says that all of the file is wanted, whoever reads.
     """
 
     def __init__(self) -> None:
@@ -58,6 +58,7 @@ class Feed:
         self.generation = 0
         self.error: BaseException | None = None
         self.media_type: str | None = None
+        self.fills = True
         self._transfer: Transfer | None = None
         self._tell: Callable[[Observation], None] | None = None
         self._part: Path | None = None
@@ -81,6 +82,13 @@ class Feed:
         self.look()
         for reader, waiting in tuple(self._waiting.items()):
             tell(ReaderWaits(reader, waiting.told))
+
+    def fill(self, *, is_on: bool) -> None:
+        """Have all of the file fetched, or from now on only what readers need."""
+        if is_on != self.fills:
+            self.fills = is_on
+            if self._tell is not None:
+                self._tell(Wanted(is_on))
 
     def look(self) -> None:
         """Look at what the planner has been told last, and let those go on who waited for it."""
@@ -190,6 +198,11 @@ class Feed:
                 await done
             finally:
                 self._waiting.pop(reader, None)
+
+    def go_on(self, reader: int, offset: int) -> None:
+        """Say that a reader needs the byte at `offset` next, and that all before it was here."""
+        if self._tell is not None:
+            self._tell(ReaderGoesOn(reader, offset))
 
     def leave(self, reader: int) -> None:
         """Say that a reader needs nothing any more."""

@@ -1,12 +1,14 @@
 """`open(source)`: a file object over what is here, or over what is still arriving.
 
-For programs that read files and know no URLs: PyAV, zipfile, hashlib, pandas. Reading the header of
-a remote film fetches its header first; what else comes meanwhile is kept, not wasted.
+For programs that read files and know no URLs: PyAV, zipfile, hashlib, pandas. What is read is
+fetched, and a little ahead of it, the more the longer the reading goes on without a jump: the
+header of a remote film costs its header.
 """
 
 import io
 import os
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vidnb.core.address import redact
@@ -27,6 +29,8 @@ _T = TypeVar("_T")
 
 TIMEOUT_S = 60.0
 _BUFFER_BYTES = 2**16
+_STEP_BYTES = 2**17
+"""After so much that was here the planner hears how far a reader has come."""
 
 
 def open_source(
@@ -35,10 +39,14 @@ def open_source(
     """Return a seekable, read-only binary file over a path, a `DownloadResult` or an http(s) URL.
 
     A URL is read while it is fetched into the user's cache: a read of bytes that are not here yet
-    asks for them before all others and waits at most `timeout_s` (s), then `TransferTimeout`.
-    Closing the file stops the fetching and keeps what has come. Any thread may use it, one at a
-    time; inside a coroutine use a thread, since it blocks. `SourceChanged` where the source becomes
-    another file under the reader, else what `vidnb.download` raises; `ServeError` for a path that
+    asks for them and waits at most `timeout_s` (s), then `TransferTimeout`. Nothing else is fetched
+    but what probably comes next: at first 256 KiB ahead, later as much as was read in one go, at
+    most 8 MiB; all of it only where the same URL is played or served meanwhile. Closing the file
+    stops the fetching and keeps what has come, for whoever reads or plays that URL next.
+
+    Any thread may use it, one at a time; inside a coroutine use a thread, since it blocks.
+    `SourceChanged` where the source becomes another file under the reader, else what
+    `vidnb.download` raises; `ServeError` for a path that
     is no regular file; `ValueError` where `timeout_s` is no time.
     """
     if not timeout_s > 0:
@@ -46,7 +54,7 @@ def open_source(
     if isinstance(source, DownloadResult):
         source = source.path
     if is_url(source):
-        stream = Stream(source)
+        stream = Stream(source, fills=False)
         try:
             raw = _Arriving(stream, timeout_s)
         except BaseException:
@@ -76,6 +84,7 @@ class _Arriving(io.RawIOBase):
         at = shown.descriptor
         self._descriptor = at if at >= 0 else open_regular(shown.path)[0]
         self._reader = self._feed.new_reader()
+        self._told = 0
         self.name = stream.name
 
     def readable(self) -> bool:
@@ -111,6 +120,10 @@ class _Arriving(io.RawIOBase):
         span = Span(self._position, min(self._position + len(view), self._size_bytes))
         if not self._feed.stored.covers(span) or self._feed.generation != self._generation:
             self._waited(self._feed.wait(self._reader, span, self._generation))
+            self._told = span.start
+        elif not 0 <= span.stop - self._told < _STEP_BYTES:
+            self._told = span.stop
+            transfers.loop.call_soon_threadsafe(self._feed.go_on, self._reader, span.stop)
         read_bytes = os.preadv(self._descriptor, [view[: span.size_bytes]], span.start)
         self._position += read_bytes
         return read_bytes
@@ -121,6 +134,8 @@ class _Arriving(io.RawIOBase):
             super().close()
             if self._descriptor >= 0:  # it was opened
                 os.close(self._descriptor)
+                with suppress(RuntimeError):  # the process ends, and all downloads with it
+                    transfers.loop.call_soon_threadsafe(self._feed.leave, self._reader)
             self._stream.close()
 
     def _check_open(self) -> None:

@@ -74,7 +74,8 @@ class Order:
     """One download as asked for: the arguments of `vidnb.download`, checked.
 
     `target` is the file to make, None where the origin's name for it decides; then it goes into
-    `folder`. Two equal orders are one download.
+    `folder`. Two equal orders are one download. With `fills` False nothing is fetched but what its
+    readers need, until an equal order wants all of it.
     """
 
     url: str
@@ -90,6 +91,7 @@ class Order:
     public_only: bool = False
     check_video: bool = True
     idle_timeout_s: float = 30.0
+    fills: bool = field(default=True, compare=False)
 
     @classmethod
     def of(
@@ -107,6 +109,7 @@ class Order:
         public_only: bool = False,
         check_video: bool = True,
         idle_timeout_s: float = 30.0,
+        fills: bool = True,
     ) -> "Order":
         """Check the arguments; `AddressRefused` for the URL, `ValueError` for the rest."""
         if if_exists not in {"refresh", "overwrite", "error"}:
@@ -140,6 +143,7 @@ class Order:
             public_only=public_only,
             check_video=check_video,
             idle_timeout_s=idle_timeout_s,
+            fills=fills,
         )
 
 

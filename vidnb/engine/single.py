@@ -155,6 +155,7 @@ class Single:
             max_bytes=order.max_bytes,
             max_connections=order.connections,
             host_takes=share.host_takes,
+            fills=watch.view.feed.fills,
         )
         resumed_bytes = transfer.stored.size_bytes
         watch.begin(resumed_bytes)

@@ -57,17 +57,24 @@ class Stream:
     """One download under way and the source it becomes; made from any thread.
 
     Without `save_to` the file goes into the cache. `begin` starts the download in another way than
-    by itself. Whoever makes it ends it: `close` stops a download that nobody else waits for and
-    keeps what has come. `AddressRefused` and `ValueError` for arguments that make no sense,
-    `StorageError` where there is no room for a cache.
+    by itself; with `fills` False it brings what is read and no more. Whoever makes it ends it:
+    `close` stops a download that nobody else waits for and keeps what has come. `AddressRefused`
+    and `ValueError` for arguments that make no sense, `StorageError` where there is no room for a
+    cache.
     """
 
     def __init__(
-        self, url: str, save_to: PathLike | None = None, *, begin: "Begin | None" = None
+        self,
+        url: str,
+        save_to: PathLike | None = None,
+        *,
+        begin: "Begin | None" = None,
+        fills: bool = True,
     ) -> None:
         self._cached = _cached(url) if save_to is None else None
         try:
-            order = Order.of(url, save_to if self._cached is None else f"{self._cached.folder}/")
+            place = save_to if self._cached is None else f"{self._cached.folder}/"
+            order = Order.of(url, place, fills=fills)
             self.watch, self.future = (begin or _begin)(order)
         except BaseException:
             self._let_go()

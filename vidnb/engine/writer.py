@@ -46,7 +46,7 @@ class Writer:
     """Write one download's bytes; `on_stored(span, generation)` is called on the event loop.
 
     `kept_bytes` is what a next run would find: of this generation, or, until its first bytes are
-    written, what an earlier one left.
+    written, what an earlier one left. `reserves` has the disk keep room for the whole file.
     `run` is the task that does the work; it ends with the `OSError` the disk raised, or after
     `close`. A new generation (`restart`) drops what waits and empties the file before it goes on.
     """
@@ -76,6 +76,7 @@ class Writer:
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._is_closing = False
+        self.reserves = True
 
     def add(self, span: Span, data: bytes | memoryview, version: Version) -> None:
         """Take the bytes of `span`, which belong to `version`."""
@@ -189,7 +190,7 @@ class Writer:
             self._part.reset()
             self._on_disk = SpanSet()
             self._file_generation = generation
-        if version.total_bytes is not None:
+        if version.total_bytes is not None and self.reserves:
             self._part.reserve(version.total_bytes)
         for run in batch:
             self._part.write(run.start, run.pieces)
