@@ -337,6 +337,7 @@ def test_what_nobody_reads_is_not_fetched(connections: int | None) -> None:
         far = [span for span in made.kept if not near.add(Span(0, LEAST_BYTES)).covers(span)]
         assert not far, "nobody read anything near that"
         assert not made.wire, "somebody is still asked"
+        assert not made.transfer.fills
         made.fills = True
         made.tell(Wanted(is_whole=True))
         assert isinstance(made.go_on(readers=2), Complete)

@@ -87,13 +87,13 @@ class Crew:
         match wish:
             case Wanted():
                 self.fills = wish.is_whole
-            case ReaderLeft():
-                self.readers.leave(wish.reader)
             case ReaderGoesOn():
                 self.readers.goes_on(wish.reader, wish.offset)
             case ReaderWaits():
                 is_missing = wish.offset not in self.board.kept
                 self.readers.waits(wish.reader, wish.offset, self._time_s, is_missing=is_missing)
+            case ReaderLeft():  # pragma: no branch - the last of them
+                self.readers.leave(wish.reader)
 
     def may_read(self, fetch_id: int) -> bool:
         """Tell whether to take more of a fetch now; what is left unread its origin soon holds back.
