@@ -4,7 +4,7 @@ import json
 import re
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, Protocol
@@ -34,20 +34,14 @@ class Pages(Protocol):
         """Open an empty page."""
 
 
-class Open:
-    """A notebook that is open in a page, with all its cells run."""
+class Book:
+    """A notebook that is written for one test; `tell` in its cells leaves what it is given."""
 
-    def __init__(
-        self,
-        lab: NotebookHost,
-        browser: Pages,
-        name: str,
-        cells: list[str],
-        host: str,
-    ) -> None:
-        name = re.sub("[^0-9a-z]", "-", name)  # what JupyterLab takes as a workspace's name
-        self._found = lab.root / f"{name}.json"
-        # `tell` leaves what it is given for the test, whole or not at all.
+    def __init__(self, root: Path, name: str, cells: list[str]) -> None:
+        self.name = re.sub("[^0-9a-z]", "-", name)  # what JupyterLab takes as a workspace's name
+        self.file = f"{self.name}.ipynb"
+        self._found = root / f"{self.name}.json"
+        # Whole or not at all, and not before what was told earlier is taken.
         tell = f"""
             import json, os, time
             def tell(**found):
@@ -58,14 +52,33 @@ class Open:
                 os.replace({str(self._found) + ".new"!r}, {str(self._found)!r})
         """
         sources = [dedent(cell).strip() for cell in (tell, *cells)]
-        path = lab.root / f"{name}.ipynb"
-        path.write_text(json.dumps(_notebook(sources)), "utf-8")
+        (root / self.file).write_text(json.dumps(_notebook(sources)), "utf-8")
+
+    def found(self, pause: Callable[[], object], shown: Callable[[], str]) -> dict[str, Any]:
+        """Wait for what the cells tell, by pauses; fail with what the page shows."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not self._found.exists():
+            if time.monotonic() > deadline_s:
+                raise AssertionError(f"the cells told nothing; the page shows:\n{shown()}")
+            pause()
+        found: dict[str, Any] = json.loads(self._found.read_text("utf-8"))
+        self._found.unlink()
+        return found
+
+
+class Open:
+    """A notebook that is open in a page, with all its cells run."""
+
+    def __init__(
+        self, lab: NotebookHost, browser: Pages, name: str, cells: list[str], host: str
+    ) -> None:
+        self._book = Book(lab.root, name, cells)
         self.errors: list[str] = []
         self.media: list[str] = []
         self.page = page = browser.new_page(viewport={"width": 1280, "height": 1400})
         page.on("pageerror", self._on_error)
         page.on("request", self._on_request)
-        page.goto(lab.url(path.name, host, name))
+        page.goto(lab.url(self._book.file, host, self._book.name))
         lab.run_all(page)
 
     def _on_error(self, error: Error) -> None:
@@ -78,16 +91,11 @@ class Open:
             self.media.append(request.url)
 
     def found(self) -> dict[str, Any]:
-        """Wait for what the cells tell."""
-        deadline_s = time.monotonic() + PATIENCE_S
-        while not self._found.exists():
-            if time.monotonic() > deadline_s:
-                shown = self.page.locator("body").inner_text()
-                raise AssertionError(f"the cells told nothing; the page shows:\n{shown}")
-            self.page.wait_for_timeout(50)  # and what the page does meanwhile, is done
-        found: dict[str, Any] = json.loads(self._found.read_text("utf-8"))
-        self._found.unlink()
-        return found
+        """Wait for what the cells tell; what the page does meanwhile, is done."""
+        page = self.page
+        return self._book.found(
+            lambda: page.wait_for_timeout(50), lambda: page.locator("body").inner_text()
+        )
 
 
 SHOW = """

@@ -1,0 +1,167 @@
+"""A real Firefox, steered over WebDriver BiDi (W3C), which it speaks by itself."""
+
+import asyncio
+import base64
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import aiohttp
+
+from tests.world import free_port
+
+FIREFOX_NAMES = ("firefox-esr", "firefox")
+# It asks nobody but the tests' own servers, and lets a video begin by itself.
+PREFERENCES = {
+    "app.update.enabled": False,
+    "browser.region.network.url": "",
+    "browser.safebrowsing.downloads.remote.enabled": False,
+    "browser.safebrowsing.malware.enabled": False,
+    "browser.safebrowsing.phishing.enabled": False,
+    "browser.search.update": False,
+    "browser.shell.checkDefaultBrowser": False,
+    "datareporting.policy.dataSubmissionEnabled": False,
+    "dom.push.connection.enabled": False,
+    "extensions.getAddons.cache.enabled": False,
+    "extensions.update.enabled": False,
+    "media.autoplay.default": 0,
+    "media.gmp-manager.url": "",
+    "network.captive-portal-service.enabled": False,
+    "network.connectivity-service.enabled": False,
+    "network.proxy.type": 0,
+    "services.settings.server": "data:,",
+    "toolkit.telemetry.enabled": False,
+}
+PATIENCE_S = 60
+_T = TypeVar("_T")
+
+
+def find_firefox() -> str | None:
+    """Return where a Firefox is installed, None where there is none."""
+    return next(filter(None, map(shutil.which, FIREFOX_NAMES)), None)
+
+
+class Firefox:
+    """One window of a Firefox with an empty profile in `folder`; runs while the block does.
+
+    `errors` are what its page's scripts raised and nobody caught.
+    """
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self.errors: list[str] = []
+        self._program = program
+        self._folder = folder
+        self._loop = asyncio.new_event_loop()
+        self._number = 0
+        self._page = ""
+
+    def __enter__(self) -> Self:
+        profile = self._folder / "profile"
+        profile.mkdir()
+        lines = [f"user_pref({json.dumps(k)}, {json.dumps(v)});" for k, v in PREFERENCES.items()]
+        (profile / "user.js").write_text("\n".join(lines), encoding="utf-8")
+        port = free_port()
+        self._said = (self._folder / "firefox.log").open("wb")
+        self._process = subprocess.Popen(
+            [
+                *(self._program, "--headless", "--no-remote"),
+                *("--profile", str(profile), f"--remote-debugging-port={port}"),
+            ],
+            env={**os.environ, "HOME": str(self._folder), "MOZ_DISABLE_CONTENT_SANDBOX": "1"},
+            stdout=self._said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            self._run(self._connect(f"ws://127.0.0.1:{port}/session"))
+            self.call("session.new", capabilities={})
+            self.call("session.subscribe", events=["log.entryAdded"])
+            self._page = self.call("browsingContext.create", type="tab")["context"]
+            size = {"width": 1280, "height": 1400}
+            self.call("browsingContext.setViewport", context=self._page, viewport=size)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(15)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(15)
+        self._said.close()
+        if hasattr(self, "_client"):
+            self._run(self._client.close())
+        self._loop.close()
+
+    def open(self, url: str) -> None:
+        """Load a page."""
+        self.call("browsingContext.navigate", context=self._page, url=url, wait="interactive")
+
+    def evaluate(self, expression: str) -> Any:
+        """Return what an expression in the page is, or what it promises, as JSON carries it."""
+        found = self.call(
+            "script.evaluate",
+            expression=f"(async () => JSON.stringify(await ({expression})))()",
+            target={"context": self._page},
+            awaitPromise=True,
+        )
+        assert found["type"] == "success", found
+        value = found["result"].get("value")
+        return None if value is None else json.loads(value)
+
+    def wait_for(self, expression: str) -> None:
+        """Wait until an expression in the page is true; fail with what the page shows."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not self.evaluate(expression):
+            assert time.monotonic() < deadline_s, f"never {expression}:\n{self.text()}"
+            time.sleep(0.05)
+
+    def text(self) -> str:
+        """Return what the page shows."""
+        return str(self.evaluate("document.body.innerText"))
+
+    def screenshot(self) -> bytes:
+        """Return the picture of the page as PNG."""
+        shot = self.call("browsingContext.captureScreenshot", context=self._page)
+        return base64.b64decode(shot["data"])
+
+    def call(self, method: str, **parameters: object) -> Any:
+        """Return what a command of the protocol results in; fail with its error."""
+        return self._run(self._call(method, parameters))
+
+    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return self._loop.run_until_complete(asyncio.wait_for(work, PATIENCE_S))
+
+    async def _connect(self, url: str) -> None:
+        self._client = aiohttp.ClientSession()
+        while self._process.poll() is None:
+            with suppress(aiohttp.ClientError):
+                self._socket = await self._client.ws_connect(url, max_msg_size=2**26)
+                return
+            await asyncio.sleep(0.1)
+        raise RuntimeError(f"Firefox did not start: {(self._folder / 'firefox.log').read_text()}")
+
+    async def _call(self, method: str, parameters: dict[str, object]) -> Any:
+        self._number += 1
+        await self._socket.send_json({"id": self._number, "method": method, "params": parameters})
+        while True:
+            message = await self._socket.receive_json()
+            if message.get("method") == "log.entryAdded":
+                entry = message["params"]
+                # Without a stack it is a remark, as on a request that a seek made idle.
+                if entry["type"] == "javascript" and entry.get("stackTrace"):
+                    self.errors.append(entry["text"])
+            elif message.get("id") == self._number:
+                assert message["type"] == "success", message
+                return message["result"]

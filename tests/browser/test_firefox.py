@@ -1,0 +1,41 @@
+"""The player in a real Firefox: JupyterLab, the direct road, inside a running cell."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.cells import SHOW, Book, copy_of
+from tests.browser.firefox import Firefox, find_firefox
+from tests.browser.lab import Lab
+from tests.browser.truth import RECORD, SLEEP, TRUTH, judged
+from tests.world import film
+
+
+@pytest.fixture
+def firefox(tmp_path: Path) -> Iterator[Firefox]:
+    program = find_firefox()
+    if program is None:
+        missing = "no Firefox on this machine (Debian: apt-get install firefox-esr)"
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    with Firefox(program, tmp_path) as firefox:
+        yield firefox
+
+
+def test_the_player_in_firefox(tmp_path: Path, firefox: Firefox) -> None:
+    root = tmp_path / "root"
+    copy_of(film(), root / "film.mp4")
+    show = SHOW.format(path="film.mp4", route="auto")
+    book = Book(root, "firefox", [show, TRUTH.format(work=SLEEP.strip("\n"))])
+    with Lab(root, None, "--LabApp.expose_app_in_browser=True") as lab:
+        firefox.open(lab.url(book.file, workspace=book.name))
+        firefox.wait_for("document.body.innerText.includes('Python 3 (ipykernel) | Idle')")
+        firefox.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
+        firefox.evaluate(f"({RECORD})()")
+        found = book.found(lambda: firefox.evaluate("0"), firefox.text)
+        print(f"Firefox: {judged(found, firefox.evaluate('window.record'))}")
+        assert found["route"] == "direct"
+        assert firefox.errors == []
