@@ -553,7 +553,6 @@ def test_a_killed_process_goes_on_where_it_was(slow: Origin, tmp_path: Path) -> 
         import sys
         from pathlib import Path
         from vidnb.io import cache
-from vidnb.io.loop import transfers
         cache.cache_root = lambda: Path({str(tmp_path / "cache")!r})
         from vidnb.engine.opened import open_source
         file = open_source({slow.url!r})
