@@ -1,5 +1,6 @@
 """Notebooks made for one test: cells, run in a real page, whose last one leaves what it found."""
 
+import ast
 import json
 import re
 import struct
@@ -96,6 +97,25 @@ class Open:
         return self._book.found(
             lambda: page.wait_for_timeout(50), lambda: page.locator("body").inner_text()
         )
+
+
+def run_cell(page: Page, index: int) -> None:
+    """Run one cell of the notebook that is open in JupyterLab, and wait for its end."""
+    page.locator(".jp-CodeCell .cm-content").nth(index).click()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function(
+        "index => /\\[\\d+\\]/.test("
+        "document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')[index].textContent)",
+        arg=index,
+        timeout=60_000,
+    )
+
+
+def ask(page: Page, index: int = 2) -> Any:
+    """Run the cell that prints what Python knows, and read it."""
+    run_cell(page, index)
+    text = page.locator(".jp-CodeCell").nth(index).locator(".jp-OutputArea-output").inner_text()
+    return ast.literal_eval(text)
 
 
 SHOW = """

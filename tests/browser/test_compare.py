@@ -1,6 +1,5 @@
 """Four videos under one clock in a real JupyterLab: together, held by a slow one, measured."""
 
-import ast
 import statistics
 import threading
 import urllib.request
@@ -8,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.browser.cells import ask, run_cell
 from tests.browser.lab import Lab, write_notebook
 
 SHOTS = Path(__file__).parent / "shots"
@@ -103,24 +102,6 @@ def page(lab: Lab, chromium: Browser, said: list[str]) -> Iterator[Page]:
     until(page, "videos.length === 4 && videos.every(video => video.readyState >= 2)", 60_000)
     yield page
     page.close()
-
-
-def run_cell(page: Page, index: int) -> None:
-    page.locator(".jp-CodeCell .cm-content").nth(index).click()
-    page.keyboard.press("Control+Enter")
-    page.wait_for_function(
-        "index => /\\[\\d+\\]/.test("
-        "document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')[index].textContent)",
-        arg=index,
-        timeout=60_000,
-    )
-
-
-def ask(page: Page) -> Any:
-    """Run the cell that prints what Python knows, and read it."""
-    run_cell(page, 2)
-    text = page.locator(".jp-CodeCell").nth(2).locator(".jp-OutputArea-output").inner_text()
-    return ast.literal_eval(text)
 
 
 def until(page: Page, condition: str, timeout_ms: int = 20_000) -> None:

@@ -1,6 +1,5 @@
 """The strip under the picture in a real JupyterLab: markers, keys, frames, rate, themes."""
 
-import ast
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.browser.cells import ask, run_cell
 from tests.browser.lab import Lab, write_notebook
 
 SHOTS = Path(__file__).parent / "shots"
@@ -66,24 +66,6 @@ def page(lab: Lab, chromium: Browser, said: list[str]) -> Iterator[Page]:
     )
     yield page
     page.close()
-
-
-def run_cell(page: Page, index: int) -> None:
-    page.locator(".jp-CodeCell .cm-content").nth(index).click()
-    page.keyboard.press("Control+Enter")
-    page.wait_for_function(
-        "index => /\\[\\d+\\]/.test("
-        "document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')[index].textContent)",
-        arg=index,
-        timeout=60_000,
-    )
-
-
-def ask(page: Page) -> Any:
-    """Run the cell that prints what Python knows, and read it."""
-    run_cell(page, 2)
-    text = page.locator(".jp-CodeCell").nth(2).locator(".jp-OutputArea-output").inner_text()
-    return ast.literal_eval(text)
 
 
 def video(page: Page, what: str) -> Any:
