@@ -25,16 +25,30 @@ def firefox(tmp_path: Path) -> Iterator[Firefox]:
         yield firefox
 
 
+# The film has 24 frames a second, and nothing of it was played.
+STEPS = """
+    player.wait_for("route", timeout_s=60)
+    began = player.seek(12).wait_for("seeked", timeout_s=60).current_time
+    steps = []
+    for frames in (1, 1, -1):
+        player.step(frames).wait_for("seeked", timeout_s=60)
+        steps.append((player.current_time - began) * 24)
+    tell(steps=steps)
+"""
+
+
 def test_the_player_in_firefox(tmp_path: Path, firefox: Firefox) -> None:
     root = tmp_path / "root"
     copy_of(film(), root / "film.mp4")
     show = SHOW.format(path="film.mp4", route="auto")
-    book = Book(root, "firefox", [show, TRUTH.format(work=SLEEP.strip("\n"))])
+    book = Book(root, "firefox", [show, STEPS, TRUTH.format(work=SLEEP.strip("\n"))])
     with Lab(root, None, "--LabApp.expose_app_in_browser=True") as lab:
         firefox.open(lab.url(book.file, workspace=book.name))
         firefox.wait_for("document.body.innerText.includes('Python 3 (ipykernel) | Idle')")
         firefox.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
         firefox.evaluate(f"({RECORD})()")
+        found = book.found(lambda: firefox.evaluate("0"), firefox.text)
+        assert found["steps"] == pytest.approx([1, 2, 1], abs=0.2), "frames from where it stood"
         found = book.found(lambda: firefox.evaluate("0"), firefox.text)
         print(f"Firefox: {judged(found, firefox.evaluate('window.record'))}")
         assert found["route"] == "direct"

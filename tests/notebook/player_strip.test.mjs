@@ -116,7 +116,7 @@ test("before anything was seen a frame is taken for 1/30 s", () => {
 /** A video of frames of this length that shows one after each seek. */
 function filmOf(frame, duration = 10) {
   const callbacks = [];
-  const video = Object.assign(new EventTarget(), { paused: true, seeking: false, duration, pause() {}, at: 0 });
+  const video = Object.assign(new EventTarget(), { paused: true, seeking: false, duration, frame, callbacks, pause() {}, at: 0 });
   video.requestVideoFrameCallback = (callback) => callbacks.push(callback);
   video.show = () => {
     const index = Math.floor(video.at / frame + 1e-9);
@@ -129,7 +129,7 @@ function filmOf(frame, duration = 10) {
     set: (seconds) => {
       video.at = seconds;
       video.sought += 1;
-      queueMicrotask(video.show);
+      queueMicrotask(() => video.show());
     },
   });
   return video;
@@ -152,6 +152,58 @@ for (const rate of [5, 10, 24, 25, 29.97, 30]) {
     assert.deepEqual(seen, [1, 2, 3, 2, 3]);
   });
 }
+
+for (const rate of [24, 25, 30, 60]) {
+  test(`steps through ${rate} frames a second where a seek hides when its frame begins`, async () => {
+    const video = filmOf(1 / rate);
+    video.mozFrameDelay = 0;
+    video.show = () => {
+      const index = Math.floor(video.at / video.frame + 1e-9);
+      for (const callback of video.callbacks.splice(0)) callback(0, { mediaTime: video.at, presentedFrames: 1 });
+      return index;
+    };
+    video.at = 2;
+    const copies = [];
+    globalThis.document = {
+      createElement: () => {
+        const copy = filmOf(1 / rate);
+        copies.push(copy);
+        copy.play = async () => {
+          for (let index = 0; index < 9; index += 1) {
+            for (const callback of copy.callbacks.splice(0)) callback(0, { mediaTime: 2 + index / rate, presentedFrames: index + 1 });
+          }
+        };
+        return Object.assign(copy, { removeAttribute() {}, load() { copy.ended = true; } });
+      },
+    };
+    const stepper = new player.Stepper(video, new AbortController().signal);
+    stepper.listen(() => {});
+    const first = Math.floor(2 * rate);
+    const seen = [];
+    for (const frames of [1, 1, 1, -1, -3, 5]) {
+      await stepper.step(frames);
+      video.dispatchEvent(new Event("seeking"));
+      await settle();
+      seen.push(video.show() - first);
+    }
+    assert.deepEqual(seen, [1, 2, 3, 2, -1, 4]);
+    assert.deepEqual(copies.map(({ ended, currentTime, muted }) => [ended, currentTime, muted]), [[true, 2, true]]);
+  });
+}
+
+test("a copy that shows nothing leaves the frame as it was taken to be", async () => {
+  const video = filmOf(1 / 30);
+  video.mozFrameDelay = 0;
+  video.at = 1;
+  globalThis.document = {
+    createElement: () => Object.assign(filmOf(1 / 30), { removeAttribute() {}, load() {}, play: () => Promise.reject(new Error("no")) }),
+  };
+  const stepper = new player.Stepper(video, new AbortController().signal);
+  stepper.listen(() => {});
+  await stepper.step(1);
+  assert.equal(stepper.clock.frame, null);
+  assert.equal(video.at, 1 + 1 / 30);
+});
 
 test("a step waits for the seek under way, and several become one", async () => {
   const video = filmOf(1 / 30);

@@ -11,6 +11,8 @@ const EDGE_S = 0.002; // times are rounded, so nobody should aim at the very edg
 const MEAN_OF = 100; // frames; times in whole milliseconds even out
 const MOST_TRIES = 6; // each doubles the distance: enough for frames of one second
 const PATIENCE_MS = 1000; // a hidden page shows no frames
+const PEEK_MS = 3000; // how long a copy may take to show a few frames
+const PEEK_FRAMES = 6;
 
 /** What the frames shown so far tell of the video. */
 export class FrameClock {
@@ -46,7 +48,11 @@ export class FrameClock {
   /** Where to seek from `now` (s) to show the frame that is `frames` further on. */
   target(/** @type {number} */ now, /** @type {number} */ frames) {
     const frame = this.frame ?? ASSUMED_FRAME_S;
-    if (this.shown === null) return Math.max(0, now + frames * frame);
+    if (this.shown === null) {
+      // Where nobody tells when this frame began, it began at a multiple of its length, most likely.
+      const off = Math.abs(now - Math.round(now / frame) * frame);
+      return Math.max(0, now + frames * frame + (this.frame !== null && off < EDGE_S ? EDGE_S : 0));
+    }
     // After a pause the picture may be a frame ahead of the clock; further off it tells nothing.
     const into = now - this.shown;
     if (into < -frame || into > 2 * frame) return Math.max(0, now + frames * frame);
@@ -63,6 +69,10 @@ export class Stepper {
     this.clock = new FrameClock();
     this.waiting = 0; // frames to go once the seek under way has arrived
     this.turn = 0; // the step that counts; a later one ends what an earlier one still tries
+    // Of a frame that a seek has brought, Firefox tells where it was told to go, not when it begins.
+    this.vague = "mozFrameDelay" in video;
+    this.sought = -1;
+    this.peeked = false;
     /** @type {(() => void) | null} */
     this.onFrame = null;
   }
@@ -70,12 +80,15 @@ export class Stepper {
   /** Listens to the frames that are shown; `tell` is called at each. */
   listen(/** @type {() => void} */ tell) {
     const { video, signal } = this;
-    video.addEventListener("emptied", () => { this.clock = new FrameClock(); }, { signal });
+    const forget = () => Object.assign(this, { clock: new FrameClock(), peeked: false });
+    video.addEventListener("emptied", forget, { signal });
     if (!("requestVideoFrameCallback" in video)) return;
+    if (this.vague) video.addEventListener("seeking", () => { this.sought = video.currentTime; }, { signal });
     /** @type {VideoFrameRequestCallback} */
     const onFrame = (_now, { mediaTime, presentedFrames }) => {
       if (signal.aborted) return;
-      this.clock.saw(mediaTime, this.video.paused ? 0 : presentedFrames);
+      if (Math.abs(mediaTime - this.sought) < EDGE_S) this.clock.shown = null;
+      else this.clock.saw(mediaTime, this.video.paused ? 0 : presentedFrames);
       tell();
       this.onFrame?.();
       video.requestVideoFrameCallback(onFrame);
@@ -89,7 +102,11 @@ export class Stepper {
     if (!frames) return;
     video.pause();
     if (video.seeking) {
-      await this.stepLater(frames);
+      await this.stepLater(frames, () => this.nextFrame());
+      return;
+    }
+    if (this.vague && this.clock.frame === null && !this.peeked) {
+      await this.stepLater(frames, () => this.peek());
       return;
     }
     this.turn += 1;
@@ -112,19 +129,50 @@ export class Stepper {
     }
   }
 
-  /** Steps from the picture that a seek under way will show; several such steps become one. */
-  async stepLater(/** @type {number} */ frames) {
+  /** Steps once what is under way is there; several such steps become one. */
+  async stepLater(/** @type {number} */ frames, /** @type {() => Promise<unknown>} */ arrival) {
     const { video } = this;
     const first = this.waiting === 0;
     this.waiting += frames;
     if (!first) return;
     const there = video.currentTime;
-    await this.nextFrame();
+    await arrival();
     const all = this.waiting;
     this.waiting = 0;
     // Whoever went somewhere else meanwhile did not mean a step from there.
     const moved = video.currentTime !== there || !video.paused;
     if (!moved && !this.signal.aborted) await this.step(all);
+  }
+
+  /** Learns how long a frame lasts from a copy that plays a few of them, unseen and unheard. */
+  async peek() {
+    this.peeked = true;
+    const { video, clock } = this;
+    const copy = document.createElement("video");
+    copy.crossOrigin = video.crossOrigin;
+    copy.muted = true;
+    copy.src = video.currentSrc;
+    copy.currentTime = video.currentTime;
+    const seen = new FrameClock();
+    await new Promise((resolve) => {
+      const timer = setTimeout(resolve, PEEK_MS, "late");
+      /** @type {VideoFrameRequestCallback} */
+      const onFrame = (_now, { mediaTime, presentedFrames }) => {
+        if (Math.abs(mediaTime - video.currentTime) >= EDGE_S) seen.saw(mediaTime, presentedFrames);
+        if (seen.mean < PEEK_FRAMES && !this.signal.aborted) {
+          copy.requestVideoFrameCallback(onFrame);
+        } else {
+          clearTimeout(timer);
+          resolve("seen");
+        }
+      };
+      copy.requestVideoFrameCallback(onFrame);
+      copy.play().catch(resolve);
+    });
+    copy.pause();
+    copy.removeAttribute("src");
+    copy.load();
+    if (seen.frame !== null) clock.learn(seen.frame);
   }
 
   seek(/** @type {number} */ target) {
