@@ -157,10 +157,10 @@ def steer(
     return heard(notebook), notebook
 
 
-def heard(notebook: Open) -> dict[str, Any]:
-    """Wait for what Python was told of the player that is shown last; check and return it."""
+def heard(notebook: Open, which: int = 0) -> dict[str, Any]:
+    """Wait for what Python was told of one of the players shown; check and return it."""
     found = notebook.found()
-    video = notebook.page.locator("video").last
+    video = notebook.page.locator("video").nth(which)
     assert "failed" not in found, found
     assert found["duration"] == pytest.approx(30, abs=0.2)
     assert found["still"] == pytest.approx(12, abs=0.3)
@@ -168,7 +168,7 @@ def heard(notebook: Open) -> dict[str, Any]:
     assert found["picture"] == [1920, 1080]
     assert found["colours"] > 50, "the snapshot shows nothing"
     print(f"{found['tried']}, then {found['route']} after {1000 * found['arrived_s']:.0f} ms")
-    assert notebook.page.locator(".vidnb-mark").last.inner_text() == found["route"]
+    assert notebook.page.locator(".vidnb-mark").nth(which).inner_text() == found["route"]
     assert notebook.errors == []
     return found
 

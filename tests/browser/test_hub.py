@@ -33,6 +33,6 @@ def test_a_hub_without_a_proxy(hub: Hub, chromium: Browser) -> None:
     found = heard(notebook)
     assert found["route"] == "files"
     assert found["tried"]["proxy"] == "its address answered 404"
-    found = heard(notebook)
+    found = heard(notebook, 1)
     assert found["route"] == "kernel"
     notebook.page.close()
