@@ -87,9 +87,9 @@ def jupyterhub() -> Path:
     path = CACHE / f"jupyterhub-{HUB_VERSION}-{python}"
     packages = path / "lib" / f"python{python}" / "site-packages"
     # What was not missing where it was installed may be missing here.
-    begins = [sys.executable, "-c", "import jupyterhub.app, jupyterhub.singleuser"]
+    check = [sys.executable, "-m", "pip", "check", "--disable-pip-version-check"]
     environment = {**os.environ, "PYTHONPATH": str(packages)}
-    if not path.is_dir() or _run(begins, None, environment) is not None:
+    if not path.is_dir() or _run(check, None, environment) is not None:
         shutil.rmtree(path, ignore_errors=True)
         fresh = path.with_name(f"{path.name}.{os.getpid()}")
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
