@@ -305,7 +305,8 @@ def on(header: str, handler: Handler, otherwise: Handler = honest) -> Handler:
 class Origin:
     """Serve one `film` under every path. `rate` is in bytes per second over all connections.
 
-    `otherwise` answers after the script's end; with `tls` everything is said over TLS. As a context
+    It is `far_s` (s) away: so long takes each turn to it and back. `otherwise` answers after the
+    script's end; with `tls` everything is said over TLS. As a context
     manager: what it started has ended, and every socket is closed, when the block is left.
     """
 
@@ -313,6 +314,7 @@ class Origin:
     script: list[Handler] = field(default_factory=list)
     otherwise: Handler = honest
     rate: float | None = None
+    far_s: float = 0.0
     host: str = "127.0.0.1"
     tls: ssl.SSLContext | None = None
     requests: list[Asked] = field(default_factory=list)
@@ -322,9 +324,7 @@ class Origin:
         self._due_s = 0.0
         self._threads: list[threading.Thread] = []
         self._connections: set[socket.socket] = set()
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        self._listener = socket.create_server((self.host, 0), family=family, backlog=64)
-        self._start(self._accept)
+        self._listen(0)
         return self
 
     def __exit__(
@@ -333,20 +333,38 @@ class Origin:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
+        self.die()
+        for thread in self._threads:
+            thread.join(_PATIENCE_S)
+
+    def break_off(self) -> None:
+        """Break off every connection that is open now."""
         with self._lock:
             for connection in self._connections:
                 with contextlib.suppress(OSError):
                     # The socket's own: TLS would forget its keys under the thread that sends.
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(_PATIENCE_S)
+
+    def die(self) -> None:
+        """Break all connections off and refuse others, until `rise`."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
+        self.break_off()
         self._listener.close()
+
+    def rise(self) -> None:
+        """Listen again, on the port of before."""
+        self._listen(self._port)
+
+    def _listen(self, port: int) -> None:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._listener = socket.create_server((self.host, port), family=family, backlog=64)
+        self._port = int(self._listener.getsockname()[1])
+        self._start(self._accept)
 
     @property
     def port(self) -> int:
-        return int(self._listener.getsockname()[1])
+        return self._port
 
     @property
     def base(self) -> str:
@@ -396,9 +414,10 @@ class Origin:
         thread.start()
 
     def _accept(self) -> None:
+        listener = self._listener
         while True:
             try:
-                connection, _ = self._listener.accept()
+                connection, _ = listener.accept()
             except OSError:
                 return
             connection.settimeout(_PATIENCE_S)
@@ -418,6 +437,7 @@ class Origin:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
+            time.sleep(self.far_s)  # the handshake
             received = b""
             while True:
                 while b"\r\n\r\n" not in received:
@@ -428,6 +448,7 @@ class Origin:
                 if b"\r\n\r\n" not in received:
                     break
                 head, _, received = received.partition(b"\r\n\r\n")
+                time.sleep(self.far_s)
                 exchange = self._taken(head.decode("latin-1"), connection)
                 exchange.origin._next()(exchange)
                 exchange.asked.is_answered = True

@@ -82,6 +82,24 @@ def test_closing_the_player_stops_the_download_and_keeps_what_has_come(
         again.close()
 
 
+def test_the_views_hear_that_the_file_became_another(
+    slow: Origin, heard: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    other = noise(2_000_000, seed=2)
+    player = play(slow.url, save_to=tmp_path / "a.mp4")
+    try:
+        slow.wait_for(lambda: bool(heard) and bool(heard[-1]["spans"]))
+        slow.film, slow.rate = Film(other, etag='"v2"'), None
+        slow.break_off()
+        assert player.download is not None
+        assert player.download.result(20).path.read_bytes() == other
+        slow.wait_for(lambda: heard[-1]["state"] == "saved")
+        assert {content["changes"] for content in heard} == {0, 1}
+        assert heard[-1]["changes"] == 1
+    finally:
+        player.close()
+
+
 def test_what_is_here_already_is_played_as_it_is(
     slow: Origin, heard: list[dict[str, Any]], tmp_path: Path
 ) -> None:

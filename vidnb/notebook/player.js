@@ -30,7 +30,7 @@ import { pictureOf } from "./player_picture.js";
 import { Moment, Rest } from "./player_rest.js";
 import { Sayings } from "./player_says.js";
 import { Strip } from "./player_strip.js";
-import { isSound, kernelGone, onlySound } from "./player_words.js";
+import { becameAnother, isSound, kernelGone, onlySound } from "./player_words.js";
 
 const VERSION = 1;
 const TICK_MS = 240; // Chromium's timeupdate comes each 250 ms, Firefox's more often
@@ -59,6 +59,8 @@ export class View {
     this.wantStep = 0;
     this.lost = false; // its kernel is gone
     this.marks = new Marks(this.id);
+    /** @type {number | undefined} */
+    this.changes = undefined; // of the file at its source, while it still arrives
     this.channel = new Channel(model, this.id);
     this.ends = new AbortController();
     this.root = make("div", "vidnb-player");
@@ -215,7 +217,7 @@ export class View {
         .then((picture) => this.channel.sendPicture(content.number, picture));
     }
     if (content.view && content.view !== this.id) return;
-    if (content.kind === "arrival") this.strip.showArrival(content);
+    if (content.kind === "arrival") this.hearArrival(content);
     if (content.view !== this.id) return;
     if (content.kind === "welcome") {
       this.channel.welcome();
@@ -227,6 +229,21 @@ export class View {
     } else if (content.kind === "resume" && !this.touched && typeof content.t_s === "number") {
       this.seek(content.t_s);
     }
+  }
+
+  /** Shows what of a file has come; one that became another at its source begins anew. */
+  hearArrival(/** @type {any} */ content) {
+    this.strip.showArrival(content);
+    const isOther = content.changes > (this.changes ?? content.changes);
+    this.changes = content.changes;
+    if (!isOther) return;
+    this.hush();
+    this.note(becameAnother(this.name));
+    this.wantPlaying ||= !this.video.paused;
+    Object.assign(this, { lastTime: 0, wantTime: 0 });
+    this.journey.retried = false;
+    if (this.rest.away) this.rest.seek(0);
+    else this.journey.load();
   }
 
   obey(/** @type {Wish | undefined} */ wish) {

@@ -1,7 +1,8 @@
 """`play(url)`: the download behind a player, and what its strip tells of it.
 
 While the file arrives the views hear at 5 Hz what of it is on this machine, as shares of its bytes
-(which are near those of its time), and what the download does; at the end whether it is saved.
+(which are near those of its time), what the download does, and how often its source turned out to
+be another file; at the end whether it is saved.
 """
 
 import json
@@ -74,7 +75,9 @@ class Arrival:
         total_bytes = view.total_bytes
         spans = shares(view.feed.stored, total_bytes) if total_bytes else []
         state = "saved" if view.phase is Phase.DONE else "failed" if view.phase.is_final else "live"
-        return {"state": state, "spans": spans, "note": final_text(self._watch)}
+        changes = view.feed.generation  # a view that hears of one more loads the video anew
+        note = final_text(self._watch)
+        return {"state": state, "spans": spans, "changes": changes, "note": note}
 
     def show(self) -> None:
         """Appear: the player does that."""
@@ -82,7 +85,7 @@ class Arrival:
     def update(self) -> None:
         """Tell what has changed."""
         content = self.content
-        text = json.dumps([content["state"], content["spans"]])
+        text = json.dumps([content["state"], content["spans"], content["changes"]])
         if text != self._told:
             self._told = text
             self.hear(content)

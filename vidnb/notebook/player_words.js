@@ -28,6 +28,11 @@ export function isSound(/** @type {string} */ name) {
   return /\.(mp3|m4a|m4b|aac|flac|oga|ogg|opus|wav|weba)$/i.test(name);
 }
 
+/** The sentence for a file that is still fetched and is no longer the one that was begun. */
+export function becameAnother(/** @type {string} */ name) {
+  return `${name} became another file at its source, or cannot be told from one, so it begins anew.`;
+}
+
 /** The sentence for a file whose picture the browser cannot decode, while it plays the sound. */
 export function onlySound(/** @type {string} */ name) {
   return (
