@@ -327,6 +327,29 @@ def test_a_slow_reader_holds_the_socket() -> None:
     run(main())
 
 
+def test_what_is_held_leaves_the_socket_alone() -> None:
+    """Until it is read again; at its end there is nothing to hold."""
+
+    async def main() -> None:
+        transport = FakeTransport()
+        body = TakenOver(transport, Before(), b"head", 10)
+        body.hold()
+        body.hold()
+        assert transport.said == ["pause"]
+        assert bytes(await body.read()) == b"head"
+        assert transport.said == ["pause", "resume"]
+        body.hold()
+        reading = asyncio.create_task(body.read())
+        await asyncio.sleep(0)
+        assert transport.said == ["pause", "resume"] * 2
+        feed(body, bytes(10))
+        assert bytes(await reading) == bytes(10)
+        body.hold()
+        assert transport.said == [*["pause", "resume"] * 2, "close"]
+
+    run(main())
+
+
 def test_small_pieces_share_a_buffer() -> None:
     """A slow origin costs no megabyte per packet; pieces stay what they were."""
 

@@ -185,6 +185,22 @@ def test_a_connection_given_up_is_closed(origin: Origin) -> None:
     assert len(origin._threads) == 4
 
 
+def test_a_body_is_held_back(origin: Origin) -> None:
+    """A long one leaves its connection alone until it is read again; a short one just comes."""
+    data = noise(9 * 2**20)
+    for body in (data, data[:100]):
+        origin.film = Film(body)
+
+        async def work(client: HttpClient) -> bytes:
+            answer = await ask(client, origin.url)
+            answer.hold()
+            first = bytes(await answer.read())
+            answer.hold()
+            return first + await all_of(answer)
+
+        assert with_client(work) == body
+
+
 def test_what_came_before_a_reset_is_read_first(origin: Origin) -> None:
     origin.otherwise = reset(50_000)
 

@@ -77,6 +77,26 @@ def test_small_pieces_share_a_block(pair: tuple[socket.socket, socket.socket]) -
     run(main())
 
 
+def test_what_is_held_leaves_the_socket_alone(pair: tuple[socket.socket, socket.socket]) -> None:
+    """Until it is read again, or closed; only what is under way at that moment is taken."""
+    theirs, ours = pair
+
+    async def main() -> None:
+        body = Receiver(ours, b"", 10**7)
+        theirs.sendall(b"one")
+        assert bytes(await body.read()) == b"one"
+        body.hold()
+        await asyncio.sleep(0.02)  # a turn that had begun may still take what comes
+        theirs.sendall(b"two")
+        await asyncio.sleep(0.05)
+        assert not body._unread
+        assert bytes(await body.read()) == b"two"
+        body.hold()
+        body.close()
+
+    run(main())
+
+
 @pytest.mark.parametrize("is_reset", [False, True], ids=["closed", "reset"])
 @pytest.mark.parametrize("is_waited_for", [False, True], ids=["late", "waiting"])
 def test_an_early_end(

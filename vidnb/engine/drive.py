@@ -284,7 +284,8 @@ class Drive:
         while fetch.fetch_id in self._fetches:
             if self._watch.view.is_paused:
                 await self._pause(fetch)
-            while not self.transfer.may_read(fetch.fetch_id):  # noqa: ASYNC110 - it is a matter of time
+            while not self.transfer.may_read(fetch.fetch_id):
+                answer.hold()  # what it takes now is taken from a reader, and lost with it
                 await asyncio.sleep(_TICK_S)
             try:
                 data = await answer.read()

@@ -33,6 +33,9 @@ class Body(Protocol):
     async def read(self) -> bytes | memoryview:
         """Return the next bytes."""
 
+    def hold(self) -> None:
+        """Take nothing more from the connection until the next `read`."""
+
     def close(self) -> None:
         """Give the connection up."""
 
@@ -92,6 +95,7 @@ class TakenOver(asyncio.BufferedProtocol):
     async def read(self) -> bytes | memoryview:
         """Return what has arrived, empty at the end; `ConnectionError` where it ended early."""
         while not self._unread:
+            self._resume()
             if not self._left_bytes:
                 return b""
             if self._lost is not None:
@@ -100,10 +104,20 @@ class TakenOver(asyncio.BufferedProtocol):
             await self._arrival.wait()
         data = self._unread.pop(0)
         self._unread_bytes -= len(data)
-        if self._is_paused and self._unread_bytes < _MOST_UNREAD_BYTES // 2:
+        if self._unread_bytes < _MOST_UNREAD_BYTES // 2:
+            self._resume()
+        return data
+
+    def hold(self) -> None:
+        """Take nothing more from the connection until the next `read`."""
+        if self._left_bytes and self._lost is None and not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._is_paused:
             self._is_paused = False
             self._transport.resume_reading()
-        return data
 
     def close(self) -> None:
         """Give the connection up; without a farewell where the body is not over."""

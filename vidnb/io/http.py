@@ -106,6 +106,11 @@ class HttpAnswer:
                 return rest  # the next call raises: the stream keeps its exception
             raise ConnectionFault(_loss(error)) from error
 
+    def hold(self) -> None:
+        """Leave what still comes of a long body to the connection, until the next `read`."""
+        if self._body is not None:
+            self._body.hold()
+
     def _rest(self) -> bytes:
         """Return what had arrived before the connection broke.
 

@@ -70,6 +70,8 @@ class Receiver:
         self._unread: list[bytes | memoryview] = [head] if head else []
         self._left_bytes = left
         self._room = threading.Semaphore(_MOST_UNREAD)
+        self._may_go = threading.Event()
+        self._may_go.set()
         self._arrival = asyncio.Event()
         self._lost: OSError | None = None
         self._is_over = False
@@ -78,6 +80,7 @@ class Receiver:
 
     async def read(self) -> bytes | memoryview:
         """Return what has arrived, empty at the end; `ConnectionError` where it ended early."""
+        self._may_go.set()
         while not self._unread:
             if self._is_over:
                 if self._lost is None:
@@ -89,9 +92,14 @@ class Receiver:
         self._room.release()
         return data
 
+    def hold(self) -> None:
+        """Leave the socket alone until the next `read`."""
+        self._may_go.clear()
+
     def close(self) -> None:
         """End the connection, and with it the thread."""
         self._is_closed = True
+        self._may_go.set()
         self._room.release()
         with contextlib.suppress(OSError):  # it may be over already
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -126,6 +134,9 @@ class Receiver:
         poller.register(self._socket, select.POLLIN)
         block, start = blocks.take(), 0
         while self._left_bytes and not self._is_closed:
+            if not self._may_go.is_set():
+                self._may_go.wait()
+                continue
             # What is behind the body on this connection is nobody's.
             stop = start + self._fill(poller, block[start : start + self._left_bytes])
             if stop == start:  # an empty piece would say that the body ends here
