@@ -73,6 +73,7 @@ class Open:
     def __init__(
         self, lab: NotebookHost, browser: Pages, name: str, cells: list[str], host: str
     ) -> None:
+        self._lab = lab
         self._book = Book(lab.root, name, cells)
         self.errors: list[str] = []
         self.media: list[str] = []
@@ -86,6 +87,10 @@ class Open:
         # What the host's own scripts do wrong is not ours.
         if "/static/notebook/" not in (error.stack or ""):
             self.errors.append(str(error))
+
+    def run_all(self) -> None:
+        """Run all cells again, as soon as there is a kernel that waits for them."""
+        self._lab.run_all(self.page)
 
     def _on_request(self, request: Request) -> None:
         if request.resource_type == "media":
@@ -171,6 +176,12 @@ def heard(notebook: Open, which: int = 0) -> dict[str, Any]:
     assert notebook.page.locator(".vidnb-mark").nth(which).inner_text() == found["route"]
     assert notebook.errors == []
     return found
+
+
+def _run_all(page: Page) -> None:
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
 
 
 def _notebook(sources: list[str]) -> dict[str, Any]:

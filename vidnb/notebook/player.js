@@ -59,8 +59,7 @@ export class View {
     this.wantStep = 0;
     this.lost = false; // its kernel is gone
     this.marks = new Marks(this.id);
-    /** @type {number | undefined} */
-    this.changes = undefined; // of the file at its source, while it still arrives
+    this.changes = 0; // of the file at its source, while it still arrives
     this.channel = new Channel(model, this.id);
     this.ends = new AbortController();
     this.root = make("div", "vidnb-player");
@@ -234,9 +233,8 @@ export class View {
   /** Shows what of a file has come; one that became another at its source begins anew. */
   hearArrival(/** @type {any} */ content) {
     this.strip.showArrival(content);
-    const isOther = content.changes > (this.changes ?? content.changes);
+    if (!(content.changes > this.changes)) return;
     this.changes = content.changes;
-    if (!isOther) return;
     this.hush();
     this.note(becameAnother(this.name));
     this.wantPlaying ||= !this.video.paused;

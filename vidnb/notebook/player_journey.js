@@ -8,7 +8,7 @@
  * @typedef {{
  *   model: import("./player.js").Model, name: string, video: HTMLVideoElement, root: HTMLElement,
  *   channel: import("./player_channel.js").Channel, ends: AbortController, error: string | null,
- *   wantTime: number, wantPlaying: boolean, lastTime: number,
+ *   wantTime: number, wantPlaying: boolean, lastTime: number, changes: number,
  *   rest: { memory: { currentTime: number } | null },
  *   say(text: string): void, hush(): void, complain(text: string): void,
  * }} Traveller
@@ -109,7 +109,9 @@ export class Journey {
       this.fetchWhole(turn);
       return;
     }
-    video.src = road.url;
+    // Under an address of its own: what this browser remembers of the first file is not this one's.
+    const mark = view.changes ? `${road.url.includes("?") ? "&" : "?"}changes=${view.changes}` : "";
+    video.src = road.url + mark;
     if (this.at + 1 < this.roads.length) {
       const patience = canProbe(road) ? OPEN_ROAD_MS : ROAD_MS;
       this.timer = setTimeout(() => this.leave("no video came by it in time"), patience);
