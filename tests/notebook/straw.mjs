@@ -40,7 +40,6 @@ export class FakeElement extends EventTarget {
   }
   focus() {}
   contains(other) { return this === other || this.children.some((child) => child.contains?.(other)); }
-  closest(selector) { return this.className?.includes(selector.slice(1)) ? this : this.parent?.closest(selector) ?? null; }
   get isConnected() { return !this.detached; }
   all(className) {
     const own = this.className?.split(" ").includes(className) ? [this] : [];

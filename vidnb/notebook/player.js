@@ -133,10 +133,8 @@ export class View {
 
     model.on("msg:custom", (content, buffers) => this.told(content, buffers));
     model.on("change:width", () => this.fit());
-    // JupyterLab's word for a model whose kernel was restarted; the mark of that is set by then.
-    model.on("comm_live_update", () => setTimeout(() => {
-      if (this.root.closest(".jupyter-widgets-disconnected")) this.lose();
-    }, 0));
+    // JupyterLab tells that of a model, once, when its kernel is restarted.
+    model.on("comm_live_update", () => this.lose());
     model.on("change:marks", () => this.hearMarks());
     video.loop = Boolean(model.get("start_loop"));
     video.muted = Boolean(model.get("start_muted"));

@@ -269,6 +269,11 @@ class Player(Announcer, Reported, Controls, Marked, Pictured, anywidget.AnyWidge
 
         Whoever waits means what follows the last command: not an end of a seek that was overtaken.
         """
+        # What lasts is true of a view that takes the lead with its road behind it, too.
+        if self.route is not None:
+            self._vidnb_happenings.note("route")
+        if self.duration is not None:
+            self._vidnb_happenings.note("loadedmetadata")
         if event == "error" or (obeyed and not (event == "seeked" and self.seeking)):
             self._vidnb_happenings.note(event)
         self._vidnb_emit(event)

@@ -5,12 +5,13 @@
  *
  * @typedef {{
  *   own_s: number, duration_s: number, rate: number, paused: boolean, seeking: boolean, ended: boolean,
- *   loop: boolean, since_seek_s: number,
+ *   loop: boolean, since_seek_s: number, seek_takes_s: number,
  * }} Follower what a view that follows says of itself
  * @typedef {{ t_s: number, rate: number, playing: boolean, steady: boolean }} Lead what the leading
  *   one does; its time counts only while it is `steady`
  * @typedef {{ playing?: boolean, seek_s?: number, rate?: number }} Command
- * @typedef {{ sought_s: number, soughtMs: number, rate: number }} Told
+ * @typedef {{ sought_s: number, soughtMs: number, seek_s: number, rate: number, paused: boolean, oddMs: number }} Told
+ *   what a view was told; `oddMs` is since when it does something else
  * @typedef {{
  *   video: HTMLVideoElement, root: HTMLElement, deck: import("./player_deck.js").Deck, wantPlaying: boolean,
  *   rest: import("./player_rest.js").Rest, now(): number, report(event: string, extra?: object): void,
@@ -18,11 +19,15 @@
  * }} Member
  */
 
-import { JUMP_S, NEXT_SEEK_S, nudged, sameRate } from "./player_drift.js";
+import { NEXT_SEEK_S, nudged, sameRate } from "./player_drift.js";
 
 const CALL_MS = 250;
 const SAME_S = 0.0005; // how exactly they stand together when they stand: two times may lie beside a cut
-const AHEAD_S = 0.05; // what a seek takes, in which the others play on
+const JUMP_FROM_S = 0.6; // what a seek mends better than a rate: silent, one may be bent far, and a seek costs much
+const MOST_BENT = 0.5;
+const SEEK_S = 0.1; // what a seek takes, in which the others play on, until that is known
+const MOST_SEEK_S = 1;
+const ODD_MS = 2000; // until then an event says why a view does something else
 const COMPANIES = Symbol.for("vidnb.companies"); // of this page, over all copies of this script
 
 /** What a view that follows does now. @returns {Command} */
@@ -33,13 +38,13 @@ export function followed(/** @type {Follower} */ own, /** @type {Lead} */ lead) 
   if (own.paused === lead.playing && !out) command.playing = lead.playing;
   const drift_s = own.own_s - lead.t_s;
   const wrapped = own.loop && Math.abs(drift_s) > own.duration_s / 2; // one has begun anew, the other will
-  const most_s = lead.playing ? JUMP_S * Math.max(1, lead.rate) : SAME_S;
+  const most_s = lead.playing ? JUMP_FROM_S * Math.max(1, lead.rate) : SAME_S;
   const far = lead.steady && !wrapped && !out && Math.abs(drift_s) > most_s;
   let { rate } = lead;
   if (far && !own.seeking && (!lead.playing || own.since_seek_s >= NEXT_SEEK_S)) {
-    command.seek_s = Math.min(own.duration_s, lead.t_s + (lead.playing ? AHEAD_S * lead.rate : 0));
+    command.seek_s = Math.min(own.duration_s, lead.t_s + (lead.playing ? own.seek_takes_s * lead.rate : 0));
   } else if (lead.playing && lead.steady && !far && !wrapped && !own.seeking && !own.paused) {
-    rate = nudged(drift_s, lead.rate, !sameRate(own.rate, lead.rate));
+    rate = nudged(drift_s, lead.rate, !sameRate(own.rate, lead.rate), MOST_BENT);
   }
   if (!sameRate(own.rate, rate)) command.rate = rate;
   return command;
@@ -71,7 +76,7 @@ export class Company {
 
   /** Takes a view in; a later one begins where the leading one is. */
   join(/** @type {Member} */ view) {
-    const told = { sought_s: NaN, soughtMs: -Infinity, rate: view.video.playbackRate };
+    const told = { sought_s: NaN, soughtMs: -Infinity, seek_s: SEEK_S, rate: view.video.playbackRate, paused: view.video.paused, oddMs: Infinity };
     this.members.set(view, told);
     if (this.leader === null) {
       this.leader = view;
@@ -121,6 +126,7 @@ export class Company {
     const told = this.members.get(view);
     if (told) this.setRate(view, told);
     if (this.playing && view.video.paused) view.start();
+    if (told) told.paused = view.video.paused;
     view.report("lead", { leads: true });
   }
 
@@ -129,6 +135,7 @@ export class Company {
     const { video } = view;
     const told = this.members.get(view);
     if (this.members.size < 2 || !told) return;
+    if (event === "play" || event === "pause") told.paused = video.paused;
     const leads = this.leader === view;
     const others = [...this.members].filter(([other]) => other !== view);
     if (event === "play" && !this.playing && !video.paused) {
@@ -161,6 +168,7 @@ export class Company {
       this.lead(view);
       for (const [other] of others) other.video.volume = this.volume;
     } else {
+      if (event === "seeked") told.seek_s = Math.min(MOST_SEEK_S, (performance.now() - told.soughtMs) / 1000);
       return;
     }
     this.call();
@@ -179,9 +187,14 @@ export class Company {
     for (const [view, told] of this.members) {
       if (view === leader || view.rest.away || view.video.readyState === 0) continue;
       const { video: own } = view;
+      // Somebody has pressed something, and the event that tells of it is on its way.
+      const isOdd = own.paused !== told.paused || !sameRate(own.playbackRate, told.rate);
+      told.oddMs = isOdd ? Math.min(told.oddMs, nowMs) : Infinity;
+      if (isOdd && nowMs - told.oddMs < ODD_MS) continue;
       const { playing, seek_s, rate } = followed({
         own_s: own.currentTime, duration_s: own.duration, rate: own.playbackRate, paused: own.paused && !view.wantPlaying,
         seeking: own.seeking, ended: own.ended, loop: own.loop, since_seek_s: (nowMs - told.soughtMs) / 1000,
+        seek_takes_s: told.seek_s,
       }, lead);
       own.loop = video.loop;
       if (rate !== undefined) {
@@ -191,6 +204,7 @@ export class Company {
       if (seek_s !== undefined) this.send(view, seek_s, told);
       if (playing === true) view.start();
       if (playing === false) view.stop();
+      told.paused = own.paused;
     }
   }
 
