@@ -178,12 +178,6 @@ def heard(notebook: Open, which: int = 0) -> dict[str, Any]:
     return found
 
 
-def _run_all(page: Page) -> None:
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
-
-
 def _notebook(sources: list[str]) -> dict[str, Any]:
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     cells: list[dict[str, Any]] = [
