@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -239,34 +241,33 @@ def test_what_is_given_up_under_tls_is_over_at_once(
     size_bytes = SHORTEST_BYTES - 1 if by == "aiohttp" else 2 * SHORTEST_BYTES
     if by == "protocol":
         monkeypatch.setattr("vidnb.io.body.take_socket", lambda _: None)
-    ended = asyncio.Event()
+    ended = threading.Event()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size_bytes)
-        with suppress(ConnectionError):
+    def serve(listener: socket.socket) -> None:
+        accepted, _ = listener.accept()
+        with suppress(OSError), accepted, tls[0].wrap_socket(accepted, server_side=True) as wrapped:
+            wrapped.settimeout(15)
+            wrapped.recv(2**16)
+            wrapped.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size_bytes)
             for _ in range(size_bytes // 2**16 - 1):
-                writer.write(bytes(2**16))
-                await writer.drain()
-            await reader.read()
-        writer.transport.abort()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
+                wrapped.sendall(bytes(2**16))
+            wrapped.recv(1)
         ended.set()
 
     async def main() -> None:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls[0])
-        port = server.sockets[0].getsockname()[1]
         connector = aiohttp.TCPConnector(ssl=tls[1])
-        async with server, aiohttp.ClientSession(connector=connector) as session:
+        async with aiohttp.ClientSession(connector=connector) as session:
             client = HttpClient(session=session)
-            answer = await get(client, f"https://localhost:{port}/film.mp4")
+            answer = await get(client, f"https://localhost:{listener.getsockname()[1]}/film.mp4")
             assert await answer.read()
             answer.close()
-            async with asyncio.timeout(15):
-                await ended.wait()
+            assert await asyncio.to_thread(ended.wait, 10)
 
-    run(main())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        run(main())
+        thread.join(20)
     gc.collect()
     assert not caplog.records
 
