@@ -152,8 +152,7 @@ class HttpAnswer:
             return
         connection = self._response.connection
         if connection is not None and isinstance(connection.transport, asyncio.Transport):
-            # Under TLS a farewell would wait half a minute for what the origin still sends, and
-            # then end in an error that nobody hears.
+            # Under TLS asyncio would say farewell, and wait half a minute for an answer to it.
             connection.transport.abort()
         self._response.close()
 
