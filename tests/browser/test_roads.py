@@ -17,7 +17,7 @@ from tests.browser.cells import SHOW, STEER, Open, copy_of, heard, steer, stretc
 from tests.browser.lab import Lab
 from tests.browser.plain_proxy import PlainProxy
 from tests.browser.truth import BUSY, RECORD, SLEEP, TRUTH, judged
-from tests.world import film, older_ipykernel
+from tests.world import FORMATS, film, in_format, older_ipykernel
 
 # A name may hold anything: each road is tried with it.
 ODD_NAME = "Grüße 100% #1?&{port}.mp4"
@@ -127,6 +127,41 @@ def test_a_proxy_that_keeps_the_pages_name_is_a_road(bare: Lab, chromium: Browse
         assert notebook.media
         assert all(url.startswith(there) for url in notebook.media)
         notebook.page.close()
+
+
+def test_webm_and_mov_play_and_seek(lab: Lab, chromium: Browser) -> None:
+    ways = [(name, "direct") for name in FORMATS] + [("vp9-opus.webm", "kernel")]
+    for name in FORMATS:
+        copy_of(in_format(name), lab.root / name)
+    show = f"""
+        import ipywidgets, vidnb
+        players = [vidnb.play(name, muted=True, width=300, route=route) for name, route in {ways}]
+        ipywidgets.Box(players, layout=ipywidgets.Layout(flex_flow="row wrap"))
+    """
+    steer_all = """
+        found = []
+        for player in players:
+            await player.wait_for_async("route", timeout_s=60)
+            await player.seek(7).wait_for_async("seeked", timeout_s=30)
+            sought = player.current_time
+            await player.play().wait_for_async("timeupdate", timeout_s=30)
+            await player.pause().wait_for_async("pause", timeout_s=30)
+            picture = await player.snapshot_async(timeout_s=30)
+            found.append(dict(sought=sought, stopped=player.current_time, route=player.route,
+                duration=player.duration, error=player.error, size=picture.size,
+                colours=len(picture.convert("RGB").resize((32, 18)).getcolors(1000))))
+        tell(found=found)
+    """
+    notebook = Open(lab, chromium, "formats", [show, steer_all], "127.0.0.1")
+    for (name, route), found in zip(ways, notebook.found()["found"], strict=True):
+        assert (found["route"], found["error"]) == (route, None), name
+        assert found["duration"] == pytest.approx(10, abs=0.2), name
+        assert found["sought"] == pytest.approx(7, abs=0.1), name
+        assert 7 <= found["stopped"] <= 10, name
+        assert found["size"] == ([640, 360] if name.endswith("mov") else [320, 180]), name
+        assert found["colours"] > 20, f"{name}: the snapshot shows nothing"
+    assert notebook.errors == []
+    notebook.page.close()
 
 
 FAR = """
