@@ -93,6 +93,7 @@ class Asked:
     headers: dict[str, str]
     sent_bytes: int = 0
     is_answered: bool = False
+    method: str = "GET"
 
 
 Handler = Callable[["Exchange"], None]
@@ -458,9 +459,11 @@ class Origin:
             self._connections.discard(connection)
 
     def _taken(self, head: str, connection: socket.socket) -> Exchange:
-        line, *fields = head.split("\r\n")
-        pairs = (text.partition(":")[::2] for text in fields)
-        asked = Asked(line.split(" ")[1], fold_headers((n, v.strip()) for n, v in pairs))
+        line, *lines = head.split("\r\n")
+        pairs = (text.partition(":")[::2] for text in lines)
+        method, target, _ = line.split(" ")
+        fields = fold_headers((n, v.strip()) for n, v in pairs)
+        asked = Asked(target, fields, method=method)
         with self._lock:
             self.requests.append(asked)
         return Exchange(self, asked, connection)
