@@ -41,6 +41,7 @@ from vidnb.core.alphabet import (
     TimerFired,
     Wanted,
 )
+from vidnb.core.readers import Readers as Readahead
 from vidnb.core.spans import Span, SpanSet
 from vidnb.core.version import Version
 
@@ -343,6 +344,37 @@ def test_what_nobody_reads_is_not_fetched(connections: int | None) -> None:
         assert isinstance(made.go_on(readers=2), Complete)
         assert bytes(made.disk) == made.origin.files[0].data
         assert made.origin.sent_bytes <= 400 + 6 * LEAST_BYTES
+
+
+@pytest.mark.parametrize(
+    ("fault", "validators"),
+    [("ignores Range", "etag"), ("ignores Range", "none"), ("none", "weak"), ("none", "none")],
+)
+def test_one_stream_is_read_as_far_as_somebody_needs_it(fault: str, validators: str) -> None:
+    """Where no part can be asked for by itself, or none could be joined; and never begun anew."""
+    for seed in range(4):
+        made = world(Random(seed), 400, [fault], 10**6, max_connections=None, piece=1, fills=False)
+        made.origin.validators = validators
+        made.begin(None, SpanSet())
+        assert made.go_on(readers=1, wishes=1) is None
+        assert made.kept.stop <= max(span.stop for span in made.wished) + 2 * MOST_BYTES
+        assert made.happened["restart"] == 0
+        assert len(made.origin.requests) <= 2
+
+
+def test_what_is_fetched_ahead_grows_with_what_is_read_in_one_go() -> None:
+    readers = Readahead(1024)
+    assert readers.windows() == [Span(0, 256)]
+    for offset, stop in [(5000, 5256), (5200, 5456), (5456, 5912), (5900, 6800), (9000, 9256)]:
+        readers.goes_on(1, offset)
+        assert readers.windows() == [Span(offset, stop), Span(0, 256)]
+    readers.goes_on(1, 8999)  # back: another place
+    assert readers.windows()[0] == Span(8999, 9255)
+    for offset in range(8999, 99_000, 250):
+        readers.goes_on(1, offset)
+    assert readers.windows()[0].size_bytes == 8192
+    readers.leave(1)
+    assert readers.windows() == [Span(0, 256)]
 
 
 @settings(

@@ -377,7 +377,7 @@ def test_open_reads_all_as_fast_as_it_is_fetched() -> None:
             assert read(origin.url) == DATA
             took_s.append(time.monotonic() - began_s)
             assert origin.sent_bytes <= 1.05 * SIZE
-    assert took_s[1] <= 2 * took_s[0]
+    assert took_s[1] <= 2 * took_s[0] + 1
 
 
 def whole_served(url: str) -> bytes:
