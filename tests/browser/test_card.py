@@ -21,25 +21,36 @@ player = vidnb.play(vidnb.sample(), muted=True, poster="poster.png", markers=[(4
 player"""
 
 
+COMPARED = "vidnb.compare(vidnb.sample(), vidnb.sample(), labels=['before', 'after'])"
+
+
 @pytest.fixture(scope="module")
 def saved(
     tmp_path_factory: pytest.TempPathFactory, chromium: Browser
 ) -> Iterator[tuple[Lab, Path]]:
-    """A notebook with a player in it, run and saved in JupyterLab, and its kernel shut down."""
+    """A notebook with a player and a comparison, run and saved, and its kernel shut down."""
     pytest.importorskip("PIL", reason="Pillow makes the poster")
     root = tmp_path_factory.mktemp("lab")
     path = root / "card.ipynb"
-    write_notebook(path, CELL)
+    write_notebook(path, CELL, COMPARED)
     with Lab(root) as lab:
         page = chromium.new_page()
         page.goto(lab.url(path.name))
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
-        page.locator(".jp-CodeCell .cm-content").click()
-        page.keyboard.press("Control+Enter")
-        page.wait_for_function("() => document.querySelector('video')?.readyState >= 1")
-        assert page.locator(".vidnb-card").count() == 1
-        assert not page.locator(".vidnb-card").is_visible(), "the living player hides it"
-        page.locator(".vidnb-card").get_by_text("0:10").wait_for(state="attached")
+        for index in range(2):
+            page.locator(".jp-CodeCell .cm-content").nth(index).click()
+            page.keyboard.press("Control+Enter")
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('video')]"
+            ".filter(video => video.readyState).length === 3",
+            timeout=60_000,
+        )
+        cards = page.locator(".vidnb-card")
+        assert cards.count() == 2
+        assert page.locator(".vidnb-card:visible").count() == 0, "the living ones hide them"
+        # The lengths, once the browser has told them: of the player, and of each that is compared.
+        cards.first.get_by_text("0:10").wait_for(state="attached")
+        cards.last.get_by_text("0:10").nth(1).wait_for(state="attached")
         page.keyboard.press("Control+s")
         page.wait_for_function("() => !document.querySelector('.jp-mod-dirty')")
         page.close()
@@ -58,10 +69,18 @@ def shut_down(lab: Lab) -> None:
 
 
 def check_card(page: Page) -> None:
-    card = page.locator(".vidnb-card:visible")
-    card.wait_for(timeout=60_000)
-    assert card.count() == 1
-    text = card.inner_text()
+    cards = page.locator(".vidnb-card:visible")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.vidnb-card')]"
+        ".filter(card => card.offsetParent !== null).length === 2",
+        timeout=60_000,
+    )
+    compared = cards.last.inner_text()
+    assert "Comparison of 2 videos" in compared
+    assert "before sample.mp4 · 0:10" in compared
+    assert "after sample.mp4 · 0:10" in compared
+    assert "Run this cell again to watch them." in compared
+    text = cards.first.inner_text()
     assert "sample.mp4" in text
     assert "video · 0:10 · 241.2 kB" in text
     assert "Run this cell again to watch it." in text
@@ -86,10 +105,10 @@ def test_a_notebook_reopened_without_a_kernel_shows_the_card(
     # JupyterLab starts a new kernel, which knows nothing of the player.
     page.goto(lab.url(path.name))
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
-    page.get_by_text("Loading widget").wait_for(state="detached")
+    page.wait_for_function("() => !document.body.textContent.includes('Loading widget')")
     check_card(page)
-    assert not page.get_by_text("Error displaying widget").is_visible()
-    page.locator(".vidnb-card:visible").scroll_into_view_if_needed()
+    assert page.get_by_text("Error displaying widget").locator("visible=true").count() == 0
+    page.locator(".vidnb-card:visible").first.scroll_into_view_if_needed()
     page.screenshot(path=SHOTS / f"card-{'trusted' if trusted else 'untrusted'}.png")
     assert broken == []
     page.close()

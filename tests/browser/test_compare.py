@@ -273,7 +273,9 @@ def test_the_console_stayed_silent(said: list[str]) -> None:
     assert said == []
 
 
-def test_a_closed_comparison_leaves_its_card(page: Page) -> None:
+def test_a_closed_comparison_leaves_its_card(page: Page, said: list[str]) -> None:
     run_cell(page, 3)
     page.locator(".vidnb-compare").wait_for(state="detached")
     page.locator(".vidnb-card", has_text="Comparison of 4 videos").wait_for()
+    page.wait_for_timeout(500)  # in which a letter to a mailbox that is closed would be refused
+    assert said == []

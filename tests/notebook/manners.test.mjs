@@ -252,3 +252,18 @@ test("an element that is taken off the page pauses alone", (t) => {
   one.video.pause();
   assert.deepEqual([other.video.paused, other.video.muted], [false, false]);
 });
+
+test("a player that Python closes posts nothing to its mailbox, which is gone", async () => {
+  const boxed = { ...DIRECT, box: "http://127.0.0.1:9/~/BOX/" };
+  const { made, call, end, sent, video } = page({ urls: [boxed], answer: async () => new Response("vidnb\n") });
+  await settle();
+  video.arrive();
+  await settle();
+  const asked = made.asked.length;
+  assert.ok(asked > 1, "it has posted before");
+  call("destroy");
+  end();
+  await settle();
+  assert.equal(made.asked.length, asked);
+  assert.equal(sent.at(-1).kind, "gone");
+});

@@ -315,3 +315,15 @@ test("a busy kernel is told of, and when it speaks again", async (t) => {
   await fetching;
   assert.deepEqual(said, [true, false]);
 });
+
+test("a companion comes by the road that the video has taken, of two proxies by the same", () => {
+  const second = { ...PROXY, url: "/other/9/T/a.mp4" };
+  const ways = [{ ...PROXY, url: "/one.vtt" }, { ...PROXY, url: "/two.vtt" }, { ...DIRECT, url: "/direct.vtt" }, { ...KERNEL, url: "k" }];
+  const all = [PROXY, second, DIRECT, FILES];
+  const way = (taken, found = ways) => player.companionRoad(found, taken, all)?.url;
+  assert.deepEqual([PROXY, second, DIRECT, FILES].map((road) => way(road)), ["/one.vtt", "/two.vtt", "/direct.vtt", "k"]);
+  assert.equal(way(second, ways.slice(0, 1)), "/one.vtt");
+  assert.equal(way(PROXY, [{ route: "given", url: "https://x/p.png" }]), "https://x/p.png");
+  assert.equal(way(PROXY, []), undefined);
+  assert.equal(way(undefined, ways.slice(2, 3)), "/direct.vtt");
+});

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,23 @@ def test_the_card_names_all_and_learns_their_lengths(
     assert "text/plain" not in widget
 
 
+def test_the_card_learns_the_lengths_from_the_players_alone(
+    pair: Comparison, shown: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """The browser may read them after the comparison itself has said all that it has to say."""
+    pair._ipython_display_()
+    shown.clear()
+    for player in pair.players:
+        message = {"v": 1, "view": "one", "kind": "state", "seq": 0, "duration": 10.0}
+        player._handle_custom_msg({**message, "event": "durationchange"}, [])
+    deadline_s = time.monotonic() + 30
+    while not shown and time.monotonic() < deadline_s:  # told on a thread of its own
+        time.sleep(0.002)
+    [(update, later)] = shown
+    assert update == "update_display"
+    assert later["text/html"].count("sample.mp4 · 0:10") == 2
+
+
 def test_a_closed_comparison_shows_the_card_alone(
     sent: list[dict[str, Any]], shown: list[tuple[str, dict[str, Any]]]
 ) -> None:
@@ -305,6 +323,7 @@ def test_a_card_holds_no_markup_of_others() -> None:
     assert "<b>" not in card["text/html"]
     assert "<i>" not in card["text/html"]
     assert card["text/html"].count("same.mp4") == 1
+    assert ":has(.m) + .jp-OutputArea-child" in card["text/html"], "JupyterLab's own line is hidden"
 
 
 # The browser's half

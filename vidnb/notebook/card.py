@@ -80,12 +80,13 @@ def comparison_card(
         for label, about in rows
     )
     names = ", ".join(label for label, _ in rows)
+    hush = _HUSH.format(mark=html.escape(mark))
     return {
         "text/plain": f"{title} ({names}): run this cell again to watch it",
         "text/html": (
             f'<div class="vidnb-card {html.escape(mark)}" style="{_FRAME}">'
             f'<div style="opacity: 0.75">{title}</div>{listed}'
             "<div>The videos themselves are not stored in this notebook. "
-            "Run this cell again to watch them.</div></div>"
+            f"Run this cell again to watch them.</div></div>{hush}"
         ),
     }

@@ -123,6 +123,8 @@ class CompareView {
     // Before the players' own keys, which would move one alone.
     root.addEventListener("keydown", (event) => this.pressed(event), { signal, capture: true });
     model.on("msg:custom", (/** @type {any} */ content) => this.told(content));
+    // The players that it has made are closed with it, and their mailboxes.
+    model.on("destroy", () => this.stage.voices.forEach((voice) => voice.channel.shut()));
   }
 
   pressed(/** @type {KeyboardEvent} */ event) {

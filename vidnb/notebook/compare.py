@@ -91,6 +91,10 @@ class Comparison(anywidget.AnyWidget):
             card_id=f"vidnb-card-{uuid4().hex[:12]}",
         )
         self.on_msg(self._vidnb_on_message)
+        # Each tells its length when its browser has read it, the comparison's own word may be over.
+        for player in players:
+            heard = player.on("durationchange", lambda _player: self._vidnb_show_lengths())
+            self._vidnb_owned.callback(heard)
 
     # What a person asks for
 
@@ -233,6 +237,11 @@ class Comparison(anywidget.AnyWidget):
             if content.get("seq") == self._vidnb_seq and self.wish:
                 self.wish = {}
             self._vidnb_time_s = seconds(content.get("current_time")) or 0.0
+        self._vidnb_show_lengths()
+
+    def _vidnb_show_lengths(self) -> None:
+        """Have the saved card tell the lengths, once all are known."""
+        with self._vidnb_lock:
             lengths = tuple(player.duration for player in self._vidnb_players)
             tell = self._vidnb_displayed and None not in lengths and lengths != self._vidnb_lengths
             if tell:

@@ -133,6 +133,7 @@ export class View {
 
     model.on("msg:custom", (content, buffers) => this.told(content, buffers));
     model.on("change:width", () => this.fit());
+    model.on("destroy", () => this.channel.shut());
     // JupyterLab tells that of a model, once, when its kernel is restarted.
     model.on("comm_live_update", () => this.lose());
     model.on("change:marks", () => this.hearMarks());

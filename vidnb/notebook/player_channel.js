@@ -175,6 +175,12 @@ export class Channel {
     this.tell(letter, [await picture.arrayBuffer()]);
   }
 
+  /** The mailbox is gone with the player that Python has closed: what is left goes by the kernel. */
+  shut() {
+    this.box = "";
+    for (const letter of this.waiting.splice(0)) this.tell(letter);
+  }
+
   /** Nobody is there to hear it: says nothing more. */
   close() {
     this.closed = true;

@@ -16,7 +16,9 @@
 
 import { make } from "./player_elements.js";
 import { KernelFiles } from "./player_kernel.js";
-import { LATE, ask, canProbe, fillRoad, jupyterBase, probe, recallRoad, rememberRoad, sortRoads } from "./player_roads.js";
+import {
+  LATE, ask, canProbe, companionRoad, fillRoad, jupyterBase, probe, recallRoad, rememberRoad, sortRoads,
+} from "./player_roads.js";
 import { languageName, noRoad, sentence } from "./player_words.js";
 
 const ROAD_MS = 4000; // how long one road may take to the first metadata while others are left
@@ -99,7 +101,7 @@ export class Journey {
     const { video } = view;
     this.road = road;
     view.channel.open(road.box ?? "");
-    const poster = this.pick(view.model.get("poster"), road);
+    const poster = this.pick(view.model.get("poster"));
     if (poster?.url) this.setPoster(poster);
     // A frame may be drawn and read only where the video was asked for as this page's own; by a road
     // that has answered such a question.
@@ -125,7 +127,7 @@ export class Journey {
     if (!road) return null;
     rememberRoad(road.route);
     const isNew = this.route !== road.route;
-    if (isNew && this.route === null) this.addTracks(road);
+    if (isNew && this.route === null) this.addTracks();
     this.route = road.route;
     return { road, isNew };
   }
@@ -214,9 +216,9 @@ export class Journey {
     }, STUCK_MS);
   }
 
-  /** The way to a companion of the video: on the same road, else by the kernel. */
-  pick(/** @type {Road[] | undefined} */ roads, /** @type {Road} */ road) {
-    return roads?.find((other) => other.route === road.route) ?? roads?.find((other) => other.route === "given" || other.route === "kernel") ?? roads?.[0];
+  /** The way to a companion of the video. */
+  pick(/** @type {Road[] | undefined} */ roads) {
+    return companionRoad(roads ?? [], this.roads[this.at], this.roads);
   }
 
   /** Where the video comes from, for the reader. */
@@ -225,13 +227,13 @@ export class Journey {
     return `The video comes from ${new URL(road.url, location.href).host}.`;
   }
 
-  async addTracks(/** @type {Road} */ road) {
+  async addTracks() {
     const { view } = this;
     /** @type {Track[]} */
     const tracks = view.model.get("tracks") ?? [];
     const { signal } = view.ends;
     const texts = tracks.map(async (track) => {
-      const way = this.pick(track.urls, road);
+      const way = this.pick(track.urls);
       if (!way) throw new Error("no way");
       return new Blob([await this.companion(await fillRoad(way))], { type: "text/vtt" });
     });

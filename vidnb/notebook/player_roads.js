@@ -83,6 +83,21 @@ export async function fillRoad(/** @type {Road} */ road) {
   return { ...road, url: await fill(road.url), box: await fill(road.box ?? "") };
 }
 
+/**
+ * The way to a companion of a video, a poster or subtitles: by the road that the video has taken,
+ * which has answered; of several with one name by the same. Else by the kernel.
+ * @param {Road[]} ways
+ * @param {Road | undefined} taken
+ * @param {Road[]} all the roads to the video, of which one is taken
+ * @returns {Road | undefined}
+ */
+export function companionRoad(ways, taken, all) {
+  const alike = (/** @type {Road[]} */ roads) => roads.filter(({ route }) => route === taken?.route);
+  const place = taken ? alike(all).indexOf(taken) : 0;
+  const other = ways.find(({ route }) => route === "given" || route === "kernel");
+  return alike(ways)[place] ?? alike(ways)[0] ?? other ?? ways[0];
+}
+
 /** Whether a road can be asked for a sign of life before it is taken. */
 export function canProbe(/** @type {Road} */ road) {
   return Boolean(road.box) || road.route === "files" || road.url.startsWith("{");
