@@ -163,6 +163,21 @@ test("a kernel that was restarted ends its players, with a sentence", (t) => {
   assert.deepEqual(sent.slice(before).filter(({ kind }) => kind !== "state"), []);
 });
 
+test("a video that does not come from the kernel plays on after its restart", async () => {
+  const files = { route: "files", url: "/files/film.mp4", box: "", needs: "" };
+  const answer = async () => new Response("x", { status: 206, headers: { "Content-Range": "bytes 0-0/9" } });
+  const { video, root, sent, call } = page({ urls: [files], answer });
+  await settle();
+  video.arrive();
+  await video.play();
+  const before = sent.length;
+  call("comm_live_update");
+  assert.match(root.find("vidnb-message").textContent, /^The kernel was restarted\. film\.mp4 still plays here/);
+  assert.deepEqual([video.src, video.paused], ["/files/film.mp4", false]);
+  video.pause();
+  assert.equal(sent.length, before, "nobody hears it");
+});
+
 /** Two views of one player, both there. */
 function pair(t) {
   const one = resting(t);

@@ -30,7 +30,7 @@ import { pictureOf } from "./player_picture.js";
 import { Moment, Rest } from "./player_rest.js";
 import { Sayings } from "./player_says.js";
 import { Strip } from "./player_strip.js";
-import { becameAnother, isSound, kernelGone, onlySound } from "./player_words.js";
+import { becameAnother, isSound, kernelGone, onlySound, playsOn } from "./player_words.js";
 
 const VERSION = 1;
 const TICK_MS = 240; // Chromium's timeupdate comes each 250 ms, Firefox's more often
@@ -193,11 +193,16 @@ export class View {
     this.wantPlaying = company.playing;
   }
 
-  /** The kernel is gone, and with it who served the video: the picture stays, and a sentence. */
+  /** The kernel is gone, and mostly with it who served the video: the picture stays, and a sentence. */
   lose() {
-    if (this.lost || this.ends.signal.aborted) return;
-    this.lost = true;
+    if (this.channel.closed || this.ends.signal.aborted) return;
     this.channel.close();
+    const { route } = this.journey;
+    if (route === "files" || (route === "kernel" && this.video.readyState > 0)) {
+      this.say(playsOn(this.name)); // what Jupyter serves, or has come as a whole, is still there
+      return;
+    }
+    this.lost = true;
     this.rest.keep(false);
     this.video.pause();
     this.journey.release();

@@ -62,6 +62,11 @@ export function kernelGone(/** @type {string} */ name) {
   return `The kernel that served ${name} was restarted: run the cell again.`;
 }
 
+/** The sentence for one whose video does not come from the kernel. */
+export function playsOn(/** @type {string} */ name) {
+  return `The kernel was restarted. ${name} still plays here, but Python steers it no more: run the cell again for that.`;
+}
+
 /**
  * The sentence for a MediaError (HTML, section 4.8.11.1), or "" for one that is no fault.
  * @param {number} code 1 aborted, 2 network, 3 decode, 4 source not supported
