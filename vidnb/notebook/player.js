@@ -27,6 +27,7 @@ import { Journey } from "./player_journey.js";
 import { listenToKeys } from "./player_keys.js";
 import { Marks } from "./player_marks.js";
 import { pictureOf } from "./player_picture.js";
+import { spansOf, stateOf } from "./player_report.js";
 import { Moment, Rest } from "./player_rest.js";
 import { Sayings } from "./player_says.js";
 import { Strip } from "./player_strip.js";
@@ -343,39 +344,14 @@ export class View {
   }
 
   report(/** @type {string} */ event, extra = {}) {
-    const { video } = this;
-    const { memory } = this.rest;
-    if (video.readyState > 0 && !memory) this.lastTime = video.currentTime;
+    if (this.video.readyState > 0 && !this.rest.away) this.lastTime = this.video.currentTime;
     if (this.company && !this.company.leads(this)) return;
-    const { duration } = this.moment;
-    this.send({
-      kind: "state",
-      event,
-      seq: this.seq,
-      sent_s: performance.now() / 1000,
-      current_time: this.now(),
-      duration: Number.isFinite(duration) ? duration : null,
-      paused: video.paused && !(memory && this.wantPlaying),
-      ended: memory ? memory.ended : video.ended,
-      seeking: memory ? memory.sought : video.seeking,
-      loop: video.loop,
-      error: this.error,
-      route: this.journey.route,
-      buffered: this.buffered(),
-      moving: !video.paused && !video.seeking && !video.ended && video.readyState > 2 && !memory,
-      playback_rate: video.playbackRate,
-      volume: video.volume,
-      muted: video.muted,
-      size: memory ? memory.size : video.videoWidth ? [video.videoWidth, video.videoHeight] : null,
-      routes_tried: this.journey.tried,
-      ...extra,
-    });
+    this.send({ kind: "state", event, seq: this.seq, ...stateOf(this), ...extra });
   }
 
-  /** The spans of time whose bytes have come (s). @returns {[number, number][]} */
+  /** The spans of time whose bytes have come (s). */
   buffered() {
-    const { buffered } = this.moment;
-    return Array.from({ length: Math.min(buffered?.length ?? 0, 16) }, (_, n) => [buffered.start(n), buffered.end(n)]);
+    return spansOf(this.moment);
   }
 
   send(/** @type {object} */ content) {
