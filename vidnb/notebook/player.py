@@ -67,6 +67,9 @@ _DEFAULT_WIDTH_PX: Final = 960
 class Player(Announcer, Reported, Controls, Marked, Pictured, anywidget.AnyWidget):
     """One video, shown in as many places as it is displayed; made by `play`.
 
+    The places on one page keep together: what is done in one, all do, and one of them is heard. One
+    that is out of view or paused for long lets its connection go, and comes back by itself.
+
     The methods may be called from any cell and any thread and answer the player, so that they
     chain. The properties hold what the browser last reported, also while a cell runs; only where
     the video comes by the kernel's own channel do they change between two cells alone. Times are in
