@@ -12,10 +12,8 @@ with the connection, whole or not: `HttpAnswer.is_framed` says so.
 
 import asyncio
 import contextlib
-import errno
 import os
 import socket
-import ssl
 import sys
 from collections.abc import Awaitable, Mapping
 from types import TracebackType
@@ -27,11 +25,10 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from vidnb.core.address import check_url, is_public_address, next_hop, origin, redact
+from vidnb.core.address import check_url, is_public_address, next_hop, origin
 from vidnb.core.headers import fold_headers
-from vidnb.core.retry import Failure, FailureKind
-from vidnb.errors import AddressRefused
 from vidnb.io.body import Body, take_over
+from vidnb.io.http_faults import FAULTS, ConnectionFault, NotPublicError, loss, mapped, silence
 
 __all__ = ["ConnectionFault", "HttpAnswer", "HttpClient"]
 
@@ -42,28 +39,6 @@ _USER_AGENT = "vidnb (+aiohttp)"
 # Elsewhere a proxy may be named outside of the environment, whose every entry `getproxies` reads.
 _HAS_NO_SETTINGS = sys.platform not in {"darwin", "win32"}
 _PROXY_NAMES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
-
-# What one connection may do wrong.
-_FAULTS = (aiohttp.ClientError, OSError, TimeoutError, ssl.SSLError, EOFError)
-
-
-class ConnectionFault(Exception):  # noqa: N818 - the failure is inside; the transfer goes on
-    """One connection failed; `failure` says how, for the planner."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.reason)
-        self.failure = failure
-
-
-class _NotPublicError(OSError):
-    """An address that `public_only` refuses. An `OSError`, so that other answers of DNS are tried.
-
-    Its text is always the same: where several addresses fail, aiohttp keeps the kind of error only
-    if all of them say the same.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(errno.EACCES, "no public address")
 
 
 class HttpAnswer:
@@ -99,12 +74,12 @@ class HttpAnswer:
                     return await self._body.read()
                 return await self._response.content.readany()
         except TimeoutError as error:
-            raise ConnectionFault(_silence(self._idle_timeout_s)) from error
-        except _FAULTS as error:
+            raise ConnectionFault(silence(self._idle_timeout_s)) from error
+        except FAULTS as error:
             rest = self._rest()
             if rest:
                 return rest  # the next call raises: the stream keeps its exception
-            raise ConnectionFault(_loss(error)) from error
+            raise ConnectionFault(loss(error)) from error
 
     def hold(self) -> None:
         """Leave what still comes of a long body to the connection, until the next `read`."""
@@ -256,59 +231,15 @@ class HttpClient:
         try:
             async with asyncio.timeout(idle_timeout_s):
                 return await sending
-        except (*_FAULTS, ValueError) as error:
+        except (*FAULTS, ValueError) as error:
             whose = "session" if session is self._theirs else "environment"
-            raise _mapped(error, url, idle_timeout_s, whose) from error
+            raise mapped(error, url, idle_timeout_s, whose) from error
 
 
 def _hear(closed: asyncio.Future[None]) -> None:
     """Take note of how a connection ended; asyncio would log what nobody asks for."""
     with contextlib.suppress(asyncio.CancelledError):
         closed.exception()
-
-
-def _mapped(
-    error: Exception, url: str, idle_timeout_s: float, whose: str
-) -> ConnectionFault | AddressRefused:
-    """Return what a request's exception means here; `whose` is the proxy, if there is one."""
-    match error:
-        case aiohttp.ClientConnectorError(os_error=_NotPublicError()):
-            return AddressRefused(
-                f"{redact(url)} was not fetched: {error.host} is not on the public internet, and"
-                " public_only=True allows nothing else; pass public_only=False to fetch it all the"
-                " same.",
-                url=url,
-            )
-        case aiohttp.ClientProxyConnectionError():
-            reason = (
-                f"the {whose}'s proxy {error.host}:{error.port} cannot be reached"
-                f" ({_cause(error.os_error)})"
-            )
-            return ConnectionFault(Failure(FailureKind.CONNECT, reason))
-        case aiohttp.ClientConnectorDNSError() if error.host != urlsplit(url).hostname:
-            reason = f"the name {error.host} of the {whose}'s proxy could not be resolved"
-            return ConnectionFault(Failure(FailureKind.CONNECT, reason))
-        case aiohttp.ClientConnectorError():  # before ValueError: a bad certificate is both
-            return ConnectionFault(_no_connection(error))
-        case TimeoutError():
-            return ConnectionFault(_silence(idle_timeout_s))
-        case aiohttp.InvalidURL():  # its text is the address, with every secret in its query
-            return AddressRefused(
-                f"The address {redact(url)} is malformed; check how it is written.", url=url
-            )
-        case ValueError():
-            return AddressRefused(
-                f"{redact(url)} cannot be fetched: {_line(str(error))};"
-                " check the headers and the proxy.",
-                url=url,
-            )
-        case aiohttp.ClientHttpProxyError():
-            reason = f"the {whose}'s proxy answered {error.status}"
-            return ConnectionFault(Failure(FailureKind.CONNECT, reason))
-        case aiohttp.ClientResponseError():  # likewise, so only what it says of the answer
-            reason = f"the origin's answer is malformed ({_line(error.message)})"
-            return ConnectionFault(Failure(FailureKind.MISBEHAVED, reason))
-    return ConnectionFault(_loss(error))
 
 
 def _merged(
@@ -320,45 +251,6 @@ def _merged(
     merged.update(request_headers)
     merged["Accept-Encoding"] = "identity"
     return merged
-
-
-def _silence(idle_timeout_s: float) -> Failure:
-    return Failure(FailureKind.TIMEOUT, f"nothing arrived for {idle_timeout_s:g} s")
-
-
-def _loss(error: Exception) -> Failure:
-    if isinstance(error, aiohttp.ClientPayloadError):  # its text is a page of the parser's words
-        return Failure(FailureKind.LOST, "the connection closed before the file was whole")
-    return Failure(FailureKind.LOST, f"the connection broke ({_name(error)})")
-
-
-def _no_connection(error: aiohttp.ClientConnectorError) -> Failure:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        # Waiting does not mend a certificate.
-        reason = f"the certificate of {error.host} is not valid"
-        return Failure(FailureKind.REFUSED, reason)
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Failure(FailureKind.CONNECT, f"the name {error.host} could not be resolved")
-    cause = _cause(error.os_error)
-    return Failure(FailureKind.CONNECT, f"no connection to {error.host}:{error.port} ({cause})")
-
-
-def _cause(error: OSError) -> str:
-    """Say why a connection could not be made."""
-    number = error.errno
-    if number and number > 0 and not isinstance(error, ssl.SSLError):  # its own numbers
-        return os.strerror(number)
-    return _name(error)
-
-
-def _name(error: BaseException) -> str:
-    named = error.strerror if isinstance(error, OSError) else None  # its text begins with a number
-    text = _line(named or str(error))
-    return text if 0 < len(text) <= 120 else type(error).__name__
-
-
-def _line(text: str) -> str:
-    return text.partition("\n")[0].rstrip(".: ")
 
 
 def _proxy_for(url: str) -> str | None:
@@ -378,5 +270,5 @@ def _public_socket(
     """Make the socket for an address, or refuse: the last look before a connection."""
     family, kind, protocol, _, sockaddr = address
     if not is_public_address(str(sockaddr[0])):
-        raise _NotPublicError
+        raise NotPublicError
     return socket.socket(family, kind, protocol)
