@@ -66,16 +66,17 @@ def breaks_off(exchange: Exchange) -> None:
 
 
 @pytest.mark.parametrize(
-    ("handler", "far_s"),
-    [(honest, 0.0), (breaks_off, 0.0), (honest, 0.04)],
+    ("handler", "far_s", "rate"),
+    # A slower one leaves a busy machine more time to be there before the file is.
+    [(honest, 0.0, 3e6), (breaks_off, 0.0, 2.5e6), (honest, 0.04, 2.5e6)],
     ids=["steady", "resets-every-2-MB", "40-ms-away"],
 )
 def test_the_picture_comes_before_the_file(
-    shown: Any, handler: Any, far_s: float, request: pytest.FixtureRequest
+    shown: Any, handler: Any, far_s: float, rate: float, request: pytest.FixtureRequest
 ) -> None:
-    """A film with its index at the end, from an origin that takes eight seconds for it."""
+    """A film with its index at the end, from an origin that takes eight seconds or nine for it."""
     data = film().read_bytes()
-    with Origin(Film(data), rate=3e6, otherwise=handler, far_s=far_s) as origin:
+    with Origin(Film(data), rate=rate, otherwise=handler, far_s=far_s) as origin:
         folder = re.sub("[^a-z]", "", request.node.name)
         with shown(PLAY.format(url=origin.url, folder=folder), WATCH, FINISH) as opened:
             found = opened.found()
@@ -83,8 +84,8 @@ def test_the_picture_comes_before_the_file(
             SHOTS.mkdir(exist_ok=True)
             opened.page.locator("video").screenshot(path=SHOTS / "stream-seek.png")
             opened.page.locator(".vidnb-strip").screenshot(path=SHOTS / "stream-strip.png")
-            # The file takes eight seconds. On a quiet machine the picture is there in one and a
-            # half, and two more bring the six megabytes from the key frame to where it was sought.
+            # On a quiet machine the picture is there in one second and a half, and two more bring
+            # the six megabytes from the key frame to where it was sought.
             assert not found["whole_yet"]
             assert not found["whole_then"]
             assert found["route"] == "direct"
