@@ -36,6 +36,8 @@ def test_a_file_that_ends_early_says_what_is_missing(tmp_path: Path) -> None:
     mdat = data.index(b"mdat") - 4
     headless.write_bytes(data[:moov] + data[mdat:])
     assert "moov is missing), so it does not play" in flaw(headless)
+    headless.write_bytes(data[:moov] + data[mdat:-1000])  # its index was to come at the end
+    assert "mdat runs 1000 bytes past the end), so it does not play" in flaw(headless)
 
 
 def test_what_cannot_be_read_or_has_no_end_is_left_to_others(

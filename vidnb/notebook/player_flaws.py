@@ -36,7 +36,7 @@ def flaw_of(served: Served) -> str:
     layout = scan.layout()
     if not layout.truncated:
         return ""
-    plays = "it does not play" if layout.truncated_box == "moov" else "it plays up to there"
+    plays = "it plays up to there" if layout.moov_first else "it does not play"  # without an index
     return (
         f"{served.name} ends early ({layout.what_is_missing}), so {plays}: "
         "fetch or write the file again, then run the cell again."
