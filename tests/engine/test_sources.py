@@ -375,13 +375,17 @@ def test_a_request_cancelled_while_the_file_is_opened_leaks_nothing(path: Path) 
 
     async def main() -> None:
         before = descriptors(path)
+        cancelled = 0
         for turns in range(4):
             task = asyncio.create_task(source.version())
             for _ in range(turns):
                 await asyncio.sleep(0)
             task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            try:
+                (await task).close()  # the worker was quicker
+            except asyncio.CancelledError:
+                cancelled += 1
+        assert cancelled
         for _ in range(100):  # the worker may still be opening it
             await asyncio.sleep(0.02)
             if descriptors(path) == before:

@@ -30,9 +30,9 @@ class Kernel:
         self.manager = manager
         self.client = client
 
-    def send(self, code: str) -> str:
-        """Queue a cell."""
-        return str(self.client.execute(code, store_history=True))
+    def send(self, code: str, *, aborts_others: bool = True) -> str:
+        """Queue a cell; one that fails takes those with it that are queued behind it."""
+        return str(self.client.execute(code, store_history=True, stop_on_error=aborts_others))
 
     def reply(self, cell: str) -> dict[str, Any]:
         """Wait for one cell's reply."""
@@ -120,7 +120,8 @@ def test_await_and_session_lose_no_cell(tmp_path: Path, ipykernel: str | None) -
 def test_an_interrupt_keeps_what_came(tmp_path: Path, ipykernel: str | None) -> None:
     """The interrupt button stops the cell with one sentence; the same cell goes on afterwards."""
     with SlowProxy(100_000) as proxy, started(tmp_path, ipykernel, proxy.url) as kernel:
-        cell = kernel.send("result = vidnb.download(web.url, 'film.mp4')")
+        # ipykernel 6 may still take a cell with it that is sent once the reply is here.
+        cell = kernel.send("result = vidnb.download(web.url, 'film.mp4')", aborts_others=False)
         part = tmp_path / ".vidnb"
         deadline_s = time.monotonic() + PATIENCE_S
         while not any(p.stat().st_size > 40_000 for p in part.glob("*.part")):
