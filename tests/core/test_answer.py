@@ -644,6 +644,7 @@ def precedence(
     return ranged if method == "GET" and same else WHOLE
 
 
+@pytest.mark.no_cover
 def test_every_combination_of_conditions() -> None:
     for method, (a, b, c, d, e, f) in product(
         ["GET", "HEAD"], product(MATCHES, UNMODIFIED, NONE_MATCHES, SINCE, SAME, RANGE)
@@ -769,6 +770,7 @@ def test_a_stranger_reads_the_parts(asked: list[Span]) -> None:
     )
 
 
+@pytest.mark.no_cover
 def test_lists_of_random_ranges() -> None:
     random = Random(14)
     noise = [*"0123456789----,,,, \t*\u0661", "bytes=", "5-6", "99-", "0-", ",-1"]
@@ -787,6 +789,7 @@ def test_lists_of_random_ranges() -> None:
     assert min(seen.values()) > 200
 
 
+@pytest.mark.no_cover
 def test_a_million_random_ranges() -> None:
     """A million headers, slices of one long noise: none crashes the judgement, none is slow."""
     random = Random(16)

@@ -8,6 +8,8 @@ lies in every way an origin was seen to lie. Whatever happens, four things must 
 2. nothing is marked as stored before it is on disk,
 3. no byte is kept twice, and without a fault none is sent twice,
 4. it ends.
+
+Most of it runs without the tracer of coverage, which takes four times as long.
 """
 
 from collections import Counter
@@ -483,6 +485,7 @@ def test_every_fault(
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("connections", [1, 4, None])
 @pytest.mark.parametrize("validators", ["etag", "date", "weak", "none"])
+@pytest.mark.no_cover
 def test_one_fault_at_a_time(fault: str, connections: int | None, validators: str) -> None:
     """Each fault alone, a few times over, with an origin that is honest afterwards."""
     for seed in range(30):
@@ -502,6 +505,7 @@ def test_one_fault_at_a_time(fault: str, connections: int | None, validators: st
 
 @pytest.mark.parametrize("piece", [None, 1, 7, 10_000])
 @pytest.mark.parametrize("connections", [1, 2, 5, None])
+@pytest.mark.no_cover
 def test_without_a_fault_nothing_is_sent_twice(connections: int | None, piece: int | None) -> None:
     """An honest origin sends each byte once; a split costs at most the piece under way."""
     for seed in range(40):
@@ -518,6 +522,7 @@ def test_without_a_fault_nothing_is_sent_twice(connections: int | None, piece: i
             assert origin.sent_bytes == 90
 
 
+@pytest.mark.no_cover
 def test_a_kill_costs_only_what_was_not_stored() -> None:
     """After each kill the next process asks for the missing bytes alone."""
     for seed in range(60):
@@ -531,6 +536,7 @@ def test_a_kill_costs_only_what_was_not_stored() -> None:
         assert all(asked["if-range"] == '"a"' for asked in resumed)
 
 
+@pytest.mark.no_cover
 def test_a_careless_206_is_never_joined() -> None:
     """The file changes, the origin ignores If-Range: only the ETag on the 206 can tell."""
     for seed in range(80):
@@ -542,6 +548,7 @@ def test_a_careless_206_is_never_joined() -> None:
 
 
 @pytest.mark.parametrize("readers", [1, 3])
+@pytest.mark.no_cover
 def test_a_waiting_reader_is_served_before_the_fill(readers: int) -> None:
     """With ranges proved, the next request after a reader waits begins where it waits."""
     for seed in range(15):

@@ -3,6 +3,8 @@
 The whole `Transfer` runs, 5 ms at a time. An origin says how many bytes each of its
 connections may have sent by now; the times are compared with those of sixteen connections opened
 at once, which is what a caller could have named who knew the origin.
+
+Most of it runs without the tracer of coverage, which takes four times as long.
 """
 
 from collections.abc import Callable
@@ -249,6 +251,7 @@ EACH = {
 
 
 @pytest.mark.parametrize("link", EACH.values(), ids=EACH)
+@pytest.mark.no_cover
 def test_a_cap_on_each_connection_is_found_in_time(link: Link) -> None:
     """At most half as long again as with sixteen from the start, and no byte twice."""
     found, named = Play(link, 256 * MIB).run(), Play(link, 256 * MIB, MAX_CONNECTIONS).run()
@@ -281,6 +284,7 @@ def test_a_cap_on_each_connection_is_found_in_time(link: Link) -> None:
         pytest.param(Link(each=10e6, shared=40e6), 128 * MIB, 8, id="four-fill-it"),
     ],
 )
+@pytest.mark.no_cover
 def test_a_limit_that_all_share_is_not_crowded(link: Link, size_bytes: int, most: int) -> None:
     play = Play(link, size_bytes).run()
     assert isinstance(play.outcome, Complete)
@@ -288,6 +292,7 @@ def test_a_limit_that_all_share_is_not_crowded(link: Link, size_bytes: int, most
     assert play.elapsed_s <= 1.1 * size_bytes / link.shared + 0.5
 
 
+@pytest.mark.no_cover
 def test_a_fast_origin_is_left_alone() -> None:
     """At a gigabyte a second more connections only cost this machine's time."""
     play = Play(Link(line=1e9), 512 * MIB).run()
@@ -305,6 +310,7 @@ def test_a_fast_origin_is_left_alone() -> None:
         pytest.param(1.1, 1, id="one-is-enough"),
     ],
 )
+@pytest.mark.no_cover
 def test_fast_is_fast_for_each(each: float, peak: int) -> None:
     """Where each connection is held back a little, more are opened until all together are fast."""
     link = Link(each=each * FAST_EACH_BYTES_PER_S)
@@ -340,6 +346,7 @@ def test_a_refused_connection_costs_no_time(takes: int, refusal: str) -> None:
     assert play.requests <= 2 * takes + 2  # each refused one is asked once
 
 
+@pytest.mark.no_cover
 def test_a_connection_that_breaks_at_once_was_not_refused() -> None:
     """It is tried again after a quarter of a minute, then after twice as long."""
     play = Play(Link(each=10e6, takes=1, refusal="LOST"), 600 * MIB).run()
@@ -373,6 +380,7 @@ def test_bursts_that_fill_a_shared_line_and_stop() -> None:
     assert found.peak <= 8
 
 
+@pytest.mark.no_cover
 def test_a_limit_that_goes_away_is_noticed() -> None:
     link = Link(each=10e6, shared=10e6)
     play = Play(link, 600 * MIB)
@@ -410,6 +418,7 @@ def test_no_more_than_there_are_to_spare(connections: int | None) -> None:
 
 
 @pytest.mark.parametrize("connections", [None, 16])
+@pytest.mark.no_cover
 def test_who_holds_several_makes_room(connections: int | None) -> None:
     """One on every tick while others wait, but never the last; later it may grow again."""
     play = Play(Link(each=5e6), 512 * MIB, connections)

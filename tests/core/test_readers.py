@@ -17,6 +17,8 @@ Whatever happens:
      while such a reader waits;
    - where no reader was heard of within the last second, or its connection is not answered yet,
      nobody is held back.
+
+Most of it runs without the tracer of coverage, which takes four times as long.
 """
 
 from dataclasses import dataclass, field
@@ -324,6 +326,7 @@ def test_random_readers_under_every_fault(
 
 
 @pytest.mark.parametrize("connections", [1, 4, None])
+@pytest.mark.no_cover
 def test_what_nobody_reads_is_not_fetched(connections: int | None) -> None:
     """Unless the whole file is wanted: it rests once its readers have what they need."""
     for seed in range(4):
@@ -350,6 +353,7 @@ def test_what_nobody_reads_is_not_fetched(connections: int | None) -> None:
     ("fault", "validators"),
     [("ignores Range", "etag"), ("ignores Range", "none"), ("none", "weak"), ("none", "none")],
 )
+@pytest.mark.no_cover
 def test_one_stream_is_read_as_far_as_somebody_needs_it(fault: str, validators: str) -> None:
     """Where no part can be asked for by itself, or none could be joined; and never begun anew."""
     for seed in range(4):
@@ -412,6 +416,7 @@ def test_whatever_happens_a_reader_alone_gets_its_bytes(
 
 
 @pytest.mark.parametrize("connections", [2, 4, None])
+@pytest.mark.no_cover
 def test_without_a_fault_readers_cost_nothing_twice(connections: int | None) -> None:
     """Each byte is sent once, whoever waits for it where; some are held back for that."""
     held = read_bytes = 0
