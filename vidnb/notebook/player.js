@@ -179,7 +179,7 @@ export class View {
     else if (this.video.videoWidth === 0 && !isSound(this.name)) this.say(onlySound(this.name));
   }
 
-  /** Whether its video may be put aside: not one that came as a whole, and holds no connection. */
+  /** Whether its video may be put aside: not one by the kernel, which holds no connection. */
   mayRest() {
     return !this.lost && this.journey.route !== null && this.journey.route !== "kernel";
   }
@@ -199,7 +199,7 @@ export class View {
     if (this.channel.closed || this.ends.signal.aborted) return;
     this.channel.close();
     const { route } = this.journey;
-    if (route === "files" || (route === "kernel" && this.video.readyState > 0)) {
+    if (route === "files" || (route === "kernel" && this.journey.whole && this.video.readyState > 0)) {
       this.say(playsOn(this.name)); // what Jupyter serves, or has come as a whole, is still there
       return;
     }
@@ -225,7 +225,7 @@ export class View {
     if (content.view !== this.id) return;
     if (content.kind === "welcome") {
       this.channel.welcome();
-    } else if (content.kind === "bytes") {
+    } else if (content.kind === "bytes" || content.kind === "outline") {
       this.journey.kernel.heard(content, buffers);
     } else if (content.kind === "heard") {
       this.heard = content.tick;

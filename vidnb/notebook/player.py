@@ -49,7 +49,7 @@ from vidnb.notebook.player_flaws import flaw_of
 from vidnb.notebook.player_markers import Marked, checked_markers
 from vidnb.notebook.player_pictures import Pictured, Pictures
 from vidnb.notebook.player_script import joined
-from vidnb.notebook.player_spans import answer_span
+from vidnb.notebook.player_spans import answer_outline, answer_span
 from vidnb.notebook.player_state import Reported
 from vidnb.notebook.player_stream import Arrival, serve_stream
 from vidnb.notebook.player_views import Views, seconds
@@ -221,6 +221,9 @@ class Player(Announcer, Reported, Controls, Marked, Pictured, anywidget.AnyWidge
             case "span":
                 answer, data = answer_span(self._vidnb_ways.of, content)
                 self._vidnb_send_to(view, "bytes", data, **answer)
+            case "outline":
+                answer, data = answer_outline(self._vidnb_ways.of, content)
+                self._vidnb_send_to(view, "outline", data, **answer)
 
     def _vidnb_hear(self, content: Mapping[str, Any], buffers: object = None) -> None:
         """Hear a message, whichever road it came by; never waits."""

@@ -15,7 +15,8 @@
  */
 
 import { make } from "./player_elements.js";
-import { KernelFiles } from "./player_kernel.js";
+import { KernelFiles, Silence } from "./player_kernel.js";
+import { Reel, canFeed } from "./player_mediasource.js";
 import {
   LATE, ask, canProbe, companionRoad, fillRoad, jupyterBase, probe, recallRoad, rememberRoad, sortRoads,
 } from "./player_roads.js";
@@ -40,6 +41,9 @@ export class Journey {
     this.kernel = new KernelFiles((letter) => view.channel.tell(letter));
     /** @type {string[]} */
     this.blobs = [];
+    /** @type {Reel | null} what feeds the video piece by piece */
+    this.reel = null;
+    this.whole = false; // the browser holds all of it
     this.retried = false;
     /** @type {Road[]} */
     this.roads = [];
@@ -108,7 +112,7 @@ export class Journey {
     const foreign = road.box && new URL(road.url, location.href).origin !== location.origin;
     video.crossOrigin = foreign ? "anonymous" : null;
     if (road.route === "kernel") {
-      this.fetchWhole(turn);
+      this.byKernel(turn);
       return;
     }
     // Under an address of its own: what this browser remembers of the first file is not this one's.
@@ -134,10 +138,17 @@ export class Journey {
 
   /** Leaves a road that is closed, or has died, for the next; the position stays. */
   leave(/** @type {string} */ why) {
-    const { view } = this;
     const road = this.roads[this.at];
     this.tried.push([road.route, why]);
     if (recallRoad() === road.route) rememberRoad("");
+    this.keepPlace();
+    this.at += 1;
+    this.load();
+  }
+
+  /** Remembers where it was, for whatever brings the video next. */
+  keepPlace() {
+    const { view } = this;
     if (view.rest.memory) {
       view.wantTime = view.rest.memory.currentTime;
     } else if (view.video.readyState > 0) {
@@ -146,8 +157,49 @@ export class Journey {
     } else if (this.route !== null) {
       view.wantTime ||= view.lastTime;
     }
-    this.at += 1;
-    this.load();
+  }
+
+  /** Says that the kernel is busy, and takes it back. */
+  waits(/** @type {boolean} */ silent) {
+    const { view } = this;
+    if (silent) view.say(`${view.name} comes by way of the kernel, which is busy: it goes on when its cell has ended.`);
+    else if (view.error === null) view.hush();
+  }
+
+  /** Plays by the kernel's own channel: piece by piece where file and browser can, else as a whole. */
+  async byKernel(/** @type {number} */ turn) {
+    const { view } = this;
+    if (canFeed()) {
+      const silence = new Silence((silent) => this.waits(silent));
+      silence.begin();
+      const found = await this.kernel.outline("video", view.ends.signal).catch(() => null);
+      silence.end();
+      if (turn !== this.turn || view.ends.signal.aborted) return;
+      if (found?.outline && canFeed(found.outline.mime)) {
+        this.reel = new Reel(view.video, this.kernel, "video", { ...found, outline: found.outline }, {
+          waits: (silent) => this.waits(silent),
+          searches: (searching) => {
+            if (searching) view.say(`${view.name} has no index: it is read on to the position asked for.`);
+            else if (view.error === null) view.hush();
+          },
+          // The road is closed.
+          breaks: (why) => this.leave(why),
+          // The browser cannot be fed so: perhaps it can play the file as it is.
+          fails: () => this.insteadWhole(),
+        });
+        return;
+      }
+    }
+    this.fetchWhole(turn);
+  }
+
+  /** Gives up feeding it piece by piece, and goes on at the same position. */
+  insteadWhole() {
+    this.keepPlace();
+    this.halt();
+    this.view.video.removeAttribute("src");
+    this.view.video.load();
+    this.fetchWhole(this.turn);
   }
 
   /** Brings the whole file by the kernel's own channel, and shows how much of it has come. */
@@ -159,16 +211,14 @@ export class Journey {
     bar.style.width = "100%";
     bar.setAttribute("aria-label", `Loading ${view.name} by way of the kernel`);
     view.root.append(bar);
-    const waits = (/** @type {boolean} */ silent) => {
-      if (silent) view.say(`${view.name} comes by way of the kernel, which is busy: it goes on when its cell has ended.`);
-      else if (view.error === null) view.hush();
-    };
+    const waits = (/** @type {boolean} */ silent) => this.waits(silent);
     try {
       const progress = (/** @type {number} */ share) => { bar.value = share; };
       const file = await this.kernel.fetch("video", progress, waits, view.ends.signal);
       if (turn !== this.turn) return;
       const url = URL.createObjectURL(file);
       this.blobs.push(url);
+      this.whole = true;
       view.video.src = url;
     } catch (error) {
       if (turn !== this.turn || view.ends.signal.aborted) return;
@@ -261,6 +311,10 @@ export class Journey {
     const { road, turn, view } = this;
     const { code = 0 } = view.video.error ?? {};
     if (!view.video.error || !road || code === 1) return;
+    if (this.reel) {
+      this.insteadWhole();
+      return;
+    }
     const playing = !view.video.paused;
     const status = road.route === "kernel" ? 200 : await ask(road.url);
     if (turn !== this.turn || view.ends.signal.aborted) return;
@@ -287,6 +341,9 @@ export class Journey {
   /** Has nothing more to say about what it has begun. */
   halt() {
     this.turn += 1;
+    this.reel?.end();
+    this.reel = null;
+    this.whole = false;
     clearTimeout(this.timer);
     clearTimeout(this.stuck);
   }

@@ -1,13 +1,42 @@
 // @ts-check
 /**
  * The last road: the bytes come by the kernel's own channel, span after span, as binary messages.
- * The whole file is collected before it plays, since the browser can only seek in what it holds.
+ * What cannot be fed to the browser in pieces is collected as a whole before it plays, since the
+ * browser can only seek in what it holds.
+ *
+ * @typedef {{ mime: string, init_bytes: number, duration_s: number | null, index: [number, number][] }} Outline
  */
 
 const SPAN_BYTES = 2 * 1024 * 1024;
 const AT_ONCE = 3; // spans under way: one is read, one travels, one is received
 const MOST_BYTES = 256 * 1024 * 1024;
 const SILENT_MS = 20000; // a kernel that runs a cell answers when it has ended
+
+/** Tells when the kernel owes an answer for long, and when it speaks again. */
+export class Silence {
+  constructor(/** @type {(silent: boolean) => void} */ tell) {
+    this.tell = tell;
+    this.told = false;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
+  }
+
+  /** An answer is owed from now on. */
+  begin() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      this.told = true;
+      this.tell(true);
+    }, SILENT_MS);
+  }
+
+  /** It has come, and no other is owed. */
+  end() {
+    clearTimeout(this.timer);
+    if (this.told) this.tell(false);
+    this.told = false;
+  }
+}
 
 export class KernelFiles {
   constructor(/** @type {(letter: object) => void} */ ask) {
@@ -24,20 +53,56 @@ export class KernelFiles {
     take?.(content, buffers?.[0]);
   }
 
-  /** @returns {Promise<{ content: any, bytes: DataView }>} */
-  span(/** @type {string} */ of, /** @type {number} */ start, /** @type {AbortSignal} */ signal) {
+  /**
+   * Asks, and waits for the answer; an Error's message says why there is none.
+   * @param {object} letter
+   * @param {AbortSignal} signal
+   * @returns {Promise<{ content: any, bytes: DataView | undefined }>}
+   */
+  answer(letter, signal) {
     this.number += 1;
     const number = this.number;
     return new Promise((resolve, reject) => {
-      const stop = () => reject(new Error("the player was closed"));
+      const stop = () => {
+        this.open.delete(number);
+        reject(new Error("the player was closed"));
+      };
+      if (signal.aborted) {
+        stop();
+        return;
+      }
       signal.addEventListener("abort", stop, { once: true });
       this.open.set(number, (content, bytes) => {
         signal.removeEventListener("abort", stop);
-        if (bytes && !content.reason) resolve({ content, bytes });
-        else reject(new Error(content.reason ?? "the kernel sent no bytes"));
+        if (content.reason) reject(new Error(content.reason));
+        else resolve({ content, bytes });
       });
-      this.ask({ kind: "span", number, of, start, stop: start + SPAN_BYTES });
+      this.ask({ ...letter, number });
     });
+  }
+
+  /**
+   * @param {string} of
+   * @param {number} start
+   * @param {AbortSignal} signal
+   * @param {number} [stop] where it ends, at most as far from the start as one message carries
+   * @returns {Promise<{ content: any, bytes: DataView }>}
+   */
+  async span(of, start, signal, stop = start + SPAN_BYTES) {
+    const { content, bytes } = await this.answer({ kind: "span", of, start, stop }, signal);
+    if (!bytes) throw new Error("the kernel sent no bytes");
+    return { content, bytes };
+  }
+
+  /**
+   * How a file can be played piece by piece; null where it has to come as a whole.
+   * @param {string} of
+   * @param {AbortSignal} signal
+   * @returns {Promise<{ size: number, tag: string, outline: Outline | null }>}
+   */
+  async outline(of, signal) {
+    const { content } = await this.answer({ kind: "outline", of }, signal);
+    return { size: content.size_bytes, tag: content.tag, outline: content.outline ?? null };
   }
 
   /**
@@ -49,11 +114,11 @@ export class KernelFiles {
    * @returns {Promise<Blob>}
    */
   async fetch(of, progress, waits, signal) {
-    let timer = setTimeout(() => waits(true), SILENT_MS);
+    const silence = new Silence(waits);
+    silence.begin();
     const spoke = () => {
-      clearTimeout(timer);
-      waits(false);
-      timer = setTimeout(() => waits(true), SILENT_MS);
+      silence.end();
+      silence.begin();
     };
     try {
       const first = await this.span(of, 0, signal);
@@ -82,7 +147,7 @@ export class KernelFiles {
       await Promise.all(Array.from({ length: AT_ONCE }, worker));
       return new Blob(/** @type {any[]} */ (parts), { type });
     } finally {
-      clearTimeout(timer);
+      silence.end();
     }
   }
 }

@@ -1,17 +1,20 @@
 """Bytes for a page by the kernel's own channel: the road that is left where no other is open.
 
 The page asks for one span after the other and gets each as a binary message. The channel is read
-between two cells only, and carries everything else of the notebook too: so spans are small.
+between two cells only, and carries everything else of the notebook too: so spans are small. A file
+that a browser can be fed in pieces has an outline; any other one is fetched as a whole.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 from vidnb.core.spans import Span
-from vidnb.engine.sources import Source
+from vidnb.core.streamable import outline
+from vidnb.engine.sources import Source, Version
 from vidnb.io import loop
 
-__all__ = ["MOST_SPAN_BYTES", "answer_span"]
+__all__ = ["MOST_SPAN_BYTES", "answer_outline", "answer_span"]
 
 MOST_SPAN_BYTES: Final = 4 * 1024 * 1024
 """The most in one message."""
@@ -34,22 +37,69 @@ def answer_span(
         return {**said, "reason": "there is nothing of this name"}, []
     if not 0 <= start <= stop or stop - start > MOST_SPAN_BYTES:
         return {**said, "reason": "that span is none"}, []
+    return _answer(said, source, lambda version: _read(version, start, stop))
+
+
+def answer_outline(
+    sources: Mapping[str, Source], content: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Return the answer to a page that asks how it can play piecewise what it calls `of`.
+
+    It is an `outline`, None where the file has to come as a whole; the rest as for a span.
+    """
+    said = {"number": content.get("number")}
+    source = sources.get(str(content.get("of")))
+    if source is None:
+        return {**said, "reason": "there is nothing of this name"}, []
+    answer, _ = _answer(said, source, _outline)
+    return answer, []
+
+
+def _answer(
+    said: dict[str, Any],
+    source: Source,
+    look: Callable[[Version], Awaitable[tuple[dict[str, Any], bytes]]],
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Return what `look` finds in the version that is there now, or the reason why not."""
     try:
-        data, size_bytes, tag = loop.server.run(_read(source, start, stop), timeout_s=_PATIENCE_S)
+        found, data = loop.server.run(_look(source, look), timeout_s=_PATIENCE_S)
     except (OSError, ValueError, RuntimeError) as error:  # TimeoutError is an OSError
         reason = getattr(error, "strerror", None) or str(error) or "it took too long"
         return {**said, "reason": f"it cannot be read ({reason})"}, []
-    known = {"size_bytes": size_bytes, "tag": tag, "media_type": source.media_type}
-    return {**said, "start": start, **known}, [data]
+    return {**said, **found, "media_type": source.media_type}, [data]
 
 
-async def _read(source: Source, start: int, stop: int) -> tuple[bytes, int, str]:
+async def _look(
+    source: Source, look: Callable[[Version], Awaitable[tuple[dict[str, Any], bytes]]]
+) -> tuple[dict[str, Any], bytes]:
     version = await source.version()
     try:
-        span = Span(min(start, version.size_bytes), min(stop, version.size_bytes))
-        data = bytes(await version.read(span)) if span else b""
-        if len(data) != span.size_bytes or not version.intact():
+        found, data = await look(version)
+        if not version.intact():
             raise ValueError("it changed while it was read")
-        return data, version.size_bytes, version.validator.opaque
+        known = {"size_bytes": version.size_bytes, "tag": version.validator.opaque}
+        return {**found, **known}, data
     finally:
         version.close()
+
+
+async def _read(version: Version, start: int, stop: int) -> tuple[dict[str, Any], bytes]:
+    span = Span(min(start, version.size_bytes), min(stop, version.size_bytes))
+    return {"start": start}, await _bytes(version, span)
+
+
+async def _outline(version: Version) -> tuple[dict[str, Any], bytes]:
+    reading = outline(version.size_bytes)
+    try:
+        span = next(reading)
+        while True:
+            span = reading.send(await _bytes(version, span))
+    except StopIteration as end:
+        return {"outline": None if end.value is None else asdict(end.value)}, b""
+
+
+async def _bytes(version: Version, span: Span) -> bytes:
+    data = bytes(await version.read(span)) if span else b""
+    if len(data) != span.size_bytes:
+        raise ValueError("it changed while it was read")
+    return data
