@@ -67,6 +67,7 @@ def in_format(name: str) -> Path:
     return made
 
 
+_SMALL = "-vf scale=480:-2 -b:v 2700k -g 24"
 PIECEWISE = {
     "pieces.mp4": "-c:v libx264 -preset ultrafast -c:a copy -movflags"
     " frag_keyframe+empty_moov+default_base_moof+global_sidx",
@@ -86,7 +87,7 @@ def in_pieces(name: str) -> Path:
             pytest.skip("ffmpeg is not installed")
         made.parent.mkdir(parents=True, exist_ok=True)
         fresh = made.with_name(f"{os.getpid()}-{name}")
-        how = [*PIECEWISE[name].split(), *"-vf scale=480:-2 -b:v 2700k -g 24".split()]
+        how = [*PIECEWISE[name].split(), *_SMALL.split()]
         twice = [program, "-v", "error", "-y", "-stream_loop", "1", "-i", str(film())]
         failed = _run([*twice, *how, str(fresh)], None)
         assert failed is None, failed

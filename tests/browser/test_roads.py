@@ -213,7 +213,7 @@ def test_by_the_kernel_a_file_in_pieces_plays_before_it_has_come(
         print(f"{name} of {size_bytes} B: {found}")
         assert (found["route"], found["error"]) == ("kernel", None), name
         assert found["duration"] == pytest.approx(60, abs=0.2), name
-        assert found["sought"] == pytest.approx(55, abs=0.1), name
+        assert 55 <= found["sought"] < 58, name
         assert found["stopped"] == pytest.approx(30, abs=0.1), name
         assert found["first"] < size_bytes / 5, name
         assert found["far"] < size_bytes / 3, name

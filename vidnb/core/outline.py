@@ -39,6 +39,8 @@ def bytes_at(start: int, length: int, size_bytes: int) -> Reading[bytes]:
     """Return `length` bytes from `start`; `ValueError` where they are too many or not there."""
     if length > MOST_HEAD_BYTES or start + length > size_bytes:
         raise ValueError("bytes that are not there")
+    if not length:
+        return b""
     return (yield Span(start, start + length))
 
 

@@ -43,6 +43,8 @@ def read(size_bytes: int) -> Reading[Outline | None]:
         elif kind not in _BETWEEN:
             return None
         at += size
+    else:
+        return None
     mvex = child(moov, b"mvex")
     tracks = _tracks(moov)
     if mvex is None or not tracks:

@@ -52,6 +52,8 @@ def read(size_bytes: int) -> Reading[Outline | None]:
         elif name not in _OTHERS:
             return None
         at = stop
+    else:
+        return None
     tracks = _tracks(kept.get(_TRACKS, b""))
     if not tracks or at > MOST_HEAD_BYTES:
         return None
