@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.world import in_format
 from vidnb.core.hosts import HostNames
 from vidnb.engine.sample import sample
 from vidnb.notebook import player_spans
@@ -219,6 +220,28 @@ def test_a_file_that_is_gone_has_a_reason(kernel: Kernel, tmp_path: Path) -> Non
     answer, span = kernel.ask(start=0, stop=10)
     assert answer["reason"] == "it cannot be read (No such file or directory)"
     assert span is None
+
+
+def test_a_page_is_told_how_to_play_a_file_in_pieces(kernel: Kernel, tmp_path: Path) -> None:
+    answer, span = kernel.ask(kind="outline")
+    assert (answer["kind"], answer["outline"], span) == ("outline", None, None)
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(in_format("vp9-opus.webm").read_bytes())
+    answer, _ = kernel.ask(kind="outline")
+    assert answer["size_bytes"] == clip.stat().st_size
+    assert answer["tag"] == kernel.ask(start=0, stop=10)[0]["tag"]
+    outline = answer["outline"]
+    assert outline["mime"] == 'video/webm; codecs="vp9,opus"'
+    assert outline["duration_s"] == pytest.approx(10, abs=0.1)
+    for _, offset in outline["index"]:
+        assert kernel.ask(start=offset, stop=offset + 4)[1] == b"\x1f\x43\xb6\x75"
+    json.dumps(answer)
+
+
+def test_an_outline_that_cannot_be_had_has_a_reason(kernel: Kernel, tmp_path: Path) -> None:
+    assert "nothing of this name" in kernel.ask(kind="outline", of="video-2")[0]["reason"]
+    (tmp_path / "clip.mp4").unlink()
+    assert "No such file" in kernel.ask(kind="outline")[0]["reason"]
 
 
 def test_who_posts_gets_no_bytes(kernel: Kernel) -> None:

@@ -21,6 +21,7 @@ const KEEP_S = 30; // behind the position
 const SLACK_S = 0.25; // pictures and sound of one piece do not begin at the same time, nor where the index says
 const TOUCH_S = 0.5; // a gap that is none
 const MOST_IN_VAIN_BYTES = 64 * 1024 * 1024; // read without anything to show: not to be fed after all
+const MOST_MISSES = 3; // places that led too far
 const MOST_ROOMS_MADE = 20; // to make room for one piece
 
 /** Whether this browser can be fed, and with this type. */
@@ -110,6 +111,12 @@ export class Reel {
     return seconds;
   }
 
+  /** Where the spans that are there begin (s). @returns {number[]} */
+  starts() {
+    const { buffered } = this.video;
+    return Array.from({ length: buffered.length }, (_, index) => buffered.start(index));
+  }
+
   /**
    * The last place from which reading leads to a time, or one before it.
    * @param {number} seconds
@@ -132,14 +139,15 @@ export class Reel {
     const { currentTime } = this.video;
     if (this.at < this.facts.outline.init_bytes) return;
     const needed = this.needed();
-    const [seconds, start] = this.placeFor(needed);
-    const isOnWay = start <= this.at && this.head <= needed + TOUCH_S;
-    if (!isOnWay) {
-      const times = this.missed.seconds === needed ? this.missed.times + 1 : 0;
-      this.missed = { seconds: needed, times };
-      if (times > this.facts.outline.index.length) throw new Error("nothing in it leads to this position");
-      if (times) this.jump(...this.placeFor(needed, times)); // there are its pictures, and it is not: further back
-      else this.jump(seconds, start);
+    const isSame = this.missed.seconds === needed;
+    const [, start] = this.placeFor(needed, isSame ? this.missed.times : 0);
+    if (start > this.at || this.head > needed + TOUCH_S) {
+      // Read from there already, and what came is behind it: so from further back.
+      this.missed = { seconds: needed, times: isSame ? this.missed.times + 1 : 0 };
+      if (this.missed.times > MOST_MISSES) throw new Error("nothing in it leads to this position");
+      this.jump(...this.placeFor(needed, this.missed.times));
+    } else if (needed > currentTime) {
+      this.missed.seconds = -1;
     }
     const searching = this.facts.outline.index.length === 0 && needed === currentTime && needed > this.head + TOUCH_S;
     if (searching !== this.searching) this.hooks.searches(searching);
@@ -206,10 +214,14 @@ export class Reel {
     // While this one is taken in, the next is on its way.
     const follows = start + bytes.byteLength;
     if (follows < this.facts.size && this.video.readyState > 0 && !this.isEnough()) this.ask(follows);
+    const starts = this.starts();
     if (!(await this.append(bytes))) return;
     this.at = follows;
     const before = this.head;
     this.head = this.heldTo(before, TOUCH_S);
+    // It began later than the place said: there it is.
+    const other = this.starts().find((seconds) => seconds > before && !starts.includes(seconds));
+    if (this.head === before && other !== undefined) this.head = this.heldTo(other);
     this.ahead.push({ bytes: bytes.byteLength, until: this.head });
     this.inVain = this.head > before ? 0 : this.inVain + bytes.byteLength;
     if (this.inVain > MOST_IN_VAIN_BYTES) throw new Error("the browser finds nothing in it");
@@ -286,6 +298,10 @@ export class Reel {
 
   /** All has come that follows. */
   close() {
+    const { currentTime } = this.video;
+    if (this.needed() === currentTime && this.starts().some((start) => start > currentTime)) {
+      throw new Error("this position is in none of it");
+    }
     if (this.media.readyState !== "open") return;
     this.buffer?.abort(); // whatever is read after this begins anew
     this.media.endOfStream();
