@@ -329,16 +329,21 @@ test("one that ends asks no more, and frees its address", async () => {
   assert.deepEqual([made.told, made.buffer.acts], [[], []]);
 });
 
-test("a busy kernel is told of, and when it speaks again", async (t) => {
+test("a busy kernel is told of, and when it speaks again; one that owes nothing is not", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
   const made = reel({ answers: false });
   await made.rest();
-  t.mock.timers.enable({ apis: ["setTimeout"] });
-  made.its.silence.begin();
   t.mock.timers.tick(20000);
-  t.mock.timers.reset();
+  assert.deepEqual(made.told, [["waits", true]]);
   made.answers = true;
   made.answer(made.asked[0]);
   await made.rest();
+  assert.deepEqual(made.told, [["waits", true], ["waits", false]]);
+  t.mock.timers.tick(60000);
+  made.answers = false;
+  await made.go(57); // asked in vain
+  await made.go(0.5); // here it has what it needs
+  t.mock.timers.tick(60000);
   assert.deepEqual(made.told, [["waits", true], ["waits", false]]);
 });
 
@@ -408,10 +413,14 @@ test("after a restart of the kernel it does not play on", async () => {
 });
 
 test("one without an index tells that a far position takes a while", async () => {
-  const { root, video } = await byKernel();
+  const { call, root, sent, video, view } = await byKernel();
+  const [{ number }] = asks(sent, "span");
+  const bytes = new DataView(new ArrayBuffer(MIB));
+  call("msg:custom", { v: 1, kind: "bytes", view, number, size_bytes: 40 * MIB, tag: "t" }, [bytes]);
+  await settle();
   video.arrive(40);
   video.currentTime = 30;
   video.fire("seeking");
   await settle();
-  assert.doesNotMatch(root.find("vidnb-message")?.textContent ?? "", /no index/, "before its head has come, nothing");
+  assert.match(root.find("vidnb-message").textContent, /has no index: it is read on to the position/);
 });

@@ -15,7 +15,7 @@ import { Silence } from "./player_kernel.js";
 const PIECE_BYTES = 1024 * 1024;
 const AHEAD_S = 30;
 const AHEAD_BYTES = 20 * 1024 * 1024;
-const PAUSED_S = 10; // perhaps it is never played
+const AHEAD_PAUSED_S = 10; // perhaps it is never played
 const LEAST_S = 2; // so much is needed, whatever it weighs
 const KEEP_S = 30; // behind the position
 const SLACK_S = 0.25; // pictures and sound of one piece do not begin at the same time, nor where the index says
@@ -86,8 +86,12 @@ export class Reel {
       while (!this.ends.signal.aborted) {
         this.aim();
         if (this.at >= this.facts.size) this.close();
-        if (this.at >= this.facts.size || this.isEnough()) await this.nudge();
-        else await this.bring();
+        if (this.at < this.facts.size && !this.isEnough()) {
+          await this.bring();
+        } else {
+          this.silence.end();
+          await this.nudge();
+        }
       }
     } catch (error) {
       if (this.ends.signal.aborted) return;
@@ -173,7 +177,7 @@ export class Reel {
     this.ahead = this.ahead.filter(({ until }) => until > currentTime);
     const seconds = this.needed() - currentTime;
     const bytes = this.ahead.reduce((sum, piece) => sum + piece.bytes, 0);
-    return seconds >= (paused ? PAUSED_S : AHEAD_S) || (seconds >= LEAST_S && bytes >= AHEAD_BYTES);
+    return seconds >= (paused ? AHEAD_PAUSED_S : AHEAD_S) || (seconds >= LEAST_S && bytes >= AHEAD_BYTES);
   }
 
   /** Asks for the bytes at a place, once. */
