@@ -301,6 +301,7 @@ def test_quicktimes_description_of_sound_is_not_understood() -> None:
         pytest.param(FTYP + struct.pack(">I4s", 0, b"free") * 9, id="a box without a size"),
         pytest.param(FTYP + box("moov", nothing(MOST_HEAD_BYTES + 1)) + PIECE, id="a large head"),
         pytest.param(HEAD, id="the head alone"),
+        pytest.param(HEAD + sidx((100, 50, 0)) * 9 + PIECE, id="an index after the other"),
     ],
 )
 def test_other_mp4_has_no_outline(data: bytes) -> None:
@@ -381,6 +382,13 @@ def test_a_webm_without_cues_has_no_index(head: bytes) -> None:
     assert found == Outline(WEBM, BASE + len(head + TRACKS), None, ())
 
 
+@pytest.mark.parametrize("told", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_length_that_is_none_is_not_told(told: float) -> None:
+    found = outline_of(webm(TRACKS, el(0x1549A966, el(0x4489, struct.pack(">d", told)))))
+    assert found is not None
+    assert found.duration_s is None
+
+
 @pytest.mark.parametrize(
     ("tracks", "mime"),
     [
@@ -407,6 +415,7 @@ def test_a_webm_is_of_the_codecs_it_names(tracks: list[bytes], mime: str | None)
         pytest.param(webm(TRACKS).replace(b"webm", b"divx"), id="another kind"),
         pytest.param(DOCTYPE + TRACKS, id="no segment"),
         pytest.param(webm(), id="no tracks"),
+        pytest.param(webm(TRACKS, TRACKS), id="tracks twice"),
         pytest.param(DOCTYPE + SEGMENT + TRACKS, id="no clusters"),
         pytest.param(webm(TRACKS, bytes.fromhex("a2826666")), id="what is not known"),
         pytest.param(webm(TRACKS, el(0xEC) * 300), id="elements without end"),

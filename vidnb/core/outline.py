@@ -3,11 +3,12 @@
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 from typing import Final, TypeVar
 
 from vidnb.core.spans import Span
 
-__all__ = ["MOST_HEAD_BYTES", "Outline", "Reading", "bytes_at", "put_in_order"]
+__all__ = ["MOST_HEAD_BYTES", "Outline", "Reading", "bytes_at", "length_of", "put_in_order"]
 
 MOST_HEAD_BYTES: Final = 4 * 1024 * 1024
 """The most (B) that is read in one go, and the longest head and index that are understood."""
@@ -42,6 +43,11 @@ def bytes_at(start: int, length: int, size_bytes: int) -> Reading[bytes]:
     if not length:
         return b""
     return (yield Span(start, start + length))
+
+
+def length_of(told_s: float | None) -> float | None:
+    """Return a length (s) that a file told, None where it is none."""
+    return told_s if told_s and 0 < told_s < inf else None
 
 
 def put_in_order(

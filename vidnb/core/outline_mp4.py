@@ -5,12 +5,13 @@ from struct import unpack_from
 from typing import Final
 
 from vidnb.core.codec_names import MP4_SOUND, MP4_VIDEO, boxes, child
-from vidnb.core.outline import Outline, Reading, bytes_at, put_in_order
+from vidnb.core.outline import Outline, Reading, bytes_at, length_of, put_in_order
 from vidnb.core.spans import Span
 
 __all__ = ["read"]
 
 _MOST_BOXES: Final = 64  # before the first fragment
+_MOST_INDEXES: Final = 8  # one for each track
 _BETWEEN = frozenset(
     {b"ftyp", b"styp", b"free", b"skip", b"ssix", b"emsg", b"prft", b"uuid", b"pdin", b"meta"}
 )
@@ -29,13 +30,14 @@ class _Track:
 def read(size_bytes: int) -> Reading[Outline | None]:
     """Find out an MP4's outline as `streamable.outline` does; raises where that says None."""
     at = 0
-    moov, init_bytes, indexes = b"", 0, []
+    moov, init_bytes = b"", 0
+    indexes: list[tuple[bytes, int]] = []
     for _ in range(_MOST_BOXES):
         size, kind, header = yield from _box(at, size_bytes)
         if kind == b"moov":
             moov = yield from bytes_at(at + header, size - header, size_bytes)
             init_bytes = at + size
-        elif kind == b"sidx":
+        elif kind == b"sidx" and len(indexes) < _MOST_INDEXES:
             body = yield from bytes_at(at + header, size - header, size_bytes)
             indexes.append((body, at + size))
         elif kind == b"moof":
@@ -57,7 +59,7 @@ def read(size_bytes: int) -> Reading[Outline | None]:
     return Outline(
         mime=f'{media}/mp4; codecs="{",".join(track.codec for track in tracks)}"',
         init_bytes=init_bytes,
-        duration_s=duration_s or length_s or None,
+        duration_s=length_of(duration_s or length_s),
         index=put_in_order(index, Span(init_bytes, size_bytes)),
     )
 

@@ -5,7 +5,7 @@ from struct import unpack_from
 from typing import Final
 
 from vidnb.core.codec_names import av1
-from vidnb.core.outline import MOST_HEAD_BYTES, Outline, Reading, bytes_at, put_in_order
+from vidnb.core.outline import MOST_HEAD_BYTES, Outline, Reading, bytes_at, length_of, put_in_order
 from vidnb.core.spans import Span
 
 __all__ = ["read"]
@@ -47,8 +47,8 @@ def read(size_bytes: int) -> Reading[Outline | None]:
         name, start, stop = yield from _element_at(at, size_bytes)
         if name == _CLUSTER:
             break
-        if name in _KEPT:
-            kept.setdefault(name, (yield from bytes_at(start, stop - start, size_bytes)))
+        if name in _KEPT - kept.keys():
+            kept[name] = yield from bytes_at(start, stop - start, size_bytes)
         elif name not in _OTHERS:
             return None
         at = stop
@@ -70,7 +70,7 @@ def read(size_bytes: int) -> Reading[Outline | None]:
     return Outline(
         mime=codecs,
         init_bytes=at,
-        duration_s=None if length is None else _real(length) * scale_s or None,
+        duration_s=length_of(None if length is None else _real(length) * scale_s),
         index=put_in_order(_index(cues or b"", first, scale_s, base), Span(at, size_bytes)),
     )
 
