@@ -5,8 +5,8 @@ more than the cipher and the digest together. Once the head of a long answer is 
 to say, so the state of the connection is taken out of asyncio's transport, and whoever receives the
 body decrypts it there, straight to where it belongs.
 
-The state lies in private attributes of asyncio's transport (CPython 3.11 to 3.14 call them the
-same); where one is missing, `take_tls` returns None and the transport goes on as it is.
+The state lies in private attributes of asyncio's transport (as CPython 3.11 names them); where one
+is missing, `take_tls` returns None and the transport goes on as it is.
 """
 
 import asyncio
