@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 import pytest
+import trustme
 
 from vidnb.engine.sample import sample
 
@@ -52,19 +54,9 @@ _QUICK = "-vf scale=320:-2 -b:v 200k -deadline realtime -cpu-used 8 -g 30"
 
 def in_format(name: str) -> Path:
     """Return vidnb's own clip (10 s) in another of `FORMATS`; made once, skips without ffmpeg."""
-    made = CACHE / "formats-1" / name
-    if not made.is_file():
-        program = shutil.which("ffmpeg")
-        if program is None:
-            pytest.skip("ffmpeg is not installed")
-        made.parent.mkdir(parents=True, exist_ok=True)
-        fresh = made.with_name(f"{os.getpid()}-{name}")
-        how = FORMATS[name].split()
-        how += [] if "copy" in how else _QUICK.split()
-        failed = _run([program, "-v", "error", "-y", "-i", str(sample()), *how, str(fresh)], None)
-        assert failed is None, failed
-        fresh.replace(made)
-    return made
+    how = FORMATS[name].split()
+    how += [] if "copy" in how else _QUICK.split()
+    return _by_ffmpeg(CACHE / "formats-1" / name, lambda: ["-i", str(sample()), *how])
 
 
 _SMALL = "-vf scale=480:-2 -b:v 2700k -g 24"
@@ -80,19 +72,33 @@ def in_pieces(name: str) -> Path:
 
     Made once, skips without ffmpeg and where `film` does.
     """
-    made = CACHE / "pieces-1" / name
+    how = [*PIECEWISE[name].split(), *_SMALL.split()]
+    twice = ["-stream_loop", "1", "-i"]
+    return _by_ffmpeg(CACHE / "pieces-1" / name, lambda: [*twice, str(film()), *how])
+
+
+def _by_ffmpeg(made: Path, arguments: Callable[[], list[str]]) -> Path:
+    """Return a file that ffmpeg makes once; skips without it."""
     if not made.is_file():
         program = shutil.which("ffmpeg")
         if program is None:
             pytest.skip("ffmpeg is not installed")
         made.parent.mkdir(parents=True, exist_ok=True)
-        fresh = made.with_name(f"{os.getpid()}-{name}")
-        how = [*PIECEWISE[name].split(), *_SMALL.split()]
-        twice = [program, "-v", "error", "-y", "-stream_loop", "1", "-i", str(film())]
-        failed = _run([*twice, *how, str(fresh)], None)
+        fresh = made.with_name(f"{os.getpid()}-{made.name}")
+        failed = _run([program, "-v", "error", "-y", *arguments(), str(fresh)], None)
         assert failed is None, failed
         fresh.replace(made)
     return made
+
+
+def localhost_tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return the context of an origin on localhost and that of who trusts it."""
+    authority = trustme.CA()
+    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(theirs)
+    ours = ssl.create_default_context()
+    authority.configure_trust(ours)
+    return theirs, ours
 
 
 def _npm_package(name: str, version: str) -> Path:

@@ -12,8 +12,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-import trustme
 
+from tests.world import localhost_tls
 from vidnb.core.retry import FailureKind
 from vidnb.io.body import SHORTEST_BYTES, Body, TakenOver, take_over
 from vidnb.io.http import ConnectionFault, HttpAnswer, HttpClient
@@ -198,12 +198,7 @@ def test_bytes_behind_the_body_are_nobodys() -> None:
 @pytest.fixture(scope="module")
 def tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """The context of an origin on localhost and that of who trusts it."""
-    authority = trustme.CA()
-    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(theirs)
-    ours = ssl.create_default_context()
-    authority.configure_trust(ours)
-    return theirs, ours
+    return localhost_tls()
 
 
 @pytest.mark.parametrize("by", [Receiver, TakenOver])

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
-import trustme
 
+from tests.world import localhost_tls
 from vidnb.io.tls import TlsSocket, take_tls
 
 DATA = bytes(range(256)) * 1000
@@ -44,12 +44,7 @@ class Client:
 
 @pytest.fixture(scope="module")
 def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    authority = trustme.CA()
-    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(theirs)
-    ours = ssl.create_default_context()
-    authority.configure_trust(ours)
-    return theirs, ours
+    return localhost_tls()
 
 
 @pytest.fixture
