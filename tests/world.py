@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -216,33 +217,33 @@ def free_port() -> int:
         return port
 
 
-class SlowProxy:
-    """A forward proxy that lets `bytes_per_s` through: how a test makes the web slow.
+class Proxy(ABC):
+    """Listens on loopback and carries one request of each connection, in a thread of its own."""
 
-    `http_proxy` in the kernel's environment leads the downloads of an unchanged notebook here.
-    """
-
-    def __init__(self, bytes_per_s: int) -> None:
-        self._bytes_per_s = bytes_per_s
+    def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self.port: int = self._listener.getsockname()[1]
+
+    @abstractmethod
+    def carry(self, client: socket.socket, head: bytes) -> None:
+        """Carry a request, whose head and perhaps more was read, and its answer."""
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        threading.Thread(target=self._accept, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                threading.Thread(target=self._carry, args=(client,), daemon=True).start()
+                threading.Thread(target=self._begin, args=(client,), daemon=True).start()
 
-    def _carry(self, client: socket.socket) -> None:
-        """Carry one request to its origin, and the answer back at the pace."""
+    def _begin(self, client: socket.socket) -> None:
         with closing(client), suppress(OSError):
             head = b""
             while b"\r\n\r\n" not in head:
@@ -250,16 +251,32 @@ class SlowProxy:
                 if not data:
                     return
                 head += data
-            method, target, rest = head.split(b" ", 2)
-            authority, _, path = target.removeprefix(b"http://").partition(b"/")
-            host, _, port = authority.decode().partition(":")
-            with closing(socket.create_connection((host, int(port or 80)))) as origin:
-                # One request a connection keeps this proxy a dozen lines long.
-                rest = rest.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
-                origin.sendall(b" ".join([method, b"/" + path, rest]))
-                while data := origin.recv(max(1, self._bytes_per_s // 10)):
-                    client.sendall(data)
-                    time.sleep(len(data) / self._bytes_per_s)
+            self.carry(client, head)
+
+
+class SlowProxy(Proxy):
+    """A forward proxy that lets `bytes_per_s` through: how a test makes the web slow.
+
+    `http_proxy` in the kernel's environment leads the downloads of an unchanged notebook here.
+    """
+
+    def __init__(self, bytes_per_s: int) -> None:
+        super().__init__()
+        self._bytes_per_s = bytes_per_s
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def carry(self, client: socket.socket, head: bytes) -> None:
+        """Carry one request to its origin, and the answer back at the pace."""
+        method, target, rest = head.split(b" ", 2)
+        authority, _, path = target.removeprefix(b"http://").partition(b"/")
+        host, _, port = authority.decode().partition(":")
+        with closing(socket.create_connection((host, int(port or 80)))) as origin:
+            # One request a connection keeps this proxy a dozen lines long.
+            rest = rest.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+            origin.sendall(b" ".join([method, b"/" + path, rest]))
+            while data := origin.recv(max(1, self._bytes_per_s // 10)):
+                client.sendall(data)
+                time.sleep(len(data) / self._bytes_per_s)
 
 
 class Relay:

@@ -1,13 +1,12 @@
 """Fixtures of the browser tests; without a Chromium they skip and say so."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
 from blockbuster import BlockBuster
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.lab import CHROMIUM_ARGUMENTS, find_chromium
+from tests.browser.lab import CHROMIUM_ARGUMENTS, find_chromium, needed
 
 
 @pytest.fixture(autouse=True)
@@ -21,12 +20,8 @@ def blocking_is_fine_here(no_blocking_call_on_an_event_loop: BlockBuster) -> Ite
 # For one module at a time: while it lives, a loop runs in this thread, where later tests need none.
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    path = find_chromium()
-    if path is None:
-        missing = "no Chromium on this machine (Debian: apt-get install chromium)"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+    missing = "no Chromium on this machine (Debian: apt-get install chromium)"
+    path = needed(find_chromium(), missing)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
         yield browser

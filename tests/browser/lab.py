@@ -10,11 +10,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pytest
 from playwright.sync_api import Page
 
 from tests.world import free_port
@@ -40,6 +42,15 @@ def find_chromium() -> str | None:
     return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
 
 
+def needed(program: str | None, missing: str) -> str:
+    """Return where a program is; without it the test skips and says so, and fails in CI."""
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return program
+
+
 def write_notebook(path: Path, *cells: str) -> None:
     """Write a notebook of these code cells, for Python."""
     code: dict[str, object] = {
@@ -57,7 +68,7 @@ def write_notebook(path: Path, *cells: str) -> None:
     path.write_text(json.dumps(book), encoding="utf-8")
 
 
-class Started:
+class Started(ABC):
     """A server on loopback that runs while the block does, in a process group of its own.
 
     What it keeps lies beside `root`, the folder it serves: `private` is empty at the beginning.
@@ -77,9 +88,9 @@ class Started:
             '{"fetchNews": "false", "checkForUpdates": false}'
         )
 
+    @abstractmethod
     def command(self) -> list[str]:
         """Return what starts it."""
-        raise NotImplementedError
 
     def environment(self) -> dict[str, str]:
         """Return what of its environment is its own."""

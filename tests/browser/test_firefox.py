@@ -1,6 +1,5 @@
 """The player in a real Firefox: JupyterLab, the direct road, inside a running cell."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,19 +7,15 @@ import pytest
 
 from tests.browser.cells import SHOW, Book, copy_of
 from tests.browser.firefox import Firefox, find_firefox
-from tests.browser.lab import Lab
+from tests.browser.lab import Lab, needed
 from tests.browser.truth import RECORD, SLEEP, TRUTH, judged
 from tests.world import film
 
 
 @pytest.fixture
 def firefox(tmp_path: Path) -> Iterator[Firefox]:
-    program = find_firefox()
-    if program is None:
-        missing = "no Firefox on this machine (Debian: apt-get install firefox-esr)"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+    missing = "no Firefox on this machine (Debian: apt-get install firefox-esr)"
+    program = needed(find_firefox(), missing)
     with Firefox(program, tmp_path) as firefox:
         yield firefox
 

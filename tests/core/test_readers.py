@@ -296,13 +296,16 @@ def world(random: Random, size: int, faults: list[str], budget: int, **more: obj
     return Readers(Origin(two_files(size, size)), random, faults, budget, **more)  # type: ignore[arg-type]  # as given
 
 
-@settings(
+seeded = settings(
     max_examples=150,
     phases=[Phase.explicit, Phase.generate],  # there is nothing to shrink in a seed
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=True,
 )
+
+
+@seeded
 @given(
     seed=st.integers(0, 2**32),
     size=st.integers(1, 120),
@@ -381,13 +384,7 @@ def test_what_is_fetched_ahead_grows_with_what_is_read_in_one_go() -> None:
     assert readers.windows() == [Span(0, 256)]
 
 
-@settings(
-    max_examples=150,
-    phases=[Phase.explicit, Phase.generate],
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-    derandomize=True,
-)
+@seeded
 @given(
     seed=st.integers(0, 2**32),
     size=st.integers(1, 300),

@@ -49,6 +49,8 @@ def check_route(route: str) -> None:
 
 
 class _Door(Protocol):
+    """A served file or a mailbox: `hosts` are the names under which it may be asked."""
+
     hosts: HostNames
 
 
