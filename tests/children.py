@@ -25,10 +25,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from tests.deadline import DEADLINE_S
+
 __all__ = ["Child", "Ended", "Forks", "Step"]
 
 ROOT = Path(__file__).parent.parent
-_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class Forks:
     ) -> None:
         _pipe(self._server.stdin).close()
         try:
-            self._server.wait(10)
+            self._server.wait(DEADLINE_S)
         except subprocess.TimeoutExpired:
             self._server.kill()  # a child of a failed test is still there; it ends on its own
             self._server.wait()
@@ -138,7 +139,7 @@ class Forks:
     def _answer(self) -> str:
         pipe = _pipe(self._server.stdout).fileno()
         while b"\n" not in self._said:
-            if not select.select([pipe], [], [], _PATIENCE_S)[0]:
+            if not select.select([pipe], [], [], DEADLINE_S)[0]:
                 raise TimeoutError("a download does not end")
             said = os.read(pipe, 2**16)
             assert said, "the fork server has ended"

@@ -1,17 +1,75 @@
-"""What fails any test: a blocking call on one of vidnb's event loops, an error nobody heard."""
+"""How the tests run in two tiers and several processes, and what fails any of them."""
 
 import logging
+import os
 import signal
+import time
+from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
 from blockbuster import BlockBuster
+from hypothesis import settings
 
 import vidnb
 
 # A run that was started in the background may have inherited an ignored SIGINT, and so would every
 # program it starts; several tests press Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_STARTED_S = time.time()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let Hypothesis try a few fixed examples in the default tier, and new ones in the full one."""
+    settings.register_profile("default tier", max_examples=25, deadline=None, derandomize=True)
+    settings.register_profile("full tier", deadline=None)
+    settings.load_profile("default tier" if _is_default_tier(config) else "full tier")
+
+
+def _is_default_tier(config: pytest.Config) -> bool:
+    return str(config.option.markexpr).strip() == "not slow"
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process for each core that this one may use, eight at most: each imports everything."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(8, len(os.sched_getaffinity(0)))
+    return min(8, os.cpu_count() or 1)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Tell the time of each stage, and what was left out."""
+    stages: dict[str, float] = defaultdict(float)
+    if "VIDNB_CI_STARTED" in os.environ:
+        stages["install"] = _STARTED_S - float(os.environ["VIDNB_CI_STARTED"])
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                stages[_stage(report.nodeid)] += report.duration
+    terminalreporter.section("seconds in each stage, added up over all processes")
+    for stage, taken_s in sorted(stages.items(), key=lambda stage: -stage[1]):
+        terminalreporter.line(f"{taken_s:8.1f}  {stage}")
+    spent = os.times()
+    cpu_s = spent.user + spent.system + spent.children_user + spent.children_system
+    terminalreporter.line(f"{cpu_s:8.1f}  of processor time, with all programs started and ended")
+    if _is_default_tier(config):
+        terminalreporter.line('Left out: the slow tests. -m "slow or not slow" runs everything.')
+    if os.environ.get("VIDNB_TEST_BROWSER"):
+        terminalreporter.line(
+            "Left out: all browser tests except the quickstart, because a loop of plain Python took"
+            f" {os.environ.get('VIDNB_TEST_SLOWNESS')} times as long as on a quiet machine."
+        )
+
+
+def _stage(nodeid: str) -> str:
+    path, _, test = nodeid.partition("::")
+    folder, *inner, file = path.split("/")
+    if file == "test_style.py":
+        return test.partition("[")[2].partition("]")[0]  # lint, format, types: each is one test
+    return inner[0] if inner else f"{folder}/*" if folder == "notebooks" else file
 
 
 @pytest.fixture(scope="session", autouse=True)

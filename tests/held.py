@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from vidnb.core.headers import ETag
 from vidnb.core.journal import Record
 from vidnb.core.version import Version
@@ -56,4 +57,4 @@ def locked_by_another_process(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        holder.communicate("\n", timeout=10)
+        holder.communicate("\n", timeout=DEADLINE_S)

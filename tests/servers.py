@@ -23,11 +23,11 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.deadline import DEADLINE_S
 from tests.world import free_port
 
 __all__ = ["SERVERS", "Sent", "Server", "Trust", "nginx", "open_folder", "python_server"]
 
-_PATIENCE_S = 20.0
 _SYSTEM_FOLDERS = "/usr/sbin:/usr/local/sbin:/sbin"
 
 
@@ -305,7 +305,7 @@ def _running(command: list[str], port: int, scratch: Path) -> Iterator[None]:
             start_new_session=True,  # so that its workers end with it
         )
     try:
-        deadline_s = time.monotonic() + _PATIENCE_S
+        deadline_s = time.monotonic() + DEADLINE_S
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import vidnb
+from tests.deadline import DEADLINE_S
 from tests.world import free_port
 from vidnb import cli
 
@@ -85,11 +86,11 @@ def test_serve_prints_its_page_until_interrupted(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         address = process.stdout.readline().strip()
-        with urllib.request.urlopen(address, timeout=10) as answer:
+        with urllib.request.urlopen(address, timeout=DEADLINE_S) as answer:
             assert b"<video" in answer.read()
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
-        assert process.wait(10) == 130
+        assert process.wait(DEADLINE_S) == 130
     assert "Traceback" not in said
     assert "Ctrl-C ends it" in said
 
@@ -108,11 +109,11 @@ def test_serve_lists_a_folder_on_the_host_and_port_asked_for(tmp_path: Path) -> 
         assert process.stderr is not None
         address = process.stdout.readline().strip()
         assert address.startswith(f"http://localhost:{port}/")
-        with urllib.request.urlopen(address, timeout=10) as answer:
+        with urllib.request.urlopen(address, timeout=DEADLINE_S) as answer:
             assert b"a film.mp4" in answer.read()
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
-        assert process.wait(10) == 130
+        assert process.wait(DEADLINE_S) == 130
     assert "Whoever reaches 0.0.0.0 and has this address can watch" in said
     assert "Traceback" not in said
 

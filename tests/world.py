@@ -18,6 +18,7 @@ from typing import Self
 import pytest
 import trustme
 
+from tests.deadline import DEADLINE_S, wait_until
 from vidnb.engine.sample import sample
 
 CACHE = Path(os.environ.get("VIDNB_TEST_CACHE", Path.home() / ".cache" / "vidnb-tests"))
@@ -28,7 +29,6 @@ TYPESCRIPT_VERSION = "5.9.3"
 HUB_VERSION = "6.1.1"
 HUB_PROXY = "configurable-http-proxy"
 HUB_PROXY_VERSION = "5.3.0"
-_PATIENCE_S = 20.0
 
 
 def film() -> Path:
@@ -312,7 +312,7 @@ class Relay:
             with suppress(OSError):
                 open_socket.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(_PATIENCE_S)
+            thread.join(DEADLINE_S)
         self._listener.close()
 
     @property
@@ -322,10 +322,7 @@ class Relay:
 
     def wait_for(self, is_so: Callable[[], bool]) -> None:
         """Wait until something has happened; fail the test if it does not."""
-        deadline_s = time.monotonic() + _PATIENCE_S
-        while not is_so():
-            assert time.monotonic() < deadline_s, "it did not happen in time"
-            time.sleep(0.002)
+        wait_until(is_so)
 
     def _start(self, run: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=run, args=arguments, name="relay", daemon=True)

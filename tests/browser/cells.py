@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import pytest
 from playwright.sync_api import Error, Page, Request, ViewportSize
 
-PATIENCE_S = 90
+from tests.browser.lab import write_notebook
+from tests.deadline import DEADLINE_S
 
 
 class NotebookHost(Protocol):
@@ -38,13 +39,14 @@ class Pages(Protocol):
 class Book:
     """A notebook that is written for one test; `tell` in its cells leaves what it is given."""
 
-    def __init__(self, root: Path, name: str, cells: list[str]) -> None:
+    def __init__(self, root: Path, name: str, cells: list[str], kernel: str = "python3") -> None:
         self.name = re.sub("[^0-9a-z]", "-", name)  # what JupyterLab takes as a workspace's name
         self.file = f"{self.name}.ipynb"
         self._found = root / f"{self.name}.json"
         # Whole or not at all, and not before what was told earlier is taken.
         tell = f"""
             import json, os, time
+            DEADLINE_S = {DEADLINE_S}
             def tell(**found):
                 while os.path.exists({str(self._found)!r}):
                     time.sleep(0.05)
@@ -53,11 +55,11 @@ class Book:
                 os.replace({str(self._found) + ".new"!r}, {str(self._found)!r})
         """
         sources = [dedent(cell).strip() for cell in (tell, *cells)]
-        (root / self.file).write_text(json.dumps(_notebook(sources)), "utf-8")
+        write_notebook(root / self.file, *sources, kernel=kernel)
 
     def found(self, pause: Callable[[], object], shown: Callable[[], str]) -> dict[str, Any]:
         """Wait for what the cells tell, by pauses; fail with what the page shows."""
-        deadline_s = time.monotonic() + PATIENCE_S
+        deadline_s = time.monotonic() + DEADLINE_S
         while not self._found.exists():
             if time.monotonic() > deadline_s:
                 raise AssertionError(f"the cells told nothing; the page shows:\n{shown()}")
@@ -71,10 +73,16 @@ class Open:
     """A notebook that is open in a page, with all its cells run."""
 
     def __init__(
-        self, lab: NotebookHost, browser: Pages, name: str, cells: list[str], host: str
+        self,
+        lab: NotebookHost,
+        browser: Pages,
+        name: str,
+        cells: list[str],
+        host: str,
+        kernel: str = "python3",
     ) -> None:
         self._lab = lab
-        self._book = Book(lab.root, name, cells)
+        self._book = Book(lab.root, name, cells, kernel)
         self.errors: list[str] = []
         self.media: list[str] = []
         self.page = page = browser.new_page(viewport={"width": 1280, "height": 1400})
@@ -112,7 +120,6 @@ def run_cell(page: Page, index: int) -> None:
         "index => /\\[\\d+\\]/.test("
         "document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')[index].textContent)",
         arg=index,
-        timeout=60_000,
     )
 
 
@@ -132,14 +139,14 @@ SHOW = """
 
 # In a cell of its own that awaits, so that every road is heard.
 STEER = """
-    await player.wait_for_async("route", timeout_s=60)
+    await player.wait_for_async("route", timeout_s=DEADLINE_S)
     arrived_s = time.time() - shown_s
-    await player.seek(12).wait_for_async("seeked", timeout_s=30)
+    await player.seek(12).wait_for_async("seeked", timeout_s=DEADLINE_S)
     still = player.current_time
-    await player.play().wait_for_async("playing", timeout_s=30)
-    await player.wait_for_async("timeupdate", timeout_s=30)
-    await player.pause().wait_for_async("pause", timeout_s=30)
-    picture = await player.snapshot_async(timeout_s=30)
+    await player.play().wait_for_async("playing", timeout_s=DEADLINE_S)
+    await player.wait_for_async("timeupdate", timeout_s=DEADLINE_S)
+    await player.pause().wait_for_async("pause", timeout_s=DEADLINE_S)
+    picture = await player.snapshot_async(timeout_s=DEADLINE_S)
     import ipykernel
     tell(still=still, route=player.route, tried=player.routes_tried, duration=player.duration,
          stopped=player.current_time, picture=picture.size, arrived_s=arrived_s,
@@ -156,9 +163,11 @@ def steer(
     host: str,
     route: str = "auto",
     steering: str = STEER,
+    kernel: str = "python3",
 ) -> tuple[dict[str, Any], Open]:
     """Play and seek in a page of `host`; return what Python was told."""
-    notebook = Open(lab, browser, name, [SHOW.format(path=path, route=route), steering], host)
+    cells = [SHOW.format(path=path, route=route), steering]
+    notebook = Open(lab, browser, name, cells, host, kernel)
     return heard(notebook), notebook
 
 
@@ -176,22 +185,6 @@ def heard(notebook: Open, which: int = 0) -> dict[str, Any]:
     assert notebook.page.locator(".vidnb-mark").nth(which).inner_text() == found["route"]
     assert notebook.errors == []
     return found
-
-
-def _notebook(sources: list[str]) -> dict[str, Any]:
-    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    cells: list[dict[str, Any]] = [
-        {
-            "cell_type": "code",
-            "execution_count": None,
-            "id": f"cell-{number}",
-            "metadata": {},
-            "outputs": [],
-            "source": source,
-        }
-        for number, source in enumerate(sources)
-    ]
-    return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
 
 
 def copy_of(film: Path, to: Path) -> Path:

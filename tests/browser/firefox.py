@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 
+from tests.deadline import DEADLINE_S
 from tests.world import free_port
 
 FIREFOX_NAMES = ("firefox-esr", "firefox")
@@ -39,7 +40,6 @@ PREFERENCES = {
     "services.settings.server": "data:,",
     "toolkit.telemetry.enabled": False,
 }
-PATIENCE_S = 60
 _T = TypeVar("_T")
 
 
@@ -122,7 +122,7 @@ class Firefox:
 
     def wait_for(self, expression: str) -> None:
         """Wait until an expression in the page is true; fail with what the page shows."""
-        deadline_s = time.monotonic() + PATIENCE_S
+        deadline_s = time.monotonic() + DEADLINE_S
         while not self.evaluate(expression):
             assert time.monotonic() < deadline_s, f"never {expression}:\n{self.text()}"
             time.sleep(0.05)
@@ -141,7 +141,7 @@ class Firefox:
         return self._run(self._call(method, parameters))
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        return self._loop.run_until_complete(asyncio.wait_for(work, PATIENCE_S))
+        return self._loop.run_until_complete(asyncio.wait_for(work, DEADLINE_S))
 
     async def _connect(self, url: str) -> None:
         self._client = aiohttp.ClientSession()

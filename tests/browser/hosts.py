@@ -1,11 +1,11 @@
 """Other hosts of notebooks than JupyterLab, as `tests.browser.cells.Open` needs them."""
 
 import sys
-import time
 
 from playwright.sync_api import Page
 
 from tests.browser.lab import Lab, Started
+from tests.deadline import wait_until
 
 
 class Notebook7(Lab):
@@ -19,7 +19,7 @@ class Notebook7(Lab):
 
     def run_all(self, page: Page) -> None:
         """Run all cells of the notebook that a page opens."""
-        page.locator(".jp-NotebookPanel").wait_for(timeout=60_000)
+        page.locator(".jp-NotebookPanel").wait_for()
         _wait_for_kernel(page, f"http://127.0.0.1:{self.port}/api/kernels?token={self.token}")
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
@@ -30,13 +30,12 @@ def _wait_for_kernel(page: Page, kernels: str) -> None:
 
     Told to run before, it would do nothing and say nothing.
     """
-    deadline_s = time.monotonic() + 60
-    while time.monotonic() < deadline_s:
+
+    def is_connected() -> bool:
         found = page.request.get(kernels).json()
-        if any(one["connections"] and one["execution_state"] == "idle" for one in found):
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError("no kernel was there in time")
+        return any(one["connections"] and one["execution_state"] == "idle" for one in found)
+
+    wait_until(is_connected, pause=lambda: page.wait_for_timeout(100))
 
 
 class VoilaBeside:

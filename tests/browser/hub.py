@@ -9,6 +9,7 @@ from pathlib import Path
 from playwright.sync_api import Page
 
 from tests.browser.lab import Started, run_all
+from tests.deadline import DEADLINE_S
 from tests.world import free_port, hub_proxy, jupyterhub
 
 WITHOUT_PROXY = "plain"
@@ -29,7 +30,7 @@ c.SimpleLocalProcessSpawner.home_dir_template = "{private}/home/{{username}}"
 c.Spawner.cmd = [{python!r}, "-m", "jupyterhub.singleuser"]
 c.Spawner.notebook_dir = {root!r}
 c.Spawner.environment = {environment!r}
-c.Spawner.http_timeout = c.Spawner.start_timeout = 90
+c.Spawner.http_timeout = c.Spawner.start_timeout = {deadline_s}
 
 def without_proxy(spawner):
     off = "--ServerApp.jpserver_extensions={{'jupyter_server_proxy': False}}"
@@ -53,6 +54,7 @@ class Hub(Started):
         mine = {**os.environ, **self.environment()}
         config = CONFIG.format(
             port=self.port,
+            deadline_s=int(DEADLINE_S),
             hub_port=free_port(),
             api_port=free_port(),
             node=shutil.which("node"),
@@ -99,5 +101,5 @@ class Person:
         page.get_by_label("Username").fill(self._name)
         page.get_by_label("Password").fill(self._hub.password)
         page.get_by_role("button", name="Sign in").click()
-        page.wait_for_url("**/lab/**", timeout=90_000)
+        page.wait_for_url("**/lab/**")
         run_all(page)

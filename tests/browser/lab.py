@@ -14,13 +14,15 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
+from tests.deadline import DEADLINE_S
 from tests.world import free_port
 
+KERNEL = "Python 3 (ipykernel)"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
@@ -51,8 +53,8 @@ def needed(program: str | None, missing: str) -> str:
     return program
 
 
-def write_notebook(path: Path, *cells: str) -> None:
-    """Write a notebook of these code cells, for Python."""
+def write_notebook(path: Path, *cells: str, kernel: str = "python3") -> None:
+    """Write a notebook of these code cells, for one of the kernels for Python."""
     code: dict[str, object] = {
         "cell_type": "code",
         "execution_count": None,
@@ -61,11 +63,29 @@ def write_notebook(path: Path, *cells: str) -> None:
     }
     book = {
         "cells": [{**code, "id": f"cell-{n}", "source": text} for n, text in enumerate(cells)],
-        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}},
+        "metadata": {"kernelspec": {"name": kernel, "display_name": KERNEL, "language": "python"}},
         "nbformat": 4,
         "nbformat_minor": 5,
     }
     path.write_text(json.dumps(book), encoding="utf-8")
+
+
+class Chromium:
+    """A browser whose pages have time enough."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+
+    def new_page(self, **options: Any) -> Page:
+        """Open an empty page; the options are Playwright's."""
+        page = self._browser.new_page(**options)
+        page.set_default_timeout(1000 * DEADLINE_S)
+        return page
+
+    def close_pages(self) -> None:
+        """Close all pages."""
+        for context in self._browser.contexts:
+            context.close()
 
 
 class Started(ABC):
@@ -117,7 +137,7 @@ class Started(ABC):
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        deadline_s = time.monotonic() + 90
+        deadline_s = time.monotonic() + DEADLINE_S
         while time.monotonic() < deadline_s and self._process.poll() is None:
             with suppress(OSError), urllib.request.urlopen(self.sign_of_life(), timeout=5):
                 return self
@@ -146,12 +166,9 @@ class Lab(Started):
 
     application = "jupyterlab"
 
-    def __init__(
-        self, root: Path, environment: dict[str, str] | None = None, *arguments: str
-    ) -> None:
+    def __init__(self, root: Path, *arguments: str) -> None:
         super().__init__(root)
         self.token = secrets.token_hex(16)
-        self._environment = environment or {}
         self._arguments = arguments
 
     def command(self) -> list[str]:
@@ -170,21 +187,37 @@ class Lab(Started):
             *self._arguments,
         ]
 
-    def environment(self) -> dict[str, str]:
-        """Return what of its environment is its own."""
-        return {**super().environment(), **self._environment}
-
     def sign_of_life(self) -> str:
         """Return an address that answers once it has started."""
         return f"http://127.0.0.1:{self.port}/api/status?token={self.token}"
 
     def url(self, notebook: str, host: str = "127.0.0.1", workspace: str = "") -> str:
-        """Return the address that opens one notebook, in a workspace of its own if it has a name.
+        """Return the address that opens one notebook, in a workspace of its own.
 
         In another one, the notebooks of earlier tests would be opened again.
         """
-        where = f"lab/workspaces/{workspace}/tree" if workspace else "lab/tree"
+        where = f"lab/workspaces/{workspace or Path(notebook).stem}/tree"
         return f"http://{host}:{self.port}/{where}/{notebook}?token={self.token}"
+
+    def add_kernel(self, name: str, environment: dict[str, str]) -> None:
+        """Add a kernel that has these variables in its environment, for notebooks that name it."""
+        folder = self.private / "data" / "kernels" / name
+        folder.mkdir(parents=True)
+        start = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec = {"argv": start, "display_name": KERNEL, "language": "python", "env": environment}
+        (folder / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+
+    def end_kernels(self) -> None:
+        """Shut down the kernels of all notebooks."""
+        for session in json.loads(self._ask("api/sessions")):
+            self._ask(f"api/sessions/{session['id']}", "DELETE")
+
+    def _ask(self, path: str, method: str = "GET") -> bytes:
+        head = {"Authorization": f"token {self.token}"}
+        url = f"http://127.0.0.1:{self.port}/{path}"
+        asked = urllib.request.Request(url, headers=head, method=method)
+        with urllib.request.urlopen(asked, timeout=DEADLINE_S) as answer:
+            return bytes(answer.read())
 
     def run_all(self, page: Page) -> None:
         """Run all cells of the notebook that a page opens."""
@@ -193,7 +226,7 @@ class Lab(Started):
 
 def run_all(page: Page) -> None:
     """Run all cells of the notebook that JupyterLab opens in a page."""
-    page.locator(".jp-NotebookPanel").wait_for(timeout=60_000)
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    page.locator(".jp-NotebookPanel").wait_for()
+    page.get_by_text(f"{KERNEL} | Idle").wait_for()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()

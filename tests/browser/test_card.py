@@ -4,14 +4,15 @@ import json
 import shutil
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
-from tests.browser.lab import Lab, write_notebook
+from tests.browser.lab import Chromium, Lab, write_notebook
+from tests.deadline import DEADLINE_S
+
+pytestmark = pytest.mark.slow
 
 SHOTS = Path(__file__).parent / "shots"
 CELL = """import vidnb
@@ -25,55 +26,39 @@ COMPARED = "vidnb.compare(vidnb.sample(), vidnb.sample(), labels=['before', 'aft
 
 
 @pytest.fixture(scope="module")
-def saved(
-    tmp_path_factory: pytest.TempPathFactory, chromium: Browser
-) -> Iterator[tuple[Lab, Path]]:
+def saved(lab: Lab, chromium: Chromium) -> tuple[Lab, Path]:
     """A notebook with a player and a comparison, run and saved, and its kernel shut down."""
     pytest.importorskip("PIL", reason="Pillow makes the poster")
-    root = tmp_path_factory.mktemp("lab")
-    path = root / "card.ipynb"
+    path = lab.root / "card.ipynb"
     write_notebook(path, CELL, COMPARED)
-    with Lab(root) as lab:
-        page = chromium.new_page()
-        page.goto(lab.url(path.name))
-        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
-        for index in range(2):
-            page.locator(".jp-CodeCell .cm-content").nth(index).click()
-            page.keyboard.press("Control+Enter")
-        page.wait_for_function(
-            "() => [...document.querySelectorAll('video')]"
-            ".filter(video => video.readyState).length === 3",
-            timeout=60_000,
-        )
-        cards = page.locator(".vidnb-card")
-        assert cards.count() == 2
-        assert page.locator(".vidnb-card:visible").count() == 0, "the living ones hide them"
-        # The lengths, once the browser has told them: of the player, and of each that is compared.
-        cards.first.get_by_text("0:10").wait_for(state="attached")
-        cards.last.get_by_text("0:10").nth(1).wait_for(state="attached")
-        page.keyboard.press("Control+s")
-        page.wait_for_function("() => !document.querySelector('.jp-mod-dirty')")
-        page.close()
-        shut_down(lab)
-        yield lab, path
-
-
-def shut_down(lab: Lab) -> None:
-    address = f"http://127.0.0.1:{lab.port}/api/sessions"
-    head = {"Authorization": f"token {lab.token}"}
-    with urllib.request.urlopen(urllib.request.Request(address, headers=head)) as answer:
-        sessions = json.load(answer)
-    assert len(sessions) == 1
-    url = f"{address}/{sessions[0]['id']}"
-    urllib.request.urlopen(urllib.request.Request(url, headers=head, method="DELETE")).close()
+    page = chromium.new_page()
+    page.goto(lab.url(path.name))
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    for index in range(2):
+        page.locator(".jp-CodeCell .cm-content").nth(index).click()
+        page.keyboard.press("Control+Enter")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('video')]"
+        ".filter(video => video.readyState).length === 3"
+    )
+    cards = page.locator(".vidnb-card")
+    assert cards.count() == 2
+    assert page.locator(".vidnb-card:visible").count() == 0, "the living ones hide them"
+    # The lengths, once the browser has told them: of the player, and of each that is compared.
+    cards.first.get_by_text("0:10").wait_for(state="attached")
+    cards.last.get_by_text("0:10").nth(1).wait_for(state="attached")
+    page.keyboard.press("Control+s")
+    page.wait_for_function("() => !document.querySelector('.jp-mod-dirty')")
+    page.close()
+    lab.end_kernels()
+    return lab, path
 
 
 def check_card(page: Page) -> None:
     cards = page.locator(".vidnb-card:visible")
     page.wait_for_function(
         "() => [...document.querySelectorAll('.vidnb-card')]"
-        ".filter(card => card.offsetParent !== null).length === 2",
-        timeout=60_000,
+        ".filter(card => card.offsetParent !== null).length === 2"
     )
     compared = cards.last.inner_text()
     assert "Comparison of 2 videos" in compared
@@ -89,7 +74,7 @@ def check_card(page: Page) -> None:
 
 @pytest.mark.parametrize("trusted", [True, False])
 def test_a_notebook_reopened_without_a_kernel_shows_the_card(
-    saved: tuple[Lab, Path], chromium: Browser, trusted: bool
+    saved: tuple[Lab, Path], chromium: Chromium, trusted: bool
 ) -> None:
     SHOTS.mkdir(exist_ok=True)
     lab, path = saved
@@ -104,23 +89,22 @@ def test_a_notebook_reopened_without_a_kernel_shows_the_card(
     page.on("pageerror", lambda error: broken.append(str(error)))
     # JupyterLab starts a new kernel, which knows nothing of the player.
     page.goto(lab.url(path.name))
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     page.wait_for_function("() => !document.body.textContent.includes('Loading widget')")
     check_card(page)
     assert page.get_by_text("Error displaying widget").locator("visible=true").count() == 0
     page.locator(".vidnb-card:visible").first.scroll_into_view_if_needed()
     page.screenshot(path=SHOTS / f"card-{'trusted' if trusted else 'untrusted'}.png")
     assert broken == []
-    page.close()
 
 
 def test_nbconvert_shows_the_card(
-    saved: tuple[Lab, Path], chromium: Browser, tmp_path: Path
+    saved: tuple[Lab, Path], chromium: Chromium, tmp_path: Path
 ) -> None:
     _, path = saved
     shutil.copy(path, tmp_path)
     command = [sys.executable, "-m", "nbconvert", "--to", "html", str(tmp_path / path.name)]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, check=True, capture_output=True, timeout=DEADLINE_S)
     page = chromium.new_page(viewport={"width": 1000, "height": 560})
     broken: list[str] = []
     page.on("pageerror", lambda error: broken.append(str(error)))
@@ -129,4 +113,3 @@ def test_nbconvert_shows_the_card(
     check_card(page)
     page.screenshot(path=SHOTS / "card-nbconvert.png")
     assert [error for error in broken if "vidnb" in error] == []
-    page.close()

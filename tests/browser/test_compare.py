@@ -9,10 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from tests.browser.cells import ask, run_cell
-from tests.browser.lab import Lab, write_notebook
+from tests.browser.lab import Chromium, Lab, write_notebook
+from tests.deadline import DEADLINE_S
 
 SHOTS = Path(__file__).parent / "shots"
 FRAME_S = 1 / 30
@@ -48,7 +49,7 @@ class Holding(BaseHTTPRequestHandler):
         for name in ("Range", "Origin", "Content-Type"):
             if name in self.headers:
                 asked.add_header(name, self.headers[name])
-        with suppress(OSError), urllib.request.urlopen(asked, timeout=10) as answer:
+        with suppress(OSError), urllib.request.urlopen(asked, timeout=DEADLINE_S) as answer:
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 if name.lower() not in {"connection", "server", "date"}:
@@ -58,7 +59,7 @@ class Holding(BaseHTTPRequestHandler):
             at = int(span.removeprefix("bytes ").split("-")[0])
             while data := answer.read(8192):
                 if at + len(data) > HELD_FROM_BYTES:
-                    self.go_on.wait(120)
+                    self.go_on.wait(DEADLINE_S)
                 self.wfile.write(data)
                 at += len(data)
 
@@ -71,14 +72,13 @@ class Holding(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    root = tmp_path_factory.mktemp("lab")
+def notebook(lab: Lab) -> Iterator[str]:
+    """Its name; the slow video in it is held."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Holding) as slow:
         threading.Thread(target=slow.serve_forever, daemon=True).start()
         cells = [cell.replace("SLOW", str(slow.server_port)) for cell in CELLS]
-        write_notebook(root / "compare.ipynb", *cells)
-        with Lab(root) as lab:
-            yield lab
+        write_notebook(lab.root / "compare.ipynb", *cells)
+        yield "compare.ipynb"
         Holding.go_on.set()
         slow.shutdown()
 
@@ -89,28 +89,27 @@ def said() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def page(lab: Lab, chromium: Browser, said: list[str]) -> Iterator[Page]:
+def page(lab: Lab, notebook: str, chromium: Chromium, said: list[str]) -> Iterator[Page]:
     """The notebook with its first cell run and all four videos there."""
     SHOTS.mkdir(exist_ok=True)
     page = chromium.new_page(viewport={"width": 1200, "height": 1000})
     page.on("console", lambda told: said.append(told.text) if told.type == "error" else None)
     page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto(lab.url("compare.ipynb"))
-    page.locator(".jp-NotebookPanel").wait_for(timeout=60_000)
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    page.goto(lab.url(notebook))
+    page.locator(".jp-NotebookPanel").wait_for()
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     run_cell(page, 0)
-    until(page, "videos.length === 4 && videos.every(video => video.readyState >= 2)", 60_000)
+    until(page, "videos.length === 4 && videos.every(video => video.readyState >= 2)")
     yield page
     page.close()
 
 
-def until(page: Page, condition: str, timeout_ms: int = 20_000) -> None:
+def until(page: Page, condition: str) -> None:
     """Wait for a condition on `videos` and their common `times` (s)."""
     page.wait_for_function(
         "() => { const four = document.querySelector('.vidnb-compare');"
         " const videos = [...(four?.querySelectorAll('video') ?? [])];"
         f" const times = four ? ({CLOCK_JS})(four) : []; return {condition}; }}",
-        timeout=timeout_ms,
     )
 
 
@@ -146,7 +145,7 @@ def test_it_stands_at_the_offsets_and_one_is_heard(page: Page) -> None:
 
 def test_one_without_data_holds_the_others_until_it_can_go_on(page: Page) -> None:
     page.get_by_role("button", name="Play all").click()
-    page.get_by_text("Waiting for Slow").wait_for(timeout=60_000)
+    page.get_by_text("Waiting for Slow").wait_for()
     page.screenshot(path=SHOTS / "compare-waiting.png")
     held = times(page)
     assert 0.5 < held[3] < 8
@@ -183,6 +182,7 @@ def test_python_asks_and_hears(page: Page) -> None:
     assert duration_s == pytest.approx(10, abs=0.1)
 
 
+@pytest.mark.slow
 def test_drift_is_less_than_a_frame(page: Page) -> None:
     """The median of eight seconds, the quietest of three: a machine that is busy elsewhere lets
     all four stumble, and then they have to find together again first."""
@@ -225,13 +225,14 @@ def drift_over_eight_seconds(page: Page) -> list[float]:
     return spreads_s
 
 
+@pytest.mark.slow
 def test_each_has_its_own_sound_and_ends_are_endured(page: Page) -> None:
     page.get_by_role("button", name="Sound of Slow").click()
     until(page, "!videos[3].muted && videos[1].muted")
     page.get_by_role("button", name="Sound of Slow").click()
     until(page, "videos[3].muted")
     # Those that began later in their files end sooner, and stand there.
-    page.get_by_role("button", name="Play all").wait_for(timeout=30_000)
+    page.get_by_role("button", name="Play all").wait_for()
     until(page, "videos.every(video => video.currentTime > video.duration - 0.1)")
     page.get_by_role("button", name="Play all").click()
     until(page, "times.every(t => t > 0.2 && t < 5)")
@@ -239,6 +240,7 @@ def test_each_has_its_own_sound_and_ends_are_endured(page: Page) -> None:
     until(page, "videos.every(video => video.paused)")
 
 
+@pytest.mark.slow
 def test_it_follows_the_theme_and_a_narrow_cell(page: Page) -> None:
     focus(page)
     page.keyboard.press("3")
@@ -269,10 +271,12 @@ def switch_theme(page: Page, name: str) -> None:
     )
 
 
-def test_the_console_stayed_silent(said: list[str]) -> None:
+@pytest.mark.slow
+def test_the_console_stayed_silent(page: Page, said: list[str]) -> None:
     assert said == []
 
 
+@pytest.mark.slow
 def test_a_closed_comparison_leaves_its_card(page: Page, said: list[str]) -> None:
     run_cell(page, 3)
     page.locator(".vidnb-compare").wait_for(state="detached")

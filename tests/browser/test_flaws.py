@@ -1,17 +1,16 @@
 """What a real browser makes of files it cannot play, and what the person is told."""
 
-from collections.abc import Iterator
-
 import pytest
-from playwright.sync_api import Browser
 
 import vidnb
-from tests.browser.lab import Lab, write_notebook
+from tests.browser.lab import Chromium, Lab, write_notebook
+
+pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    root = tmp_path_factory.mktemp("lab")
+@pytest.fixture(scope="module", autouse=True)
+def files(lab: Lab) -> None:
+    root = lab.root
     data = vidnb.sample().read_bytes()
     # What says it is HEVC is given to the decoder for HEVC, which this Chromium lacks.
     (root / "hevc.mp4").write_bytes(data.replace(b"avc1", b"hvc1").replace(b"avcC", b"hvcC"))
@@ -20,8 +19,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     for name in ("hevc", "short", "noise"):
         cell = f"import vidnb\nplayer = vidnb.play({name + '.mp4'!r}, muted=True)\nplayer"
         write_notebook(root / f"{name}.ipynb", cell)
-    with Lab(root) as lab:
-        yield lab
 
 
 @pytest.mark.parametrize(
@@ -33,19 +30,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     ],
 )
 def test_what_cannot_be_played_is_a_sentence(
-    lab: Lab, chromium: Browser, name: str, told: str
+    lab: Lab, chromium: Chromium, name: str, told: str
 ) -> None:
     page = chromium.new_page(viewport={"width": 1100, "height": 820})
-    page.goto(lab.url(f"{name}.ipynb").replace("/lab/tree/", f"/lab/workspaces/{name}/tree/"))
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    page.goto(lab.url(f"{name}.ipynb"))
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     page.locator(".jp-CodeCell .cm-content").click()
     page.keyboard.press("Control+Enter")
-    page.locator(".vidnb-message").wait_for(timeout=60_000)
+    page.locator(".vidnb-message").wait_for()
     assert page.locator(".vidnb-message").inner_text().startswith(told)
     if name == "short":
         # It opens with its full length; what it lacks shows when somebody plays on.
         video = page.locator("video")
         video.evaluate("video => { video.currentTime = 5; video.play(); }")
-        page.locator(".vidnb-error").wait_for(timeout=30_000)
+        page.locator(".vidnb-error").wait_for()
         assert page.locator(".vidnb-error span").inner_text().startswith(told)
-    page.close()

@@ -3,13 +3,17 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 import vidnb
+from tests.browser.lab import Chromium
 from vidnb.engine.folder import ServedFolder, serve_folder
+
+pytestmark = pytest.mark.slow
 
 SHOTS = Path(__file__).parent / "shots"
 NAMES = [
@@ -37,10 +41,10 @@ def served(folder: Path) -> Iterator[ServedFolder]:
         yield made
 
 
-def opened(chromium: Browser, url: str, **options: object) -> tuple[Page, list[str]]:
+def opened(chromium: Chromium, url: str, **options: Any) -> tuple[Page, list[str]]:
     """Open a page; what it complains about is in the list."""
     said: list[str] = []
-    page = chromium.new_page(**options)  # type: ignore[arg-type]  # one test's options each
+    page = chromium.new_page(**options)
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     host = urlsplit(url).netloc
@@ -62,7 +66,7 @@ def wait_for_posters(page: Page) -> None:
     ("look", "width"), [("light", 1200), ("dark", 1200), ("light", 390), ("dark", 390)]
 )
 def test_posters_appear_and_nothing_is_amiss(
-    served: ServedFolder, chromium: Browser, look: str, width: int
+    served: ServedFolder, chromium: Chromium, look: str, width: int
 ) -> None:
     SHOTS.mkdir(exist_ok=True)
     page, said = opened(
@@ -84,11 +88,10 @@ def test_posters_appear_and_nothing_is_amiss(
     assert colours > 20, "the poster is one plain colour"
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert said == []
-    page.close()
 
 
 def test_a_card_leads_to_a_player_that_seeks_and_back(
-    served: ServedFolder, chromium: Browser
+    served: ServedFolder, chromium: Chromium
 ) -> None:
     page, said = opened(chromium, served.page_url, viewport={"width": 1200, "height": 900})
     page.get_by_text("Talk 10.mp4").click()
@@ -100,11 +103,10 @@ def test_a_card_leads_to_a_player_that_seeks_and_back(
     page.get_by_text("All videos").click()
     page.locator(".card").first.wait_for()
     assert said == []
-    page.close()
 
 
 def test_posters_are_made_near_the_screen_alone_and_hold_no_connection(
-    folder: Path, chromium: Browser
+    folder: Path, chromium: Chromium
 ) -> None:
     for number in range(MANY):
         shutil.copy(vidnb.sample(), folder / f"more {number}.mp4")
@@ -126,11 +128,10 @@ def test_posters_are_made_near_the_screen_alone_and_hold_no_connection(
             "() => 'looked' in [...document.querySelectorAll('.card')].at(-1).dataset"
         )
         assert page.locator("canvas").count() < 30, "what was scrolled past was looked at too"
-        page.close()
 
 
 def test_keys_walk_through_the_cards_and_filter_them(
-    served: ServedFolder, chromium: Browser
+    served: ServedFolder, chromium: Chromium
 ) -> None:
     page, said = opened(chromium, served.page_url, viewport={"width": 1200, "height": 900})
 
@@ -155,11 +156,10 @@ def test_keys_walk_through_the_cards_and_filter_them(
     page.wait_for_function("() => document.querySelector('video')?.readyState >= 1")
     assert page.title() == "Talk 2.mp4"
     assert said == []
-    page.close()
 
 
 def test_a_new_file_is_there_after_a_reload_and_an_empty_folder_says_so(
-    tmp_path: Path, chromium: Browser
+    tmp_path: Path, chromium: Chromium
 ) -> None:
     with serve_folder(tmp_path) as served:
         page, said = opened(chromium, served.page_url)
@@ -172,4 +172,3 @@ def test_a_new_file_is_there_after_a_reload_and_an_empty_folder_says_so(
         page.reload()
         assert page.locator(".card").get_attribute("href") == first
         assert said == []
-        page.close()

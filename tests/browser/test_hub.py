@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
 
 from tests.browser.cells import SHOW, STEER, Open, copy_of, heard, steer
 from tests.browser.hub import WITHOUT_PROXY, Hub, Person
+from tests.browser.lab import Chromium
 from tests.world import film
 
+pytestmark = pytest.mark.slow
 
-@pytest.fixture(scope="module")
+
+@pytest.fixture(scope="package")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     root = tmp_path_factory.mktemp("hub")
     copy_of(film(), root / "film.mp4")
@@ -18,14 +20,13 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         yield hub
 
 
-def test_a_hub_with_a_proxy(hub: Hub, chromium: Browser) -> None:
+def test_a_hub_with_a_proxy(hub: Hub, chromium: Chromium) -> None:
     found, notebook = steer(Person(hub, "ann"), chromium, "ann", "film.mp4", "hub.test")
     assert found["route"] == "proxy"
     assert all(f"hub.test:{hub.port}/user/ann/proxy/" in url for url in notebook.media)
-    notebook.page.close()
 
 
-def test_a_hub_without_a_proxy(hub: Hub, chromium: Browser) -> None:
+def test_a_hub_without_a_proxy(hub: Hub, chromium: Chromium) -> None:
     """By `/files/` a file below the server's root, by the kernel's channel any other."""
     elsewhere = SHOW.format(path=str(film()), route="auto").strip("\n")
     cells = [SHOW.format(path="film.mp4", route="auto"), STEER, elsewhere, STEER]
@@ -35,4 +36,3 @@ def test_a_hub_without_a_proxy(hub: Hub, chromium: Browser) -> None:
     assert found["tried"]["proxy"] == "its address answered 404"
     found = heard(notebook, 1)
     assert found["route"] == "kernel"
-    notebook.page.close()

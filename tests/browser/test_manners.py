@@ -1,14 +1,15 @@
 """How players behave beside each other in a real JupyterLab: at rest, in company, at the end."""
 
 import statistics
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Locator, Page
 
 from tests.browser.cells import Open
-from tests.browser.lab import Lab
+from tests.browser.lab import Chromium, Lab
+
+pytestmark = pytest.mark.slow
 
 SHOTS = Path(__file__).parent / "shots"
 
@@ -26,13 +27,6 @@ WAIT = """
 """
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    root = tmp_path_factory.mktemp("manners")
-    with Lab(root) as lab:
-        yield lab
-
-
 def until(page: Page, condition: str, argument: object = None) -> None:
     """Wait for a condition on `players`, each with its `video` and whether it `rests`."""
     page.wait_for_function(
@@ -45,11 +39,10 @@ def until(page: Page, condition: str, argument: object = None) -> None:
             return CONDITION;
         }""".replace("CONDITION", condition),
         arg=argument,
-        timeout=60_000,
     )
 
 
-def test_fifty_players_show_their_first_frame_and_rest(lab: Lab, chromium: Browser) -> None:
+def test_fifty_players_show_their_first_frame_and_rest(lab: Lab, chromium: Chromium) -> None:
     """Each comes by the best road, though a browser has six connections to a server."""
     show = """
         import ipywidgets, vidnb
@@ -59,7 +52,7 @@ def test_fifty_players_show_their_first_frame_and_rest(lab: Lab, chromium: Brows
     """
     found_roads = """
         for player in players:
-            await player.wait_for_async("route", timeout_s=90)
+            await player.wait_for_async("route", timeout_s=DEADLINE_S)
         tell(routes=[player.route for player in players],
              tried=[player.routes_tried for player in players])
         heard = []
@@ -71,10 +64,10 @@ def test_fifty_players_show_their_first_frame_and_rest(lab: Lab, chromium: Brows
         resting, other = players[30:32]
         said = [[p.current_time, p.duration, p.paused, p.ended, p.size] for p in players]
         heard.clear()
-        resting.seek(7).wait_for("seeked", timeout_s=60)
+        resting.seek(7).wait_for("seeked", timeout_s=DEADLINE_S)
         sought = resting.current_time
-        picture = other.snapshot(timeout_s=60).size
-        resting.set(playback_rate=2).play().wait_for("timeupdate", timeout_s=60)
+        picture = other.snapshot(timeout_s=DEADLINE_S).size
+        resting.set(playback_rate=2).play().wait_for("timeupdate", timeout_s=DEADLINE_S)
         tell(said=said, sought=sought, picture=picture, heard=heard,
              at=resting.current_time, rate=resting.playback_rate)
     """
@@ -119,7 +112,7 @@ def test_fifty_players_show_their_first_frame_and_rest(lab: Lab, chromium: Brows
     last.locator("video").evaluate("video => video.pause()")
     stopped = last.locator("video").evaluate("video => video.currentTime")
     (lab.root / "listen").touch()
-    last.locator(".vidnb-still").wait_for(timeout=60_000)  # in view, and paused for long
+    last.locator(".vidnb-still").wait_for()  # in view, and paused for long
     last.hover()
     shows(last)
     until(page, f"Math.abs({at} - argument) < 0.01", stopped)
@@ -129,12 +122,11 @@ def test_fifty_players_show_their_first_frame_and_rest(lab: Lab, chromium: Brows
     assert found["at"] == pytest.approx(stopped, abs=0.01)
     assert found["paused"]
     assert notebook.errors == []
-    page.close()
 
 
 def shows(player: Locator) -> None:
     """Wait until the video itself is seen again."""
-    player.locator(".vidnb-still").wait_for(state="detached", timeout=60_000)
+    player.locator(".vidnb-still").wait_for(state="detached")
     assert player.locator("video").evaluate("video => video.readyState") >= 2
 
 
@@ -167,7 +159,7 @@ def check_together(page: Page, when: str) -> None:
     pytest.fail(f"views of one player are apart {when}: {medians_s} s")
 
 
-def test_ten_views_of_one_player_keep_together(lab: Lab, chromium: Browser) -> None:
+def test_ten_views_of_one_player_keep_together(lab: Lab, chromium: Chromium) -> None:
     nine = """
         import vidnb
         player = vidnb.play(vidnb.sample(), start_s=1, loop=True, width=220)
@@ -175,15 +167,15 @@ def test_ten_views_of_one_player_keep_together(lab: Lab, chromium: Browser) -> N
             display(player)
     """
     after = """
-        player.wait_for("route", timeout_s=60)
+        player.wait_for("route", timeout_s=DEADLINE_S)
         tell(at=player.current_time, paused=player.paused, rate=player.playback_rate,
              views=len(player._vidnb_views), muted=player.muted)
     """
     steer = """
-        player.play().wait_for("playing", timeout_s=30)
-        player.pause().wait_for("pause", timeout_s=30)
-        player.seek(2).wait_for("seeked", timeout_s=30)
-        player.set(playback_rate=0.5, loop=True).play().wait_for("playing", timeout_s=30);
+        player.play().wait_for("playing", timeout_s=DEADLINE_S)
+        player.pause().wait_for("pause", timeout_s=DEADLINE_S)
+        player.seek(2).wait_for("seeked", timeout_s=DEADLINE_S)
+        player.set(playback_rate=0.5, loop=True).play().wait_for("playing", timeout_s=DEADLINE_S);
     """
     rests = RESTS.format(unseen_ms=1e9, still_ms=1e9)
     one, two, three = (WAIT.format(name=name) for name in ("one", "two", "three"))
@@ -238,18 +230,19 @@ def test_ten_views_of_one_player_keep_together(lab: Lab, chromium: Browser) -> N
     assert found["at"] == pytest.approx(statistics.median(times), abs=1.0)
     assert not found["paused"]
     assert notebook.errors == []
-    page.close()
 
 
 def test_a_restart_of_the_kernel_leaves_a_picture_and_a_sentence(
-    lab: Lab, chromium: Browser
+    lab: Lab, chromium: Chromium
 ) -> None:
     show = """
         import vidnb
         player = vidnb.play(vidnb.sample(), autoplay=True, muted=True, loop=True, width=500)
         player
     """
-    after = 'player.wait_for("timeupdate", timeout_s=60)\ntell(views=len(player._vidnb_views))'
+    after = (
+        'player.wait_for("timeupdate", timeout_s=DEADLINE_S)\ntell(views=len(player._vidnb_views))'
+    )
     notebook = Open(lab, chromium, "restart", [show, after], "127.0.0.1")
     page = notebook.page
     assert notebook.found()["views"] == 1
@@ -261,10 +254,10 @@ def test_a_restart_of_the_kernel_leaves_a_picture_and_a_sentence(
     sentence = page.get_by_text(
         "The kernel that served sample.mp4 was restarted: run the cell again."
     )
-    sentence.wait_for(timeout=60_000)
+    sentence.wait_for()
     until(page, "players.every(({rests, covered, video}) => rests && covered && video.paused)")
     page.screenshot(path=SHOTS / "restart.png")
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     page.locator(".vidnb-still").click()
     page.wait_for_timeout(1500)  # in which an endless retry would show
     assert said == []
@@ -281,4 +274,3 @@ def test_a_restart_of_the_kernel_leaves_a_picture_and_a_sentence(
     until(page, "players.length === 1 && players[0].video.currentTime > 0")
     assert said == []
     assert notebook.errors == []
-    page.close()

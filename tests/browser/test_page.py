@@ -5,9 +5,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
 
 import vidnb
+from tests.browser.lab import Chromium
 
 SIZE_BYTES = 255_849
 SHOTS = Path(__file__).parent / "shots"
@@ -48,8 +48,9 @@ KEYS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("focus", ["video", "body"])
-def test_every_key_does_one_thing(clip: Path, chromium: Browser, focus: str) -> None:
+def test_every_key_does_one_thing(clip: Path, chromium: Chromium, focus: str) -> None:
     page = chromium.new_page(viewport={"width": 900, "height": 640})
     with vidnb.serve(clip) as served:
         page.goto(served.page_url)
@@ -85,25 +86,23 @@ def test_every_key_does_one_thing(clip: Path, chromium: Browser, focus: str) -> 
         page.keyboard.press("Control+l")
         page.keyboard.press("x")
         assert video.evaluate("v => v.currentTime") == before_s
-    page.close()
 
 
-def test_a_file_that_cannot_be_played_is_told(tmp_path: Path, chromium: Browser) -> None:
+@pytest.mark.slow
+def test_a_file_that_cannot_be_played_is_told(tmp_path: Path, chromium: Chromium) -> None:
     path = tmp_path / "no film.mp4"
     path.write_bytes(b"not a film" * 1000)
     page = chromium.new_page()
     with vidnb.serve(path) as served:
         page.goto(served.page_url)
         page.get_by_text("This browser cannot play the file").wait_for()
-    page.close()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_browser_seeks_on_the_page(clip: Path, chromium: Browser, theme: str) -> None:
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+def test_a_browser_seeks_on_the_page(clip: Path, chromium: Chromium, theme: str) -> None:
     """Chromium plays the file from its page under the strict CSP and seeks in it."""
     SHOTS.mkdir(exist_ok=True)
-    scheme: dict[str, str] = {"color_scheme": theme}
-    page = chromium.new_page(viewport={"width": 900, "height": 640}, **scheme)  # type: ignore[arg-type]
+    page = chromium.new_page(viewport={"width": 900, "height": 640}, color_scheme=theme)
     said: list[str] = []
     statuses: set[int] = set()
     page.on("console", lambda message: said.append(message.text))
@@ -132,4 +131,3 @@ def test_a_browser_seeks_on_the_page(clip: Path, chromium: Browser, theme: str) 
             assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert statuses == {206}
     assert said == []
-    page.close()

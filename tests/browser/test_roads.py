@@ -7,14 +7,14 @@ is closed to it, as on a hub.
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, WebSocketRoute
+from playwright.sync_api import Page, ViewportSize, WebSocketRoute
 
 from tests.browser.cells import SHOW, STEER, Open, copy_of, heard, steer, stretched
-from tests.browser.lab import Lab
+from tests.browser.lab import Chromium, Lab
 from tests.browser.plain_proxy import PlainProxy
 from tests.browser.truth import BUSY, RECORD, SLEEP, TRUTH, judged
 from tests.world import FORMATS, PIECEWISE, film, in_format, in_pieces, older_ipykernel
@@ -23,25 +23,25 @@ from tests.world import FORMATS, PIECEWISE, film, in_format, in_pieces, older_ip
 ODD_NAME = "Grüße 100% #1?&{port}.mp4"
 
 
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+@pytest.fixture(scope="package")
+def bare(tmp_path_factory: pytest.TempPathFactory, ends: list[Callable[[], None]]) -> Iterator[Lab]:
     """A server without jupyter-server-proxy."""
     root = tmp_path_factory.mktemp("bare")
     copy_of(film(), root / "in a folder" / ODD_NAME)
     off = "--ServerApp.jpserver_extensions={'jupyter_server_proxy': False}"
-    with Lab(root, None, "--ServerApp.allow_remote_access=True", off) as lab:
+    with Lab(root, "--ServerApp.allow_remote_access=True", off) as lab:
+        ends.append(lab.end_kernels)
         yield lab
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    root = tmp_path_factory.mktemp("roads")
-    copy_of(film(), root / "film.mp4")
-    copy_of(film(), root / "a b" / ODD_NAME)
-    with Lab(root, None, "--ServerApp.allow_remote_access=True") as lab:
-        yield lab
+def lab(lab: Lab) -> Lab:
+    copy_of(film(), lab.root / "film.mp4")
+    copy_of(film(), lab.root / "a b" / ODD_NAME)
+    return lab
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("work", "host"),
     [
@@ -50,7 +50,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     ],
 )
 def test_python_knows_the_truth_inside_a_running_cell(
-    lab: Lab, chromium: Browser, work: str, host: str, request: pytest.FixtureRequest
+    lab: Lab, chromium: Chromium, work: str, host: str, request: pytest.FixtureRequest
 ) -> None:
     cells = [SHOW.format(path="film.mp4", route="auto"), TRUTH.format(work=work.strip("\n"))]
     name = f"truth-{request.node.callspec.id}"
@@ -61,36 +61,33 @@ def test_python_knows_the_truth_inside_a_running_cell(
     print(f"{name}: {judged(found, record)}")
     assert found["route"] == ("direct" if host == "127.0.0.1" else "proxy")
     assert notebook.errors == []
-    notebook.page.close()
 
 
-def test_a_proxy_is_found_where_the_port_is_out_of_reach(lab: Lab, chromium: Browser) -> None:
+def test_a_proxy_is_found_where_the_port_is_out_of_reach(lab: Lab, chromium: Chromium) -> None:
     found, notebook = steer(lab, chromium, "proxy", f"a b/{ODD_NAME}", "hub.test")
     assert found["route"] == "proxy"
     assert "not from the kernel's own machine" in found["tried"]["direct"]
     assert notebook.media
     there = f"http://hub.test:{lab.port}/proxy/"
     assert all(url.startswith(there) for url in notebook.media)
-    notebook.page.close()
 
 
-def test_jupyter_itself_serves_a_file_below_its_root(bare: Lab, chromium: Browser) -> None:
+@pytest.mark.slow
+def test_jupyter_itself_serves_a_file_below_its_root(bare: Lab, chromium: Chromium) -> None:
     path = f"in a folder/{ODD_NAME}"
-    found, notebook = steer(bare, chromium, "files", path, "hub.test")
+    found, _ = steer(bare, chromium, "files", path, "hub.test")
     assert found["route"] == "files"
     assert "answered 404" in found["tried"]["proxy"]
-    notebook.page.close()
 
 
 def test_the_kernels_channel_is_left_where_nothing_else_is(
-    bare: Lab, chromium: Browser, tmp_path: Path
+    bare: Lab, chromium: Chromium, tmp_path: Path
 ) -> None:
     outside = copy_of(film(), tmp_path / ODD_NAME)
     found, notebook = steer(bare, chromium, "kernel", str(outside), "hub.test")
     assert found["route"] == "kernel"
     assert found["tried"].keys() == {"proxy", "direct"}
     assert notebook.page.locator("video").evaluate("v => v.src").startswith("blob:")
-    notebook.page.close()
 
 
 class Behind:
@@ -106,12 +103,13 @@ class Behind:
         return self._server.url(notebook, host, workspace).replace(port, f":{self._proxy.port}/")
 
 
-def test_a_proxy_that_keeps_the_pages_name_is_a_road(bare: Lab, chromium: Browser) -> None:
+@pytest.mark.slow
+def test_a_proxy_that_keeps_the_pages_name_is_a_road(bare: Lab, chromium: Chromium) -> None:
     """The first player's page tells its name; the next one's need not, while a cell runs too."""
     route = "/ports/{port}/{path}"
     again = SHOW.format(path=f"in a folder/{ODD_NAME}", route=route).strip("\n")
     blocking = """
-        player.seek(5).wait_for("seeked", timeout_s=60)
+        player.seek(5).wait_for("seeked", timeout_s=DEADLINE_S)
         tell(at=player.current_time, route=player.route)
     """
     cells = [SHOW.format(path=str(film()), route=route), STEER, again, blocking]
@@ -126,10 +124,10 @@ def test_a_proxy_that_keeps_the_pages_name_is_a_road(bare: Lab, chromium: Browse
         there = f"http://hub.test:{proxy.port}/ports/"
         assert notebook.media
         assert all(url.startswith(there) for url in notebook.media)
-        notebook.page.close()
 
 
-def test_webm_and_mov_play_and_seek(lab: Lab, chromium: Browser) -> None:
+@pytest.mark.slow
+def test_webm_and_mov_play_and_seek(lab: Lab, chromium: Chromium) -> None:
     ways = [(name, "direct") for name in FORMATS] + [("vp9-opus.webm", "kernel")]
     for name in FORMATS:
         copy_of(in_format(name), lab.root / name)
@@ -141,12 +139,12 @@ def test_webm_and_mov_play_and_seek(lab: Lab, chromium: Browser) -> None:
     steer_all = """
         found = []
         for player in players:
-            await player.wait_for_async("route", timeout_s=60)
-            await player.seek(7).wait_for_async("seeked", timeout_s=30)
+            await player.wait_for_async("route", timeout_s=DEADLINE_S)
+            await player.seek(7).wait_for_async("seeked", timeout_s=DEADLINE_S)
             sought = player.current_time
-            await player.play().wait_for_async("timeupdate", timeout_s=30)
-            await player.pause().wait_for_async("pause", timeout_s=30)
-            picture = await player.snapshot_async(timeout_s=30)
+            await player.play().wait_for_async("timeupdate", timeout_s=DEADLINE_S)
+            await player.pause().wait_for_async("pause", timeout_s=DEADLINE_S)
+            picture = await player.snapshot_async(timeout_s=DEADLINE_S)
             found.append(dict(sought=sought, stopped=player.current_time, route=player.route,
                 duration=player.duration, error=player.error, size=picture.size,
                 colours=len(picture.convert("RGB").resize((32, 18)).getcolors(1000))))
@@ -161,11 +159,11 @@ def test_webm_and_mov_play_and_seek(lab: Lab, chromium: Browser) -> None:
         assert found["size"] == ([640, 360] if name.endswith("mov") else [320, 180]), name
         assert found["colours"] > 20, f"{name}: the snapshot shows nothing"
     assert notebook.errors == []
-    notebook.page.close()
 
 
+@pytest.mark.slow
 def test_by_the_kernel_a_file_in_pieces_plays_before_it_has_come(
-    lab: Lab, chromium: Browser
+    lab: Lab, chromium: Chromium
 ) -> None:
     """What is asked for is what is shown and some seconds ahead, not all up to a far position."""
     for name in PIECEWISE:
@@ -192,16 +190,16 @@ def test_by_the_kernel_a_file_in_pieces_plays_before_it_has_come(
     steer_all = """
         found = []
         for player, spans, first in zip(players, asked, firsts):
-            await player.wait_for_async("loadeddata", timeout_s=60)
-            await player.play().wait_for_async("timeupdate", timeout_s=30)
+            await player.wait_for_async("loadeddata", timeout_s=DEADLINE_S)
+            await player.play().wait_for_async("timeupdate", timeout_s=DEADLINE_S)
             before = len(spans)
-            await player.seek(55).wait_for_async("seeked", timeout_s=30)
+            await player.seek(55).wait_for_async("seeked", timeout_s=DEADLINE_S)
             sought, buffered = player.current_time, player.buffered
-            await player.wait_for_async("timeupdate", timeout_s=30)
-            await player.pause().wait_for_async("pause", timeout_s=30)
-            picture = await player.snapshot_async(timeout_s=30)
+            await player.wait_for_async("timeupdate", timeout_s=DEADLINE_S)
+            await player.pause().wait_for_async("pause", timeout_s=DEADLINE_S)
+            picture = await player.snapshot_async(timeout_s=DEADLINE_S)
             far = come(spans[before:])
-            await player.seek(30).wait_for_async("seeked", timeout_s=30)
+            await player.seek(30).wait_for_async("seeked", timeout_s=DEADLINE_S)
             found.append(dict(route=player.route, error=player.error, first=first[0], sought=sought,
                 far=far, duration=player.duration, stopped=player.current_time, buffered=buffered,
                 colours=len(picture.convert("RGB").resize((32, 18)).getcolors(1000))))
@@ -222,27 +220,27 @@ def test_by_the_kernel_a_file_in_pieces_plays_before_it_has_come(
     sources = notebook.page.locator("video").evaluate_all("all => all.map(v => v.src)")
     assert [source.startswith("blob:") for source in sources] == [True, True]
     assert notebook.errors == []
-    notebook.page.close()
 
 
 FAR = """
-    await player.wait_for_async("route", timeout_s=60)
+    await player.wait_for_async("route", timeout_s=DEADLINE_S)
     began = time.perf_counter()
-    await player.seek(25).wait_for_async("seeked", timeout_s=60)
+    await player.seek(25).wait_for_async("seeked", timeout_s=DEADLINE_S)
     seek_s = time.perf_counter() - began
-    await player.play().wait_for_async("playing", timeout_s=30)
-    await player.wait_for_async("timeupdate", timeout_s=30)
+    await player.play().wait_for_async("playing", timeout_s=DEADLINE_S)
+    await player.wait_for_async("timeupdate", timeout_s=DEADLINE_S)
     tell(seek_s=seek_s, route=player.route, buffered=player.buffered, at=player.current_time,
          tried=player.routes_tried)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("host", "route", "size_bytes"),
     [("hub.test", "proxy", 300 * 2**20), ("127.0.0.1", "direct", 2**32 + 2**10)],
 )
 def test_a_large_file_plays_and_seeks(
-    lab: Lab, chromium: Browser, host: str, route: str, size_bytes: int
+    lab: Lab, chromium: Chromium, host: str, route: str, size_bytes: int
 ) -> None:
     made = stretched(film(), lab.root / f"large-{route}.mp4", size_bytes)
     assert made.stat().st_size == size_bytes
@@ -253,16 +251,16 @@ def test_a_large_file_plays_and_seeks(
     assert found["route"] == route
     assert 25 <= found["at"] <= 30
     assert notebook.errors == []
-    notebook.page.close()
     made.unlink()
 
 
+@pytest.mark.slow
 def test_a_road_that_dies_in_mid_play_is_left_and_the_play_goes_on(
-    lab: Lab, chromium: Browser
+    lab: Lab, chromium: Chromium
 ) -> None:
     watch = """
-        await player.wait_for_async("route", timeout_s=60)
-        await player.seek(3).wait_for_async("seeked", timeout_s=60)
+        await player.wait_for_async("route", timeout_s=DEADLINE_S)
+        await player.seek(3).wait_for_async("seeked", timeout_s=DEADLINE_S)
         player.play()
         tell(port=int(player.urls[1]["url"].split(":")[2].split("/")[0]), route=player.route)
     """
@@ -281,10 +279,12 @@ def test_a_road_that_dies_in_mid_play_is_left_and_the_play_goes_on(
     assert found["route"] == "proxy"
     assert list(found["tried"]) == ["direct"]
     assert found["at"] >= 25
-    notebook.page.close()
 
 
-def test_a_page_that_is_loaded_anew_comes_back_to_the_position(lab: Lab, chromium: Browser) -> None:
+@pytest.mark.slow
+def test_a_page_that_is_loaded_anew_comes_back_to_the_position(
+    lab: Lab, chromium: Chromium
+) -> None:
     found, notebook = steer(lab, chromium, "anew", f"a b/{ODD_NAME}", "127.0.0.1")
     assert found["route"] == "direct"
     stopped, page = found["stopped"], notebook.page
@@ -294,9 +294,7 @@ def test_a_page_that_is_loaded_anew_comes_back_to_the_position(lab: Lab, chromiu
     page.wait_for_function(
         "at => Math.abs((document.querySelector('video')?.currentTime ?? 0) - at) < 0.3",
         arg=stopped,
-        timeout=60_000,
     )
-    page.close()
 
 
 class SlowShells:
@@ -307,7 +305,7 @@ class SlowShells:
     there while a cell awaits.
     """
 
-    def __init__(self, browser: Browser) -> None:
+    def __init__(self, browser: Chromium) -> None:
         self._browser = browser
         self.knocks = 0
 
@@ -335,17 +333,16 @@ class SlowShells:
 
 # By the kernel's own channel 6.30 hears nothing while a cell awaits: that is a sentence, and has a
 # test without a browser.
+@pytest.mark.slow
 @pytest.mark.parametrize(("version", "route"), [("6.30.1", "direct"), ("7.2.0", "kernel")])
 def test_older_kernels_are_steered_and_heard(
-    tmp_path: Path, chromium: Browser, version: str, route: str
+    lab: Lab, chromium: Chromium, version: str, route: str
 ) -> None:
-    (tmp_path / "root").mkdir()
-    copy_of(film(), tmp_path / "root" / "film.mp4")
     older = os.pathsep.join([str(older_ipykernel(version)), *sys.path])
-    with Lab(tmp_path / "root", {"PYTHONPATH": older}) as lab:
-        browser = SlowShells(chromium)
-        found, notebook = steer(lab, browser, "older", "film.mp4", "127.0.0.1", route)
-        assert found["route"] == route
-        assert browser.knocks >= (3 if route == "kernel" else 1)
-        assert found["ipykernel"] == version
-        notebook.page.close()
+    kernel = f"ipykernel-{version}"
+    lab.add_kernel(kernel, {"PYTHONPATH": older})
+    browser = SlowShells(chromium)
+    found, _ = steer(lab, browser, kernel, "film.mp4", "127.0.0.1", route, kernel=kernel)
+    assert found["route"] == route
+    assert browser.knocks >= (3 if route == "kernel" else 1)
+    assert found["ipykernel"] == version

@@ -1,17 +1,18 @@
 """Play while it downloads, in a real page: the picture at once, any place soon, each byte once."""
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from tests.browser.cells import Open
-from tests.browser.lab import Lab
-from tests.engine.origin import Exchange, Film, Origin, honest
+from tests.browser.lab import Chromium, Lab
+from tests.engine.origin import Exchange, Film, Origin
 from tests.world import film
 from vidnb.engine.sample import sample
 
@@ -23,29 +24,23 @@ PLAY = """
     player
 """
 WATCH = """
-    player.wait_for("loadeddata", timeout_s=30)
+    player.wait_for("loadeddata", timeout_s=DEADLINE_S)
     first_s = time.perf_counter() - began
     whole_yet = player.download.done
     began = time.perf_counter()
-    player.seek(0.9 * player.duration).wait_for("seeked", timeout_s=30)
+    player.seek(0.9 * player.duration).wait_for("seeked", timeout_s=DEADLINE_S)
     tell(first_s=first_s, seek_s=time.perf_counter() - began, duration=player.duration,
          whole_yet=whole_yet, whole_then=player.download.done, route=player.route)
 """
 FINISH = """
-    result = player.download.result(60)
+    result = player.download.result(DEADLINE_S)
     time.sleep(0.5)
     tell(path=str(result.path), size_bytes=result.size_bytes, attempts=result.attempts)
 """
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("stream")) as lab:
-        yield lab
-
-
 @pytest.fixture
-def shown(lab: Lab, chromium: Browser, request: pytest.FixtureRequest) -> Callable[..., Any]:
+def shown(lab: Lab, chromium: Chromium, request: pytest.FixtureRequest) -> Callable[..., Any]:
     """Open a notebook of these cells, closed again behind the block."""
 
     @contextmanager
@@ -59,24 +54,50 @@ def shown(lab: Lab, chromium: Browser, request: pytest.FixtureRequest) -> Callab
     return show
 
 
-def breaks_off(exchange: Exchange) -> None:
-    """Send two megabytes and break off."""
-    exchange.say(exchange.judged(), after=2_000_000)
-    exchange.reset()
+class Withheld:
+    """How an origin answers that sends a part of the film only drop by drop, until it may go on.
+
+    Nobody has the whole film before, however slow the machine is. With `breaks_off_at` (B) it
+    breaks each answer off there.
+    """
+
+    def __init__(self, part: range, breaks_off_at: int | None) -> None:
+        self.go_on = threading.Event()
+        self._part, self._breaks_off_at = part, breaks_off_at
+
+    def __call__(self, exchange: Exchange) -> None:
+        said = exchange.judged()
+        exchange.head(said.status, (*said.headers, *exchange.film.headers))
+        for part in said.body:
+            assert not isinstance(part, bytes)
+            stop = min(part.stop, part.start + (self._breaks_off_at or part.stop))
+            at = part.start
+            while at < stop:
+                waits = at in self._part and not self.go_on.wait(0.2)
+                end = min(stop, at + (1 if waits else 2**14))
+                exchange.send(exchange.film.data[at:end])
+                at = end
+            if stop < part.stop:
+                exchange.reset()
+                return
 
 
 @pytest.mark.parametrize(
-    ("handler", "far_s", "rate"),
-    # A slower one leaves a busy machine more time to be there before the file is.
-    [(honest, 0.0, 3e6), (breaks_off, 0.0, 2.5e6), (honest, 0.04, 2.5e6)],
+    ("breaks_off_at", "far_s"),
+    [
+        (None, 0.0),
+        pytest.param(2_000_000, 0.0, marks=pytest.mark.slow),
+        pytest.param(None, 0.04, marks=pytest.mark.slow),
+    ],
     ids=["steady", "resets-every-2-MB", "40-ms-away"],
 )
 def test_the_picture_comes_before_the_file(
-    shown: Any, handler: Any, far_s: float, rate: float, request: pytest.FixtureRequest
+    shown: Any, breaks_off_at: int | None, far_s: float, request: pytest.FixtureRequest
 ) -> None:
-    """A film with its index at the end, from an origin that takes eight seconds or nine for it."""
+    """A film with its index at the end; what lies between its beginning and 0.9 comes last."""
     data = film().read_bytes()
-    with Origin(Film(data), rate=rate, otherwise=handler, far_s=far_s) as origin:
+    handler = Withheld(range(len(data) // 2, len(data) // 2 + 2**15), breaks_off_at)
+    with Origin(Film(data), rate=4e6, otherwise=handler, far_s=far_s) as origin:
         folder = re.sub("[^a-z]", "", request.node.name)
         with shown(PLAY.format(url=origin.url, folder=folder), WATCH, FINISH) as opened:
             found = opened.found()
@@ -84,21 +105,21 @@ def test_the_picture_comes_before_the_file(
             SHOTS.mkdir(exist_ok=True)
             opened.page.locator("video").screenshot(path=SHOTS / "stream-seek.png")
             opened.page.locator(".vidnb-strip").screenshot(path=SHOTS / "stream-strip.png")
-            # On a quiet machine the picture is there in one second and a half, and two more bring
-            # the six megabytes from the key frame to where it was sought.
             assert not found["whole_yet"]
             assert not found["whole_then"]
             assert found["route"] == "direct"
+            handler.go_on.set()
             saved = opened.found()
-            opened.page.get_by_text("saved", exact=True).wait_for(timeout=20_000)
+            opened.page.get_by_text("saved", exact=True).wait_for()
         assert Path(saved["path"]).read_bytes() == data
         print(saved, origin.sent_bytes / len(data), len(origin.requests))
         # Mostly less than 1.01; where one connection meets another, what is on its way to it is
         # lost, and on a machine that is busy elsewhere that may be a megabyte in a socket's buffer.
-        assert origin.sent_bytes <= 1.15 * len(data)
+        assert origin.sent_bytes <= 1.35 * len(data)
     assert opened.errors == []
 
 
+@pytest.mark.slow
 def test_three_players_at_three_places_share_one_download(shown: Any) -> None:
     """One of them is paused and reads no more; the others get their pictures all the same."""
     data = film().read_bytes()
@@ -110,13 +131,13 @@ def test_three_players_at_three_places_share_one_download(shown: Any) -> None:
     """
     seek = """
         for player in players:
-            player.wait_for("loadeddata", timeout_s=40)
+            player.wait_for("loadeddata", timeout_s=DEADLINE_S)
         for share, player in zip([0.9, 0.5, 0.2], players):
             player.seek(share * player.duration)
         for player in players:
-            player.wait_for("seeked", timeout_s=40)
+            player.wait_for("seeked", timeout_s=DEADLINE_S)
         times = [player.current_time / player.duration for player in players]
-        tell(times=times, path=str(players[0].download.result(60).path))
+        tell(times=times, path=str(players[0].download.result(DEADLINE_S).path))
     """
     with Origin(Film(data), rate=4e6) as origin:
         with shown(three.format(url=origin.url), seek) as opened:
@@ -128,21 +149,22 @@ def test_three_players_at_three_places_share_one_download(shown: Any) -> None:
     assert opened.errors == []
 
 
+@pytest.mark.slow
 def test_an_origin_that_dies_is_waited_for_and_one_that_changes_is_told(shown: Any) -> None:
     """The picture goes on when it is back. Another file there is never joined to the first."""
     other = sample().read_bytes()
     look = """
-        player.wait_for("loadeddata", timeout_s=40)
+        player.wait_for("loadeddata", timeout_s=DEADLINE_S)
         tell(duration=player.duration, phase=player._vidnb_arrival.content["state"])
     """
     seek = """
-        player.seek(0.9 * player.duration).wait_for("seeked", timeout_s=60)
+        player.seek(0.9 * player.duration).wait_for("seeked", timeout_s=DEADLINE_S)
         tell(at=player.current_time, whole=player.download.done)
     """
     again = """
         while player.duration is None or player.duration > 20:
             time.sleep(0.1)
-        tell(path=str(player.download.result(60).path), size=player.size)
+        tell(path=str(player.download.result(DEADLINE_S).path), size=player.size)
     """
     with Origin(Film(film().read_bytes()), rate=1.2e6) as origin:
         play = PLAY.format(url=origin.url, folder="dies")
@@ -157,30 +179,31 @@ def test_an_origin_that_dies_is_waited_for_and_one_that_changes_is_told(shown: A
             origin.film, origin.rate = Film(other, etag='"v2"'), None
             origin.break_off()
             said = opened.page.locator(".vidnb-message").filter(has_text="became another file")
-            expect(said).to_have_count(1, timeout=30_000)
+            expect(said).to_have_count(1)
             saved = opened.found()
-            opened.page.get_by_text("saved", exact=True).wait_for(timeout=20_000)
+            opened.page.get_by_text("saved", exact=True).wait_for()
         assert Path(saved["path"]).read_bytes() == other
     assert opened.errors == []
 
 
+@pytest.mark.slow
 def test_a_kernel_that_is_killed_goes_on_from_what_is_here(shown: Any) -> None:
     """In mid-play; then the cells are run again, and only the rest is asked for."""
     data = film().read_bytes()
     kill = """
         import signal
-        player.wait_for("loadeddata", timeout_s=40)
+        player.wait_for("loadeddata", timeout_s=DEADLINE_S)
         if not os.path.exists("killed"):
             open("killed", "w").close()
             while player.download.progress.done_bytes < 6e6:
                 time.sleep(0.05)
             os.kill(os.getpid(), signal.SIGKILL)
-        result = player.download.result(60)
+        result = player.download.result(DEADLINE_S)
         tell(path=str(result.path), resumed_bytes=result.resumed_from_bytes)
     """
     with Origin(Film(data), rate=4e6) as origin:
         with shown(PLAY.format(url=origin.url, folder="killed-in"), kill) as opened:
-            opened.page.get_by_text("will restart automatically").wait_for(timeout=60_000)
+            opened.page.get_by_text("will restart automatically").wait_for()
             opened.page.get_by_role("button", name="Ok", exact=True).click()
             opened.run_all()
             found = opened.found()

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from tests.browser.cells import ask, run_cell
-from tests.browser.lab import Lab, write_notebook
+from tests.browser.lab import Chromium, Lab, write_notebook
+
+pytestmark = pytest.mark.slow
 
 SHOTS = Path(__file__).parent / "shots"
 CELLS = (
@@ -28,30 +30,23 @@ CELLS = (
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    root = tmp_path_factory.mktemp("lab")
-    write_notebook(root / "strip.ipynb", *CELLS)
-    with Lab(root) as lab:
-        yield lab
-
-
-@pytest.fixture(scope="module")
 def said() -> list[str]:
     return []
 
 
 @pytest.fixture(scope="module")
-def page(lab: Lab, chromium: Browser, said: list[str]) -> Iterator[Page]:
+def page(lab: Lab, chromium: Chromium, said: list[str]) -> Iterator[Page]:
     """The notebook with its first cell run and the player shown."""
     SHOTS.mkdir(exist_ok=True)
+    write_notebook(lab.root / "strip.ipynb", *CELLS)
     page = chromium.new_page(viewport={"width": 1100, "height": 820})
     page.on("console", lambda told: said.append(told.text) if told.type == "error" else None)
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto(lab.url("strip.ipynb"))
-    page.locator(".jp-NotebookPanel").wait_for(timeout=60_000)
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    page.locator(".jp-NotebookPanel").wait_for()
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     run_cell(page, 0)
-    page.wait_for_function("() => document.querySelector('video')?.readyState >= 2", timeout=60_000)
+    page.wait_for_function("() => document.querySelector('video')?.readyState >= 2")
     page.locator(".vidnb-pin").nth(2).wait_for()
     # The time of the picture that is shown, as the browser itself tells it.
     page.evaluate(
@@ -76,7 +71,6 @@ def until(page: Page, condition: str, argument: object = None) -> None:
     page.wait_for_function(
         f"a => {{ const video = document.querySelector('video'); return {condition}; }}",
         arg=argument,
-        timeout=15_000,
     )
 
 

@@ -7,19 +7,19 @@ import pytest
 
 # Inside one running cell: seek, read, wait, play, read again.
 TRUTH = """
-    player.wait_for("route", timeout_s=30)
+    player.wait_for("route", timeout_s=DEADLINE_S)
     seeks_s = []
     for t_s in (15.8, 23.1, 0.1, 10.5, 12):  # just behind a frame that stands by itself
         began = time.perf_counter()
-        player.seek(t_s).wait_for("seeked", timeout_s=20)
+        player.seek(t_s).wait_for("seeked", timeout_s=DEADLINE_S)
         seeks_s.append(time.perf_counter() - began)
     still = player.current_time
-    player.play().wait_for("playing", timeout_s=20)
+    player.play().wait_for("playing", timeout_s=DEADLINE_S)
     samples = []
 {work}
-    player.pause().wait_for("pause", timeout_s=20)
+    player.pause().wait_for("pause", timeout_s=DEADLINE_S)
     stopped = player.current_time
-    picture = player.snapshot(timeout_s=20)
+    picture = player.snapshot(timeout_s=DEADLINE_S)
     tell(seeks_s=seeks_s, still=still, samples=samples, stopped=stopped, picture=picture.size,
          route=player.route, tried=player.routes_tried, duration=player.duration,
          size=player.size, buffered=player.buffered)

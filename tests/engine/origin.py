@@ -30,6 +30,7 @@ from types import TracebackType
 from typing import Self
 
 import vidnb
+from tests.deadline import DEADLINE_S, wait_until
 from vidnb.core.answer import Answer, answer
 from vidnb.core.headers import fold_headers, parse_etag
 from vidnb.core.journal import Journal
@@ -66,7 +67,6 @@ __all__ = [
 ]
 
 _PIECE_BYTES = 2**14
-_PATIENCE_S = 20.0  # no scenario lasts this long; a hang ends as a failed test
 
 
 def noise(size_bytes: int, seed: int = 1) -> bytes:
@@ -336,7 +336,7 @@ class Origin:
     ) -> None:
         self.die()
         for thread in self._threads:
-            thread.join(_PATIENCE_S)
+            thread.join(DEADLINE_S)
 
     def break_off(self) -> None:
         """Break off every connection that is open now."""
@@ -402,12 +402,9 @@ class Origin:
             due_s = self._due_s
         time.sleep(max(0.0, due_s - time.monotonic()))
 
-    def wait_for(self, is_so: Callable[[], bool], timeout_s: float = _PATIENCE_S) -> None:
+    def wait_for(self, is_so: Callable[[], bool]) -> None:
         """Wait until something has happened; fail the test if it does not."""
-        deadline_s = time.monotonic() + timeout_s
-        while not is_so():
-            assert time.monotonic() < deadline_s, "it did not happen in time"
-            time.sleep(0.002)
+        wait_until(is_so)
 
     def _start(self, run: Callable[[], None]) -> None:
         thread = threading.Thread(target=run, name="origin", daemon=True)
@@ -421,7 +418,7 @@ class Origin:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            connection.settimeout(_PATIENCE_S)
+            connection.settimeout(DEADLINE_S)
             # What was sent and what was received shall not lie far apart.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16)
             if self.tls is not None:
@@ -475,7 +472,7 @@ class Origin:
 
 def fetch(order: Order, watch: Watch | None = None) -> DownloadResult:
     """Carry an order out on vidnb's own loop, as the blocking helper does."""
-    return transfers.run(download(order, watch or Watch()), timeout_s=_PATIENCE_S)
+    return transfers.run(download(order, watch or Watch()), timeout_s=DEADLINE_S)
 
 
 def spawn(

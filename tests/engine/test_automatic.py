@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.deadline import DEADLINE_S, wait_until
 from tests.engine.origin import Exchange, Film, Handler, Origin, fetch, noise, plain, status
 from vidnb.core.retry import RetryPolicy
 from vidnb.engine.download import download
@@ -77,10 +78,7 @@ def slots_are_back() -> Iterator[None]:
     """Whatever happens, every connection is given back."""
     before = slots.spare("nobody")
     yield
-    deadline_s = time.monotonic() + 10
-    while slots.spare("nobody") != before:
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
+    wait_until(lambda: slots.spare("nobody") == before)
 
 
 pytestmark = pytest.mark.usefixtures("slots_are_back")
@@ -175,7 +173,7 @@ def test_many_downloads_stay_within_the_limit(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
             return await asyncio.gather(*running)
 
-        results = transfers.submit(all_of_them()).result(60)
+        results = transfers.submit(all_of_them()).result(DEADLINE_S)
     assert {result.path.read_bytes() for result in results} == {small.data}
     assert 1 < gate.peak <= 16
     assert notes == {"other downloads use all the connections this host may be asked"}
@@ -196,8 +194,8 @@ def test_who_has_several_makes_way(tmp_path: Path) -> None:
         origin.wait_for(lambda: watch.view.done_bytes > 0)
         assert not greedy.done()
         gate.bytes_per_s = 1e9
-        check(greedy.result(30))
-        check(second.result(30))
+        check(greedy.result(DEADLINE_S))
+        check(second.result(DEADLINE_S))
     assert gate.peak <= 17  # one that was given up may still be read by the origin
 
 
@@ -215,7 +213,7 @@ def test_paused_downloads_stand_in_nobodys_way(tmp_path: Path) -> None:
         origin.wait_for(lambda: slots.spare(host) == 16)
         check(fetch(Order.of(f"{origin.base}/b.mp4", tmp_path / "b.mp4", connections=16)))
         watch.resume()
-        check(paused.result(30))
+        check(paused.result(DEADLINE_S))
 
 
 @pytest.mark.parametrize("how", ["cancelled", "failed"])

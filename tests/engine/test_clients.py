@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import vidnb
+from tests.deadline import DEADLINE_S
 from vidnb.engine.folder import serve_folder
 from vidnb.engine.server import Served
 from vidnb.engine.serving import serve
@@ -52,7 +53,7 @@ def run(*command: str) -> bytes:
             pytest.fail(missing)
         pytest.skip(missing)
     ran = subprocess.run(
-        command, capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL
+        command, capture_output=True, timeout=DEADLINE_S, check=False, stdin=subprocess.DEVNULL
     )
     assert ran.returncode == 0, (ran.stdout[-2000:], ran.stderr[-2000:])
     return ran.stdout

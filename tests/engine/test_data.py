@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from vidnb.engine import data
 from vidnb.engine.data import open_regular, read_all
 from vidnb.errors import StorageError
@@ -150,6 +151,6 @@ def test_a_pipe_put_in_the_files_place_neither_blocks_nor_leaks(
         refused.set()
 
     threading.Thread(target=attempt, daemon=True).start()
-    assert refused.wait(5)
+    assert refused.wait(DEADLINE_S)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(opened[0])

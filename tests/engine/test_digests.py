@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.engine.origin import noise
 from vidnb.core.spans import Span, SpanSet
 from vidnb.engine.digests import Digests, Hasher
@@ -85,7 +86,7 @@ def play(
             await scene(world)
             await world.hasher.close()
 
-        asyncio.run(asyncio.wait_for(main(), 30))
+        asyncio.run(asyncio.wait_for(main(), DEADLINE_S))
         return world
 
     yield run

@@ -21,6 +21,7 @@ import pytest
 from blockbuster import BlockingError
 
 import vidnb
+from tests.deadline import DEADLINE_S
 from tests.engine.origin import (
     Exchange,
     Film,
@@ -175,8 +176,8 @@ def test_a_change_of_the_working_folder_moves_nothing(
     slow.wait_for(lambda: slow.sent_bytes > 10_000)
     monkeypatch.chdir(tmp_path / "b")
     second = transfers.submit(download(order(slow, "x.mp4"), Watch()))
-    assert running.result(10).path == tmp_path / "a" / "x.mp4"
-    assert second.result(10).path == tmp_path / "b" / "x.mp4"
+    assert running.result(DEADLINE_S).path == tmp_path / "a" / "x.mp4"
+    assert second.result(DEADLINE_S).path == tmp_path / "b" / "x.mp4"
     assert sorted(p.relative_to(tmp_path) for p in tmp_path.glob("*/*.mp4")) == [
         Path("a/x.mp4"),
         Path("b/x.mp4"),
@@ -626,7 +627,7 @@ def test_one_order_twice_is_one_download(slow: Origin, tmp_path: Path) -> None:
     slow.rate = 20e6
     watches = [Watch() for _ in range(3)]
     same = [transfers.submit(download(order(slow, tmp_path / "a.mp4"), watch)) for watch in watches]
-    results = [future.result(10) for future in same]
+    results = [future.result(DEADLINE_S) for future in same]
     assert results[0] is results[1] is results[2]
     assert len(slow.requests) == 1
     assert watches[0].view is watches[2].view
@@ -640,7 +641,7 @@ def test_a_joined_download_outlives_one_who_leaves(slow: Origin, tmp_path: Path)
     )
     slow.wait_for(lambda: slow.sent_bytes > 10_000)
     first.cancel()
-    assert second.result(10).path.read_bytes() == SLOW.data
+    assert second.result(DEADLINE_S).path.read_bytes() == SLOW.data
     assert len(slow.requests) == 1
 
 
@@ -653,7 +654,7 @@ def test_who_joins_a_paused_download_sees_it_paused(slow: Origin, tmp_path: Path
     slow.wait_for(lambda: watches[1].view is watches[0].view)
     slow.rate = None
     watches[1].resume()
-    assert first.result(10) is second.result(10)
+    assert first.result(DEADLINE_S) is second.result(DEADLINE_S)
 
 
 def test_who_comes_while_it_is_cancelled_goes_on_from_there(slow: Origin, tmp_path: Path) -> None:
@@ -665,7 +666,7 @@ def test_who_comes_while_it_is_cancelled_goes_on_from_there(slow: Origin, tmp_pa
         first.cancel()
         slow.rate = 10e6
     slow.rate = None
-    result = transfers.run(download(order(slow, tmp_path / "a.mp4"), Watch()), timeout_s=10)
+    result = transfers.run(download(order(slow, tmp_path / "a.mp4"), Watch()), timeout_s=DEADLINE_S)
     assert result.resumed_from_bytes > 0
     assert result.path.read_bytes() == SLOW.data
     assert left_over(tmp_path) == []
@@ -679,8 +680,8 @@ def test_different_orders_for_one_file_take_turns(slow: Origin, tmp_path: Path) 
     second = transfers.submit(
         download(order(slow, tmp_path / "a.mp4", max_bytes=10**9), watches[1])
     )
-    assert not first.result(10).reused
-    assert second.result(10).reused
+    assert not first.result(DEADLINE_S).reused
+    assert second.result(DEADLINE_S).reused
     assert slow.sent_bytes == len(SLOW.data)
 
 
@@ -694,7 +695,7 @@ def test_one_file_under_two_spellings_is_never_mixed_up(slow: Origin, tmp_path: 
         for name in ("real", "link")
     ]
     for future in running:
-        assert future.result(10).path.read_bytes() == SLOW.data
+        assert future.result(DEADLINE_S).path.read_bytes() == SLOW.data
     assert left_over(tmp_path / "real") == []
 
 
@@ -710,7 +711,7 @@ def test_what_a_private_part_held_is_not_called_kept(slow: Origin, tmp_path: Pat
         fetch(other)
     assert caught.value.kept_bytes == 0
     slow.rate = None
-    assert held_up.result(10).path.read_bytes() == SLOW.data
+    assert held_up.result(DEADLINE_S).path.read_bytes() == SLOW.data
     assert left_over(tmp_path / "real") == []
 
 
@@ -756,7 +757,7 @@ def test_pause_and_resume(connections: int, tmp_path: Path) -> None:
         origin.rate = None
         watch.resume()
         origin.wait_for(lambda: watch.view.phase is not Phase.PAUSED)
-        assert running.result(10).path.read_bytes() == film.data
+        assert running.result(DEADLINE_S).path.read_bytes() == film.data
         assert watch.view.phase is Phase.DONE
 
 
@@ -770,7 +771,7 @@ def test_pause_outlasts_the_idle_timeout_and_a_lost_connection(tmp_path: Path) -
         still(origin, watch)
         time.sleep(0.3)
         watch.resume()
-        assert running.result(10).path.read_bytes() == SLOW.data
+        assert running.result(DEADLINE_S).path.read_bytes() == SLOW.data
 
 
 def test_pause_before_it_begins(origin: Origin, tmp_path: Path) -> None:
@@ -780,7 +781,7 @@ def test_pause_before_it_begins(origin: Origin, tmp_path: Path) -> None:
     origin.wait_for(lambda: watch.view.phase is Phase.PAUSED)
     assert watch.view.done_bytes == 0
     watch.resume()
-    assert running.result(10).path.read_bytes() == DATA
+    assert running.result(DEADLINE_S).path.read_bytes() == DATA
 
 
 def test_cancel_while_paused(slow: Origin, tmp_path: Path) -> None:
@@ -884,7 +885,7 @@ def test_an_interrupt_stops_within_a_second_and_keeps_the_part(
     slow.wait_for(lambda: slow.sent_bytes > 600_000)
     started_s = time.monotonic()
     child.send_signal(signal.SIGINT)
-    output, errors = child.communicate(timeout=10)
+    output, errors = child.communicate(timeout=DEADLINE_S)
     assert time.monotonic() - started_s < 3  # likewise
     assert child.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in errors
@@ -895,7 +896,7 @@ def test_an_interrupt_stops_within_a_second_and_keeps_the_part(
     assert journal.stored.size_bytes > 300_000
     slow.rate = None
     child = spawn(GET, slow.url, tmp_path / "a.mp4")
-    output, errors = child.communicate(timeout=20)
+    output, errors = child.communicate(timeout=DEADLINE_S)
     assert output.split() == [
         hashlib.sha256(SLOW.data).hexdigest(),
         str(journal.stored.size_bytes),
@@ -907,7 +908,7 @@ def test_two_processes_on_one_target(tmp_path: Path) -> None:
     with Origin(SLOW, rate=6e6) as origin:
         children = [spawn(GET, origin.url, tmp_path / "a.mp4") for _ in range(2)]
         for child in children:
-            output, errors = child.communicate(timeout=20)
+            output, errors = child.communicate(timeout=DEADLINE_S)
             assert output.split()[0] == hashlib.sha256(SLOW.data).hexdigest(), errors
         assert len(origin.requests) >= 2
     assert strangers(tmp_path) == {"a.mp4"}
@@ -924,7 +925,7 @@ def test_what_a_killed_process_left_is_taken_away(tmp_path: Path) -> None:
         origin.wait_for(lambda: bool(list(tmp_path.glob(".vidnb/*.journal"))))
         for child in children:
             child.kill()
-            child.communicate(timeout=10)
+            child.communicate(timeout=DEADLINE_S)
         assert len(left_over(tmp_path)) == 3
         origin.rate = None
         result = fetch(order(origin, tmp_path / "a.mp4"))
@@ -955,7 +956,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), job.result(10).size_by
 def test_a_forked_child_uses_nothing_of_its_parents(slow: Origin, tmp_path: Path) -> None:
     slow.rate = 10e6
     child = spawn(FORK, slow.url, tmp_path)
-    output, errors = child.communicate(timeout=20)
+    output, errors = child.communicate(timeout=DEADLINE_S)
     assert output.split() == ["0", str(len(SLOW.data))], errors
     for name in ("before", "job", "child"):
         assert (tmp_path / f"{name}.mp4").read_bytes() == SLOW.data
@@ -982,7 +983,7 @@ def test_memory_stays_below_100_mib(tmp_path: Path) -> None:
 
     with Origin(FILM, otherwise=either) as origin:
         child = spawn(MEMORY, origin.url, tmp_path)
-        output, errors = child.communicate(timeout=60)
+        output, errors = child.communicate(timeout=DEADLINE_S)
     assert float(output) < 100, errors
     assert (tmp_path / "big.mp4").stat().st_size == len(big)
 
@@ -1029,10 +1030,10 @@ def test_a_blocking_call_with_a_session_of_another_loop(origin: Origin, tmp_path
         async def make() -> aiohttp.ClientSession:
             return aiohttp.ClientSession()
 
-        session = asyncio.run_coroutine_threadsafe(make(), loop).result(5)
+        session = asyncio.run_coroutine_threadsafe(make(), loop).result(DEADLINE_S)
         result = vidnb.download(origin.url, tmp_path / "a.mp4", session=session, progress=False)
         assert result.path.read_bytes() == DATA
-        asyncio.run_coroutine_threadsafe(session.close(), loop).result(5)
+        asyncio.run_coroutine_threadsafe(session.close(), loop).result(DEADLINE_S)
 
 
 @contextmanager
@@ -1044,7 +1045,7 @@ def other_loop() -> Iterator[asyncio.AbstractEventLoop]:
         yield loop
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
+        thread.join(DEADLINE_S)
         loop.close()
 
 
@@ -1123,7 +1124,7 @@ def test_progress_is_told_and_ends_whole(how: str, slow: Origin, tmp_path: Path)
     elif how == "await":
         asyncio.run(vidnb.download_async(slow.url, path, progress=calls.append))
     else:
-        vidnb.start_download(slow.url, path, progress=calls.append).result(10)
+        vidnb.start_download(slow.url, path, progress=calls.append).result(DEADLINE_S)
     assert 2 <= len(calls) <= 8
     assert calls[-1].done_bytes == calls[-1].total_bytes == len(SLOW.data)
     assert [p.done_bytes for p in calls] == sorted(p.done_bytes for p in calls)
@@ -1141,7 +1142,7 @@ def test_a_job(slow: Origin, tmp_path: Path) -> None:
     slow.wait_for(lambda: "paused" in repr(job))
     slow.rate = None
     job.resume()
-    result = job.result(10)
+    result = job.result(DEADLINE_S)
     assert result.path.read_bytes() == SLOW.data
     assert [job.done] == [True]
     assert job.progress.fraction == 1.0
@@ -1160,7 +1161,7 @@ def test_a_job_that_is_cancelled(slow: Origin, tmp_path: Path) -> None:
     slow.wait_for(lambda: job.progress.done_bytes > 0)
     job.cancel()
     with pytest.raises(concurrent.futures.CancelledError):
-        job.result(5)
+        job.result(DEADLINE_S)
     slow.wait_for(lambda: "cancelled" in repr(job))
     assert "are kept in" in repr(job)
 
@@ -1169,7 +1170,7 @@ def test_a_job_that_fails(origin: Origin, tmp_path: Path) -> None:
     origin.otherwise = status(404)
     job = vidnb.start_download(origin.url, tmp_path / "a.mp4")
     with pytest.raises(vidnb.StatusError, match="404 Not Found"):
-        job.result(5)
+        job.result(DEADLINE_S)
     with pytest.raises(vidnb.StatusError):
         asyncio.run(awaited(job))
     assert "404" in repr(job)
@@ -1186,7 +1187,7 @@ def test_an_interrupted_wait_for_a_job_leaves_it_running(slow: Origin, tmp_path:
     asyncio.run(main())
     assert not job.done
     slow.rate = None
-    assert job.result(10).path.read_bytes() == SLOW.data
+    assert job.result(DEADLINE_S).path.read_bytes() == SLOW.data
 
 
 @pytest.mark.parametrize(
@@ -1243,7 +1244,10 @@ def test_what_the_view_shows_on_the_way(slow: Origin, tmp_path: Path) -> None:
     look()()
     slow.rate, slow.script = 6e6, [status(503, {"Retry-After": "1"})]
     transfers.run(
-        download(order(slow, tmp_path / "a.mp4"), watch), tick=look(), tick_s=0.005, timeout_s=10
+        download(order(slow, tmp_path / "a.mp4"), watch),
+        tick=look(),
+        tick_s=0.005,
+        timeout_s=DEADLINE_S,
     )
     look()()
     phases = [phase for phase, _ in seen]

@@ -23,6 +23,7 @@ import pytest
 import trustme
 
 import vidnb
+from tests.deadline import DEADLINE_S
 from tests.engine.origin import (
     Exchange,
     Film,
@@ -696,7 +697,7 @@ def test_two_processes_without_locks_on_one_target(tmp_path: Path) -> None:
     with Origin(FILM, [both, both]) as origin:
         children = [spawn(NO_LOCKS, origin.url, tmp_path / "film.mp4") for _ in range(2)]
         for child in children:
-            _, errors = child.communicate(timeout=30)
+            _, errors = child.communicate(timeout=DEADLINE_S)
             assert child.returncode == 0, errors
         assert len(parts[0]) == 2
         assert origin.sent_bytes == 2 * SIZE
@@ -710,7 +711,7 @@ def test_if_exists_error_raced_has_one_winner(tmp_path: Path) -> None:
     both = threading.Barrier(2)
 
     def together(exchange: Exchange) -> None:
-        both.wait(10)
+        both.wait(DEADLINE_S)
         honest(exchange)
 
     with Origin(FILM, otherwise=together) as origin:

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 import vidnb
 from tests.servers import nginx, python_server
 from tests.world import film
@@ -33,9 +35,8 @@ def downloads_through_kills(url: str, target: Path, *, seed: int) -> str:
     while kills < KILLS:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
             # From the moment its part file is open until a little after.
-            moment_s = time.monotonic() + 20
             before = _kept_bytes(target)
-            while child.poll() is None and time.monotonic() < moment_s:
+            while child.poll() is None:
                 if _kept_bytes(target) != before:
                     break
                 time.sleep(0.002)
@@ -72,6 +73,7 @@ def test_from_nginx_and_from_a_server_without_ranges(tmp_path: Path) -> None:
     assert {sha256(tmp_path / name) for name in ("a.mp4", "b.mp4", "c.mp4")} == {digest}
 
 
+@pytest.mark.slow
 def test_twenty_kills_with_nginx(tmp_path: Path) -> None:
     """Each run goes on where the last was killed: less than 1.3 times the file is sent in all."""
     video = film()
@@ -86,6 +88,7 @@ def test_twenty_kills_with_nginx(tmp_path: Path) -> None:
     assert sent_bytes < 1.3 * video.stat().st_size, sent_bytes / video.stat().st_size
 
 
+@pytest.mark.slow
 def test_twenty_kills_without_ranges(tmp_path: Path) -> None:
     """Nothing can be resumed, and nothing is ever half there under the final name."""
     video = film()

@@ -12,7 +12,8 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
-from tests.engine.test_server import assert_closed, connect, descriptors, eventually, read_reply
+from tests.deadline import DEADLINE_S, wait_until
+from tests.engine.test_server import assert_closed, connect, descriptors, read_reply
 from vidnb.engine import folder as module
 from vidnb.engine.folder import ServedFolder, serve_folder
 from vidnb.engine.serving import serve
@@ -96,7 +97,7 @@ def test_a_folder_may_be_served_on_another_host(root: Path) -> None:
     with serve_folder(root, host="127.0.0.2") as served, serve(root / "b.WEBM") as other:
         assert served.page_url.startswith(f"http://127.0.0.2:{served.port}/")
         assert served.port != other.port
-        with urllib.request.urlopen(served.page_url, timeout=10) as answer:
+        with urllib.request.urlopen(served.page_url, timeout=DEADLINE_S) as answer:
             assert b"c.mov" in answer.read()
 
 
@@ -213,7 +214,7 @@ def test_closing_frees_every_address_and_no_others(root: Path) -> None:
         served.close()
         assert {get(url)[0] for url in urls} == {404}
         assert get(other.url)[0] == 200
-    assert eventually(lambda: descriptors() <= before + 2)  # the server's own, if it started here
+    wait_until(lambda: descriptors() <= before + 2)  # the server's own, if it started here
 
 
 def test_many_readers_of_the_page_see_one_set_of_addresses(served: ServedFolder) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.engine.origin import Exchange, Film, Origin, cut, honest, noise, plain, reset, status
 from tests.world import film
 from vidnb.engine.growing import GrowingSource
@@ -62,7 +63,7 @@ def slow() -> Iterator[Origin]:
 
 def ask(served: Served, span: str | None = None, **headers: str) -> tuple[int, bytes, str]:
     """Return status, body and ETag of one request."""
-    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=DEADLINE_S)
     try:
         path = served.url.partition(str(served.port))[2]
         fields = headers | ({"Range": f"bytes={span}"} if span else {})
@@ -183,7 +184,7 @@ def test_a_source_that_changes_is_never_spliced() -> None:
 
         reader = threading.Thread(target=read)
         reader.start()
-        reader.join(20)
+        reader.join(DEADLINE_S)
         (result,) = got
         if isinstance(result, tuple):  # asked for after the change was known
             assert result[1] == other.data[3_000_000:]
@@ -365,7 +366,7 @@ def running() -> list[str]:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         return [t.get_name() for t in tasks if t.get_name().startswith("vidnb")]
 
-    return transfers.run(names(), timeout_s=5)
+    return transfers.run(names(), timeout_s=DEADLINE_S)
 
 
 def test_open_reads_all_as_fast_as_it_is_fetched() -> None:
@@ -507,7 +508,9 @@ def test_ffprobe_reads_it_while_it_grows(clip: Origin) -> None:
     program = needs("ffprobe")
     with serve(clip.url) as served:
         command = [program, "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0"]
-        told = subprocess.run([*command, served.url], capture_output=True, timeout=60, check=True)
+        told = subprocess.run(
+            [*command, served.url], capture_output=True, timeout=DEADLINE_S, check=True
+        )
         assert not watch_of(served).view.phase.is_final
     assert float(told.stdout) == pytest.approx(10, abs=0.1)
 
@@ -531,7 +534,7 @@ def test_ffmpeg_seeks_in_it_while_it_grows(clip: Origin, tmp_path: Path) -> None
                 "1",
                 str(frame),
             ]
-            subprocess.run(command, timeout=60, check=True)
+            subprocess.run(command, timeout=DEADLINE_S, check=True)
             frames.append(frame.read_bytes())
     assert frames[0] == frames[1]
     assert clip.sent_bytes <= 1.1 * len(clip.film.data)
@@ -566,7 +569,7 @@ def test_a_killed_process_goes_on_where_it_was(slow: Origin, tmp_path: Path) -> 
         assert child.stdout is not None
         assert child.stdout.readline() == b"read\n"
         child.kill()
-        child.wait(20)
+        child.wait(DEADLINE_S)
     sent_bytes = slow.sent_bytes
     slow.rate = None
     with serve(slow.url) as served:

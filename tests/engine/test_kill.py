@@ -16,6 +16,7 @@ from random import Random
 import pytest
 
 from tests.children import Child, Forks, Step
+from tests.deadline import wait_until
 from tests.engine.origin import Asked, Film, Origin, held, noise, spawn, strangers
 from tests.servers import Trust, nginx
 from vidnb.core.spans import Span, SpanSet
@@ -174,8 +175,17 @@ def asked_only_for_what_was_missing(requests: list[Asked], stored: SpanSet) -> N
         assert stored.gaps(span) == (span,) * (span.size_bytes > 0), (asked, stored)
 
 
-@pytest.mark.parametrize("connections", [1, 4, None], ids=["1", "4", "automatic"])
-@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+plain_or_tls = pytest.mark.parametrize(
+    "is_tls", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "tls"]
+)
+
+
+@pytest.mark.parametrize(
+    "connections",
+    [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4)), None],
+    ids=["1", "4", "automatic"],
+)
+@plain_or_tls
 def test_killed_and_run_again(
     connections: int | None, is_tls: bool, tmp_path: Path, trust: Trust, forks: Forks
 ) -> None:
@@ -232,7 +242,7 @@ def test_killed_at_every_step_of_a_refresh(tmp_path: Path, forks: Forks) -> None
     assert kills > 10, "its steps have other names by now"
 
 
-@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+@plain_or_tls
 def test_killed_and_run_again_against_nginx(
     is_tls: bool, tmp_path: Path, trust: Trust, forks: Forks
 ) -> None:
@@ -261,10 +271,8 @@ def test_killed_and_run_again_against_nginx(
 
 
 def wait_for_more(target: Path, size_bytes: int) -> None:
-    deadline_s = time.monotonic() + 20
-    while not any(p.stat().st_size > size_bytes for p in target.parent.glob(".vidnb/*.part")):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.005)
+    parts = target.parent / ".vidnb"
+    wait_until(lambda: any(p.stat().st_size > size_bytes for p in parts.glob("*.part")))
 
 
 late = pytest.mark.parametrize("step", LATE, ids=lambda step: f"{step.event}-{step.nth}")

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from vidnb.engine import mailbox
 from vidnb.engine.mailbox import LETTER_BYTES, Mailbox, mailboxes
 from vidnb.engine.server import start_server
@@ -51,7 +52,9 @@ class Box:
         if length:
             lines.append(f"Content-Length: {length}")
         data = ("\r\n".join(lines) + "\r\n\r\n").encode() + body
-        with closing(socket.create_connection(("127.0.0.1", self.port), timeout=10)) as sock:
+        with closing(
+            socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE_S)
+        ) as sock:
             sock.sendall(data)
             return b"".join(iter(lambda: sock.recv(65536), b"")).decode()
 
@@ -81,7 +84,7 @@ def test_a_letter_is_delivered_and_the_asking_origin_may_read_that(box: Box) -> 
 
 def test_many_letters_go_over_one_connection(box: Box) -> None:
     one = f"POST /{box.box.path}state HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{{}}"
-    with closing(socket.create_connection(("127.0.0.1", box.port), timeout=10)) as sock:
+    with closing(socket.create_connection(("127.0.0.1", box.port), timeout=DEADLINE_S)) as sock:
         for n in range(1, 4):
             sock.sendall(one.encode())
             while not sock.recv(65536).endswith(b"\r\n\r\n"):

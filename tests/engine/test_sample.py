@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from vidnb.engine.sample import sample
 
 
@@ -68,7 +69,7 @@ def test_the_codecs_are_those_every_browser_decodes() -> None:
         ["ffprobe", "-v", "error", "-show_streams", "-of", "json", str(sample())],
         check=True,
         capture_output=True,
-        timeout=30,
+        timeout=DEADLINE_S,
     ).stdout
     video, audio = json.loads(told)["streams"]
     assert (video["codec_name"], video["profile"], video["pix_fmt"]) == ("h264", "Main", "yuv420p")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import vidnb
+from tests.deadline import DEADLINE_S
 from tests.engine.origin import (
     Film,
     Handler,
@@ -263,7 +264,7 @@ def test_data_of_what_is_no_file(
         target=lambda: answers.append(vidnb.get_video_data(name)), daemon=True
     )
     asking.start()
-    asking.join(5)
+    asking.join(DEADLINE_S)
     listener.close()
     assert answers == [None]
     assert said(caplog) == ["file fault"]

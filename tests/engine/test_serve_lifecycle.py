@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from vidnb.engine import server
 from vidnb.engine.server import _port_of_environment, start_server
 from vidnb.engine.serving import serve
@@ -60,7 +61,7 @@ def python(clip: Path, script: str, **environment: str) -> tuple[str, float]:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=DEADLINE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -147,7 +148,7 @@ def test_the_socket_is_gone_with_the_process(clip: Path) -> None:
         """,
     )
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", int(printed)), timeout=5)
+        socket.create_connection(("127.0.0.1", int(printed)), timeout=DEADLINE_S)
 
 
 def test_an_exception_at_the_top_ends_the_process_all_the_same(clip: Path) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.deadline import DEADLINE_S, wait_until
 from vidnb.core.headers import ETag
 from vidnb.core.spans import Span
 from vidnb.engine import answering, connection, exchange, page, server
@@ -79,7 +80,7 @@ def connect(port: int, **options: Any) -> socket.socket:
     made = socket.socket()
     for name, value in options.items():
         made.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)
-    made.settimeout(10)
+    made.settimeout(DEADLINE_S)
     made.connect(("127.0.0.1", port))
     return made
 
@@ -128,15 +129,6 @@ def connections(served: Served) -> int:
 def transports(served: Served) -> list[asyncio.Transport]:
     assert served._server._web is not None
     return list(served._server._web.transports.values())
-
-
-def eventually(holds: Callable[[], bool], within_s: float = 5.0) -> bool:
-    deadline_s = time.monotonic() + within_s
-    while not holds():
-        if time.monotonic() > deadline_s:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 # --- the object
@@ -439,9 +431,7 @@ def test_what_the_socket_does_not_take_stays_as_it_was(served: Served, clip: Pat
     with connect(served.port, SO_RCVBUF=4096) as slow, slow.makefile("rb") as file:
         for turn in range(100):  # 6 MB: more than the two buffers hold
             slow.sendall(ask(served, f"Range: bytes={turn}-{turn + 60_000}"))
-        assert eventually(
-            lambda: any(one.get_write_buffer_size() > 0 for one in transports(served))
-        )
+        wait_until(lambda: any(one.get_write_buffer_size() > 0 for one in transports(served)))
         for turn in range(5):
             start = 100_000 + turn
             reply = get(served, f"Range: bytes={start}-{start + 60_000}")
@@ -759,9 +749,9 @@ def test_a_hundred_aborted_readers_leave_no_descriptor(film: Served) -> None:
         if turn % 2:  # a reset instead of an orderly end
             made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         made.close()
-    assert eventually(lambda: descriptors() <= before)
-    assert eventually(lambda: not film._entry.running)
-    assert eventually(lambda: not connections(film))
+    wait_until(lambda: descriptors() <= before)
+    wait_until(lambda: not film._entry.running)
+    wait_until(lambda: not connections(film))
 
 
 def test_readers_come_and_go_quietly(film: Served, caplog: pytest.LogCaptureFixture) -> None:
@@ -913,7 +903,7 @@ def test_a_source_without_a_descriptor_is_read_and_sent(
     source, at = scripted
     assert get(at).body == source.content
     assert get(at, "Range: bytes=5-").body == source.content[5:]
-    assert eventually(lambda: source.open == 0)
+    wait_until(lambda: source.open == 0)
 
 
 def test_short_reads_end_the_connection(scripted: tuple[Scripted, Served]) -> None:
@@ -923,7 +913,7 @@ def test_short_reads_end_the_connection(scripted: tuple[Scripted, Served]) -> No
         received = exchange_bytes(at.port, ask(at) + ask(at))
         assert received.count(b"HTTP/1.1 ") <= 1
         assert len(received) <= give + 1000
-    assert eventually(lambda: source.open == 0)
+    wait_until(lambda: source.open == 0)
 
 
 def test_a_version_that_is_no_longer_intact_ends_the_connection(
@@ -948,9 +938,9 @@ def test_a_reader_that_leaves_ends_an_answer_that_waits_for_its_source(
     source.read = wait_for_ever  # type: ignore[method-assign,assignment]  # scripted further
     with connect(at.port) as made:
         made.sendall(ask(at, "Range: bytes=0-9"))
-        assert eventually(lambda: source.open == 1)
+        wait_until(lambda: source.open == 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    assert eventually(lambda: source.open == 0)
+    wait_until(lambda: source.open == 0)
 
 
 def test_a_disk_that_fails_ends_the_connection_and_is_logged(
@@ -1013,7 +1003,7 @@ def test_a_disk_is_waited_for_off_the_loop(
     monkeypatch.setattr(OpenFile, "_fetch", fetch)
     reader = threading.Thread(target=get, args=(film,))
     reader.start()
-    assert slow.wait(5)
+    assert slow.wait(DEADLINE_S)
     worst_s = 0.0
     for _ in range(20):
         began_s = time.monotonic()
@@ -1057,7 +1047,7 @@ def test_a_head_that_drips_is_cut_off(
             made.sendall(ask(served, "Range: bytes=0-9"))
             assert read_reply(file).status == 206
         made.sendall(b"GET /x HTTP/1.1\r\n")
-        assert eventually(lambda: is_cut_off(made, b"X"))
+        wait_until(lambda: is_cut_off(made, b"X"))
 
 
 def test_a_paused_player_is_not_idle(
@@ -1073,7 +1063,7 @@ def test_a_paused_player_is_not_idle(
 def test_connections_beyond_the_limit_are_cut_off(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert eventually(lambda: not connections(served))
+    wait_until(lambda: not connections(served))
     monkeypatch.setattr(answering, "MAX_CONNECTIONS", 3)
     with ExitStack() as stack:
         kept = [stack.enter_context(connect(served.port)) for _ in range(3)]
@@ -1082,7 +1072,7 @@ def test_connections_beyond_the_limit_are_cut_off(
             assert made.recv(12) == b"HTTP/1.1 200"
         with connect(served.port) as beyond, closing(beyond):
             assert rest_of(beyond) == b""
-    assert eventually(lambda: get_quietly(served) == 200)
+    wait_until(lambda: get_quietly(served) == 200)
 
 
 def get_quietly(served: Served) -> int:
@@ -1110,7 +1100,7 @@ def test_closing_frees_the_address_at_once_and_cuts_what_runs(film: Served, serv
         assert read_reply(file).status == 404
         assert get(film, path=urlsplit(film.page_url).path).status == 404
     assert get(served).status == 200
-    assert eventually(lambda: descriptors() <= before)
+    wait_until(lambda: descriptors() <= before)
 
 
 def test_a_forked_child_lets_go_of_every_socket_of_the_server(
@@ -1119,7 +1109,7 @@ def test_a_forked_child_lets_go_of_every_socket_of_the_server(
     let_go: list[int] = []
     monkeypatch.setattr(loop, "let_go", let_go.extend)
     with connect(served.port):
-        assert eventually(lambda: connections(served) == 1)
+        wait_until(lambda: connections(served) == 1)
         child = server._Process(servers={"127.0.0.1": served._server})
         child.forget()
     assert child.servers == {}
@@ -1146,7 +1136,9 @@ def test_closing_works_on_the_servers_own_loop(served: Served) -> None:
 
 
 def test_the_standard_library_reads_it_right(served: Served, clip: Path) -> None:
-    with closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)) as client:
+    with closing(
+        http.client.HTTPConnection("127.0.0.1", served.port, timeout=DEADLINE_S)
+    ) as client:
         for first in 0, 1000, 200_000:
             client.request("GET", urlsplit(served.url).path, headers={"Range": f"bytes={first}-"})
             reply = client.getresponse()

@@ -89,7 +89,13 @@ def forks(trust: Trust) -> Iterator[Forks]:
         yield forks
 
 
-@pytest.fixture(scope="module", params=[*SERVERS, "nginx-tls"])
+SITES = [
+    pytest.param(name, marks=() if name == "nginx" else pytest.mark.slow)
+    for name in (*SERVERS, "nginx-tls")
+]
+
+
+@pytest.fixture(scope="module", params=SITES)
 def site(request: pytest.FixtureRequest, trust: Trust, forks: Forks) -> Iterator[Site]:
     name = request.param
     with open_folder() as folder:

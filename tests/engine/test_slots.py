@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from vidnb.core.quota import Quota
 from vidnb.engine.slots import Slots, slots
 
 
 def run(coro: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(coro, 30))
+    asyncio.run(asyncio.wait_for(coro, DEADLINE_S))
 
 
 async def in_line(shared: Slots, host: str, number: int) -> None:
@@ -64,7 +65,7 @@ def test_another_host_is_not_held_up() -> None:
         await shared.take("a")
         waiting = asyncio.create_task(shared.take("a"))
         await in_line(shared, "a", 1)
-        await asyncio.wait_for(shared.take("b"), 5)
+        await asyncio.wait_for(shared.take("b"), DEADLINE_S)
         shared.give_back("a")
         await waiting
 
@@ -119,7 +120,7 @@ def test_a_waiter_on_another_loop_is_woken() -> None:
     run(main())
     assert not served.is_set()
     shared.give_back("a")
-    thread.join(20)
+    thread.join(DEADLINE_S)
     assert served.is_set()
 
 

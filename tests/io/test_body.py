@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.world import localhost_tls
 from vidnb.core.retry import FailureKind
 from vidnb.io.body import SHORTEST_BYTES, Body, TakenOver, take_over
@@ -82,7 +83,7 @@ async def drain(answer: HttpAnswer, got: bytearray | None = None) -> bytes:
 
 
 def run(coro: Any) -> Any:
-    return asyncio.run(asyncio.wait_for(coro, 30))
+    return asyncio.run(asyncio.wait_for(coro, DEADLINE_S))
 
 
 def test_a_long_body_arrives_whole() -> None:
@@ -242,13 +243,13 @@ def test_what_is_given_up_under_tls_is_over_at_once(
     def serve(listener: socket.socket) -> None:
         accepted, _ = listener.accept()
         with accepted, tls[0].wrap_socket(accepted, server_side=True) as wrapped:
-            wrapped.settimeout(15)
+            wrapped.settimeout(DEADLINE_S)
             wrapped.recv(2**16)
             try:
                 wrapped.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size_bytes)
                 wrapped.sendall(bytes(2**16))
                 with socket.socket(fileno=os.dup(wrapped.fileno())) as below:
-                    below.settimeout(15)
+                    below.settimeout(DEADLINE_S)
                     while below.recv(2**16):  # a farewell is no end, and is not answered here
                         pass
             except TimeoutError:
@@ -272,7 +273,7 @@ def test_what_is_given_up_under_tls_is_over_at_once(
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
         run(main())
-        thread.join(20)
+        thread.join(DEADLINE_S)
     gc.collect()
     assert not caplog.records
 

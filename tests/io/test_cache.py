@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from vidnb.core.eviction import Kept, to_evict
 from vidnb.io import cache, locks
 from vidnb.io.cache import MOST_BYTES, CachedFolder, evict, most_bytes
@@ -85,7 +86,7 @@ def test_what_another_process_uses_stays(root: Path) -> None:
         evict(0)
         assert folder.exists()
         child.kill()
-        child.wait(20)
+        child.wait(DEADLINE_S)
     evict(0)
     assert not folder.exists()
 

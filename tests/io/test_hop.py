@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from vidnb.io.hop import hop
 
 
 def run(coro: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(coro, 30))
+    asyncio.run(asyncio.wait_for(coro, DEADLINE_S))
 
 
 def test_what_it_returns_and_raises() -> None:
@@ -63,7 +64,7 @@ def test_cancelled_it_waits_for_the_end(fails: bool) -> None:
 
         def step() -> None:
             begun.set()
-            go.wait(20)
+            go.wait(DEADLINE_S)
             time.sleep(0.01)
             ended.set()
             if fails:

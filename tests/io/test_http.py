@@ -16,6 +16,7 @@ from aiohttp.client_reqrep import ConnectionKey, RequestInfo
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from tests.deadline import DEADLINE_S
 from tests.engine.origin import (
     Exchange,
     Film,
@@ -227,7 +228,7 @@ def malformed_later(origin: Origin) -> Iterator[threading.Event]:
     def handle(exchange: Exchange) -> None:
         exchange.head(200, [("Transfer-Encoding", "chunked")])
         exchange.send(chunk(b"abc"))
-        is_due.wait(20)
+        is_due.wait(DEADLINE_S)
         exchange.send(b"zz\r\nmore")
         exchange.hold()
 
@@ -447,7 +448,7 @@ def no_tls() -> Iterator[int]:
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         yield listener.getsockname()[1]
-        thread.join(5)
+        thread.join(DEADLINE_S)
 
 
 def test_plain_text_where_tls_was_asked_for() -> None:

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from vidnb.io import calls, reentry
 from vidnb.io import loop as loop_module
 from vidnb.io.calls import Call, DaemonThreads
@@ -103,7 +104,7 @@ def test_work_that_wants_to_exit_ends_itself_alone(
     other = thread.submit(asyncio.sleep(0.05, "still here"))
     with pytest.raises(kind):
         thread.run(leave())
-    assert other.result(5) == "still here"
+    assert other.result(DEADLINE_S) == "still here"
     assert thread.run(answer()) == 42
 
 
@@ -160,7 +161,7 @@ def test_a_timeout_cancels_and_waits_for_the_cleanup(thread: LoopThread) -> None
 
 
 def test_work_that_ends_in_time_does_not_time_out(thread: LoopThread) -> None:
-    assert thread.run(answer(), timeout_s=10) == 42
+    assert thread.run(answer(), timeout_s=DEADLINE_S) == 42
 
 
 def test_the_timeout_of_the_work_itself_is_raised_as_it_is(thread: LoopThread) -> None:
@@ -169,7 +170,7 @@ def test_the_timeout_of_the_work_itself_is_raised_as_it_is(thread: LoopThread) -
             await asyncio.sleep(60)
 
     with pytest.raises(TimeoutError) as caught:
-        thread.run(impatient(), timeout_s=30)
+        thread.run(impatient(), timeout_s=DEADLINE_S)
     assert str(caught.value) == ""
 
 
@@ -235,7 +236,7 @@ def test_the_callers_context_does_not_leak_in(thread: LoopThread) -> None:
     token = cell.set("cell 3")
     try:
         assert thread.run(look()) == "none"
-        assert thread.submit(look()).result(5) == "none"
+        assert thread.submit(look()).result(DEADLINE_S) == "none"
     finally:
         cell.reset(token)
 
@@ -253,14 +254,14 @@ def test_cancelling_in_the_middle_of_the_beginning_leaves_nobody_waiting(
     call = Call(answer())
     call._loop = thread.loop
     assert call.cancel() is True
-    assert call.ended.wait(5)
+    assert call.ended.wait(DEADLINE_S)
 
 
 def test_cancelling_after_the_loop_closed_is_no_error(thread: LoopThread) -> None:
     work = Work()
     call = Call(work.wait())
     call.begin(thread.loop)
-    assert work.began.wait(5)
+    assert work.began.wait(DEADLINE_S)
     thread.close()
     assert work.cleaned
     assert call.cancel() is True
@@ -278,7 +279,7 @@ def test_a_closed_loop_refuses_work_and_closes_the_coroutine() -> None:
 
 
 def test_submit_answers_a_future(thread: LoopThread) -> None:
-    assert thread.submit(answer()).result(5) == 42
+    assert thread.submit(answer()).result(DEADLINE_S) == 42
 
 
 def test_submitted_work_lives_though_nobody_holds_its_future(thread: LoopThread) -> None:
@@ -302,10 +303,10 @@ def test_submitted_work_lives_though_nobody_holds_its_future(thread: LoopThread)
 def test_cancelling_the_future_cancels_the_work(thread: LoopThread) -> None:
     work = Work()
     future = thread.submit(work.wait())
-    assert work.began.wait(5)
+    assert work.began.wait(DEADLINE_S)
     assert future.cancel()
     with pytest.raises(FutureCancelledError):
-        future.result(5)
+        future.result(DEADLINE_S)
     thread.run(asyncio.sleep(0.1))
     assert work.cleaned
 
@@ -402,7 +403,7 @@ def test_close_cancels_tasks_then_calls_back_on_the_loop(
     thread.at_exit(broken)
     thread.at_exit(late)
     thread.submit(work.wait())
-    assert work.began.wait(5)
+    assert work.began.wait(DEADLINE_S)
     loop = thread.loop
     thread.close()
     assert order == ["called vidnb-test True", "awaited vidnb-test"]
@@ -574,7 +575,7 @@ def test_letting_go_ends_a_connection_and_keeps_its_number_taken() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         loop_module.let_go([ours.fileno()])
-        theirs.settimeout(5)
+        theirs.settimeout(DEADLINE_S)
         assert theirs.recv(1) == b""
         assert os.fstat(ours.fileno()).st_rdev == Path(os.devnull).stat().st_rdev
 
@@ -591,7 +592,7 @@ def test_forgetting_drops_the_sockets_the_callbacks_and_the_thread(thread: LoopT
     thread.at_exit(lambda: pytest.fail("the parent's callback ran in the child"))
     thread._forget()
     with ours, theirs:
-        theirs.settimeout(5)
+        theirs.settimeout(DEADLINE_S)
         assert theirs.recv(1) == b""
     assert thread.loop is not old
 
@@ -607,15 +608,15 @@ def test_workers_are_reused_daemons_and_bounded() -> None:
     def work() -> None:
         me = threading.current_thread()
         names.append((me.name, me.daemon))
-        gate.wait(5)
+        gate.wait(DEADLINE_S)
 
     futures = [workers.submit(work) for _ in range(4)]
     gate.set()
     for future in futures:
-        future.result(5)
+        future.result(DEADLINE_S)
     assert {name for name, _ in names} <= {"vidnb-test-worker-1", "vidnb-test-worker-2"}
     assert all(daemon for _, daemon in names)
-    assert workers.submit(lambda: 1).result(5) == 1
+    assert workers.submit(lambda: 1).result(DEADLINE_S) == 1
     workers.shutdown()
 
 
@@ -623,7 +624,7 @@ def test_one_idle_worker_takes_job_after_job() -> None:
     workers = DaemonThreads("vidnb-test")
     names = set()
     for _ in range(5):
-        names.add(workers.submit(lambda: threading.current_thread().name).result(5))
+        names.add(workers.submit(lambda: threading.current_thread().name).result(DEADLINE_S))
         time.sleep(0.02)
     assert names == {"vidnb-test-worker-1"}
     workers.shutdown()
@@ -632,7 +633,7 @@ def test_one_idle_worker_takes_job_after_job() -> None:
 def test_a_workers_exception_is_the_futures() -> None:
     workers = DaemonThreads("vidnb-test")
     with pytest.raises(ZeroDivisionError):
-        workers.submit(lambda: 1 // 0).result(5)
+        workers.submit(lambda: 1 // 0).result(DEADLINE_S)
     workers.shutdown()
 
 
@@ -644,8 +645,8 @@ def test_a_job_cancelled_in_the_queue_never_runs() -> None:
     second = workers.submit(ran.append, 1)
     assert second.cancel()
     gate.set()
-    first.result(5)
-    assert workers.submit(lambda: 2).result(5) == 2
+    first.result(DEADLINE_S)
+    assert workers.submit(lambda: 2).result(DEADLINE_S) == 2
     assert ran == []
     workers.shutdown()
 
@@ -831,7 +832,7 @@ def kernel() -> Iterator[Any]:
     manager.start_kernel(cwd=str(ROOT), env=environment)
     client = manager.blocking_client()
     client.start_channels()
-    client.wait_for_ready(timeout=60)
+    client.wait_for_ready(timeout=DEADLINE_S)
     yield SimpleNamespace(manager=manager, client=client)
     client.stop_channels()
     manager.shutdown_kernel(now=True)
@@ -844,7 +845,7 @@ def run_cells(kernel: Any, cells: list[str], meanwhile: Callable[[], None] | Non
         meanwhile()
     printed, idle = "", 0
     while idle < len(asked):
-        message = kernel.client.get_iopub_msg(timeout=30)
+        message = kernel.client.get_iopub_msg(timeout=DEADLINE_S)
         if message["parent_header"].get("msg_id") not in asked:
             continue
         content = message["content"]

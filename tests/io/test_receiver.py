@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from vidnb.io import blocks
 from vidnb.io.receiver import Receiver, take_socket
 
@@ -25,10 +26,10 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def run(coro: Any) -> None:
-    asyncio.run(asyncio.wait_for(coro, 30))
+    asyncio.run(asyncio.wait_for(coro, DEADLINE_S))
     for thread in threading.enumerate():
         if thread.name == "vidnb receiver":
-            thread.join(5)
+            thread.join(DEADLINE_S)
             assert not thread.is_alive()
 
 

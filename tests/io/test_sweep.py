@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.held import RECORD, WITHOUT_LOCKS, locked_by_another_process, take_locks_away
 from vidnb.io import files, locks, sweep
 from vidnb.io.files import Hold, PartFile
@@ -154,7 +155,7 @@ def test_two_who_make_files_and_one_who_sweeps_lose_nothing(tmp_path: Path) -> N
             assert found.size_bytes == number
     finally:
         over.set()
-        sweeping.join(10)
+        sweeping.join(DEADLINE_S)
 
 
 @pytest.mark.parametrize("there", ["no-folder", "folder", "link", "unremovable"])

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.world import localhost_tls
 from vidnb.io.tls import TlsSocket, take_tls
 
@@ -53,7 +54,7 @@ def ends(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> Iterator[tuple[Orig
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
         theirs, _ = listener.accept()
-    theirs.settimeout(10)
+    theirs.settimeout(DEADLINE_S)
     ours.settimeout(0)
     bios = [ssl.MemoryBIO() for _ in range(4)]
     server = contexts[0].wrap_bio(bios[0], bios[1], server_side=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from vidnb.engine.sample import sample
 from vidnb.errors import ServeError
 from vidnb.notebook import compare as compare_module
@@ -356,7 +357,7 @@ def run_node(test: Path, environment: dict[str, str]) -> None:
         ["node", "--test", str(test)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=DEADLINE_S,
         check=False,
         env=os.environ | environment,
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from vidnb.engine.order import DownloadResult
 from vidnb.engine.sample import sample
 from vidnb.engine.serving import serve
@@ -88,7 +89,7 @@ def player(sent: list[dict[str, Any]]) -> Iterator[Player]:
 
 
 def fetch(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
         data: bytes = answer.read()
     return data
 
@@ -354,7 +355,7 @@ def test_commands_of_many_threads_keep_their_order(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(DEADLINE_S)
     assert [message["seq"] for message in sent] == list(range(1, 21))
     assert player.wish["t_s"] == sent[-1]["t_s"]
 
@@ -587,7 +588,7 @@ def test_the_browsers_half(tmp_path: Path) -> None:
         ["node", "--test", *map(str, sorted(Path(__file__).parent.glob("*.test.mjs")))],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=DEADLINE_S,
         check=False,
         env=os.environ | {"VIDNB_PLAYER_SCRIPT": str(script)},
     )

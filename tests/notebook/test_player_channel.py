@@ -16,13 +16,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.deadline import DEADLINE_S
 from vidnb.engine.sample import sample
 from vidnb.errors import PlayerTimeout, VidnbError
 from vidnb.notebook import player_pictures
 from vidnb.notebook.player import Player, play
 from vidnb.notebook.player_views import Report, Views
-
-PATIENCE_S = 20
 
 
 class Page:
@@ -45,7 +44,7 @@ class Page:
     def post_bytes(self, data: bytes, name: str = "state") -> int:
         url = self.player._vidnb_channel.url + name
         try:
-            with urllib.request.urlopen(url, data, timeout=PATIENCE_S) as answer:
+            with urllib.request.urlopen(url, data, timeout=DEADLINE_S) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             error.close()
@@ -67,7 +66,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
     monkeypatch.setattr(Player, "send", lambda _self, content, _buffers=None: made.told(content))
     yield made
     for thread in made.threads:
-        thread.join(PATIENCE_S)
+        thread.join(DEADLINE_S)
     made.player.close()
 
 
@@ -195,7 +194,7 @@ def test_waiting_ends_when_the_browser_says_so(page: Page) -> None:
 
     page.on_message = obey
     player = page.player
-    assert player.seek(3).wait_for("seeked", timeout_s=PATIENCE_S) is player
+    assert player.seek(3).wait_for("seeked", timeout_s=DEADLINE_S) is player
     assert player.current_time == 3.0
 
 
@@ -231,7 +230,7 @@ def test_awaiting_blocks_no_loop(page: Page) -> None:
 
     async def work() -> None:
         player.seek(2)
-        waiting = asyncio.create_task(player.wait_for_async("seeked", timeout_s=PATIENCE_S))
+        waiting = asyncio.create_task(player.wait_for_async("seeked", timeout_s=DEADLINE_S))
         await asyncio.sleep(0)
         await asyncio.to_thread(page.report, "seeked")
         assert await waiting is player
@@ -268,10 +267,10 @@ def test_inside_a_cell_the_kernels_channel_cannot_be_heard_and_that_is_said(page
     player._handle_custom_msg(state, [])
     began_s = time.monotonic()
     with pytest.raises(PlayerTimeout, match=r"cannot hear it .* `await player\.wait_for_async"):
-        player.wait_for("seeked", timeout_s=PATIENCE_S)
+        player.wait_for("seeked", timeout_s=DEADLINE_S)
     with pytest.raises(PlayerTimeout, match=r"snapshot\(\) cannot .*snapshot_async"):
         player.snapshot()
-    assert time.monotonic() - began_s < PATIENCE_S / 2
+    assert time.monotonic() - began_s < DEADLINE_S / 2
     # Heard on another thread (a subshell's), it can be waited for.
     player._vidnb_comm_thread = -1
     with pytest.raises(PlayerTimeout, match="is its page still open"):
@@ -366,5 +365,5 @@ def test_what_is_no_picture_is_refused(page: Page, monkeypatch: pytest.MonkeyPat
     assert page.player.snapshot().size == (8, 8)
     assert page.post_bytes(png(8, 8), "picture-1") == 404
     for thread in page.threads:
-        thread.join(PATIENCE_S)
+        thread.join(DEADLINE_S)
     assert answers == [400, 400, 400, 413, 204]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import vidnb
+from tests.deadline import DEADLINE_S
 from vidnb.notebook.player import Player
 from vidnb.notebook.player_controls import merged
 from vidnb.notebook.player_markers import Marker, Markers
@@ -165,7 +166,7 @@ def test_python_hears_of_a_marker_set_in_the_page(player: Player) -> None:
     heard = threading.Event()
     player.on("marker", lambda one: heard.set() if len(one.markers) == 3 else None)
     say(player, "marker", action="add", id="view-1-1", t_s=2.5, label="")
-    assert heard.wait(10)
+    assert heard.wait(DEADLINE_S)
     assert player.markers[1] == (2.5, "")
     assert player.marks[1] == {"id": "view-1-1", "t_s": 2.5, "label": ""}
     say(player, "marker", action="add", id="view-1-1", t_s=2.5, label="")
@@ -204,6 +205,6 @@ def test_markers_of_many_threads_are_all_there(player: Player) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(DEADLINE_S)
     assert [marker.t_s for marker in player.markers] == list(range(20))
     assert len(player.marks) == 20

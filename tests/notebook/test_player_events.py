@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from vidnb.engine.sample import sample
 from vidnb.notebook import player_events
 from vidnb.notebook.player import Player, play
-
-PATIENCE_S = 20
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def all_called(player: Player) -> None:
     done = threading.Event()
     remove = player.on("marker", lambda _: done.set())
     player._vidnb_emit("marker")
-    assert done.wait(PATIENCE_S)
+    assert done.wait(DEADLINE_S)
     remove()
 
 
@@ -96,12 +95,12 @@ def test_a_slow_callback_gets_the_newest_position_not_all(player: Player) -> Non
 
     def slow(one: Player) -> None:
         began.set()
-        assert go.wait(PATIENCE_S)
+        assert go.wait(DEADLINE_S)
         times.append(one.current_time)
 
     player.on("timeupdate", slow)
     report(player, "timeupdate", current_time=0.0)
-    assert began.wait(PATIENCE_S)
+    assert began.wait(DEADLINE_S)
     for n in range(1, 9):
         report(player, "timeupdate", current_time=n)
     go.set()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.world import in_format
 from vidnb.core.hosts import HostNames
 from vidnb.engine.sample import sample
@@ -101,7 +102,7 @@ def asked(player: Player, host: str) -> tuple[int, int]:
 def _status(url: str, host: str) -> int:
     request = urllib.request.Request(url, method="HEAD", headers={"Host": host})
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         error.close()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.engine.origin import Film, Origin, noise, status
 from vidnb.core.spans import Span, SpanSet
 from vidnb.errors import StatusError
@@ -47,7 +48,7 @@ def test_the_views_hear_what_arrives(
     try:
         assert player.download is not None
         assert not player.download.done
-        result = player.download.result(20)
+        result = player.download.result(DEADLINE_S)
         slow.wait_for(lambda: bool(heard) and heard[-1]["state"] == "saved")
         assert result.path == tmp_path / "here" / "film.mp4"
         assert result.path.read_bytes() == DATA
@@ -77,7 +78,7 @@ def test_closing_the_player_stops_the_download_and_keeps_what_has_come(
     again = play(slow.url, save_to=tmp_path / "a.mp4")
     try:
         assert again.download is not None
-        assert again.download.result(20).resumed_from_bytes > 400_000
+        assert again.download.result(DEADLINE_S).resumed_from_bytes > 400_000
     finally:
         again.close()
 
@@ -92,7 +93,7 @@ def test_the_views_hear_that_the_file_became_another(
         slow.film, slow.rate = Film(other, etag='"v2"'), None
         slow.break_off()
         assert player.download is not None
-        assert player.download.result(20).path.read_bytes() == other
+        assert player.download.result(DEADLINE_S).path.read_bytes() == other
         slow.wait_for(lambda: heard[-1]["state"] == "saved")
         assert {content["changes"] for content in heard} == {0, 1}
         assert heard[-1]["changes"] == 1
@@ -107,7 +108,7 @@ def test_what_is_here_already_is_played_as_it_is(
     for reused in (False, True):
         player = play(slow.url)
         assert player.download is not None
-        assert player.download.result(20).reused is reused
+        assert player.download.result(DEADLINE_S).reused is reused
         slow.wait_for(lambda: bool(heard) and heard[-1]["state"] == "saved")
         player.close()
     assert slow.sent_bytes == len(DATA)

@@ -16,6 +16,7 @@ import ipywidgets
 import pytest
 from ipywidgets.widgets import widget as widget_module
 
+from tests.deadline import DEADLINE_S
 from vidnb.core.progress import Progress
 from vidnb.engine.watch import Phase, View, Watch
 from vidnb.notebook import progress
@@ -494,17 +495,17 @@ def test_three_threads_at_once(outputs: list[object], caplog: pytest.LogCaptureF
     begun = threading.Barrier(3)
 
     def often(step: Any) -> None:
-        begun.wait(5)
+        begun.wait(DEADLINE_S)
         for _ in range(50):
             step()
 
     threads = [threading.Thread(target=often, args=[step]) for step in (bar.update, pause.click)]
     for thread in threads:
         thread.start()
-    begun.wait(5)
+    begun.wait(DEADLINE_S)
     bar.finish()
     for thread in threads:
-        thread.join(10)
+        thread.join(DEADLINE_S)
     assert not any(thread.is_alive() for thread in threads)
     assert errors(caplog) == []
     assert len(outputs) == 2
