@@ -206,7 +206,7 @@ def _die_at(step: Step, folder: str) -> None:
 
 if __name__ == "__main__":
     # Everything a download uses, so that no child imports it again.
-    import vidnb.engine.download
-    import vidnb.notebook.helpers  # noqa: F401 - loaded for the children
+    import vidnb.download.registry
+    import vidnb.widgets.api  # noqa: F401 - loaded for the children
 
     _serve()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.deadline import DEADLINE_S
-from tests.world import CACHE
+from tests.planner_world import CACHE
 
 ROOT = Path(__file__).parent.parent
 TOOLS = ("blockbuster", "hypothesis", "pytest")

@@ -32,12 +32,12 @@ ERRORS = {
     "TransportError": vidnb.TransferError,
     "TransferTimeout": (vidnb.TransferError, TimeoutError),
     "StatusError": vidnb.TransferError,
-    "OriginMisbehaved": vidnb.TransferError,
+    "RemoteProtocolError": vidnb.TransferError,
     "SourceChanged": vidnb.TransferError,
     "TooLarge": vidnb.TransferError,
     "ChecksumMismatch": vidnb.TransferError,
     "NotAVideo": vidnb.TransferError,
-    "AddressRefused": vidnb.TransferError,
+    "URLNotAllowed": vidnb.TransferError,
     "StorageError": (vidnb.TransferError, OSError),
     "ServeError": vidnb.VidnbError,
     "Unreachable": vidnb.ServeError,
@@ -93,8 +93,8 @@ def test_error_tree(name: str, base: type | tuple[type, ...]) -> None:
 
 def test_errors_carry_their_facts() -> None:
     """The attributes of the tree."""
-    status = vidnb.StatusError("s", status=503, retry_after_s=2.0, url="u", kept_bytes=7)
-    assert (status.status, status.retry_after_s, status.url, status.kept_bytes) == (
+    status = vidnb.StatusError("s", status=503, retry_after_s=2.0, url="u", resumable_bytes=7)
+    assert (status.status, status.retry_after_s, status.url, status.resumable_bytes) == (
         503,
         2.0,
         "u",
@@ -108,8 +108,8 @@ def test_errors_carry_their_facts() -> None:
     storage = vidnb.StorageError("the disk is full", url="u")
     assert str(storage) == "the disk is full"
     assert storage.url == "u"
-    timeout = vidnb.TransferTimeout("nothing came", kept_bytes=3)
-    assert (str(timeout), timeout.kept_bytes) == ("nothing came", 3)
+    timeout = vidnb.TransferTimeout("nothing came", resumable_bytes=3)
+    assert (str(timeout), timeout.resumable_bytes) == ("nothing came", 3)
 
 
 def test_an_error_shows_one_sentence_in_a_notebook() -> None:

@@ -12,19 +12,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vidnb.core.retry import RetryPolicy
-    from vidnb.engine.opened import open_source
-    from vidnb.engine.order import DownloadResult
-    from vidnb.engine.sample import sample
-    from vidnb.engine.server import Served
-    from vidnb.engine.serving import serve
+    from vidnb.compat import get_video_data, save_video_from_url
+    from vidnb.download.file_object import open_source
+    from vidnb.download.planner.retry import RetryPolicy
+    from vidnb.download.request import DownloadResult
     from vidnb.errors import (
-        AddressRefused,
         ChecksumMismatch,
         MissingExtra,
         NotAVideo,
-        OriginMisbehaved,
         PlayerTimeout,
+        RemoteProtocolError,
         ServeError,
         SourceChanged,
         StatusError,
@@ -34,27 +31,29 @@ if TYPE_CHECKING:
         TransferTimeout,
         TransportError,
         Unreachable,
+        URLNotAllowed,
         VidnbError,
     )
-    from vidnb.notebook.compare import Comparison, compare
-    from vidnb.notebook.helpers import download, download_async, start_download
-    from vidnb.notebook.job import DownloadJob
-    from vidnb.notebook.player import Player, play
-    from vidnb.seed import get_video_data, save_video_from_url
+    from vidnb.server.sample import sample
+    from vidnb.server.server import Served
+    from vidnb.server.serving import serve
+    from vidnb.widgets.api import download, download_async, start_download
+    from vidnb.widgets.compare.comparison import Comparison, compare
+    from vidnb.widgets.job import DownloadJob
+    from vidnb.widgets.player.widget import Player, play
 
     open = open_source  # noqa: A001 - see `__getattr__`
 
 __all__ = [
-    "AddressRefused",
     "ChecksumMismatch",
     "Comparison",
     "DownloadJob",
     "DownloadResult",
     "MissingExtra",
     "NotAVideo",
-    "OriginMisbehaved",
     "Player",
     "PlayerTimeout",
+    "RemoteProtocolError",
     "RetryPolicy",
     "ServeError",
     "Served",
@@ -65,6 +64,7 @@ __all__ = [
     "TransferError",
     "TransferTimeout",
     "TransportError",
+    "URLNotAllowed",
     "Unreachable",
     "VidnbError",
     "compare",
@@ -81,28 +81,28 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOME = {
-    "Comparison": "vidnb.notebook.compare",
-    "DownloadJob": "vidnb.notebook.job",
-    "DownloadResult": "vidnb.engine.order",
-    "Player": "vidnb.notebook.player",
-    "RetryPolicy": "vidnb.core.retry",
-    "Served": "vidnb.engine.server",
-    "compare": "vidnb.notebook.compare",
-    "download": "vidnb.notebook.helpers",
-    "download_async": "vidnb.notebook.helpers",
-    "get_video_data": "vidnb.seed",
-    "play": "vidnb.notebook.player",
-    "sample": "vidnb.engine.sample",
-    "save_video_from_url": "vidnb.seed",
-    "serve": "vidnb.engine.serving",
-    "start_download": "vidnb.notebook.helpers",
+    "Comparison": "vidnb.widgets.compare.comparison",
+    "DownloadJob": "vidnb.widgets.job",
+    "DownloadResult": "vidnb.download.request",
+    "Player": "vidnb.widgets.player.widget",
+    "RetryPolicy": "vidnb.download.planner.retry",
+    "Served": "vidnb.server.server",
+    "compare": "vidnb.widgets.compare.comparison",
+    "download": "vidnb.widgets.api",
+    "download_async": "vidnb.widgets.api",
+    "get_video_data": "vidnb.compat",
+    "play": "vidnb.widgets.player.widget",
+    "sample": "vidnb.server.sample",
+    "save_video_from_url": "vidnb.compat",
+    "serve": "vidnb.server.serving",
+    "start_download": "vidnb.widgets.api",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name == "open":
         # Not in `__all__`: `from vidnb import *` would take the built-in one away.
-        return import_module("vidnb.engine.opened").open_source
+        return import_module("vidnb.download.file_object").open_source
     if name not in __all__:
         raise AttributeError(f"module 'vidnb' has no attribute {name!r}")
     value = getattr(import_module(_HOME.get(name, "vidnb.errors")), name)

@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _get(url: str, path: str | None) -> int:
-    from vidnb.notebook.helpers import download
+    from vidnb.widgets.api import download
 
     result = download(url, path)
     print(result.path)
@@ -98,13 +98,13 @@ def _get(url: str, path: str | None) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from vidnb.core.hosts import host_names, is_loopback
-    from vidnb.engine.folder import serve_folder
-    from vidnb.engine.server import start_server
-    from vidnb.engine.serving import serve
+    from vidnb.http.allowed_hosts import is_loopback, parse_allowed_hosts
+    from vidnb.server.folder import serve_folder
+    from vidnb.server.server import start_server
+    from vidnb.server.serving import serve
 
     host, allowed = arguments.host, arguments.allow_host
-    host_names(host, allowed)  # before anything listens
+    parse_allowed_hosts(host, allowed)  # before anything listens
     start_server(arguments.port, host)
     is_folder = os.path.isdir(arguments.path)  # noqa: PTH112 - also of a name that no path can have
     make = serve_folder if is_folder else serve

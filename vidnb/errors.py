@@ -5,12 +5,12 @@
     │ ├ TransportError         the connection could not be made or broke for good
     │ ├ TransferTimeout        (also TimeoutError) nothing arrived for too long
     │ ├ StatusError            .status .retry_after_s
-    │ ├ OriginMisbehaved       the origin broke RFC 9110 in a way that cannot be worked around
+    │ ├ RemoteProtocolError       the origin broke RFC 9110 in a way that cannot be worked around
     │ ├ SourceChanged          the origin went on changing the file while it was fetched
     │ ├ TooLarge               more bytes than `max_bytes`
     │ ├ ChecksumMismatch       .expected .actual
     │ ├ NotAVideo              .title
-    │ ├ AddressRefused         a URL or an address vidnb does not fetch from
+    │ ├ URLNotAllowed         a URL or an address vidnb does not fetch from
     │ └ StorageError           (also OSError) the disk or the path failed, not the network
     ├ ServeError
     │ └ Unreachable            .tried
@@ -22,12 +22,11 @@ Each message is one sentence: what happened, to which URL or file, what was kept
 """
 
 __all__ = [
-    "AddressRefused",
     "ChecksumMismatch",
     "MissingExtra",
     "NotAVideo",
-    "OriginMisbehaved",
     "PlayerTimeout",
+    "RemoteProtocolError",
     "ServeError",
     "SourceChanged",
     "StatusError",
@@ -36,6 +35,7 @@ __all__ = [
     "TransferError",
     "TransferTimeout",
     "TransportError",
+    "URLNotAllowed",
     "Unreachable",
     "VidnbError",
 ]
@@ -56,14 +56,14 @@ class VidnbError(Exception):
 class TransferError(VidnbError):
     """A download did not end with a whole, checked file.
 
-    `url` is the address as the caller gave it, `kept_bytes` how many bytes (B) a next run
+    `url` is the address as the caller gave it, `resumable_bytes` how many bytes (B) a next run
     can resume from.
     """
 
-    def __init__(self, message: str, *, url: str = "", kept_bytes: int = 0) -> None:
+    def __init__(self, message: str, *, url: str = "", resumable_bytes: int = 0) -> None:
         super().__init__(message)
         self.url = url
-        self.kept_bytes = kept_bytes
+        self.resumable_bytes = resumable_bytes
 
 
 class TransportError(TransferError):
@@ -87,14 +87,14 @@ class StatusError(TransferError):
         status: int,
         retry_after_s: float | None = None,
         url: str = "",
-        kept_bytes: int = 0,
+        resumable_bytes: int = 0,
     ) -> None:
-        super().__init__(message, url=url, kept_bytes=kept_bytes)
+        super().__init__(message, url=url, resumable_bytes=resumable_bytes)
         self.status = status
         self.retry_after_s = retry_after_s
 
 
-class OriginMisbehaved(TransferError):
+class RemoteProtocolError(TransferError):
     """The origin broke RFC 9110 in a way that cannot be worked around."""
 
 
@@ -113,9 +113,9 @@ class ChecksumMismatch(TransferError):
     """
 
     def __init__(
-        self, message: str, *, expected: str, actual: str, url: str = "", kept_bytes: int = 0
+        self, message: str, *, expected: str, actual: str, url: str = "", resumable_bytes: int = 0
     ) -> None:
-        super().__init__(message, url=url, kept_bytes=kept_bytes)
+        super().__init__(message, url=url, resumable_bytes=resumable_bytes)
         self.expected = expected
         self.actual = actual
 
@@ -124,13 +124,13 @@ class NotAVideo(TransferError):
     """The answer is a page or a half file, not a video; `title` is the page's title, if any."""
 
     def __init__(
-        self, message: str, *, title: str | None = None, url: str = "", kept_bytes: int = 0
+        self, message: str, *, title: str | None = None, url: str = "", resumable_bytes: int = 0
     ) -> None:
-        super().__init__(message, url=url, kept_bytes=kept_bytes)
+        super().__init__(message, url=url, resumable_bytes=resumable_bytes)
         self.title = title
 
 
-class AddressRefused(TransferError):
+class URLNotAllowed(TransferError):
     """The URL, or an address it leads to, is one vidnb does not fetch from."""
 
 

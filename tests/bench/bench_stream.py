@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-    from tests.engine.origin import Exchange, Origin
+    from tests.origin import Exchange, Origin
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60
@@ -48,7 +48,7 @@ Contestant = Callable[["Origin", Path], AbstractContextManager[str]]
 
 def web(exchange: "Exchange") -> None:
     """Answer as a plain file server does: a folder with one film, HEAD and ranges."""
-    from tests.engine.origin import honest
+    from tests.origin import honest
 
     if exchange.asked.target == "/":
         headers = [("Content-Length", str(len(INDEX))), ("Content-Type", "text/html")]
@@ -66,7 +66,7 @@ def web(exchange: "Exchange") -> None:
 def by_vidnb(origin: "Origin", folder: Path) -> Iterator[str]:
     """Serve it while it downloads."""
     import vidnb
-    from vidnb.io import cache
+    from vidnb.download import cache
 
     cache.cache_root = lambda: folder
     with vidnb.serve(origin.url) as served:
@@ -92,7 +92,7 @@ def by_the_browser(origin: "Origin", folder: Path) -> AbstractContextManager[str
 @contextmanager
 def by_rclone(origin: "Origin", folder: Path) -> Iterator[str]:
     """Let rclone mirror it; the clock is kind to it and begins when it listens."""
-    from tests.world import free_port
+    from tests.planner_world import free_port
 
     port = free_port()
     command = ["rclone", "serve", "http", ":http:", "--http-url", origin.base, "--read-only"]
@@ -144,8 +144,8 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     from tests.browser.lab import CHROMIUM_ARGUMENTS, find_chromium
-    from tests.engine.origin import Film, Origin
-    from tests.world import film
+    from tests.origin import Film, Origin
+    from tests.planner_world import film
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

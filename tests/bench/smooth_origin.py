@@ -120,27 +120,27 @@ class Origin:
     def _answer(self, one: Connection, request: str) -> None:
         match = re.search(r"^range: *bytes=(\d+)-(\d*) *$", request, re.IGNORECASE | re.MULTILINE)
         condition = re.search(r"^if-range: *(.*?) *$", request, re.IGNORECASE | re.MULTILINE)
-        span, status = (0, self._size), "200 OK"
+        byte_range, status = (0, self._size), "200 OK"
         if match and (condition is None or condition[1] in {self._etag, self._modified}):
             last = min(int(match[2] or self._size), self._size - 1)
-            span, status = (int(match[1]), last + 1), "206 Partial Content"
-            if span[0] > last:
-                span, status = (0, 0), "416 Range Not Satisfiable"
+            byte_range, status = (int(match[1]), last + 1), "206 Partial Content"
+            if byte_range[0] > last:
+                byte_range, status = (0, 0), "416 Range Not Satisfiable"
         lines = [
             f"HTTP/1.1 {status}",
             f"Date: {formatdate(usegmt=True)}",
             "Content-Type: application/octet-stream",
-            f"Content-Length: {span[1] - span[0]}",
+            f"Content-Length: {byte_range[1] - byte_range[0]}",
             f"ETag: {self._etag}",
             f"Last-Modified: {self._modified}",
             "Accept-Ranges: bytes",
         ]
         if status.startswith("206"):
-            lines.append(f"Content-Range: bytes {span[0]}-{span[1] - 1}/{self._size}")
+            lines.append(f"Content-Range: bytes {byte_range[0]}-{byte_range[1] - 1}/{self._size}")
         elif status.startswith("416"):
             lines.append(f"Content-Range: bytes */{self._size}")
         one.head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-        one.offset, one.stop = (0, 0) if request.startswith("HEAD ") else span
+        one.offset, one.stop = (0, 0) if request.startswith("HEAD ") else byte_range
         one.paid_s, one.allowed = time.monotonic(), self._rate * TICK_S
 
     def _send(self, one: Connection) -> None:

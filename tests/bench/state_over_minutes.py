@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.browser.cells import Open, copy_of
 from tests.browser.lab import CHROMIUM_ARGUMENTS, Lab, find_chromium
-from tests.world import film
+from tests.planner_world import film
 
 SHOW = """
     import asyncio, ipykernel, vidnb

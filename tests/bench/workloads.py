@@ -17,8 +17,8 @@ from tests.bench.delay import Distance, NoDelay, far_away
 from tests.bench.measure import Contestant, Failed, Item, Job, race
 from tests.bench.origins import SLOW_RATE, SMALL, Files, Nginx, nginx, smooth
 from tests.bench.report import Line, Report
-from vidnb.core.journal import newest
-from vidnb.io.files import boot_id
+from vidnb.download.part_file import boot_id
+from vidnb.download.planner.journal import newest_journal
 
 MIB = 2**20
 SMALL_TIMES = 3
@@ -240,7 +240,7 @@ def half_done(bench: Bench, job: Job) -> int:
 def marked_bytes(folder: Path) -> int:
     """Return how many bytes the journal in a folder speaks for."""
     for path in (folder / ".vidnb").glob("*.journal"):
-        marked = newest(path.read_bytes(), boot_id())
+        marked = newest_journal(path.read_bytes(), boot_id())
         if marked is not None:
             return marked[1].stored.size_bytes
     return 0

@@ -10,7 +10,7 @@ from playwright.sync_api import Page
 
 from tests.browser.lab import Started, run_all
 from tests.deadline import DEADLINE_S
-from tests.world import free_port, hub_proxy, jupyterhub
+from tests.planner_world import free_port, hub_proxy, jupyterhub
 
 WITHOUT_PROXY = "plain"
 """Whose server has no jupyter-server-proxy; anybody else's has."""

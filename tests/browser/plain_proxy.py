@@ -5,7 +5,7 @@ import socket
 import threading
 from contextlib import closing, suppress
 
-from tests.world import Proxy
+from tests.planner_world import Proxy
 
 _TO_A_PORT = re.compile(rb"^([A-Z]+) /ports/([0-9]+)/")
 

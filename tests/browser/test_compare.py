@@ -55,8 +55,8 @@ class Holding(BaseHTTPRequestHandler):
                 if name.lower() not in {"connection", "server", "date"}:
                     self.send_header(name, value)
             self.end_headers()
-            span = answer.headers.get("Content-Range", "bytes 0-")
-            at = int(span.removeprefix("bytes ").split("-")[0])
+            byte_range = answer.headers.get("Content-Range", "bytes 0-")
+            at = int(byte_range.removeprefix("bytes ").split("-")[0])
             while data := answer.read(8192):
                 if at + len(data) > HELD_FROM_BYTES:
                     self.go_on.wait(DEADLINE_S)

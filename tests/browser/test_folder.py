@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 
 import vidnb
 from tests.browser.lab import Chromium
-from vidnb.engine.folder import ServedFolder, serve_folder
+from vidnb.server.folder import ServedFolder, serve_folder
 
 pytestmark = pytest.mark.slow
 

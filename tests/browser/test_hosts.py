@@ -7,7 +7,7 @@ import pytest
 from tests.browser.cells import copy_of, steer
 from tests.browser.hosts import Notebook7, Voila, VoilaBeside
 from tests.browser.lab import Chromium
-from tests.world import film
+from tests.planner_world import film
 
 pytestmark = pytest.mark.slow
 

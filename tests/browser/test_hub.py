@@ -7,7 +7,7 @@ import pytest
 from tests.browser.cells import SHOW, STEER, Open, copy_of, heard, steer
 from tests.browser.hub import WITHOUT_PROXY, Hub, Person
 from tests.browser.lab import Chromium
-from tests.world import film
+from tests.planner_world import film
 
 pytestmark = pytest.mark.slow
 

@@ -12,9 +12,9 @@ from playwright.sync_api import expect
 
 from tests.browser.cells import Open
 from tests.browser.lab import Chromium, Lab
-from tests.engine.origin import Exchange, Film, Origin
-from tests.world import film
-from vidnb.engine.sample import sample
+from tests.origin import Exchange, Film, Origin
+from tests.planner_world import film
+from vidnb.server.sample import sample
 
 SHOTS = Path(__file__).parent / "shots"
 PLAY = """

@@ -14,10 +14,10 @@ import aiohttp
 import pytest
 
 from tests.deadline import DEADLINE_S
-from tests.world import localhost_tls
-from vidnb.core.retry import FailureKind
+from tests.planner_world import localhost_tls
+from vidnb.download.planner.retry import FailureKind
 from vidnb.io.body import SHORTEST_BYTES, Body, TakenOver, take_over
-from vidnb.io.http import ConnectionFault, HttpAnswer, HttpClient
+from vidnb.io.client import ConnectionFault, HttpClient, HttpResponse
 from vidnb.io.receiver import Receiver
 
 SIZE = SHORTEST_BYTES + 3_000_017
@@ -69,13 +69,13 @@ async def origin(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def get(client: HttpClient, url: str, idle_timeout_s: float = 10.0) -> HttpAnswer:
+async def get(client: HttpClient, url: str, idle_timeout_s: float = 10.0) -> HttpResponse:
     return await client.get(
         url, caller_headers={}, request_headers={}, idle_timeout_s=idle_timeout_s
     )
 
 
-async def drain(answer: HttpAnswer, got: bytearray | None = None) -> bytes:
+async def drain(answer: HttpResponse, got: bytearray | None = None) -> bytes:
     got = bytearray() if got is None else got
     while data := await answer.read():
         got += data

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 import pytest
 
 from tests.deadline import DEADLINE_S
-from vidnb.io import calls, reentry
+from vidnb.io import calls, nested_loop
 from vidnb.io import loop as loop_module
 from vidnb.io.calls import Call, DaemonThreads
 from vidnb.io.loop import LoopThread, reenter, reentry_module
@@ -683,12 +683,12 @@ def test_which_module_reenters(
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
-    monkeypatch.setattr(reentry, "_version", lambda name: versions.get(name.replace("-", "_")))
+    monkeypatch.setattr(nested_loop, "_version", lambda name: versions.get(name.replace("-", "_")))
 
 
 def test_versions_come_from_what_is_installed() -> None:
-    assert reentry._version("pytest") == pytest.__version__
-    assert reentry._version("no-such-distribution-of-ours") is None
+    assert nested_loop._version("pytest") == pytest.__version__
+    assert nested_loop._version("no-such-distribution-of-ours") is None
 
 
 def test_a_loop_that_stands_still_is_run() -> None:
@@ -764,7 +764,7 @@ def test_ipykernel_counts_only_where_it_is_loaded(monkeypatch: pytest.MonkeyPatc
         lambda name: SimpleNamespace(apply=lambda loop: patched.append((name, loop))),
     )
     loop = asyncio.new_event_loop()
-    reentry._check(loop, loop)
+    nested_loop._check(loop, loop)
     loop.close()
     assert patched == [("nest_asyncio", loop)]
 
@@ -778,7 +778,7 @@ def test_a_foreign_kind_of_loop_is_refused_with_a_sentence(monkeypatch: pytest.M
     monkeypatch.setattr(importlib, "import_module", lambda _: SimpleNamespace(apply=apply))
     loop = asyncio.new_event_loop()
     with pytest.raises(RuntimeError, match=r"cannot re-enter a .*EventLoop; write `await"):
-        reentry._check(loop, loop)
+        nested_loop._check(loop, loop)
     loop.close()
 
 
@@ -789,7 +789,7 @@ def test_the_running_loop_is_really_reentered(module: str) -> None:
     printed, _ = python(
         f"""
         import asyncio, os, signal
-        from vidnb.io import reentry
+        from vidnb.io import nested_loop
         versions = {{"nest-asyncio2": "1.7.4"}} if {module!r} == "nest_asyncio2" else \\
             {{"nest-asyncio": "1.6.0"}}
         reentry._version = versions.get

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.deadline import DEADLINE_S
-from vidnb.io import blocks
+from vidnb.io import buffer_pool
 from vidnb.io.receiver import Receiver, take_socket
 
 
@@ -37,7 +37,7 @@ async def drain(body: Receiver) -> bytes:
     got = bytearray()
     while data := await body.read():
         got += data
-        blocks.let_go(data)
+        buffer_pool.release(data)
     return bytes(got)
 
 
@@ -150,7 +150,7 @@ def test_who_does_not_read_holds_the_socket(pair: tuple[socket.socket, socket.so
         while got <= held:
             data = await body.read()
             got += len(data)
-            blocks.let_go(data)
+            buffer_pool.release(data)
         body.close()
 
     run(main())
@@ -203,28 +203,28 @@ def test_only_a_socket_of_asyncios_own_loop_is_taken(
 
 def test_blocks_come_back_when_nobody_uses_them() -> None:
     """A block is used again once every view of it was let go, and not before."""
-    block = blocks.take()
-    blocks.hold(block[:10])
-    blocks.let_go(block)
-    other = blocks.take()
+    block = buffer_pool.acquire()
+    buffer_pool.retain(block[:10])
+    buffer_pool.release(block)
+    other = buffer_pool.acquire()
     assert other.obj is not block.obj
-    blocks.let_go(block[:10])
-    again = blocks.take()
+    buffer_pool.release(block[:10])
+    again = buffer_pool.acquire()
     assert again.obj is block.obj
     for view in (other, again):
-        blocks.let_go(view)
+        buffer_pool.release(view)
     for data in (b"bytes", memoryview(b"bytes")):
-        blocks.hold(data)
-        blocks.let_go(data)
+        buffer_pool.retain(data)
+        buffer_pool.release(data)
 
 
 def test_few_spare_blocks_are_kept() -> None:
     """What a burst took is given back to the machine."""
-    taken = [blocks.take() for _ in range(40)]
+    taken = [buffer_pool.acquire() for _ in range(40)]
     for view in taken:
-        blocks.let_go(view)
-    assert len(blocks._spare) <= 16
-    assert {len(view) for view in taken} == {blocks.BLOCK_BYTES}
+        buffer_pool.release(view)
+    assert len(buffer_pool._spare) <= 16
+    assert {len(view) for view in taken} == {buffer_pool.BLOCK_BYTES}
 
 
 def test_woken_for_nothing(

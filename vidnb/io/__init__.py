@@ -1,1 +1,1 @@
-"""One module per thing in the world: http, files, loop."""
+"""Event-loop threads, the HTTP client, thread helpers, buffers and locks."""

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import aiohttp
 
-from vidnb.io import blocks
+from vidnb.io import buffer_pool
 from vidnb.io.receiver import Receiver, take_socket
 
 __all__ = ["SHORTEST_BYTES", "Body", "TakenOver", "take_over"]
@@ -86,7 +86,7 @@ class TakenOver(asyncio.BufferedProtocol):
         self._unread: list[bytes | memoryview] = [head] if head else []
         self._unread_bytes = len(head)
         self._left_bytes = left
-        self._block = blocks.take()
+        self._block = buffer_pool.acquire()
         self._filled_bytes = 0
         self._is_paused = False
         self._lost: BaseException | None = None
@@ -130,9 +130,9 @@ class TakenOver(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """Offer the free rest of the block, never more than the body still has."""
-        if len(self._block) - self._filled_bytes < blocks.LEAST_ROOM_BYTES:
-            blocks.let_go(self._block)
-            self._block = blocks.take()
+        if len(self._block) - self._filled_bytes < buffer_pool.LEAST_ROOM_BYTES:
+            buffer_pool.release(self._block)
+            self._block = buffer_pool.acquire()
             self._filled_bytes = 0
         room_bytes = min(len(self._block) - self._filled_bytes, max(self._left_bytes, 1))
         return self._block[self._filled_bytes : self._filled_bytes + room_bytes]
@@ -143,7 +143,7 @@ class TakenOver(asyncio.BufferedProtocol):
         taken_bytes = min(nbytes, self._left_bytes)  # a byte behind the body is nobody's
         self._left_bytes -= taken_bytes
         if taken_bytes:
-            blocks.hold(self._block)
+            buffer_pool.retain(self._block)
             self._unread.append(self._block[start : start + taken_bytes])
             self._unread_bytes += taken_bytes
         if not self._left_bytes:

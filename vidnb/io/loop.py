@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from vidnb.io.calls import CLEANUP_S, Call, DaemonThreads, blocking
-from vidnb.io.reentry import reenter, reentry_module
+from vidnb.io.nested_loop import reenter, reentry_module
 
 __all__ = ["LoopThread", "let_go", "reenter", "reentry_module", "server", "transfers"]
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from vidnb.io import blocks
+from vidnb.io import buffer_pool
 from vidnb.io.tls import take_tls
 
 __all__ = ["Receiver", "take_socket"]
@@ -132,7 +132,7 @@ class Receiver:
     def _receive(self) -> None:
         poller = select.poll()
         poller.register(self._socket, select.POLLIN)
-        block, start = blocks.take(), 0
+        block, start = buffer_pool.acquire(), 0
         while self._left_bytes and not self._is_closed:
             if not self._may_go.is_set():
                 self._may_go.wait()
@@ -143,14 +143,14 @@ class Receiver:
                 poller.poll()
                 continue
             self._left_bytes -= stop - start
-            blocks.hold(block)
+            buffer_pool.retain(block)
             self._tell(self._arrived, block[start:stop])
             self._room.acquire()
             start = stop
-            if len(block) - start < blocks.LEAST_ROOM_BYTES:
-                blocks.let_go(block)
-                block, start = blocks.take(), 0
-        blocks.let_go(block)
+            if len(block) - start < buffer_pool.LEAST_ROOM_BYTES:
+                buffer_pool.release(block)
+                block, start = buffer_pool.acquire(), 0
+        buffer_pool.release(block)
         if self._left_bytes:
             raise ConnectionResetError("the connection was given up")
 

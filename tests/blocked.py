@@ -1,0 +1,60 @@
+"""What tests of part files, journals and records share: one version, one record, a foreign lock."""
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.deadline import DEADLINE_S
+from vidnb.download.planner.journal import Record
+from vidnb.http.headers import ETag
+from vidnb.http.validators import Validators
+
+URL = "https://example.org/film.mp4"
+STRONG = Validators(ETag("v1", weak=False), 1_700_000_000, date_is_strong=True, total_bytes=100)
+RECORD = Record(
+    url=URL,
+    final_url=f"{URL}?sig=1",
+    name="映画 (1).mp4",
+    version=STRONG,
+    size_bytes=100,
+    modified_ns=1_700_000_000_123_456_789,
+    sha256="ab" * 32,
+    media_type="video/mp4",
+)
+WITHOUT_LOCKS = ("no-fcntl", "no-locks")
+
+
+def take_locks_away(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make this a system without `fcntl`, or a folder on which locks do not work."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    if why == "no-fcntl":
+        monkeypatch.setitem(sys.modules, "fcntl", None)
+    else:
+        monkeypatch.setattr("fcntl.flock", refuse)
+
+
+@contextmanager
+def locked_by_another_process(path: Path) -> Iterator[None]:
+    """A process that holds the part file, as another kernel's download does."""
+    code = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, 2); print(1); input()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    try:
+        yield
+    finally:
+        holder.communicate("\n", timeout=DEADLINE_S)

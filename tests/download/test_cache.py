@@ -1,0 +1,222 @@
+"""The cache folder: one place for each address, evicted by age, never under a user's feet."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.deadline import DEADLINE_S
+from vidnb.download import cache
+from vidnb.download.cache import DEFAULT_LIMIT_BYTES, CachedFolder, cache_limit_bytes, evict
+from vidnb.download.planner.eviction import CacheEntry, select_evictions
+from vidnb.io import locks
+
+MIB = 2**20
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(cache, "user_cache_path", lambda *_, **__: tmp_path)
+    return tmp_path / "streams"
+
+
+def fill(address: str, used_s: float, size_bytes: int = MIB) -> Path:
+    """Cache a file and let its place go."""
+    place = CachedFolder(address)
+    (place.folder / "film.mp4").write_bytes(bytes(size_bytes))
+    place.close()
+    os.utime(place.folder, (used_s, used_s))
+    return place.folder
+
+
+def test_one_place_for_each_address(root: Path) -> None:
+    first, again, other = (
+        CachedFolder("https://a/1"),
+        CachedFolder("https://a/1"),
+        CachedFolder("https://a/2"),
+    )
+    assert first.folder == again.folder != other.folder
+    assert {path.parent for path in (first.folder, other.folder)} == {root}
+    for place in (first, again, other):
+        place.close()
+        place.close()
+
+
+def test_the_oldest_leaves_first() -> None:
+    old, mid, new = fill("old", 100), fill("mid", 200), fill("new", 300)
+    evict(2 * MIB + MIB // 2)
+    assert [folder.exists() for folder in (old, mid, new)] == [False, True, True]
+    evict(0)
+    assert not mid.exists()
+    assert not new.exists()
+
+
+def test_to_use_it_makes_it_young() -> None:
+    old, new = fill("old", 100), fill("new", 200)
+    CachedFolder("old").close()
+    evict(MIB + MIB // 2)
+    assert (old.exists(), new.exists()) == (True, False)
+
+
+def test_what_is_in_use_stays() -> None:
+    place = CachedFolder("used")
+    (place.folder / "film.mp4").write_bytes(bytes(MIB))
+    evict(0)
+    assert place.folder.exists()
+    place.close()
+    evict(0)
+    assert not place.folder.exists()
+
+
+def test_what_another_process_uses_stays(root: Path) -> None:
+    """Until it is gone, however it went."""
+    folder = fill("shared", 100)
+    code = (
+        "import sys; from pathlib import Path; from vidnb.io import cache\n"
+        f"cache.user_cache_path = lambda *_, **__: Path({str(root.parent)!r})\n"
+        "place = cache.CachedFolder('shared'); print('here', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"here\n"
+        evict(0)
+        assert folder.exists()
+        child.kill()
+        child.wait(DEADLINE_S)
+    evict(0)
+    assert not folder.exists()
+
+
+def test_sparse_files_count_for_what_they_take() -> None:
+    place = CachedFolder("sparse")
+    with (place.folder / "film.mp4").open("wb") as file:
+        file.truncate(2**40)
+    place.close()
+    evict(MIB)
+    assert place.folder.exists()
+
+
+def test_what_comes_into_use_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the choice of what leaves and its removal."""
+    fill("a", 100)
+    users: list[CachedFolder] = []
+
+    def choose(kept: Iterable[CacheEntry], cache_limit_bytes: int) -> tuple[str, ...]:
+        leaving = select_evictions(kept, cache_limit_bytes)
+        users.append(CachedFolder("a"))
+        return leaving
+
+    monkeypatch.setattr(cache, "select_evictions", choose)
+    evict(0)
+    assert (users[0].folder / "film.mp4").exists()
+    users[0].close()
+
+
+def test_a_cache_that_is_not_there_yet(root: Path) -> None:
+    evict(0)
+    assert not root.exists()
+
+
+def test_strange_things_in_it_are_left_alone(root: Path) -> None:
+    root.mkdir()
+    (root / "note.txt").write_text("not ours")
+    (root / "folder").mkdir()  # without a lock: of a version that had none, or torn
+    evict(0)
+    assert (root / "note.txt").exists()
+    assert (root / "folder").exists()  # it takes nothing, so nothing is won
+    (root / "folder" / "film.mp4").write_bytes(bytes(MIB))
+    evict(0)
+    assert not (root / "folder").exists()
+
+
+def test_a_place_evicted_in_that_moment_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the opening of the lock and the locking, and before the opening."""
+    real, calls = cache._locked, 0
+
+    def racing(folder: Path) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            folder.rmdir()
+        return real(folder)
+
+    monkeypatch.setattr(cache, "_locked", racing)
+    place = CachedFolder("raced")
+    assert calls == 2
+    assert place.folder.is_dir()
+    place.close()
+
+
+def test_a_lock_that_was_removed_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever evicts holds it, and removes it with the folder."""
+    real = locks.lock
+    removed: list[Path] = []
+
+    def racing(descriptor: int, *, is_shared: bool = False) -> bool | None:
+        if not removed:
+            removed.append(next(cache.cache_root().rglob(".vidnb-in-use")))
+            removed[0].unlink()
+        return real(descriptor, is_shared=is_shared)
+
+    monkeypatch.setattr(cache, "lock", racing)
+    place = CachedFolder("raced")
+    assert removed
+    evict(0)
+    assert place.folder.is_dir()
+    place.close()
+
+
+def test_who_evicts_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([False, False, True])
+    monkeypatch.setattr(cache, "lock", lambda *_, **__: next(answers))
+    CachedFolder("awaited").close()
+    assert next(answers, None) is None
+
+
+def test_without_locks_it_is_evicted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "lock", lambda *_, **__: None)
+    folder = fill("a", 100)
+    evict(0)
+    assert not folder.exists()
+
+
+def test_a_file_that_vanishes_meanwhile_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fill("a", 100)
+    real = Path.lstat
+
+    def lstat(path: Path) -> os.stat_result:
+        if path.name == "film.mp4":
+            raise FileNotFoundError
+        return real(path)
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    evict(MIB // 2)
+    assert folder.exists()
+
+
+def test_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert cache.cache_root().parts[-2:] == ("vidnb", "streams")
+
+
+@pytest.mark.parametrize(
+    ("said", "limit_bytes"),
+    [(None, DEFAULT_LIMIT_BYTES), ("", DEFAULT_LIMIT_BYTES), ("0", 0), ("1000", 1000)],
+)
+def test_the_limit(said: str | None, limit_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VIDNB_CACHE_BYTES", raising=False)
+    if said is not None:
+        monkeypatch.setenv("VIDNB_CACHE_BYTES", said)
+    assert cache_limit_bytes() == limit_bytes == (limit_bytes if said else 10 * 2**30)
+
+
+@pytest.mark.parametrize("said", ["10 GB", "-1", "1e9", "٣"])
+def test_a_limit_that_is_none(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDNB_CACHE_BYTES", said)
+    with pytest.raises(ValueError, match="which is no number of bytes"):
+        cache_limit_bytes()

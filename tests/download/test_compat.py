@@ -1,0 +1,287 @@
+"""The two functions vidnb grew from: their contract to the letter. They log and never raise."""
+
+import asyncio
+import inspect
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vidnb
+from tests.deadline import DEADLINE_S
+from tests.origin import (
+    Film,
+    Handler,
+    Origin,
+    cut,
+    honest,
+    noise,
+    redirect,
+    reset,
+    status,
+    strangers,
+)
+from vidnb.download.planner.retry import RetryPolicy
+
+DATA = noise(200_000)
+FILM = Film(DATA)
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    with Origin(FILM) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidnb.compat._RETRY", RetryPolicy(attempts=3, base_delay_s=0.01))
+
+
+def save(url: str, path: Path | str) -> Path | None:
+    return asyncio.run(vidnb.save_video_from_url(url, path))
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was logged as an error: the kind of fault before the colon."""
+    assert all(r.name == "vidnb.compat" for r in caplog.records if r.levelno >= logging.ERROR)
+    return [r.getMessage().partition(":")[0] for r in caplog.records if r.levelno >= logging.ERROR]
+
+
+# save_video_from_url
+
+
+def test_the_signatures_are_the_seeds() -> None:
+    assert list(inspect.signature(vidnb.save_video_from_url).parameters) == ["url", "save_path"]
+    assert inspect.iscoroutinefunction(vidnb.save_video_from_url)
+    assert list(inspect.signature(vidnb.get_video_data).parameters) == ["file_name"]
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_save_makes_folders_and_answers_the_path(
+    kind: type[Any], origin: Origin, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = tmp_path / "new" / "folders" / "film.mp4"
+    assert save(origin.url, kind(target)) == target
+    assert isinstance(save(origin.url, kind(target)), Path)
+    assert target.read_bytes() == DATA
+    assert strangers(target.parent) == {"film.mp4"}
+    assert not caplog.records
+
+
+def test_save_answers_a_relative_path_as_it_was_given(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert save(origin.url, "a/film.mp4") == Path("a/film.mp4")
+    assert (tmp_path / "a" / "film.mp4").read_bytes() == DATA
+
+
+def test_save_saves_whatever_it_is(tmp_path: Path) -> None:
+    """The seed's function saves what the address answers, also a page."""
+    page = b"<!doctype html><title>Sign in</title>"
+    with Origin(Film(page, media_type="text/html")) as origin:
+        assert save(origin.url, tmp_path / "page") == tmp_path / "page"
+    assert (tmp_path / "page").read_bytes() == page
+
+
+def test_save_recovers_by_itself(origin: Origin, tmp_path: Path) -> None:
+    origin.script = [reset(100_000), status(503), honest]
+    assert save(origin.url, tmp_path / "film.mp4") is not None
+    assert (tmp_path / "film.mp4").read_bytes() == DATA
+
+
+def test_save_twice_fetches_once(origin: Origin, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert save(origin.url, tmp_path / "film.mp4") is not None
+    assert origin.sent_bytes == len(DATA)
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        pytest.param(status(404), id="404"),
+        pytest.param(status(403), id="403"),
+        pytest.param(status(500), id="500"),
+        pytest.param(status(200), id="empty"),
+        pytest.param(cut(1000), id="cut-for-ever"),
+        pytest.param(lambda exchange: exchange.reset(), id="reset"),
+        pytest.param(redirect("ftp://example.org/film.mp4"), id="redirect-to-ftp"),
+        pytest.param(redirect("file:///etc/passwd"), id="redirect-to-file"),
+        pytest.param(redirect("/film.mp4"), id="redirect-loop"),
+        pytest.param(status(200, {"Content-Encoding": "gzip"}, b"packed"), id="packed"),
+    ],
+)
+@pytest.mark.parametrize("was_there", [False, True], ids=["new", "replacing"])
+def test_save_network_fault(
+    handler: Handler, was_there: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Logged as one; nothing new stands there, and what stood there still does."""
+    target = tmp_path / "film.mp4"
+    if was_there:
+        target.write_bytes(b"an earlier film")
+    # A small step forward each time would be progress for ever.
+    film = Film(DATA, etag=None)
+    with Origin(film, otherwise=handler) as origin:
+        assert save(origin.url, target) is None
+    assert said(caplog) == ["network fault"]
+    assert strangers(tmp_path) == ({"film.mp4"} if was_there else set())
+    assert not was_there or target.read_bytes() == b"an earlier film"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("ftp://example.org/film.mp4", id="ftp"),
+        pytest.param("file:///etc/passwd", id="file"),
+        pytest.param("http:///film.mp4", id="no-host"),
+        pytest.param("film.mp4", id="no-scheme"),
+        pytest.param("", id="empty"),
+        pytest.param("http://example.org:99999/", id="port"),
+        pytest.param("http://nobody.invalid/film.mp4", id="unknown-host"),
+    ],
+)
+def test_save_address_that_leads_nowhere(
+    url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def getaddrinfo(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    assert save(url, tmp_path / "film.mp4") is None
+    assert said(caplog) == ["network fault"]
+    assert strangers(tmp_path) == set()
+
+
+def test_save_nobody_listens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert save(f"http://127.0.0.1:{port}/film.mp4", tmp_path / "film.mp4") is None
+    assert said(caplog) == ["network fault"]
+    assert "Connection refused" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["folder", "folder/", "file/film.mp4", "nul\0.mp4", ""])
+def test_save_file_fault(
+    path: str, origin: Origin, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"here")
+    assert save(origin.url, path and f"{tmp_path}/{path}") is None
+    assert said(caplog) == ["file fault"]
+    assert strangers(tmp_path) == {"folder", "file"}
+    assert (tmp_path / "file").read_bytes() == b"here"
+    assert not origin.requests
+
+
+def test_save_full_disk(
+    origin: Origin,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vidnb.download.part_file.PartFile.write", full)
+    assert save(origin.url, tmp_path / "film.mp4") is None
+    assert said(caplog) == ["file fault"]
+    assert "the disk is full" in caplog.text
+
+
+def test_save_cancelled_is_no_fault(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def main(url: str) -> None:
+        task = asyncio.create_task(vidnb.save_video_from_url(url, tmp_path / "film.mp4"))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with Origin(FILM, rate=1e5) as origin:
+        asyncio.run(main(origin.url))
+    assert said(caplog) == []
+
+
+def test_save_many_at_once(origin: Origin, tmp_path: Path) -> None:
+    """Under one running loop, as in a notebook."""
+
+    async def main() -> list[Path | None]:
+        return await asyncio.gather(
+            *(vidnb.save_video_from_url(origin.url, tmp_path / f"{n}.mp4") for n in range(10))
+        )
+
+    assert asyncio.run(main()) == [tmp_path / f"{n}.mp4" for n in range(10)]
+    assert all((tmp_path / f"{n}.mp4").read_bytes() == DATA for n in range(10))
+
+
+def test_save_installs_no_handler(origin: Origin, tmp_path: Path) -> None:
+    save(origin.url, tmp_path / "film.mp4")
+    assert logging.getLogger("vidnb").handlers == []
+    assert logging.getLogger("vidnb.compat").handlers == []
+
+
+# get_video_data
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_data_is_the_files_bytes(kind: type[Any], tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").write_bytes(DATA)
+    assert vidnb.get_video_data(kind(tmp_path / "film.mp4")) == DATA
+
+
+def test_data_of_an_empty_file_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    assert vidnb.get_video_data(tmp_path / "empty") == b""
+
+
+def test_data_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").write_bytes(DATA)
+    (tmp_path / "link").symlink_to(tmp_path / "film.mp4")
+    assert vidnb.get_video_data(tmp_path / "link") == DATA
+
+
+@pytest.mark.parametrize(
+    "name", ["missing", "folder", "pipe", "socket", "dangling", "/dev/zero", "film.mp4/x", "a\0b"]
+)
+def test_data_of_what_is_no_file(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answered at once: a pipe that nobody writes to would be waited for for ever."""
+    monkeypatch.chdir(tmp_path)
+    Path("film.mp4").write_bytes(DATA)
+    Path("folder").mkdir()
+    os.mkfifo("pipe")
+    Path("dangling").symlink_to("nowhere")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("socket")
+    answers: list[bytes | None] = []
+    asking = threading.Thread(
+        target=lambda: answers.append(vidnb.get_video_data(name)), daemon=True
+    )
+    asking.start()
+    asking.join(DEADLINE_S)
+    listener.close()
+    assert answers == [None]
+    assert said(caplog) == ["file fault"]
+
+
+def test_data_that_cannot_be_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read everything, so the refusal is played."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "film.mp4").write_bytes(DATA)
+    monkeypatch.setattr(os, "open", refuse)
+    answer = vidnb.get_video_data(tmp_path / "film.mp4")
+    monkeypatch.undo()
+    assert answer is None
+    assert said(caplog) == ["file fault"]
+    assert "no permission" in caplog.text

@@ -1,0 +1,870 @@
+"""Rarer faults than those of test_faults.py, as a sceptic tries them; README.md lists them.
+
+The same three things hold: the right bytes or nothing new, a good file survives, and what was
+stored is not fetched again.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import shutil
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import trustme
+
+import vidnb
+from tests.deadline import DEADLINE_S
+from tests.download.test_faults import (
+    BIG,
+    DATA,
+    FILM,
+    HALF,
+    OTHER,
+    PAGE,
+    QUICK,
+    SECRETS,
+    SIZE,
+    check,
+    order,
+    refused,
+    resolves_to,
+    resumed,
+)
+from tests.origin import (
+    Exchange,
+    Film,
+    Handler,
+    Origin,
+    chunk,
+    cut,
+    drip,
+    fetch,
+    honest,
+    noise,
+    part_of,
+    raw,
+    redirect,
+    reset,
+    spawn,
+    status,
+    strangers,
+)
+from vidnb.download.part_file import PartFile
+from vidnb.download.planner.progress import Progress
+from vidnb.download.planner.retry import RetryPolicy
+from vidnb.download.registry import download
+from vidnb.download.request import DownloadRequest, DownloadResult
+from vidnb.download.status import DownloadHandle
+from vidnb.errors import (
+    NotAVideo,
+    RemoteProtocolError,
+    StatusError,
+    StorageError,
+    TransferError,
+    TransportError,
+    URLNotAllowed,
+)
+from vidnb.http.ranges import ByteRange
+from vidnb.io.loop import transfers
+
+LENGTH = f"Content-Length: {SIZE}"
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+# Body.
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        pytest.param(raw(f"HTTP/1.1 200 OK\n{LENGTH}\n{LENGTH}", DATA), id="length-twice"),
+        pytest.param(raw(f"HTTP/1.1 200 OK\n{LENGTH}, {SIZE}", DATA), id="length-listed-twice"),
+        pytest.param(raw("HTTP/1.1 200 OK\nContent-Length: +5", DATA), id="plus"),
+        pytest.param(raw("HTTP/1.1 200 OK\nContent-Length: 0x10", DATA), id="hexadecimal"),
+        pytest.param(raw("HTTP/1.1 200 OK\nContent-Length: 5_0", DATA), id="underscore"),
+        pytest.param(raw("HTTP/1.1 200 OK\nContent-Length: ", DATA), id="empty"),
+        pytest.param(
+            raw(
+                "HTTP/1.1 200 OK\nContent-Length: 5\nTransfer-Encoding: chunked",
+                chunk(DATA) + b"0\r\n\r\n",
+            ),
+            id="length-and-chunks",
+        ),
+        pytest.param(
+            raw("HTTP/1.1 200 OK\nTransfer-Encoding: chunked, identity", DATA), id="coding-unknown"
+        ),
+    ],
+)
+def test_body_framed_twice_is_right_or_refused(handler: Handler, tmp_path: Path) -> None:
+    """RFC 9112 section 6.3 lets a client take either; wrong bytes are what it may not take."""
+    with Origin(FILM, otherwise=handler) as origin:
+        try:
+            check(fetch(order(origin, tmp_path, idle_timeout_s=0.3)))
+        except RemoteProtocolError:
+            assert strangers(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    ("head", "is_verified"),
+    [
+        pytest.param(f"HTTP/1.0 200 OK\n{LENGTH}", True, id="length"),
+        pytest.param("HTTP/1.0 200 OK", False, id="no-length"),
+    ],
+)
+def test_body_of_http_1_0(
+    head: str, is_verified: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Origin(FILM, otherwise=raw(head, DATA)) as origin:
+        check(fetch(order(origin, tmp_path, connections=2)))
+        assert len(origin.requests) == 1
+    assert ("size verified: False" in caplog.text) is not is_verified
+
+
+def test_body_after_interim_answers(tmp_path: Path) -> None:
+    def hinted(exchange: Exchange) -> None:
+        for code in ("100 Continue", "103 Early Hints"):
+            exchange.connection.sendall(f"HTTP/1.1 {code}\r\nX-A: b\r\n\r\n".encode())
+        honest(exchange)
+
+    with Origin(FILM, otherwise=hinted) as origin:
+        check(fetch(order(origin, tmp_path)))
+        assert len(origin.requests) == 1
+
+
+def test_body_chunked_with_extensions_and_trailers(tmp_path: Path) -> None:
+    body = b'%x;a=b\r\n%s\r\n0\r\nETag: "v9"\r\nX-Sum: 1\r\n\r\n' % (SIZE, DATA)
+    with Origin(FILM, [raw("HTTP/1.1 200 OK\nTransfer-Encoding: chunked", body)]) as origin:
+        result = fetch(order(origin, tmp_path))
+        check(result)
+        assert result.etag is None
+
+
+def test_body_206_that_nobody_asked_for_is_refused(tmp_path: Path) -> None:
+    with Origin(FILM, otherwise=part_of(FILM, ByteRange(0, HALF))) as origin:
+        error = refused(origin, tmp_path, RemoteProtocolError)
+        assert "206 although no range was asked for" in str(error)
+        assert error.resumable_bytes == 0
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_body_all_there_and_an_unclean_close_of_each_segment(
+    connections: int, tmp_path: Path
+) -> None:
+    def rude(exchange: Exchange) -> None:
+        honest(exchange)
+        exchange.reset()
+
+    with Origin(Film(BIG), otherwise=rude) as origin:
+        result = fetch(order(origin, tmp_path, connections=connections))
+        check(result, BIG)
+        assert result.attempts == 1
+
+
+@pytest.mark.parametrize("whose", ["ours", "the-callers"])
+def test_body_slow_but_steady_outlasts_every_total_timeout(
+    whose: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library's five minutes are a quarter of a second here, and no session has a say in it."""
+    short = aiohttp.ClientTimeout(total=0.25, sock_read=0.01)
+    monkeypatch.setattr("aiohttp.client.DEFAULT_TIMEOUT", short)
+    film = Film(noise(50))
+    with Origin(film, otherwise=drip(1, pause_s=0.02)) as origin:
+        given: dict[str, Any] = {"retry": QUICK, "progress": False}
+
+        async def main() -> DownloadResult:
+            async with contextlib.AsyncExitStack() as stack:
+                if whose == "the-callers":
+                    session = aiohttp.ClientSession(timeout=short)
+                    given["session"] = await stack.enter_async_context(session)
+                return await vidnb.download_async(origin.url, tmp_path / "film.mp4", **given)
+
+        result = asyncio.run(main())
+        check(result, film.data)
+        assert (result.attempts, len(origin.requests)) == (1, 1)
+        assert result.elapsed_s > 0.5
+
+
+def test_body_a_head_without_end_is_refused(tmp_path: Path) -> None:
+    """Header lines for ever: given up long before the memory is."""
+
+    def endless(exchange: Exchange) -> None:
+        exchange.connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        with contextlib.suppress(OSError):
+            for number in range(200_000):
+                exchange.connection.sendall(b"X-%d: %s\r\n" % (number, b"x" * 1000))
+        exchange.hang_up()
+
+    with Origin(FILM, otherwise=endless) as origin:
+        refused(origin, tmp_path, RemoteProtocolError)
+
+
+# Ranges.
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+def test_ranges_content_encoding_on_a_206_is_never_stored(coding: str, tmp_path: Path) -> None:
+    def packed(exchange: Exchange) -> None:
+        exchange.say(exchange.judged(), changed={"content-encoding": coding})
+
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        origin.otherwise = packed
+        error = refused(origin, tmp_path, RemoteProtocolError)
+        assert f"packed ({coding})" in str(error)
+        assert error.resumable_bytes == HALF
+        origin.otherwise = honest
+        (tmp_path / "film.mp4").unlink()
+        origin.requests.clear()
+        check(fetch(order(origin, tmp_path)))
+        assert origin.ranges == [f"bytes={HALF}-"]
+
+
+@pytest.mark.parametrize(
+    ("etag", "joins"),
+    [
+        pytest.param('""', True, id="empty"),
+        pytest.param('"a,b;c=!\'()*~{}|"', True, id="odd"),
+        pytest.param('"%22\\"', True, id="backslash"),
+        pytest.param('"' + "x" * 4000 + '"', True, id="long"),
+        pytest.param("abc", False, id="unquoted"),
+        pytest.param('"a"b"', False, id="quote-inside"),
+        pytest.param('w/"a"', False, id="lower-case-weak"),
+        pytest.param('"a", "b"', False, id="two"),
+        pytest.param('"a b"', False, id="space"),
+    ],
+)
+def test_ranges_etag_however_odd_is_sent_back_as_it_came(
+    etag: str, joins: bool, tmp_path: Path
+) -> None:
+    """Or it is none, and nothing is joined on its word."""
+    head = f"HTTP/1.1 200 OK\n{LENGTH}\nETag: {etag}"
+    rest = (
+        f"HTTP/1.1 206 Partial\nContent-Length: {SIZE - HALF}\n"
+        f"Content-Range: bytes {HALF}-{SIZE - 1}/{SIZE}\nETag: {etag}"
+    )
+
+    def second(exchange: Exchange) -> None:
+        is_part = "range" in exchange.asked.headers
+        (raw(rest, DATA[HALF:]) if is_part else raw(head, DATA))(exchange)
+
+    with Origin(FILM, [raw(head, DATA[:HALF])], otherwise=second) as origin:
+        result = fetch(order(origin, tmp_path))
+        check(result)
+        assert origin.ranges == [None, f"bytes={HALF}-" if joins else None]
+        assert origin.requests[1].headers.get("if-range") == (etag if joins else None)
+        again = fetch(order(origin, tmp_path))
+        assert origin.requests[2].headers.get("if-none-match") == (etag if joins else None)
+        assert not again.reused  # this origin answers 200 to everything
+
+
+def test_ranges_etag_that_is_no_text_is_compared_and_never_sent_back(tmp_path: Path) -> None:
+    """aiohttp would send it without the bytes that are no UTF-8: another tag."""
+    head = f'HTTP/1.1 200 OK\n{LENGTH}\nETag: "\xe9\xff"'
+    rest = (
+        f"HTTP/1.1 206 Partial\nContent-Length: {SIZE - HALF}\n"
+        f'Content-Range: bytes {HALF}-{SIZE - 1}/{SIZE}\nETag: "\xe9\xff"'
+    )
+    with Origin(FILM, [raw(head, DATA[:HALF]), raw(rest, DATA[HALF:])]) as origin:
+        check(fetch(order(origin, tmp_path)))
+        assert origin.ranges == [None, f"bytes={HALF}-"]
+        assert "if-range" not in origin.requests[1].headers
+        fetch(order(origin, tmp_path))
+        assert "if-none-match" not in origin.requests[2].headers
+
+
+def test_ranges_of_a_signed_address_that_expired_midway_are_asked_for_anew(tmp_path: Path) -> None:
+    """The store refuses the old signature; the address the person gave gets a fresh one."""
+    valid = ["1"]
+
+    def store(exchange: Exchange) -> None:
+        is_valid = exchange.asked.target.endswith(f"sig={valid[0]}")
+        (honest if is_valid else status(403))(exchange)
+
+    def expires(exchange: Exchange) -> None:
+        reset(HALF)(exchange)
+        valid[0] = "2"
+
+    with Origin(FILM, [expires], otherwise=store) as bucket:
+
+        def sign(exchange: Exchange) -> None:
+            redirect(f"{bucket.url}?sig={valid[0]}")(exchange)
+
+        with Origin(FILM, otherwise=sign) as front:
+            check(fetch(order(front, tmp_path)))
+        assert [a.target[-5:] for a in bucket.requests] == ["sig=1", "sig=2"]
+        assert bucket.ranges == [None, f"bytes={HALF}-"]
+
+
+# Statuses and redirects.
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param("-5", id="negative"),
+        pytest.param("1.5", id="fraction"),
+        pytest.param("soon", id="word"),
+        pytest.param("", id="empty"),
+        pytest.param(formatdate(0, usegmt=True), id="past-date"),
+        pytest.param("Wed, 99 Foo 2026 00:00:00 GMT", id="no-date"),
+        pytest.param("0", id="zero"),
+    ],
+)
+def test_statuses_retry_after_that_asks_for_nothing_is_the_usual_wait(
+    asked: str, tmp_path: Path
+) -> None:
+    with Origin(FILM, [status(503, {"Retry-After": asked})]) as origin:
+        result = fetch(order(origin, tmp_path))
+        check(result)
+        assert result.attempts == 2
+
+
+@pytest.mark.parametrize(
+    "asked", ["9" * 400, formatdate(4e9, usegmt=True)], ids=["seconds", "date"]
+)
+def test_statuses_retry_after_of_ages_gives_up_at_once(asked: str, tmp_path: Path) -> None:
+    with Origin(FILM, otherwise=status(503, {"Retry-After": asked})) as origin:
+        error = refused(origin, tmp_path, StatusError)
+        assert error.retry_after_s > 10**8
+        assert len(origin.requests) == 1
+        assert len(str(error)) < 400
+
+
+def test_statuses_retry_after_on_the_second_connection_holds_nobody_up(tmp_path: Path) -> None:
+    """Whatever it asks to wait, the first connection brings the rest."""
+    second = status(429, {"Retry-After": "3600"})
+    with Origin(Film(BIG), [honest, second, second], rate=60e6) as origin:
+        result = fetch(order(origin, tmp_path, connections=2))
+        check(result, BIG)
+
+
+def test_redirect_to_another_port_is_another_origin(tmp_path: Path) -> None:
+    with Origin(FILM) as there, Origin(FILM, otherwise=redirect(there.url)) as here:
+        check(fetch(order(here, tmp_path, headers={**SECRETS, "Host": "film.example"})))
+        assert here.requests[0].headers["host"] == "film.example"
+        assert there.requests[0].headers["host"] == f"127.0.0.1:{there.port}"
+        assert not {name.lower() for name in SECRETS} & there.requests[0].headers.keys()
+
+
+AUTHORITY = trustme.CA()
+
+
+@pytest.fixture
+def tls() -> ssl.SSLContext:
+    """An origin's context; `trusted` makes vidnb trust its authority."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = ssl.create_default_context()
+    AUTHORITY.configure_trust(context)
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", context)
+
+
+def test_body_under_tls_and_an_unclean_close(
+    tls: ssl.SSLContext, trusted: None, tmp_path: Path
+) -> None:
+    """The length was kept, so a goodbye that is not said takes nothing away."""
+    with Origin(FILM, [cut(HALF)], tls=tls) as origin:
+        check(fetch(order(origin, tmp_path)))
+        assert origin.ranges == [None, f"bytes={HALF}-"]
+
+
+def test_redirect_from_https_to_http_is_refused(
+    tls: ssl.SSLContext, trusted: None, tmp_path: Path
+) -> None:
+    with Origin(FILM) as plain, Origin(FILM, otherwise=redirect(plain.url), tls=tls) as origin:
+        error = refused(origin, tmp_path, URLNotAllowed)
+        assert "from https to http" in str(error)
+        assert not plain.requests
+
+
+def test_redirect_from_http_to_https_is_followed_without_the_callers_headers(
+    tls: ssl.SSLContext, trusted: None, tmp_path: Path
+) -> None:
+    with Origin(FILM, tls=tls) as secure, Origin(FILM, otherwise=redirect(secure.url)) as origin:
+        check(fetch(order(origin, tmp_path, headers=SECRETS)))
+        assert not {name.lower() for name in SECRETS} & secure.requests[0].headers.keys()
+
+
+def test_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with Origin(FILM, tls=context) as origin:
+        error = refused(origin, tmp_path, TransportError)
+        assert "the certificate of 127.0.0.1 is not valid" in str(error)
+        assert not origin.requests
+
+
+def test_certificate_of_another_host(tls: ssl.SSLContext, trusted: None, tmp_path: Path) -> None:
+    with Origin(FILM, tls=tls, host="127.0.0.2") as origin:
+        error = refused(origin, tmp_path, TransportError)
+        assert "the certificate of 127.0.0.2 is not valid" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        pytest.param("file:///etc/passwd", "only from http and https", id="file"),
+        pytest.param("ftp://example.org/film.mp4", "only from http and https", id="ftp"),
+        pytest.param("data:video/mp4;base64,AAAA", "only from http and https", id="data"),
+        pytest.param("blob:https://example.org/1", "only from http and https", id="blob"),
+        pytest.param("example.org/film.mp4", "has no scheme", id="no-scheme"),
+        pytest.param("http://127.1/film.mp4", "IPv4 address that is malformed", id="short-ip"),
+        pytest.param("http://2130706433/", "IPv4 address that is malformed", id="number"),
+        pytest.param("http://0x7f.0.0.1/", "IPv4 address that is malformed", id="hexadecimal"),
+        pytest.param("http://example.org:0/", "port", id="port-0"),
+    ],
+)
+def test_an_address_that_is_not_fetched_from(url: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(URLNotAllowed, match=says) as caught:
+        vidnb.download(url, tmp_path / "film.mp4", progress=False)
+    assert caught.value.url == url
+    assert strangers(tmp_path) == set()
+
+
+def test_an_address_of_eight_thousand_characters_is_resumed(tmp_path: Path) -> None:
+    with Origin(FILM, [cut(HALF)]) as origin:
+        url = f"{origin.url}?sig={'x' * 8000}"
+        with pytest.raises(TransportError) as caught:
+            fetch(DownloadRequest.of(url, tmp_path, retry=RetryPolicy(attempts=1)))
+        assert caught.value.resumable_bytes == HALF
+        assert len(str(caught.value)) < 1000
+        result = fetch(DownloadRequest.of(url, tmp_path, retry=QUICK))
+        check(result)
+        assert (result.path.name, result.resumed_from_bytes) == ("film.mp4", HALF)
+
+
+def test_an_address_with_an_ipv6_literal(tmp_path: Path) -> None:
+    try:
+        running = Origin(FILM, [reset(HALF)], host="::1").__enter__()
+    except OSError:
+        pytest.skip("this machine has no such address")
+    with contextlib.suppress(KeyError):
+        del os.environ["no_proxy"]
+    try:
+        check(fetch(order(running, tmp_path)))
+        assert running.requests[0].headers["host"] == f"[::1]:{running.port}"
+    finally:
+        running.__exit__(None, None, None)
+
+
+def test_a_name_that_cannot_be_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def getaddrinfo(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(TransportError, match=r"the name film\.example could not be resolved"):
+        fetch(DownloadRequest.of("http://film.example/f.mp4", tmp_path / "f.mp4", retry=QUICK))
+
+
+# Names and content.
+
+
+def test_names_that_differ_in_case_are_two_downloads(tmp_path: Path) -> None:
+    """Where the disk tells them apart two files, elsewhere never a mixture."""
+    with Origin(FILM) as origin:
+        for name, data in (("Film.mp4", DATA), ("film.mp4", OTHER)):
+            origin.film = Film(data, etag=f'"{name}"')
+            result = fetch(DownloadRequest.of(f"{origin.base}/{name}", tmp_path, retry=QUICK))
+            assert result.path.read_bytes() == data
+        assert len(list((tmp_path / ".vidnb").glob("*.record"))) == 2
+
+
+@pytest.mark.parametrize("name", ['"a\0b.mp4"', '"a\x07b.mp4"', "a\x7fb.mp4"])
+def test_names_with_a_control_character_in_the_header_itself(name: str, tmp_path: Path) -> None:
+    """No header may hold one: a safe name, or the answer is refused as malformed."""
+    head = f"HTTP/1.1 200 OK\n{LENGTH}\nContent-Disposition: attachment; filename={name}"
+    with Origin(FILM, otherwise=raw(head, DATA)) as origin:
+        try:
+            result = fetch(DownloadRequest.of(origin.url, f"{tmp_path / 'in'}/", retry=QUICK))
+        except RemoteProtocolError:
+            assert strangers(tmp_path / "in") == set()
+        else:
+            assert result.path.parent == tmp_path / "in"
+            assert result.path.name.isprintable()
+        assert strangers(tmp_path) <= {"in"}
+
+
+@pytest.mark.parametrize("type_", ["text/html", "application/json", "image/png", ""])
+def test_content_a_video_is_one_whatever_its_header_says(type_: str, tmp_path: Path) -> None:
+    with Origin(Film(DATA, media_type=type_)) as origin:
+        check(fetch(order(origin, tmp_path)))
+
+
+def test_content_a_page_in_small_pieces_is_no_video(tmp_path: Path) -> None:
+    def dribbles(exchange: Exchange) -> None:
+        exchange.head(200, [("Content-Length", str(10**6)), ("Content-Type", "video/mp4")])
+        exchange.send(PAGE[:5000], piece_bytes=100)
+        exchange.hold()
+
+    with Origin(FILM, otherwise=dribbles, rate=1e6) as origin:
+        refused(origin, tmp_path, NotAVideo)
+
+
+# Local.
+
+
+@pytest.mark.parametrize("step", ["mark", "publish"])
+def test_local_disk_full_at_a_late_step_keeps_the_part(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(PartFile, step, full)
+            error = refused(origin, tmp_path, StorageError)
+            assert "the disk is full" in str(error)
+            assert "once there is room" in str(error)
+            assert error.resumable_bytes == (HALF if step == "mark" else SIZE)
+        (tmp_path / "film.mp4").unlink()
+        before = origin.sent_bytes
+        check(fetch(order(origin, tmp_path)))
+        assert origin.sent_bytes - before == (SIZE - HALF if step == "mark" else 0)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES], ids=["read-only", "no-permission"])
+def test_local_hold_that_cannot_be_written(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opens = os.open
+
+    def refuse(path: Any, flags: int, *rest: int, **options: Any) -> int:
+        if ".vidnb" in str(path):
+            raise OSError(number, os.strerror(number), str(path))
+        return opens(path, flags, *rest, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with Origin(FILM) as origin:
+        with pytest.raises(StorageError, match="choose another folder"):
+            fetch(order(origin, tmp_path))
+        assert not origin.requests
+
+
+def test_local_hold_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / ".vidnb").write_bytes(b"mine")
+    with Origin(FILM) as origin:
+        with pytest.raises(StorageError, match="a folder on its path is a file"):
+            fetch(order(origin, tmp_path))
+        assert not origin.requests
+    assert (tmp_path / ".vidnb").read_bytes() == b"mine"
+
+
+def meanwhile(change: Callable[[], object]) -> Handler:
+    """Send half, change something, send the rest."""
+
+    def handle(exchange: Exchange) -> None:
+        exchange.say(exchange.judged(), after=HALF)
+        change()
+        exchange.send(DATA[HALF:])
+
+    return handle
+
+
+@pytest.mark.parametrize("leads_to", ["file", "nowhere", "folder", "no-folder", "itself"])
+def test_local_target_becomes_a_link_meanwhile(leads_to: str, tmp_path: Path) -> None:
+    """It stays one: what it leads to is replaced, or where that cannot be, nothing is."""
+    folder, there = tmp_path / "in", tmp_path / "there"
+    folder.mkdir()
+    link = folder / "film.mp4"
+    if leads_to == "file":
+        there.write_bytes(b"old")
+    elif leads_to == "folder":
+        there.mkdir()
+    with Origin(FILM) as origin:
+        asked = order(origin, folder)
+        ends = {"itself": link, "no-folder": there / "film.mp4"}
+        origin.script = [meanwhile(lambda: link.symlink_to(ends.get(leads_to, there)))]
+        if "folder" in leads_to:
+            says = "it is a folder" if leads_to == "folder" else "a folder on its path is gone"
+            with pytest.raises(StorageError, match=says) as caught:
+                fetch(asked)
+            assert caught.value.resumable_bytes == SIZE
+        else:
+            assert fetch(asked).path.read_bytes() == DATA
+        assert link.is_symlink() is (leads_to != "itself")  # one that leads nowhere at all goes
+        assert leads_to not in {"file", "nowhere"} or there.read_bytes() == DATA
+
+
+def test_local_folder_removed_meanwhile(tmp_path: Path) -> None:
+    """Nothing of it is left, so nothing is called kept; the next run begins anew."""
+    folder = tmp_path / "in"
+
+    def remove() -> None:
+        origin.wait_for(lambda: bool(list(folder.glob(".vidnb/*.journal"))))
+        shutil.rmtree(folder)
+
+    with Origin(FILM, [meanwhile(remove)]) as origin:
+        with pytest.raises(StorageError, match="nothing was kept") as caught:
+            fetch(order(origin, folder))
+        assert "a folder on its path is gone" in str(caught.value)
+        assert caught.value.resumable_bytes == 0
+        check(fetch(order(origin, folder)))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "y" * 100 + "/" + "ä" * 200], ids=["ascii", "bytes"])
+def test_local_name_that_is_too_long_is_told_before_anything_is_asked(
+    name: str, tmp_path: Path
+) -> None:
+    with Origin(FILM) as origin:
+        with pytest.raises(StorageError, match="its name is too long"):
+            vidnb.download(origin.url, tmp_path / name, progress=False)
+        assert not origin.requests
+
+
+def test_local_name_of_the_folder_for_unfinished_files(tmp_path: Path) -> None:
+    with Origin(FILM) as origin:
+        with pytest.raises(StorageError, match="it is a folder"):
+            fetch(DownloadRequest.of(origin.url, tmp_path / ".vidnb", retry=QUICK))
+        assert not origin.requests
+
+
+def test_local_path_that_no_file_system_takes(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is no path"):
+        DownloadRequest.of("http://example.org/", tmp_path / "a\ud800.mp4")
+
+
+def test_local_clock_that_jumps_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hours at each look: nothing waits for a time that was, and no span is negative."""
+    now_s = 2e9
+
+    def back() -> float:
+        nonlocal now_s
+        now_s -= 3600
+        return now_s
+
+    with Origin(FILM, [reset(HALF), status(503)], rate=3e6) as origin:
+        with monkeypatch.context() as patch:
+            patch.setattr("vidnb.download.driver.time.time", back)
+            result = fetch(order(origin, tmp_path))
+        check(result)
+        assert 0 < result.elapsed_s < 15
+        assert fetch(order(origin, tmp_path)).reused
+
+
+def test_local_two_addresses_for_one_path_one_after_another(tmp_path: Path) -> None:
+    """The second replaces the first, and the record follows each time."""
+    with Origin(FILM) as one, Origin(Film(OTHER)) as two:  # with the very same ETag
+        for origin, data in ((one, DATA), (two, OTHER)) * 2:
+            first = fetch(order(origin, tmp_path))
+            check(first, data)
+            assert not first.reused
+            assert fetch(order(origin, tmp_path)).reused
+        assert one.sent_bytes == two.sent_bytes == 2 * SIZE
+
+
+# Together.
+
+NO_LOCKS = """
+import errno, fcntl, sys
+def flock(*_): raise OSError(errno.ENOLCK, "No locks available")
+fcntl.flock = flock
+import vidnb
+print(vidnb.download(sys.argv[1], sys.argv[2], progress=False).sha256)
+"""
+
+
+def test_two_processes_without_locks_on_one_target(tmp_path: Path) -> None:
+    """Each writes a part of its own; the last to publish wins, with a whole file."""
+    parts: list[set[Path]] = []
+
+    def both(exchange: Exchange) -> None:
+        exchange.origin.wait_for(lambda: len(exchange.origin.requests) == 2)
+        parts.append(set(tmp_path.glob(".vidnb/*.part")))
+        honest(exchange)
+
+    with Origin(FILM, [both, both]) as origin:
+        children = [spawn(NO_LOCKS, origin.url, tmp_path / "film.mp4") for _ in range(2)]
+        for child in children:
+            _, errors = child.communicate(timeout=DEADLINE_S)
+            assert child.returncode == 0, errors
+        assert len(parts[0]) == 2
+        assert origin.sent_bytes == 2 * SIZE
+    assert (tmp_path / "film.mp4").read_bytes() == DATA
+    assert [p.suffix for p in (tmp_path / ".vidnb").iterdir()] == [".record"]
+
+
+def test_if_exists_error_raced_has_one_winner(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    both = threading.Barrier(2)
+
+    def together(exchange: Exchange) -> None:
+        both.wait(DEADLINE_S)
+        honest(exchange)
+
+    with Origin(FILM, otherwise=together) as origin:
+        running = [
+            transfers.submit(
+                download(order(origin, tmp_path / name, if_exists="error"), DownloadHandle())
+            )
+            for name in ("real", "link")
+        ]
+        errors = [future.exception(10) for future in running]
+    assert [type(error) for error in errors if error] == [StorageError]
+    assert (tmp_path / "real" / "film.mp4").read_bytes() == DATA
+
+
+def test_a_progress_function_that_blocks_holds_nothing_up(tmp_path: Path) -> None:
+    """It blocks its own thread: every byte comes meanwhile."""
+    film = Film(noise(2_000_000, seed=9))
+    calls: list[Progress] = []
+
+    with Origin(film, rate=4e6) as origin:
+
+        def blocks(progress: Progress) -> None:
+            calls.append(progress)
+            origin.wait_for(lambda: strangers(tmp_path) == {"film.mp4"})
+
+        result = vidnb.download(origin.url, tmp_path / "film.mp4", progress=blocks)
+    assert result.path.read_bytes() == film.data
+    assert calls
+
+
+# Security.
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "::ffff:169.254.169.254",
+        "::ffff:7f00:1",
+        "64:ff9b::7f00:1",
+        "64:ff9b::169.254.169.254",
+        "64:ff9b:1::7f00:1",
+        "2002:7f00:1::",
+        "2002:a9fe:a9fe::1",
+        "2001:0:7f00:1::",
+        "::127.0.0.1",
+        "fd00:ec2::254",
+        "fe80::1%lo",
+        "100.100.100.200",
+        "168.63.129.16",
+        "255.255.255.255",
+    ],
+)
+def test_security_public_only_refuses_what_carries_a_private_address(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    resolves_to(monkeypatch, [(family, address)])
+    with pytest.raises(URLNotAllowed, match=r"film\.example is not on the public internet"):
+        fetch(
+            DownloadRequest.of(
+                "http://film.example/f.mp4", tmp_path / "f.mp4", public_only=True, retry=QUICK
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[::ffff:169.254.169.254]/latest/",
+        "http://[fd00:ec2::254]/latest/",
+        "http://[64:ff9b::a9fe:a9fe]/latest/",
+    ],
+)
+def test_security_public_only_refuses_a_redirect_to_metadata(
+    location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vidnb.http.urls import is_public_address
+
+    monkeypatch.setattr(
+        "vidnb.io.client.is_public_address", lambda ip: ip == "127.0.0.1" or is_public_address(ip)
+    )
+    with Origin(FILM, otherwise=redirect(location)) as front:
+        error = refused(front, tmp_path, URLNotAllowed, public_only=True)
+        assert "not on the public internet" in str(error)
+        assert len(front.requests) == 1
+
+
+def test_security_public_only_believes_no_answer_of_the_resolver_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name is public when it is first asked for, and private for the next connection."""
+    answers = ["127.0.0.1", "127.0.0.2"]
+
+    def getaddrinfo(_host: str, port: int, *_: object, **__: object) -> list[Any]:
+        ip = answers.pop(0)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("vidnb.io.client.is_public_address", lambda ip: ip == "127.0.0.1")
+    with Origin(FILM, host="127.0.0.2") as inside, Origin(FILM) as front:
+        front.otherwise = redirect(f"http://film.example:{inside.port}/")
+        url = f"http://film.example:{front.port}/film.mp4"
+        with pytest.raises(URLNotAllowed, match="not on the public internet"):
+            fetch(DownloadRequest.of(url, tmp_path / "f.mp4", retry=QUICK, public_only=True))
+        assert (len(front.requests), len(inside.requests), answers) == (1, 0, [])
+
+
+def test_security_public_only_takes_no_connection_that_others_opened(tmp_path: Path) -> None:
+    with Origin(FILM) as origin:
+        check(fetch(order(origin, tmp_path)))
+        with pytest.raises(URLNotAllowed, match="not on the public internet"):
+            fetch(order(origin, tmp_path, public_only=True, if_exists="overwrite"))
+        assert len(origin.requests) == 1
+        assert (tmp_path / "film.mp4").read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        pytest.param(status(404), id="status"),
+        pytest.param(raw("HTTQ/9 s3cret"), id="malformed"),
+        pytest.param(lambda exchange: exchange.reset(), id="reset"),
+        pytest.param(redirect("ftp://u:s3cret@example.org/?t=s3cret"), id="another-scheme"),
+        pytest.param(redirect("//u:s3cret@[::1/?t=s3cret"), id="redirect-malformed"),
+        pytest.param(status(200, {}, PAGE), id="page"),
+        pytest.param(status(200, {"Content-Encoding": "gzip"}, b"x"), id="packed"),
+        pytest.param(status(200), id="empty"),
+    ],
+)
+def test_security_secrets_behind_a_redirect_are_never_told(
+    handler: Handler, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A signature of a store is as good as a password; asyncio's and aiohttp's logs count too."""
+    handle = DownloadHandle()
+    with (
+        caplog.at_level(logging.DEBUG),
+        Origin(FILM, otherwise=handler) as store,
+        Origin(FILM, otherwise=redirect(f"{store.url}?sig=s3cret")) as front,
+    ):
+        url = f"{front.url}?token=s3cret"
+        asked = DownloadRequest.of(
+            url, tmp_path / "film.mp4", retry=QUICK, headers={"X-Key": "s3cret"}
+        )
+        with pytest.raises(TransferError) as caught:
+            fetch(asked, handle)
+        assert store.requests
+    assert "s3cret" not in str(caught.value) + handle.status.note + handle.status.name
+    assert "s3cret" not in caplog.text
+
+
+def test_security_headers_that_are_refused_are_never_sent(tmp_path: Path) -> None:
+    with Origin(FILM) as origin:
+        with pytest.raises(ValueError, match=r"'Range'.*leave it out"):
+            vidnb.download(origin.url, tmp_path, headers={"Range": "bytes=0-9"}, progress=False)
+        assert not origin.requests

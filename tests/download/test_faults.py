@@ -1,0 +1,1498 @@
+"""One scenario per fault an origin, a path or a disk was seen to commit; README.md lists them.
+
+Whatever happens, three things hold and `check` asserts them: the bytes under the final name are the
+source's, or nothing new stands there; a good file of an earlier run survives; what was stored is
+not fetched a second time.
+"""
+
+import asyncio
+import contextlib
+import errno
+import gzip
+import hashlib
+import logging
+import os
+import resource
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.origin import (
+    Exchange,
+    Film,
+    Handler,
+    Origin,
+    chunk,
+    cut,
+    drip,
+    fetch,
+    held,
+    honest,
+    noise,
+    on,
+    part_of,
+    plain,
+    raw,
+    redirect,
+    reset,
+    stall,
+    status,
+    strangers,
+)
+from vidnb.download.part_file import PartFile, RecordStore
+from vidnb.download.planner.retry import RetryPolicy
+from vidnb.download.request import DownloadRequest, DownloadResult
+from vidnb.download.status import DownloadHandle
+from vidnb.errors import (
+    ChecksumMismatch,
+    NotAVideo,
+    RemoteProtocolError,
+    SourceChanged,
+    StatusError,
+    StorageError,
+    TooLarge,
+    TransferError,
+    TransferTimeout,
+    TransportError,
+    URLNotAllowed,
+)
+from vidnb.http.ranges import ByteRange
+from vidnb.io.preallocate import LEAST_BYTES, preallocate
+
+DATA = noise(300_000)
+OTHER = noise(300_000, seed=2)
+FILM = Film(DATA)
+SIZE = len(DATA)
+OLD_S = 1_700_000_000.0  # a modification date that nobody can call fresh
+PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body>" + b" " * 5000
+QUICK = RetryPolicy(attempts=4, base_delay_s=0.005, max_delay_s=0.02)
+
+
+def order(origin: Origin, folder: Path, **options: Any) -> DownloadRequest:
+    """One connection unless the test says otherwise: on a busy machine more would be tried out."""
+    given = {"retry": QUICK, "idle_timeout_s": 5.0, "connections": 1, **options}
+    return DownloadRequest.of(origin.url, folder / "film.mp4", **given)
+
+
+def check(result: DownloadResult, data: bytes = DATA) -> None:
+    """The file is whole, and the result describes it."""
+    assert result.path.read_bytes() == data
+    assert result.size_bytes == len(data)
+    assert result.sha256 == hashlib.sha256(data).hexdigest()
+    assert strangers(result.path.parent) == {result.path.name}
+    assert [p.suffix for p in (result.path.parent / ".vidnb").iterdir()] == [".record"]
+
+
+Kinds = type[TransferError] | tuple[type[TransferError], ...]
+
+
+def refused(origin: Origin, folder: Path, kinds: Kinds, **options: Any) -> Any:
+    """Fail with an error of this very kind, and leave the good file that was there before."""
+    good = folder / "film.mp4"
+    good.write_bytes(b"an earlier film")
+    with pytest.raises(kinds) as caught:
+        fetch(order(origin, folder, **options))
+    assert type(caught.value) in (kinds if isinstance(kinds, tuple) else (kinds,))
+    assert good.read_bytes() == b"an earlier film"
+    assert strangers(folder) == {"film.mp4"}
+    assert caught.value.url == origin.url
+    sentence = str(caught.value)
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    journal = held(folder)
+    assert caught.value.resumable_bytes == (journal.stored.size_bytes if journal else 0)
+    return caught.value
+
+
+def whole(film: Film = FILM, **changed: str | None) -> Handler:
+    """Answer 200 with the whole film and these headers (None: left out)."""
+
+    def handle(exchange: Exchange) -> None:
+        names = {name.replace("_", "-"): value for name, value in changed.items()}
+        exchange.say(
+            exchange.judged(ignoring=exchange.asked.headers, film=film), film=film, changed=names
+        )
+
+    return handle
+
+
+def then(change: Callable[[Origin], None], handler: Handler) -> Handler:
+    """Change the origin, then answer."""
+
+    def handle(exchange: Exchange) -> None:
+        change(exchange.origin)
+        handler(exchange)
+
+    return handle
+
+
+def becomes(film: Film) -> Callable[[Origin], None]:
+    def change(origin: Origin) -> None:
+        origin.film = film
+
+    return change
+
+
+# Body.
+
+CHUNKED = 'HTTP/1.1 200 OK\nTransfer-Encoding: chunked\nETag: "v1"'
+UNFRAMED = 'HTTP/1.1 200 OK\nConnection: close\nETag: "v1"'
+HALF = SIZE // 2
+
+
+@pytest.mark.parametrize(
+    ("script", "ranges", "most_bytes"),
+    [
+        pytest.param([cut(HALF)], [f"bytes={HALF}-"], SIZE, id="early-end"),
+        pytest.param([cut(0)], [None], SIZE, id="early-end-at-once"),
+        pytest.param([reset(HALF)], [f"bytes={HALF}-"], SIZE, id="reset"),
+        pytest.param(
+            [reset(20_000)] * 8, [f"bytes={20_000 * n}-" for n in range(1, 9)], SIZE, id="8-resets"
+        ),
+        pytest.param([reset(1)] * 3, ["bytes=1-", "bytes=2-", "bytes=3-"], SIZE, id="reset-byte-1"),
+        pytest.param(
+            [raw(CHUNKED, chunk(DATA[:HALF]))],
+            [f"bytes={HALF}-"],
+            SIZE + 20,
+            id="chunked-ended-early",
+        ),
+        pytest.param(
+            [raw(CHUNKED, chunk(DATA[:HALF]) + b"xyz\r\n" + DATA[HALF:])],
+            [f"bytes={HALF}-"],
+            2 * SIZE,
+            id="chunked-malformed",
+        ),
+        pytest.param(
+            [raw(UNFRAMED + f"\nContent-Length: {SIZE}", DATA[:HALF])],
+            [f"bytes={HALF}-"],
+            SIZE,
+            id="short-of-its-length",
+        ),
+    ],
+)
+def test_body_recovers(
+    script: list[Handler], ranges: list[str | None], most_bytes: int, tmp_path: Path
+) -> None:
+    """Only the missing part is asked for again, under the version that was begun."""
+    with Origin(FILM, [*script]) as origin:
+        result = fetch(order(origin, tmp_path, idle_timeout_s=0.5))
+        check(result)
+        assert origin.ranges == [None, *ranges]
+        assert [a.headers.get("if-range") for a in origin.requests if "range" in a.headers] == (
+            ['"v1"'] * len([r for r in ranges if r])
+        )
+        assert origin.sent_bytes <= most_bytes
+        assert result.attempts == len(ranges) + 1
+
+
+def test_body_bytes_before_a_reset_are_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came before the connection broke counts, even if nobody had read it yet."""
+
+    def slow(_hold: RecordStore) -> int:
+        time.sleep(0.05)
+        return 2**60
+
+    monkeypatch.setattr(RecordStore, "free_bytes", slow)
+    with Origin(FILM, [reset(50_000)] * 5) as origin:
+        check(fetch(order(origin, tmp_path)))
+        assert origin.ranges == [None, *(f"bytes={50_000 * n}-" for n in range(1, 6))]
+
+
+def test_body_stall_is_resumed_after_the_idle_timeout(tmp_path: Path) -> None:
+    with Origin(FILM, [stall(HALF), stall(1000)]) as origin:
+        started_s = time.monotonic()
+        check(fetch(order(origin, tmp_path, idle_timeout_s=0.15)))
+        assert time.monotonic() - started_s > 0.3
+        assert origin.ranges == [None, f"bytes={HALF}-", f"bytes={HALF + 1000}-"]
+
+
+def test_body_stall_for_ever_is_a_timeout(tmp_path: Path) -> None:
+    with Origin(FILM, [stall(HALF)], otherwise=stall(0)) as origin:
+        error = refused(origin, tmp_path, TransferTimeout, idle_timeout_s=0.05)
+        assert error.resumable_bytes == HALF
+        assert issubclass(TransferTimeout, TimeoutError)
+        assert len(origin.requests) == QUICK.attempts
+
+
+def test_body_stall_before_the_head_is_a_timeout(tmp_path: Path) -> None:
+    with Origin(FILM, otherwise=lambda exchange: exchange.hold()) as origin:
+        error = refused(origin, tmp_path, TransferTimeout, idle_timeout_s=0.05)
+        assert "nothing arrived for 0.05 s" in str(error)
+
+
+def test_body_malformed_chunk_size_is_noticed_at_once(tmp_path: Path) -> None:
+    """aiohttp's C parser would wait for ever here; nobody waits for the idle timeout either."""
+
+    def malformed(exchange: Exchange) -> None:
+        head = CHUNKED.replace("\n", "\r\n") + "\r\n\r\n"
+        exchange.connection.sendall(head.encode() + chunk(DATA[:HALF]) + b"zz\r\nmore")
+        exchange.hold()
+
+    with Origin(FILM, [malformed]) as origin:
+        check(fetch(order(origin, tmp_path, idle_timeout_s=3600.0)))
+        assert origin.ranges == [None, f"bytes={HALF}-"]
+
+
+def test_body_slow_but_steady_completes(tmp_path: Path) -> None:
+    """The idle timeout counts silence, never the whole: this takes ten times as long."""
+    film = Film(noise(50))
+    with Origin(film, otherwise=drip(1, pause_s=0.02)) as origin:
+        result = fetch(order(origin, tmp_path, idle_timeout_s=0.1))
+        check(result, film.data)
+        assert result.attempts == 1
+        assert result.elapsed_s > 0.9
+
+
+def test_body_a_byte_at_a_time_completes_with_bounded_cpu(tmp_path: Path) -> None:
+    film = Film(noise(20_000))
+    with Origin(film, otherwise=drip(1)) as origin:
+        before_s = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+        check(fetch(order(origin, tmp_path)), film.data)
+        assert sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - before_s < 5
+
+
+def test_body_without_length_is_accepted_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Origin(FILM, [raw(UNFRAMED, DATA)]) as origin:
+        with caplog.at_level(logging.WARNING, "vidnb"):
+            check(fetch(order(origin, tmp_path)))
+        assert len(origin.requests) == 1
+    assert "size verified: False" in caplog.text
+
+
+def test_body_without_length_of_a_truncated_mp4_is_refused(tmp_path: Path) -> None:
+    """Nobody said how long it is, but its own boxes do."""
+    mp4 = mp4_of(SIZE)
+    with Origin(FILM, otherwise=raw(UNFRAMED, mp4[:HALF])) as origin:
+        error = refused(origin, tmp_path, TransportError)
+        assert "past the end" in str(error)
+
+
+def test_body_chunked_whole_is_verified(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    body = chunk(DATA[:HALF]) + chunk(DATA[HALF:]) + b"0\r\n\r\n"
+    with Origin(FILM, [raw(CHUNKED, body)]) as origin:
+        check(fetch(order(origin, tmp_path)))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(chunk(DATA[:HALF]), id="ended-early"),
+        pytest.param(chunk(DATA[:HALF]) + b"5\r\nabc", id="ended-in-a-chunk"),
+        pytest.param(chunk(DATA[:HALF]) + b"-1\r\n", id="negative-size"),
+        pytest.param(chunk(DATA[:HALF]) + b"zz\r\n" + DATA[HALF:], id="no-size"),
+    ],
+)
+def test_body_chunked_and_broken_is_never_a_success(body: bytes, tmp_path: Path) -> None:
+    head = "HTTP/1.1 200 OK\nTransfer-Encoding: chunked"  # no validator: nothing to resume
+    with Origin(FILM, otherwise=raw(head, body)) as origin:
+        kinds = (TransportError, TransferTimeout)  # aiohttp falls silent at some malformed sizes
+        error = refused(origin, tmp_path, kinds, idle_timeout_s=0.1)
+        assert error.resumable_bytes == 0
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        pytest.param(["-5"], id="negative"),
+        pytest.param(["5", "6"], id="conflicting"),
+        pytest.param(["5, 6"], id="conflicting-in-one-line"),
+        pytest.param(["1e3"], id="no-number"),
+        pytest.param(["1000000000000000001"], id="absurd"),
+        pytest.param(["9" * 40], id="absurd-beyond-any-integer"),
+    ],
+)
+def test_body_length_that_lies_is_refused(lengths: list[str], tmp_path: Path) -> None:
+    head = "\n".join(["HTTP/1.1 200 OK", *(f"Content-Length: {length}" for length in lengths)])
+    with Origin(FILM, otherwise=raw(head, DATA)) as origin:
+        refused(origin, tmp_path, RemoteProtocolError)
+        assert len(origin.requests) <= 2
+
+
+def test_body_larger_than_the_disk_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    head = "HTTP/1.1 200 OK\nContent-Length: 900000000000000000"
+    with Origin(FILM, otherwise=raw(head)) as origin:
+        error = refused(origin, tmp_path, StorageError)
+        assert "the disk is full" in str(error)
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        pytest.param(status(200), id="length-0"),
+        pytest.param(raw(UNFRAMED), id="closed-at-once"),
+        pytest.param(raw(CHUNKED, b"0\r\n\r\n"), id="chunked"),
+        pytest.param(status(416, {"Content-Range": "bytes */0"}), id="416-of-nothing"),
+    ],
+)
+def test_body_empty_is_an_error(handler: Handler, tmp_path: Path) -> None:
+    with Origin(FILM, otherwise=handler) as origin:
+        error = refused(origin, tmp_path, TransferError, connections=2)
+        assert "empty file" in str(error)
+
+
+def test_body_longer_than_its_length_is_cut_at_the_length(tmp_path: Path) -> None:
+    with Origin(FILM, [raw(f"HTTP/1.1 200 OK\nContent-Length: {SIZE}", DATA + b"junk")]) as origin:
+        check(fetch(order(origin, tmp_path)))
+
+
+def test_body_all_there_but_an_unclean_close_is_a_success(tmp_path: Path) -> None:
+    def rude(exchange: Exchange) -> None:
+        exchange.say(exchange.judged())
+        exchange.reset()
+
+    with Origin(FILM, [rude]) as origin:
+        assert fetch(order(origin, tmp_path)).attempts == 1
+        assert len(origin.requests) == 1
+
+
+def test_body_malformed_head_is_refused(tmp_path: Path) -> None:
+    with Origin(FILM, otherwise=raw("HTTQ/9 what?")) as origin:
+        refused(origin, tmp_path, RemoteProtocolError)
+        assert len(origin.requests) == 2
+
+
+def test_body_malformed_head_once_is_tried_again(tmp_path: Path) -> None:
+    with Origin(FILM, [reset(HALF), raw("HTTQ/9 what?")]) as origin:
+        check(fetch(order(origin, tmp_path)))
+
+
+# Ranges.
+
+
+def resumed(origin: Origin, folder: Path, at: int = HALF, **options: Any) -> None:
+    """Leave a part file of `at` bytes behind, as a run that gave up does."""
+    kept = origin.script
+    origin.script = [cut(at)]
+    with pytest.raises(TransferError):
+        fetch(order(origin, folder, **{**options, "retry": RetryPolicy(attempts=1)}))
+    origin.script = kept
+    origin.requests.clear()
+
+
+def wrong_etag(handler: Handler) -> Handler:
+    def handle(exchange: Exchange) -> None:
+        origin, true = exchange.origin, exchange.film
+        origin.film = replace(true, etag='"v2"')
+        handler(exchange)
+        origin.film = true
+
+    return handle
+
+
+def no_if_range(exchange: Exchange) -> None:
+    exchange.say(exchange.judged(ignoring={"if-range"}))
+
+
+PART = ByteRange(HALF, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("script", "ranges"),
+    [
+        pytest.param([honest], [f"bytes={HALF}-"], id="honest"),
+        pytest.param([plain, plain], [f"bytes={HALF}-", f"bytes={HALF}-"], id="ignored"),
+        pytest.param(
+            [on("if-range", plain)], [f"bytes={HALF}-", f"bytes={HALF}-"], id="200-to-if-range"
+        ),
+        pytest.param(
+            [
+                part_of(FILM, ByteRange(HALF, HALF + 10)),
+                part_of(FILM, ByteRange(HALF + 10, HALF + 30)),
+            ],
+            [f"bytes={HALF}-", f"bytes={HALF + 10}-", f"bytes={HALF + 30}-"],
+            id="short",
+        ),
+        pytest.param(
+            [part_of(FILM, ByteRange(HALF - 500, SIZE))], [f"bytes={HALF}-"], id="overlapping"
+        ),
+        pytest.param([part_of(FILM, ByteRange(0, SIZE))], [f"bytes={HALF}-"], id="overlapping-all"),
+        pytest.param(
+            [part_of(FILM, ByteRange(0, HALF))], [f"bytes={HALF}-", None], id="wrong-start"
+        ),
+        pytest.param(
+            [part_of(FILM, ByteRange(HALF + 1, SIZE))],
+            [f"bytes={HALF}-", None],
+            id="wrong-start-later",
+        ),
+        pytest.param(
+            [part_of(FILM, PART, total="*")], [f"bytes={HALF}-", None], id="total-unknown"
+        ),
+        pytest.param(
+            [part_of(FILM, PART, total=SIZE + 1)], [f"bytes={HALF}-", None], id="total-changed"
+        ),
+        pytest.param([status(416)], [f"bytes={HALF}-", None], id="416-bare"),
+        pytest.param(
+            [status(416, {"Content-Range": "bytes */10"})],
+            [f"bytes={HALF}-", None],
+            id="416-of-another-length",
+        ),
+        pytest.param(
+            [part_of(FILM, PART, etag='"v2"')], [f"bytes={HALF}-", None], id="careless-206"
+        ),
+        pytest.param([part_of(FILM, PART, etag=" ")], [f"bytes={HALF}-", None], id="206-no-etag"),
+        pytest.param(
+            [raw(f"HTTP/1.1 206 Partial\nContent-Length: {HALF}", DATA[HALF:])],
+            [f"bytes={HALF}-", None],
+            id="206-no-content-range",
+        ),
+        pytest.param(
+            [
+                raw(
+                    "HTTP/1.1 206 Partial\nContent-Type: multipart/byteranges; boundary=b",
+                    b"--b--\r\n",
+                )
+            ],
+            [f"bytes={HALF}-", None],
+            id="multipart",
+        ),
+    ],
+)
+def test_ranges_resume(script: list[Handler], ranges: list[str | None], tmp_path: Path) -> None:
+    """Whatever a resumed request is answered, the bytes are right, and none is spliced."""
+    with Origin(FILM, [*script]) as origin:
+        resumed(origin, tmp_path)
+        check(fetch(order(origin, tmp_path)))
+        assert origin.ranges == ranges
+        assert origin.requests[0].headers["if-range"] == '"v1"'
+
+
+def test_ranges_only_the_missing_half_is_sent(tmp_path: Path) -> None:
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        result = fetch(order(origin, tmp_path))
+        check(result)
+        assert origin.sent_bytes == SIZE - HALF
+        assert result.resumed_from_bytes == HALF
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        pytest.param(honest, id="honest"),
+        pytest.param(no_if_range, id="if-range-ignored"),
+        pytest.param(plain, id="range-ignored"),
+    ],
+)
+def test_ranges_etag_changed_between_runs_starts_over(handler: Handler, tmp_path: Path) -> None:
+    """Same size, other bytes: the curl, wget and aria2 of today splice here."""
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        origin.film, origin.script = Film(OTHER, etag='"v2"'), [handler]
+        result = fetch(order(origin, tmp_path))
+        check(result, OTHER)
+        assert result.resumed_from_bytes == 0
+        assert result.etag == '"v2"'
+
+
+def test_ranges_etag_changed_on_the_way_starts_over_once(tmp_path: Path) -> None:
+    change = then(becomes(Film(OTHER, etag='"v2"')), honest)
+    with Origin(FILM, [reset(HALF), change]) as origin:
+        check(fetch(order(origin, tmp_path)), OTHER)
+        assert origin.ranges == [None, f"bytes={HALF}-"]
+
+
+def test_ranges_a_source_that_never_stands_still_is_given_up(tmp_path: Path) -> None:
+    def restless(exchange: Exchange) -> None:
+        origin = exchange.origin
+        number = len(origin.requests)
+        origin.film = Film(noise(SIZE, seed=number), etag=f'"v{number}"')
+        exchange.say(exchange.judged(), after=10_000)
+        exchange.hang_up()
+
+    with Origin(FILM, otherwise=restless) as origin:
+        refused(origin, tmp_path, SourceChanged)
+
+
+@pytest.mark.parametrize(
+    "film",
+    [
+        pytest.param(Film(DATA, etag=None), id="none"),
+        pytest.param(Film(DATA, etag='W/"v1"'), id="weak-etag"),
+        pytest.param(Film(DATA, etag='W/"v1"', modified_s=OLD_S), id="weak-etag-and-date"),
+    ],
+)
+def test_ranges_without_a_strong_validator_nothing_is_joined(film: Film, tmp_path: Path) -> None:
+    with Origin(film) as origin:
+        resumed(origin, tmp_path)
+        assert held(tmp_path) is None
+        origin.script = [reset(HALF)]
+        result = fetch(order(origin, tmp_path))
+        check(result)
+        assert origin.ranges == [None, None]
+
+
+def test_ranges_an_old_date_is_validator_enough(tmp_path: Path) -> None:
+    with Origin(Film(DATA, etag=None, modified_s=OLD_S)) as origin:
+        resumed(origin, tmp_path)
+        check(fetch(order(origin, tmp_path)))
+        assert origin.ranges == [f"bytes={HALF}-"]
+        assert origin.requests[0].headers["if-range"] == formatdate(OLD_S, usegmt=True)
+
+
+@pytest.mark.parametrize(("age_s", "is_enough"), [(90, True), (30, False)], ids=["90s", "30s"])
+def test_ranges_a_fresh_date_is_not(age_s: float, is_enough: bool, tmp_path: Path) -> None:
+    """A file may change twice in the second that its date names."""
+    with Origin(Film(DATA, etag=None, modified_s=time.time() - age_s)) as origin:
+        resumed(origin, tmp_path)
+        check(fetch(order(origin, tmp_path)))
+        assert origin.ranges == [f"bytes={HALF}-" if is_enough else None]
+
+
+def test_ranges_416_with_our_length_completes(tmp_path: Path) -> None:
+    """The length was not known before, and everything had come."""
+    with Origin(FILM) as origin:
+        origin.script = [raw(CHUNKED, chunk(DATA))]
+        with pytest.raises(TransferError):
+            fetch(order(origin, tmp_path, retry=RetryPolicy(attempts=1), idle_timeout_s=0.3))
+        journal = held(tmp_path)
+        assert journal is not None
+        assert journal.stored.size_bytes == SIZE
+        check(fetch(order(origin, tmp_path)))
+        assert origin.ranges == [None, f"bytes={SIZE}-"]
+        assert origin.requests[1].sent_bytes == 0
+
+
+BIG = noise(12 * 2**20)
+
+
+def test_ranges_several_connections_bring_one_file(tmp_path: Path) -> None:
+    with Origin(Film(BIG)) as origin:
+        result = fetch(order(origin, tmp_path, connections=3))
+        check(result, BIG)
+        assert result.connections > 1
+        assert origin.ranges[0] == "bytes=0-"
+        assert all("if-range" in asked.headers for asked in origin.requests[1:])
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        pytest.param(status(403), id="403"),
+        pytest.param(status(503), id="503"),
+        pytest.param(status(429, {"Retry-After": "60"}), id="429"),
+        pytest.param(reset(0), id="reset"),
+        pytest.param(lambda exchange: exchange.reset(), id="refused"),
+        pytest.param(plain, id="range-ignored"),
+        pytest.param(part_of(Film(BIG), ByteRange(0, 100)), id="wrong-start"),
+    ],
+)
+def test_ranges_refused_on_the_second_connection_degrades(second: Handler, tmp_path: Path) -> None:
+    """The first goes on alone and brings the rest; nothing is fetched twice."""
+    with Origin(Film(BIG), [honest, second, second, second], rate=60e6) as origin:
+        result = fetch(order(origin, tmp_path, connections=2))
+        check(result, BIG)
+        assert origin.sent_bytes < 1.3 * len(BIG) + (len(BIG) if second is plain else 0)
+
+
+@pytest.mark.parametrize("keeps_range", [True, False], ids=["206", "200"])
+def test_ranges_etag_changed_between_segments_starts_over(
+    keeps_range: bool, tmp_path: Path
+) -> None:
+    film, other = Film(BIG), Film(noise(len(BIG), seed=3), etag='"v2"')
+    change = then(becomes(other), no_if_range if keeps_range else honest)
+    with Origin(film, [honest, change], rate=60e6) as origin:
+        result = fetch(order(origin, tmp_path, connections=2))
+        assert result.path.read_bytes() == other.data
+        assert len(origin.requests) <= 4
+
+
+def test_ranges_etags_per_edge_take_one_stream(tmp_path: Path) -> None:
+    """Each edge names the same bytes differently: no two answers can be joined."""
+
+    def edge(exchange: Exchange) -> None:
+        film = replace(exchange.film, etag=f'"edge{len(exchange.origin.requests)}"')
+        exchange.say(exchange.judged(ignoring={"if-range"}, film=film), film=film)
+
+    with Origin(Film(BIG), otherwise=edge, rate=100e6) as origin:
+        result = fetch(order(origin, tmp_path, connections=4))
+        check(result, BIG)
+        assert origin.ranges[-1] is None
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "zstd"])
+def test_ranges_content_encoding_is_never_stored(coding: str, tmp_path: Path) -> None:
+    packed = gzip.compress(DATA)
+    with Origin(FILM, otherwise=status(200, {"Content-Encoding": coding}, packed)) as origin:
+        error = refused(origin, tmp_path, RemoteProtocolError)
+        assert coding in str(error)
+        assert origin.requests[0].headers["accept-encoding"] == "identity"
+
+
+def test_ranges_resume_follows_the_redirect_anew(tmp_path: Path) -> None:
+    """A signed address that expired midway is asked for again at the first one."""
+    with Origin(FILM, [reset(HALF)]) as old, Origin(FILM) as new:
+        script: list[Handler] = [redirect(old.url + "?sig=1"), redirect(new.url + "?sig=2")]
+        with Origin(FILM, script) as front:
+            result = fetch(order(front, tmp_path))
+            check(result)
+            assert result.url == new.url + "?sig=2"
+            assert [asked.target for asked in old.requests] == ["/film.mp4?sig=1"]
+            assert new.ranges == [f"bytes={HALF}-"]
+
+
+def test_ranges_resume_at_a_redirect_to_another_file_starts_over(tmp_path: Path) -> None:
+    with (
+        Origin(FILM, [reset(HALF)]) as old,
+        Origin(Film(OTHER, etag='"else"')) as new,
+        Origin(FILM, [redirect(old.url), redirect(new.url)]) as front,
+    ):
+        check(fetch(order(front, tmp_path)), OTHER)
+
+
+# Statuses.
+
+
+@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
+def test_statuses_that_pass_are_tried_again(code: int, tmp_path: Path) -> None:
+    with Origin(FILM, [status(code), reset(HALF), status(code)]) as origin:
+        result = fetch(order(origin, tmp_path))
+        check(result)
+        assert origin.ranges == [None, None, f"bytes={HALF}-", f"bytes={HALF}-"]
+        assert result.attempts == 4
+
+
+@pytest.mark.parametrize("code", [204, 300, 302, 304, 400, 401, 403, 404, 405, 410, 451, 501, 999])
+def test_statuses_that_do_not_are_told_at_once(code: int, tmp_path: Path) -> None:
+    with Origin(FILM, otherwise=status(code)) as origin:
+        error = refused(origin, tmp_path, StatusError)
+        assert error.status == code
+        assert str(code) in str(error)
+        assert len(origin.requests) == 1
+
+
+def test_statuses_that_do_not_pass_are_given_up(tmp_path: Path) -> None:
+    with Origin(FILM, [reset(HALF)], otherwise=status(503)) as origin:
+        error = refused(origin, tmp_path, StatusError)
+        assert (error.status, error.resumable_bytes) == (503, HALF)
+        assert "4 attempts" in str(error)
+        assert len(origin.requests) == QUICK.attempts
+
+
+@pytest.mark.parametrize("as_date", [False, True], ids=["seconds", "date"])
+def test_statuses_retry_after_is_obeyed(as_date: bool, tmp_path: Path) -> None:
+    asked = formatdate(time.time() + 2, usegmt=True) if as_date else "1"
+    with Origin(FILM, [status(503, {"Retry-After": asked})]) as origin:
+        result = fetch(order(origin, tmp_path))
+        check(result)
+        assert 0.9 < result.elapsed_s < 4
+
+
+def test_statuses_retry_after_beyond_the_limit_gives_up_at_once(tmp_path: Path) -> None:
+    with Origin(FILM, otherwise=status(429, {"Retry-After": "3600"})) as origin:
+        error = refused(origin, tmp_path, StatusError)
+        assert error.retry_after_s == 3600
+        assert "asks to wait 3600 s" in str(error)
+        assert len(origin.requests) == 1
+
+
+def test_statuses_progress_refills_the_budget(tmp_path: Path) -> None:
+    """Three failures in a row are allowed: nine are none too many while bytes arrive."""
+    script = [status(503), status(503), reset(50_000)] * 3
+    with Origin(FILM, script) as origin:
+        result = fetch(order(origin, tmp_path))
+        check(result)
+        assert result.attempts == 10
+
+
+def test_statuses_progress_on_a_new_version_refills_it_too(tmp_path: Path) -> None:
+    """What the old version had brought is no mark that the new one has to pass."""
+    small = Film(noise(100_000, seed=5), etag='"v2"')
+    change = then(becomes(small), cut(10_000))
+    with Origin(FILM, [cut(250_000), change, *[cut(10_000)] * 6]) as origin:
+        check(fetch(order(origin, tmp_path)), small.data)
+
+
+# Redirects: two ports are two origins.
+
+SECRETS = {"Authorization": "Bearer s3cret", "Cookie": "id=1", "X-Api-Key": "k"}
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_redirect_to_another_origin_drops_every_header_of_the_caller(
+    code: int, tmp_path: Path
+) -> None:
+    with (
+        Origin(FILM, [reset(HALF)]) as there,
+        Origin(FILM, otherwise=redirect(there.url, code)) as here,
+    ):
+        check(fetch(order(here, tmp_path, headers=SECRETS)))
+        for name in map(str.lower, SECRETS):
+            assert all(name in asked.headers for asked in here.requests)
+            assert not any(name in asked.headers for asked in there.requests)
+        assert there.ranges == [None, f"bytes={HALF}-"]
+
+
+def test_redirect_on_the_same_origin_keeps_them(tmp_path: Path) -> None:
+    with Origin(FILM, [redirect("/elsewhere/film.mp4?sig=1")]) as origin:
+        check(fetch(order(origin, tmp_path, headers=SECRETS)))
+        for asked in origin.requests:
+            assert {name: asked.headers.get(name.lower()) for name in SECRETS} == SECRETS
+
+
+def test_redirect_back_to_the_first_origin_does_not_bring_them_back(tmp_path: Path) -> None:
+    with Origin(FILM) as here:
+        with Origin(FILM, otherwise=redirect(here.base + "/back.mp4")) as there:
+            here.script = [redirect(there.url)]
+            check(fetch(order(here, tmp_path, headers=SECRETS)))
+        assert [bool(asked.headers.get("cookie")) for asked in here.requests] == [True, False]
+
+
+def test_redirect_does_not_carry_user_information(tmp_path: Path) -> None:
+    with Origin(FILM) as there, Origin(FILM, otherwise=redirect(there.url)) as here:
+        url = here.url.replace("http://", "http://user:s3cret@")
+        result = fetch(DownloadRequest.of(url, tmp_path / "film.mp4", retry=QUICK))
+        assert here.requests[0].headers["authorization"].startswith("Basic ")
+        assert "authorization" not in there.requests[0].headers
+        assert "s3cret" not in result.url
+
+
+@pytest.mark.parametrize(
+    ("location", "says"),
+    [
+        pytest.param("/film.mp4", "circle", id="loop"),
+        pytest.param("ftp://example.org/film.mp4", "only from http and https", id="ftp"),
+        pytest.param("file:///etc/passwd", "only from http and https", id="file"),
+        pytest.param("data:video/mp4,x", "only from http and https", id="data"),
+        pytest.param("", "names no address", id="empty"),
+        pytest.param("http://[::1", "malformed", id="malformed"),
+    ],
+)
+def test_redirect_that_leads_nowhere_is_refused(location: str, says: str, tmp_path: Path) -> None:
+    with Origin(FILM, otherwise=redirect(location)) as origin:
+        error = refused(origin, tmp_path, URLNotAllowed)
+        assert says in str(error)
+
+
+def test_redirect_without_end_is_refused(tmp_path: Path) -> None:
+    def on_and_on(exchange: Exchange) -> None:
+        redirect(f"/{len(exchange.origin.requests)}")(exchange)
+
+    with Origin(FILM, otherwise=on_and_on) as origin:
+        refused(origin, tmp_path, URLNotAllowed)
+        assert len(origin.requests) == 11
+
+
+def test_redirect_chain_is_followed(tmp_path: Path) -> None:
+    script = [redirect(f"/{number}?q={number}") for number in range(10)]
+    with Origin(FILM, list(script)) as origin:
+        result = fetch(order(origin, tmp_path))
+        check(result)
+        assert result.url == f"{origin.base}/9?q=9"
+
+
+def test_an_address_is_requested_as_it_is_written(tmp_path: Path) -> None:
+    """A signature covers the address to the letter: nothing is encoded anew."""
+    target = "/a%2Fb/%7Euser/f.mp4?sig=a%2Bb%2Fc%3D&x=%7e&y=a+b&z=%c3%a9&t=a:b@c,d;e"
+    with Origin(FILM, [redirect(target + "&hop=1")]) as origin:
+        fetch(DownloadRequest.of(origin.base + target, tmp_path / "film.mp4", retry=QUICK))
+        assert [asked.target for asked in origin.requests] == [target, target + "&hop=1"]
+
+
+# Names.
+
+
+@pytest.mark.parametrize(
+    ("disposition", "path", "name"),
+    [
+        pytest.param('attachment; filename="../../etc/cron.mp4"', "/x", "cron.mp4", id="dot-dot"),
+        pytest.param('attachment; filename="/etc/passwd"', "/x", "passwd.mp4", id="absolute"),
+        pytest.param(r'attachment; filename="C:\\Windows\\a.mp4"', "/x", "a.mp4", id="drive"),
+        pytest.param(r'attachment; filename="\\\\host\\share\\a.mp4"', "/x", "a.mp4", id="unc"),
+        pytest.param("attachment; filename*=UTF-8''a%00b.mp4", "/x", "ab.mp4", id="nul"),
+        pytest.param("attachment; filename*=UTF-8''a%0D%0Ab.mp4", "/x", "ab.mp4", id="control"),
+        pytest.param("attachment; filename*=UTF-8''a%E2%80%AEgpj.mp4", "/x", "agpj.mp4", id="bidi"),
+        pytest.param("attachment; filename=con.mp4", "/x", "_con.mp4", id="reserved"),
+        pytest.param("attachment; filename=...bashrc", "/x", "bashrc.mp4", id="leading-dots"),
+        pytest.param("attachment; filename*=UTF-8''%E6%98%A0.mp4", "/x", "映.mp4", id="rfc-8187"),
+        pytest.param(None, "/clips/my%20film", "my film.mp4", id="from-the-address"),
+        pytest.param(None, "/", "video.mp4", id="none"),
+        pytest.param(None, "/..%2f..%2fetc%2fpasswd", "passwd.mp4", id="address-dot-dot"),
+        pytest.param(None, "/watch.php?v=1", "watch.mp4", id="script"),
+    ],
+)
+def test_names_are_safe(disposition: str | None, path: str, name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    headers = () if disposition is None else (("Content-Disposition", disposition),)
+    with Origin(replace(FILM, headers=headers)) as origin:
+        result = fetch(DownloadRequest.of(origin.base + path, f"{folder}/", retry=QUICK))
+        assert result.path == folder / name
+        check(result)
+        assert strangers(tmp_path) == {"in"}
+
+
+def test_names_of_300_characters_are_cut(tmp_path: Path) -> None:
+    headers = (("Content-Disposition", f'attachment; filename="{"x" * 300}.mp4"'),)
+    with Origin(replace(FILM, headers=headers)) as origin:
+        result = fetch(DownloadRequest.of(origin.url, tmp_path, retry=QUICK))
+        assert result.path.suffix == ".mp4"
+        assert len(result.path.name) <= 200
+
+
+# Content.
+
+
+def mp4_of(size_bytes: int) -> bytes:
+    """Return an MP4 of three boxes that add up to `size_bytes`."""
+    ftyp = (24).to_bytes(4, "big") + b"ftypisom" + bytes(4) + b"isommp42"
+    moov = (16).to_bytes(4, "big") + b"moov" + bytes(8)
+    rest = size_bytes - len(ftyp) - len(moov)
+    return ftyp + moov + rest.to_bytes(4, "big") + b"mdat" + bytes(rest - 8)
+
+
+@pytest.mark.parametrize(
+    ("page", "title"),
+    [
+        pytest.param(PAGE, "Sign in", id="html"),
+        pytest.param(PAGE[:100], "Sign in", id="html-short"),
+        pytest.param(b'{"error": "expired"}' + b" " * 5000, "expired", id="json"),
+    ],
+)
+@pytest.mark.parametrize("connections", [1, 2])
+def test_content_a_page_is_no_video(
+    page: bytes, title: str | None, connections: int, tmp_path: Path
+) -> None:
+    film = Film(page + b" " * 2_000_000 if len(page) > 4096 else page)
+    with Origin(film, rate=2e6) as origin:  # calls itself video/mp4
+        error = refused(origin, tmp_path, NotAVideo, connections=connections)
+        assert error.title == title
+        assert (title or "a page") in str(error)
+        assert origin.sent_bytes < 500_000
+        assert held(tmp_path) is None
+
+
+def test_content_a_page_is_saved_where_no_check_is_asked_for(tmp_path: Path) -> None:
+    with Origin(Film(PAGE, media_type="text/html")) as origin:
+        check(fetch(order(origin, tmp_path, check_video=False)), PAGE)
+
+
+def test_content_a_page_without_length_is_no_video(tmp_path: Path) -> None:
+    with Origin(FILM, otherwise=raw("HTTP/1.1 200 OK\nConnection: close", PAGE[:200])) as origin:
+        assert refused(origin, tmp_path, NotAVideo).title == "Sign in"
+
+
+LARGE_PAGE = Film(PAGE + b" " * 2_000_000, etag='"page"', media_type="text/html")
+SHORT_PAGE = Film(b'{"error": "your session has expired"}', etag=None)
+
+
+def page(said: Film, handler: Handler = honest) -> Handler:
+    """Answer with this page in place of the film."""
+
+    def handle(exchange: Exchange) -> None:
+        exchange.origin.film = said
+        handler(exchange)
+
+    return handle
+
+
+def in_chunks(exchange: Exchange) -> None:
+    exchange.head(200, [("Transfer-Encoding", "chunked")])
+    exchange.send(chunk(exchange.film.data[:20]) + chunk(exchange.film.data[20:]) + b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("script", "title"),
+    [
+        pytest.param([page(LARGE_PAGE)], "Sign in", id="large"),
+        pytest.param([page(LARGE_PAGE, drip(100))], "Sign in", id="a-few-bytes-at-a-time"),
+        pytest.param(
+            [page(LARGE_PAGE, cut(1000)), page(LARGE_PAGE, drip(100))],
+            "Sign in",
+            id="lost-and-resumed",
+        ),
+        pytest.param([page(SHORT_PAGE)], "your session has expired", id="short"),
+        pytest.param(
+            [page(SHORT_PAGE, drip(5))],
+            "your session has expired",
+            id="short-a-few-bytes-at-a-time",
+        ),
+        pytest.param(
+            [page(SHORT_PAGE, in_chunks)], "your session has expired", id="short-without-length"
+        ),
+        pytest.param(
+            [part_of(FILM, PART, etag='"v2"'), page(LARGE_PAGE)], "Sign in", id="after-another-206"
+        ),
+        pytest.param([status(416), page(LARGE_PAGE)], "Sign in", id="after-a-416"),
+    ],
+)
+def test_content_a_page_in_place_of_the_rest_costs_nothing_that_is_here(
+    script: list[Handler], title: str | None, tmp_path: Path
+) -> None:
+    """The session expired between two runs; once it is renewed, the rest is sent and no more."""
+    with Origin(FILM, rate=2e6) as origin:
+        resumed(origin, tmp_path)
+        before = held(tmp_path)
+        origin.script = [*script]
+        error = refused(origin, tmp_path, NotAVideo)
+        assert origin.sent_bytes < 500_000
+        assert not origin.script
+        assert (error.title, error.resumable_bytes) == (title, HALF)
+        assert "150.0 kB are kept in" in str(error)
+        assert str(error).endswith("then run the same download again to go on.")
+        assert held(tmp_path) == before
+        origin.film = FILM
+        origin.requests.clear()
+        result = fetch(order(origin, tmp_path))
+        check(result)
+        assert (origin.ranges, origin.sent_bytes) == ([f"bytes={HALF}-"], SIZE - HALF)
+        assert result.resumed_from_bytes == HALF
+
+
+def test_content_a_page_in_the_middle_of_a_run_costs_nothing_that_is_here(tmp_path: Path) -> None:
+    with Origin(FILM, [cut(HALF), page(LARGE_PAGE)], rate=2e6) as origin:
+        assert refused(origin, tmp_path, NotAVideo).resumable_bytes == HALF
+        origin.film = FILM
+        origin.requests.clear()
+        check(fetch(order(origin, tmp_path)))
+        assert origin.sent_bytes == SIZE - HALF
+
+
+@pytest.mark.parametrize("tries", [1, 4])
+def test_content_a_head_that_never_comes_costs_nothing_that_is_here(
+    tries: int, tmp_path: Path
+) -> None:
+    """Nobody knows whether it is a page; what is here stays good until somebody does."""
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        origin.otherwise = page(replace(LARGE_PAGE, etag=None), cut(1000))
+        error = refused(origin, tmp_path, TransportError, retry=replace(QUICK, attempts=tries))
+        assert error.resumable_bytes == HALF
+        origin.film, origin.otherwise = FILM, honest
+        check(fetch(order(origin, tmp_path)))
+        assert origin.requests[-1].sent_bytes == SIZE - HALF
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 100, 5000])
+@pytest.mark.parametrize("size_bytes", [10, 4095, 4096, 4097, 20_000])
+def test_content_another_version_in_pieces_replaces_what_is_here(
+    piece_bytes: int, size_bytes: int, tmp_path: Path
+) -> None:
+    """Held back until its head is judged, then whole."""
+    other = Film(noise(size_bytes, seed=3), etag='"v2"')
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        origin.film, origin.script = other, [drip(piece_bytes)]
+        result = fetch(order(origin, tmp_path))
+        check(result, other.data)
+        assert result.resumed_from_bytes == 0
+
+
+def test_content_of_an_unjudged_head_is_kept_where_nothing_else_is(tmp_path: Path) -> None:
+    """A run that ends before anybody knows what comes loses nothing either."""
+    with Origin(FILM, [cut(1000)]) as origin:
+        error = refused(origin, tmp_path, TransportError, retry=RetryPolicy(attempts=1))
+        assert error.resumable_bytes == 1000
+        check(fetch(order(origin, tmp_path)))
+        assert origin.sent_bytes == SIZE
+
+
+def test_local_room_is_counted_with_what_another_version_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is held until the new version is judged is overwritten by it."""
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        origin.film = Film(OTHER, etag='"v2"')
+        monkeypatch.setattr(RecordStore, "free_bytes", lambda hold: SIZE - HALF - 8192)
+        assert "the disk is full" in str(refused(origin, tmp_path, StorageError))
+        (tmp_path / "film.mp4").unlink()
+        monkeypatch.setattr(RecordStore, "free_bytes", lambda hold: SIZE - HALF)
+        check(fetch(order(origin, tmp_path)), OTHER)
+
+
+def test_local_address_too_long_for_a_journal_keeps_nothing_and_says_so(tmp_path: Path) -> None:
+    with Origin(FILM) as origin:
+        origin.script = [cut(HALF)]
+        url = f"{origin.url}?{'x' * 2**16}"
+        once = DownloadRequest.of(url, tmp_path / "film.mp4", retry=RetryPolicy(attempts=1))
+        handle = DownloadHandle()
+        with pytest.raises(TransportError, match="nothing was kept; run it again") as caught:
+            fetch(once, handle)
+        assert (caught.value.resumable_bytes, handle.status.resumable_bytes) == (0, 0)
+        assert held(tmp_path) is None
+        check(fetch(once))
+        assert origin.ranges == [None, None]
+
+
+@pytest.mark.parametrize("asked", ["refresh", "checksum", "checksum-unknown-file"])
+def test_local_file_that_cannot_be_read_is_told_as_that(
+    asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "film.mp4"
+    opens = Path.open
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path == target:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opens(path, *arguments, **options)
+
+    with Origin(FILM) as origin:
+        if asked == "checksum-unknown-file":
+            target.write_bytes(DATA)
+        else:
+            fetch(order(origin, tmp_path))
+        options = (
+            {} if asked == "refresh" else {"checksum": f"sha512:{hashlib.sha512(DATA).hexdigest()}"}
+        )
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", refuse)
+            with pytest.raises(StorageError, match="cannot be read: there is no permission"):
+                fetch(order(origin, tmp_path, **options))
+        assert target.read_bytes() == DATA
+        assert strangers(tmp_path) == {"film.mp4"}
+
+
+LARGE = Film(noise(2 * LEAST_BYTES, seed=5))
+
+
+def part_status(folder: Path) -> os.stat_result:
+    (part,) = (folder / ".vidnb").glob("*.part")
+    return part.stat()
+
+
+def taken_bytes(status: os.stat_result) -> int:
+    return status.st_blocks * 512
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_local_disk_is_reserved_and_nobody_takes_that_for_data(
+    connections: int, tmp_path: Path
+) -> None:
+    """Whatever comes in which order, the size is that of what came, and in the end the file's."""
+    total_bytes = len(LARGE.data)
+    seen: list[os.stat_result] = []
+
+    def look(exchange: Exchange) -> None:
+        exchange.say(exchange.judged(), after=LEAST_BYTES // 2)
+        exchange.flush()
+        exchange.origin.wait_for(lambda: part_status(tmp_path).st_size > 0)
+        seen.append(part_status(tmp_path))
+        exchange.hang_up()
+
+    with Origin(LARGE, [look]) as origin:
+        result = fetch(order(origin, tmp_path, connections=connections))
+        check(result, LARGE.data)
+    assert 0 < seen[0].st_size <= (LEAST_BYTES // 2 if connections == 1 else total_bytes)
+    if taken_bytes(seen[0]) < LEAST_BYTES:
+        pytest.skip("this file system reserves nothing")
+    assert taken_bytes(seen[0]) >= total_bytes
+    assert taken_bytes(result.path.stat()) < total_bytes + LEAST_BYTES // 2
+
+
+def test_local_disk_reserved_by_a_killed_run_is_no_lack_of_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the disk has kept for this file counts as room for it, and is given back if unused."""
+    with Origin(LARGE) as origin:
+        resumed(origin, tmp_path, LEAST_BYTES)
+        assert taken_bytes(part_status(tmp_path)) < LEAST_BYTES + 2**20
+        (part,) = (tmp_path / ".vidnb").glob("*.part")
+        with part.open("r+b") as file:
+            preallocate(file.fileno(), len(LARGE.data))
+        if taken_bytes(part_status(tmp_path)) < len(LARGE.data):
+            pytest.skip("this file system reserves nothing")
+        monkeypatch.setattr(RecordStore, "free_bytes", lambda hold: 0)
+        check(fetch(order(origin, tmp_path)), LARGE.data)
+        assert origin.ranges == [f"bytes={LEAST_BYTES}-"]
+
+
+def test_local_disk_too_full_to_reserve_is_told_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Origin(LARGE) as origin:
+        resumed(origin, tmp_path, LEAST_BYTES)
+        with monkeypatch.context() as patch:
+            patch.setattr("vidnb.download.part_file.reserve", full)
+            patch.setattr(PartFile, "write", lambda *_: pytest.fail("something was written"))
+            error = refused(origin, tmp_path, StorageError)
+        assert error.resumable_bytes == LEAST_BYTES
+        assert "the disk is full" in str(error)
+        (tmp_path / "film.mp4").unlink()
+        check(fetch(order(origin, tmp_path)), LARGE.data)
+
+
+def test_local_another_version_on_a_full_disk_says_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old bytes are gone once the first new ones are due, and nobody calls them kept."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        origin.film = Film(OTHER, etag='"v2"')
+        monkeypatch.setattr(PartFile, "write", full)
+        assert refused(origin, tmp_path, StorageError).resumable_bytes == 0
+        assert held(tmp_path) is None
+
+
+def test_content_a_truncated_mp4_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    film = Film(mp4_of(SIZE)[:HALF])
+    with Origin(film) as origin:
+        check(fetch(order(origin, tmp_path)), film.data)
+    assert f"mdat runs {SIZE - HALF} bytes past the end" in caplog.text
+
+
+def test_content_a_whole_mp4_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    film = Film(mp4_of(SIZE))
+    with Origin(film) as origin:
+        check(fetch(order(origin, tmp_path)), film.data)
+    assert not caplog.records
+
+
+# Local.
+
+
+def test_local_name_is_a_folder(tmp_path: Path) -> None:
+    """A path that is a folder means: into it. One that becomes a folder later is refused."""
+    with Origin(FILM) as origin:
+        asked = order(origin, tmp_path)
+        (tmp_path / "film.mp4").mkdir()
+        with pytest.raises(StorageError, match="it is a folder") as caught:
+            fetch(asked)
+        assert caught.value.errno is None or caught.value.resumable_bytes == 0
+        assert not origin.requests
+
+
+def test_local_a_folder_on_the_path_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "clips").write_bytes(b"")
+    with Origin(FILM) as origin:
+        with pytest.raises(StorageError, match="a folder on its path is a file"):
+            fetch(DownloadRequest.of(origin.url, tmp_path / "clips" / "film.mp4", retry=QUICK))
+        assert not origin.requests
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS], ids=["no-permission", "read-only"])
+def test_local_read_only_folder(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mkdir(path: Path, *args: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    with Origin(FILM) as origin:
+        monkeypatch.setattr(Path, "mkdir", mkdir)
+        with pytest.raises(StorageError, match="choose another folder") as caught:
+            fetch(order(origin, tmp_path / "new"))
+        assert isinstance(caught.value, OSError)
+        assert isinstance(caught.value.__cause__, OSError)
+        assert not origin.requests
+
+
+def test_local_read_only_folder_for_real(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root writes wherever it likes")
+    tmp_path.chmod(0o500)
+    with Origin(FILM) as origin, pytest.raises(StorageError, match="no permission"):
+        fetch(order(origin, tmp_path))
+    tmp_path.chmod(0o700)
+
+
+def test_local_disk_too_full_is_told_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RecordStore, "free_bytes", lambda _hold: SIZE - 1)
+    with Origin(FILM) as origin:
+        error = refused(origin, tmp_path, StorageError)
+        assert "the disk is full" in str(error)
+        assert "nothing was kept; free some room and run it again." in str(error)
+
+
+def test_local_disk_full_keeps_the_part_and_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills up midway; once there is room only the rest is fetched."""
+    writes = PartFile.write
+
+    def full(part: PartFile, offset: int, pieces: Sequence[bytes]) -> None:
+        if offset >= HALF:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        writes(part, offset, pieces)
+
+    def in_two(exchange: Exchange) -> None:
+        exchange.say(exchange.judged(), after=HALF)
+        exchange.origin.wait_for(lambda: bool(list(tmp_path.glob(".vidnb/*.journal"))))
+        exchange.send(DATA[HALF:])
+
+    monkeypatch.setattr(PartFile, "write", full)
+    with Origin(FILM, [in_two]) as origin:
+        error = refused(origin, tmp_path, StorageError)
+        assert error.resumable_bytes == HALF
+        assert "the disk is full" in str(error)
+        assert "are kept" in str(error)
+        monkeypatch.undo()
+        result = fetch(order(origin, tmp_path))
+        check(result)
+        assert result.resumed_from_bytes == HALF
+        assert origin.ranges == [None, f"bytes={HALF}-"]
+
+
+def test_local_wrong_checksum_publishes_nothing(tmp_path: Path) -> None:
+    wrong = hashlib.sha256(OTHER).hexdigest()
+    with Origin(FILM) as origin:
+        error = refused(origin, tmp_path, ChecksumMismatch, checksum=f"sha256:{wrong}")
+        assert (error.expected, error.actual) == (wrong, hashlib.sha256(DATA).hexdigest())
+        assert held(tmp_path) is None
+        assert not list(tmp_path.glob(".vidnb/*.part"))
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "md5", "sha1", "blake2b", "sha3_256"])
+def test_local_right_checksum(algorithm: str, tmp_path: Path) -> None:
+    digest = hashlib.new(algorithm, DATA).hexdigest()
+    with Origin(FILM, [reset(HALF)]) as origin:
+        check(fetch(order(origin, tmp_path, checksum=f"{algorithm}:{digest.upper()}")))
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        pytest.param(honest, id="with-a-length"),
+        pytest.param(raw(CHUNKED, chunk(DATA) + b"0\r\n\r\n"), id="without-a-length"),
+        pytest.param(part_of(FILM, ByteRange(0, 1000)), id="in-a-206"),
+    ],
+)
+def test_local_size_limit(handler: Handler, tmp_path: Path) -> None:
+    big = Film(BIG)
+    with Origin(big, otherwise=handler, rate=20e6) as origin:
+        error = refused(origin, tmp_path, TooLarge, max_bytes=100_000, connections=2)
+        assert "max_bytes" in str(error)
+        assert origin.sent_bytes < 2_000_000
+
+
+def test_local_size_limit_that_fits_exactly(tmp_path: Path) -> None:
+    with Origin(FILM) as origin:
+        check(fetch(order(origin, tmp_path, max_bytes=SIZE)))
+
+
+def test_local_size_limit_of_a_resumed_part(tmp_path: Path) -> None:
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        error = refused(origin, tmp_path, TooLarge, max_bytes=SIZE - 1)
+        assert error.resumable_bytes == HALF
+        assert not origin.requests
+
+
+def journal_of(folder: Path) -> Path:
+    (journal,) = (folder / ".vidnb").glob("*.journal")
+    return journal
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda data: b"", id="empty"),
+        pytest.param(lambda data: data[:-10], id="torn"),
+        pytest.param(lambda data: data.replace(b'"stored":[[0', b'"stored":[[1'), id="changed"),
+        pytest.param(lambda data: b"\0" * len(data), id="zeros"),
+    ],
+)
+def test_local_journal_that_is_torn_is_ignored(
+    spoil: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        path = journal_of(tmp_path)
+        path.write_bytes(spoil(path.read_bytes().rstrip(b"\n") + b"\n"))
+        result = fetch(order(origin, tmp_path))
+        check(result)
+        assert origin.ranges == [None]
+        assert result.resumed_from_bytes == 0
+
+
+def test_local_journal_of_another_address_is_ignored(tmp_path: Path) -> None:
+    """Same file name, other film: nothing of the first is used."""
+    with Origin(FILM) as origin, Origin(Film(OTHER)) as other:
+        resumed(origin, tmp_path)
+        check(fetch(order(other, tmp_path)), OTHER)
+        assert other.ranges == [None]
+
+
+@pytest.mark.parametrize(
+    ("what", "new"), [("io.files.boot_id", lambda: "another boot"), ("core.journal.FORMAT", 999)]
+)
+def test_local_journal_of_another_boot_or_format_is_ignored(
+    what: str, new: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        monkeypatch.setattr(f"vidnb.{what}", new)
+        check(fetch(order(origin, tmp_path)))
+        assert origin.ranges == [None]
+
+
+def test_local_part_that_is_shorter_than_its_journal_is_ignored(tmp_path: Path) -> None:
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        (part,) = (tmp_path / ".vidnb").glob("*.part")
+        os.truncate(part, HALF - 1)
+        check(fetch(order(origin, tmp_path)))
+        assert origin.ranges == [None]
+
+
+def test_local_part_that_is_cut_while_it_is_checked_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else truncates the part file: the bytes are looked at once more, and missed."""
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        trims = PartFile.trim
+
+        def trim(part: PartFile, size_bytes: int) -> None:
+            trims(part, size_bytes)
+            os.truncate(part.path, HALF)
+
+        monkeypatch.setattr(PartFile, "trim", trim)
+        with pytest.raises(StorageError, match="the part file ends early"):
+            fetch(order(origin, tmp_path))
+        assert strangers(tmp_path) == set()
+
+
+# Security.
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_security_public_only_refuses_loopback(host: str, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        try:
+            origin = stack.enter_context(Origin(FILM, host="::1" if host == "::1" else "127.0.0.1"))
+        except OSError:
+            pytest.skip("this machine has no such address")
+        url = f"http://{f'[{host}]' if ':' in host else host}:{origin.port}/film.mp4"
+        with pytest.raises(URLNotAllowed, match="not on the public internet") as caught:
+            fetch(DownloadRequest.of(url, tmp_path / "film.mp4", retry=QUICK, public_only=True))
+        assert caught.value.url == url
+        assert not origin.requests
+        assert strangers(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["10.0.0.1", "192.168.1.1", "169.254.169.254", "::ffff:127.0.0.1", "fe80::1", "0.0.0.0"],  # noqa: S104 - an address to refuse
+)
+def test_security_public_only_refuses_what_a_name_resolves_to(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    resolves_to(monkeypatch, [(family, address)])
+    with pytest.raises(URLNotAllowed, match=r"film\.example is not on the public internet"):
+        fetch(
+            DownloadRequest.of(
+                "http://film.example/f.mp4", tmp_path / "f.mp4", public_only=True, retry=QUICK
+            )
+        )
+
+
+def resolves_to(
+    monkeypatch: pytest.MonkeyPatch, answers: list[tuple[socket.AddressFamily, str]]
+) -> None:
+    def getaddrinfo(host: str, port: int, *args: object, **options: object) -> list[Any]:
+        return [
+            (family, socket.SOCK_STREAM, 6, "", (ip, port, 0, 0) if ":" in ip else (ip, port))
+            for family, ip in answers
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+def test_security_public_only_looks_at_every_answer_of_the_resolver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name answers a public address first and loopback second: loopback is never reached."""
+    with Origin(FILM) as origin:
+        resolves_to(
+            monkeypatch, [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::ffff:127.0.0.1")]
+        )
+        url = f"http://film.example:{origin.port}/f.mp4"
+        with pytest.raises(URLNotAllowed):
+            fetch(DownloadRequest.of(url, tmp_path / "f.mp4", public_only=True, retry=QUICK))
+        assert not origin.requests
+
+
+def test_security_public_only_looks_again_after_a_redirect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first address passes for public, where it redirects to does not."""
+    monkeypatch.setattr("vidnb.io.client.is_public_address", lambda ip: ip == "127.0.0.1")
+    with (
+        Origin(FILM, host="127.0.0.2") as inside,
+        Origin(FILM, otherwise=redirect(inside.url)) as front,
+    ):
+        with pytest.raises(URLNotAllowed, match=r"127\.0\.0\.2 is not on the public internet"):
+            fetch(order(front, tmp_path, public_only=True))
+        assert len(front.requests) == 1
+        assert not inside.requests
+
+
+def test_security_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    """A small answer that unpacks to a gigabyte is refused by its header, unread."""
+    bomb = gzip.compress(bytes(50_000_000))
+    with Origin(FILM, otherwise=status(200, {"Content-Encoding": "gzip"}, bomb)) as origin:
+        refused(origin, tmp_path, RemoteProtocolError)
+
+
+def test_security_secrets_are_never_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        caplog.at_level(logging.DEBUG),
+        Origin(FILM, [raw(UNFRAMED, DATA)], otherwise=status(404)) as origin,
+    ):
+        url = f"http://user:s3cret@127.0.0.1:{origin.port}/film.mp4?token=s3cret"
+        fetch(
+            DownloadRequest.of(url, tmp_path / "film.mp4", retry=QUICK, headers={"X-Key": "s3cret"})
+        )
+        with pytest.raises(StatusError) as caught:
+            fetch(DownloadRequest.of(url, tmp_path / "film.mp4", retry=QUICK))
+    assert caplog.records
+    assert "s3cret" not in caplog.text
+    assert "s3cret" not in str(caught.value)
+
+
+def test_security_a_sleeping_origin_holds_no_loop(tmp_path: Path) -> None:
+    """While one download waits, another one on the same loop is served."""
+    with Origin(FILM, otherwise=stall(0)) as dead, Origin(FILM) as alive:
+        job = DownloadRequest.of(dead.url, tmp_path / "dead.mp4", retry=QUICK, idle_timeout_s=0.4)
+
+        async def both() -> tuple[float, float]:
+            async def timed(asked: DownloadRequest) -> float:
+                started_s = time.monotonic()
+                with contextlib.suppress(TransferError):
+                    await fetch_async(asked)
+                return time.monotonic() - started_s
+
+            dead_s, alive_s = await asyncio.gather(
+                timed(job), timed(DownloadRequest.of(alive.url, tmp_path / "film.mp4", retry=QUICK))
+            )
+            return dead_s, alive_s
+
+        dead_s, alive_s = asyncio.run(both())
+        assert alive_s < 0.4 < dead_s
+
+
+async def fetch_async(asked: DownloadRequest) -> DownloadResult:
+    from vidnb.download.registry import download
+    from vidnb.download.status import DownloadHandle
+    from vidnb.io.loop import transfers
+
+    return await transfers.arun(download(asked, DownloadHandle()))
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)

@@ -1,0 +1,228 @@
+"""Spans against the plainest model there is: a set of integers."""
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vidnb.http.ranges import ByteRange, ByteRangeSet
+
+unhurried = settings(deadline=None)  # a busy machine is no failure
+
+END = 24
+offsets = st.integers(0, END)
+byte_ranges = st.tuples(offsets, offsets).map(lambda ends: ByteRange(min(ends), max(ends)))
+edits = st.lists(st.tuples(st.sampled_from(["add", "remove"]), byte_ranges), max_size=12)
+
+
+def bytes_of(byte_range: ByteRange) -> set[int]:
+    return set(range(byte_range.start, byte_range.stop))
+
+
+def runs_of(numbers: set[int]) -> list[ByteRange]:
+    """Walk every byte there is and note where runs begin and end."""
+    runs: list[ByteRange] = []
+    for number in sorted(numbers):
+        if runs and runs[-1].stop == number:
+            runs[-1] = ByteRange(runs[-1].start, number + 1)
+        else:
+            runs.append(ByteRange(number, number + 1))
+    return runs
+
+
+def made(edited: list[tuple[str, ByteRange]]) -> tuple[ByteRangeSet, set[int]]:
+    held, model = ByteRangeSet(), set[int]()
+    for verb, byte_range in edited:
+        if verb == "add":
+            held, model = held.add(byte_range), model | bytes_of(byte_range)
+        else:
+            held, model = held.remove(byte_range), model - bytes_of(byte_range)
+        assert list(held) == runs_of(model)  # sorted, never touching, never empty
+    return held, model
+
+
+@pytest.mark.parametrize(("start", "stop"), [(-1, 4), (5, 4), (-2, -1)])
+def test_no_span_runs_backwards_or_below_zero(start: int, stop: int) -> None:
+    with pytest.raises(ValueError, match=rf"no span of bytes runs from {start} to {stop}"):
+        ByteRange(start, stop)
+
+
+def test_a_span_is_half_open_frozen_ordered_and_readable() -> None:
+    byte_range = ByteRange(2, 5)
+    assert byte_range.size_bytes == 3
+    assert [offset in byte_range for offset in (1, 2, 4, 5)] == [False, True, True, False]
+    assert byte_range
+    assert not ByteRange(5, 5)
+    assert str(byte_range) == "[2, 5)"
+    assert sorted([ByteRange(2, 6), ByteRange(1, 9), byte_range]) == [
+        ByteRange(1, 9),
+        byte_range,
+        ByteRange(2, 6),
+    ]
+    assert {byte_range, ByteRange(2, 5)} == {byte_range}
+    with pytest.raises(FrozenInstanceError):
+        byte_range.start = 0  # type: ignore[misc]  # the point of the test
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "both"),
+    [
+        (ByteRange(0, 9), ByteRange(3, 5), ByteRange(3, 5)),
+        (ByteRange(0, 5), ByteRange(3, 9), ByteRange(3, 5)),
+        (ByteRange(0, 3), ByteRange(3, 9), ByteRange(3, 3)),
+        (ByteRange(0, 2), ByteRange(5, 9), ByteRange(5, 5)),
+        (ByteRange(4, 4), ByteRange(0, 9), ByteRange(4, 4)),
+    ],
+)
+def test_intersection(a: ByteRange, b: ByteRange, both: ByteRange) -> None:
+    assert a.intersection(b) == b.intersection(a) == both
+
+
+@unhurried
+@given(byte_ranges, byte_ranges)
+def test_intersection_holds_the_bytes_of_both(a: ByteRange, b: ByteRange) -> None:
+    assert bytes_of(a.intersection(b)) == bytes_of(a) & bytes_of(b)
+
+
+@pytest.mark.parametrize(
+    ("before", "byte_range", "after"),
+    [
+        ([], (2, 4), "[2, 4)"),
+        ([(2, 4)], (6, 8), "[2, 4), [6, 8)"),
+        ([(6, 8)], (2, 4), "[2, 4), [6, 8)"),
+        ([(2, 4)], (4, 6), "[2, 6)"),
+        ([(4, 6)], (2, 4), "[2, 6)"),
+        ([(2, 4), (6, 8)], (4, 6), "[2, 8)"),
+        ([(2, 4), (6, 8), (10, 12)], (3, 11), "[2, 12)"),
+        ([(2, 9)], (3, 5), "[2, 9)"),
+        ([(3, 5)], (2, 9), "[2, 9)"),
+        ([(2, 4)], (9, 9), "[2, 4)"),
+        ([(2, 4)], (0, 0), "[2, 4)"),
+    ],
+)
+def test_add(before: list[tuple[int, int]], byte_range: tuple[int, int], after: str) -> None:
+    held = ByteRangeSet(ByteRange(*ends) for ends in before)
+    assert repr(held.add(ByteRange(*byte_range))) == f"ByteRangeSet({after})"
+
+
+@pytest.mark.parametrize(
+    ("before", "byte_range", "after"),
+    [
+        ([], (2, 4), ""),
+        ([(2, 9)], (4, 6), "[2, 4), [6, 9)"),
+        ([(2, 9)], (2, 6), "[6, 9)"),
+        ([(2, 9)], (4, 9), "[2, 4)"),
+        ([(2, 9)], (0, 12), ""),
+        ([(2, 4), (6, 8), (10, 12)], (3, 11), "[2, 3), [11, 12)"),
+        ([(2, 4), (6, 8)], (4, 6), "[2, 4), [6, 8)"),
+        ([(2, 4)], (3, 3), "[2, 4)"),
+    ],
+)
+def test_remove(before: list[tuple[int, int]], byte_range: tuple[int, int], after: str) -> None:
+    held = ByteRangeSet(ByteRange(*ends) for ends in before)
+    assert repr(held.remove(ByteRange(*byte_range))) == f"ByteRangeSet({after})"
+
+
+@pytest.mark.parametrize(
+    ("within", "missing"),
+    [
+        ((0, 14), [(0, 2), (4, 6), (8, 14)]),
+        ((2, 4), []),
+        ((3, 7), [(4, 6)]),
+        ((4, 6), [(4, 6)]),
+        ((5, 5), []),
+        ((9, 11), [(9, 11)]),
+        ((0, 1), [(0, 1)]),
+        ((0, 2), [(0, 2)]),
+    ],
+)
+def test_gaps(within: tuple[int, int], missing: list[tuple[int, int]]) -> None:
+    held = ByteRangeSet([ByteRange(2, 4), ByteRange(6, 8)])
+    assert held.gaps(ByteRange(*within)) == tuple(ByteRange(*ends) for ends in missing)
+
+
+@pytest.mark.parametrize(
+    ("offset", "stop", "gap"),
+    [
+        (0, 12, (0, 2)),
+        (2, 12, (4, 6)),
+        (4, 12, (4, 6)),
+        (5, 12, (5, 6)),
+        (6, 12, (8, 12)),
+        (9, 12, (9, 12)),
+        (4, 5, (4, 5)),
+        (2, 4, None),
+        (2, 3, None),
+        (9, 9, None),
+    ],
+)
+def test_first_gap_from(offset: int, stop: int, gap: tuple[int, int] | None) -> None:
+    held = ByteRangeSet([ByteRange(2, 4), ByteRange(6, 8)])
+    assert held.first_gap_from(offset, stop) == (gap and ByteRange(*gap))
+
+
+@unhurried
+@given(edits)
+def test_edits_match_the_model(edited: list[tuple[str, ByteRange]]) -> None:
+    held, model = made(edited)
+    assert held.byte_ranges == tuple(runs_of(model))
+    assert held.size_bytes == len(model)
+    assert len(held) == len(runs_of(model))
+    assert bool(held) == bool(model)
+    assert [offset in held for offset in range(END + 1)] == [n in model for n in range(END + 1)]
+
+
+@unhurried
+@given(st.lists(byte_ranges, max_size=12))
+def test_the_order_in_which_spans_come_does_not_matter(listed: list[ByteRange]) -> None:
+    model = set().union(*map(bytes_of, listed))
+    one_by_one = ByteRangeSet()
+    for byte_range in reversed(listed):
+        one_by_one = one_by_one.add(byte_range)
+    at_once = ByteRangeSet(listed)
+    assert list(at_once) == runs_of(model)
+    assert at_once == one_by_one
+    assert hash(at_once) == hash(one_by_one)
+
+
+@unhurried
+@given(edits, byte_ranges)
+def test_questions_match_the_model(
+    edited: list[tuple[str, ByteRange]], byte_range: ByteRange
+) -> None:
+    held, model = made(edited)
+    wanted = bytes_of(byte_range)
+    missing = runs_of(wanted - model)
+    assert list(held.gaps(byte_range)) == missing
+    assert held.covers(byte_range) == (wanted <= model)
+    assert held.first_gap_from(byte_range.start, byte_range.stop) == (
+        missing[0] if missing else None
+    )
+    run = held.run_from(byte_range.start)
+    assert run.start == byte_range.start
+    assert bytes_of(run) <= model
+    assert run.stop not in model
+
+
+@unhurried
+@given(edits, byte_ranges)
+def test_an_edit_leaves_the_original_alone(
+    edited: list[tuple[str, ByteRange]], byte_range: ByteRange
+) -> None:
+    held, model = made(edited)
+    held.add(byte_range)
+    held.remove(byte_range)
+    assert list(held) == runs_of(model)
+
+
+def test_a_span_set_equals_span_sets_only() -> None:
+    assert ByteRangeSet() == ByteRangeSet([ByteRange(3, 3)])
+    assert ByteRangeSet([ByteRange(0, 1)]) != ByteRangeSet([ByteRange(0, 2)])
+    assert ByteRangeSet() != ()
+    assert repr(ByteRangeSet()) == "ByteRangeSet()"
+
+
+def test_where_it_stops() -> None:
+    assert ByteRangeSet().stop == 0
+    assert ByteRangeSet([ByteRange(3, 5), ByteRange(9, 12)]).stop == 12

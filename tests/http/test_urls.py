@@ -1,0 +1,533 @@
+import re
+from ipaddress import IPv4Address, IPv6Address
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidnb.errors import URLNotAllowed
+from vidnb.http.urls import (
+    MAX_REDIRECTS,
+    check_url,
+    is_public_address,
+    next_redirect,
+    origin,
+    redact,
+    without_credentials,
+)
+
+
+@pytest.mark.parametrize(
+    ("url", "checked"),
+    [
+        pytest.param("https://h.org/a.mp4", "https://h.org/a.mp4", id="as-it-is"),
+        pytest.param("HTTP://H.Org/A.mp4", "http://h.org/A.mp4", id="case"),
+        pytest.param("https://h.org", "https://h.org/", id="no-path"),
+        pytest.param("https://h.org?x=1", "https://h.org/?x=1", id="query-without-path"),
+        pytest.param("https://h.org/a?x=1#t=10", "https://h.org/a?x=1", id="fragment"),
+        pytest.param("https://h.org#t=10", "https://h.org/", id="fragment-only"),
+        pytest.param("https://h.org:443/", "https://h.org/", id="default-port-https"),
+        pytest.param("http://h.org:80/", "http://h.org/", id="default-port-http"),
+        pytest.param("http://h.org:443/", "http://h.org:443/", id="other-scheme's-port"),
+        pytest.param("http://h.org:/", "http://h.org/", id="empty-port"),
+        pytest.param("http://h.org:65535/", "http://h.org:65535/", id="largest-port"),
+        pytest.param("http://h.org:1/", "http://h.org:1/", id="smallest-port"),
+        pytest.param("http://h.org:00080/", "http://h.org/", id="port-with-zeros"),
+        pytest.param("https://u:p@h.org/", "https://u:p@h.org/", id="user"),
+        pytest.param("https://@h.org/", "https://@h.org/", id="empty-user"),
+        pytest.param("https://ü@h.org/", "https://%C3%BC@h.org/", id="user-encoded"),
+        pytest.param("https://h.org/@me/a", "https://h.org/@me/a", id="at-in-the-path"),
+        pytest.param("https://h.org/café?ü", "https://h.org/caf%C3%A9?%C3%BC", id="encoded"),
+        pytest.param("https://h.org/\udce9", "https://h.org/%E9", id="undecodable-byte"),
+        pytest.param('https://h.org/"<>^`{|}', "https://h.org/%22%3C%3E%5E%60%7B%7C%7D", id="odd"),
+        pytest.param(
+            "https://h.org/%2F%zz;a=~!$&'()*+,=:@[0]?/?x[]=1",
+            "https://h.org/%2F%zz;a=~!$&'()*+,=:@[0]?/?x[]=1",
+            id="kept-to-the-byte",
+        ),
+        pytest.param("http://my_host-1/", "http://my_host-1/", id="one-label"),
+        pytest.param("http://h.org./", "http://h.org./", id="root-dot"),
+        pytest.param("http://Bücher.example/", "http://xn--bcher-kva.example/", id="idn"),
+        pytest.param("http://faß.de/", "http://xn--fa-hia.de/", id="idna-2008"),
+        pytest.param("http://\uff45x.\u4e2d\u3002org/", "http://ex.xn--fiq.org/", id="full-width"),
+        pytest.param("http://日本｡jp/", "http://xn--wgv71a.jp/", id="half-width-stop"),
+        pytest.param("http://हिन्दी.in/", "http://xn--j2bd4cyah0f.in/", id="marks"),
+        pytest.param("http://ü-1.org/", "http://xn---1-wka.org/", id="idn-with-hyphen"),
+        pytest.param("http://127.0.0.1:8000/", "http://127.0.0.1:8000/", id="ipv4"),
+        pytest.param("http://127.0.0.1./", "http://127.0.0.1/", id="ipv4-root-dot"),
+        pytest.param("http://1.2.3.4.org/", "http://1.2.3.4.org/", id="name-of-numbers"),
+        pytest.param("http://[::1]:8000/", "http://[::1]:8000/", id="ipv6"),
+        pytest.param("http://[2001:DB8:0::1]/", "http://[2001:db8::1]/", id="ipv6-shortened"),
+        pytest.param(f"http://{'a' * 63}.org/", f"http://{'a' * 63}.org/", id="longest-label"),
+        pytest.param(
+            f"http://{'a.' * 126}a./", f"http://{'a.' * 126}a./", id="longest-host-and-root-dot"
+        ),
+    ],
+)
+def test_what_may_be_fetched_is_normalised(url: str, checked: str) -> None:
+    assert check_url(url) == checked
+    assert check_url(checked) == checked
+
+
+NO_HTTP = "and vidnb fetches only from http and https."
+NO_SCHEME = "has no scheme; write it with https:// or http:// in front."
+NO_SPACE = "holds white space or a control character; write it percent-encoded."
+NO_BACKSLASH = "holds a backslash, which some programs read as a slash."
+BAD_HOST = "has a host that is malformed."
+BAD_AUTHORITY = "has a host or a port that is malformed."
+BAD_PORT = "names a port outside 1 to 65535."
+TOO_LONG = "has a host of more than 253 characters."
+CHECK = "check how it is written."  # what to do where nothing better is known
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        pytest.param("", "The address is empty; name one.", id="empty"),
+        pytest.param("ftp://h/a", f"The address ftp://h/a begins with ftp:, {NO_HTTP}", id="ftp"),
+        pytest.param(
+            "FILE:///etc/passwd",
+            f"The address FILE:///etc/passwd begins with file:, {NO_HTTP}",
+            id="file",
+        ),
+        pytest.param(
+            "javascript:alert(1)",
+            f"The address javascript:alert(1) begins with javascript:, {NO_HTTP}",
+            id="javascript",
+        ),
+        pytest.param("h.org/a.mp4", f"The address h.org/a.mp4 {NO_SCHEME}", id="no-scheme"),
+        pytest.param("h:80/a", f"The address h:80/a {NO_SCHEME}", id="no-scheme-but-a-port"),
+        pytest.param("h:8/a", f"The address h:8/a {NO_SCHEME}", id="no-scheme-but-a-digit"),
+        pytest.param("//h.org/a", f"The address //h.org/a {NO_SCHEME}", id="scheme-relative"),
+        pytest.param("https:", "The address https: names no host.", id="scheme-alone"),
+        pytest.param("https:h.org", "The address https:h.org names no host.", id="no-slashes"),
+        pytest.param("https:/h.org", "The address https:/h.org names no host.", id="one-slash"),
+        pytest.param("https:///a", "The address https:///a names no host.", id="three-slashes"),
+        pytest.param("https://?x", "The address https://?… names no host.", id="only-a-query"),
+        pytest.param("https://u@/a", "The address https:///a names no host.", id="only-a-user"),
+        pytest.param("https://:80/a", "The address https://:80/a names no host.", id="only-a-port"),
+        pytest.param("https://./a", "The address https://./a names no host.", id="only-the-root"),
+        pytest.param("https://h/a b", f"The address https://h/a b {NO_SPACE}", id="space"),
+        pytest.param(" https://h/", f"The address  https://h/ {NO_SPACE}", id="space-before"),
+        pytest.param("https://h/a\nb", f"The address https://h/a\ufffdb {NO_SPACE}", id="newline"),
+        pytest.param("https://h/\x7f", f"The address https://h/\ufffd {NO_SPACE}", id="delete"),
+        pytest.param("https://h/\u00a0", f"The address https://h/\ufffd {NO_SPACE}", id="nbsp"),
+        pytest.param(
+            "https://h/\ud800", f"The address https://h/\ufffd {NO_SPACE}", id="surrogate"
+        ),
+        pytest.param("https://h/\udd00", f"The address https://h/\ufffd {NO_SPACE}", id="no-byte"),
+        pytest.param(
+            "https://h\\@g/", f"The address https://h\\@g/ {NO_BACKSLASH}", id="backslash"
+        ),
+        pytest.param("https://h:a/", f"The address https://h:a/ {BAD_AUTHORITY}", id="port-word"),
+        pytest.param("https://h:-1/", f"The address https://h:-1/ {BAD_AUTHORITY}", id="port-sign"),
+        pytest.param(
+            "https://h:\u0661/", f"The address https://h:\u0661/ {BAD_AUTHORITY}", id="port-digits"
+        ),
+        pytest.param("https://a@b@h/", f"The address https://h/ {BAD_AUTHORITY}", id="two-users"),
+        pytest.param("https://h:0/", f"The address https://h:0/ {BAD_PORT}", id="port-0"),
+        pytest.param("https://h:65536/", f"The address https://h:65536/ {BAD_PORT}", id="port-big"),
+        pytest.param(
+            "https://h:000080/", f"The address https://h:000080/ {BAD_PORT}", id="port-long"
+        ),
+        pytest.param("https://a..b/", f"The address https://a..b/ {BAD_HOST}", id="empty-label"),
+        pytest.param("https://a!b/", f"The address https://a!b/ {BAD_HOST}", id="odd-character"),
+        pytest.param("https://%61/", f"The address https://%61/ {BAD_HOST}", id="encoded-host"),
+        pytest.param("https://-a/", f"The address https://-a/ {BAD_HOST}", id="hyphen-first"),
+        pytest.param("https://a-/", f"The address https://a-/ {BAD_HOST}", id="hyphen-last"),
+        pytest.param(
+            "https://℀.org/", f"The address https://℀.org/ {BAD_HOST}", id="folds-to-slash"
+        ),
+        pytest.param("https://☃.org/", f"The address https://☃.org/ {BAD_HOST}", id="a-symbol"),
+        pytest.param(
+            f"https://{'a' * 64}/", f"The address https://{'a' * 64}/ {BAD_HOST}", id="long-label"
+        ),
+        pytest.param(
+            f"https://{'ü' * 60}/", f"The address https://{'ü' * 60}/ {BAD_HOST}", id="long-idn"
+        ),
+        pytest.param(
+            f"https://{'a.' * 126}aa/", f"The address https://{'a.' * 126}aa/ {TOO_LONG}", id="long"
+        ),
+        pytest.param(
+            f"https://{'a.' * 126}aaa/",
+            f"The address https://{'a.' * 126}aaa/ {TOO_LONG}",
+            id="longer",
+        ),
+        pytest.param(
+            f"https://{'ü.' * 100}org/",
+            f"The address https://{'ü.' * 100}org/ {TOO_LONG}",
+            id="long-only-in-ascii",
+        ),
+        pytest.param(
+            "http://[::1/",
+            f"The address http://[::1/ {BAD_AUTHORITY}",
+            id="ipv6-unclosed",
+        ),
+        pytest.param(
+            "http://[h.org]/",
+            "The address http://[h.org]/ names an IPv6 address that is malformed.",
+            id="ipv6-none",
+        ),
+        pytest.param(
+            "http://[v1.a]/",
+            "The address http://[v1.a]/ names an IPv6 address that is malformed.",
+            id="ip-future",
+        ),
+        pytest.param(
+            "http://[fe80::1%25eth0]/",
+            "The address http://[fe80::1%25eth0]/ names an address that is valid on one network"
+            " interface only.",
+            id="ipv6-scope",
+        ),
+        *(
+            pytest.param(
+                f"http://{host}/",
+                f"The address http://{host}/ names an IPv4 address that is malformed.",
+                id=f"ipv4-{host}",
+            )
+            for host in ("2130706433", "127.1", "0177.0.0.1", "1.2.3.256", "0x7f.1", "a.0x", "a.1")
+        ),
+    ],
+)
+def test_what_is_refused_gets_one_sentence(url: str, sentence: str) -> None:
+    with pytest.raises(URLNotAllowed) as refused:
+        check_url(url)
+    is_told = ";" in sentence
+    assert str(refused.value) == (sentence if is_told else f"{sentence[:-1]}; {CHECK}")
+    assert refused.value.url == url
+
+
+def test_an_endless_host_is_refused_at_once() -> None:
+    """It would take hours to bring this run of marks into normal form."""
+    with pytest.raises(URLNotAllowed, match="has a host of more than 253 characters"):
+        check_url("https://a" + "\u0301\u0327" * 50_000)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://h.org/a?b#c", ("https", "h.org", 443)),
+        ("http://H.ORG", ("http", "h.org", 80)),
+        ("http://u:p@h.org:8080/", ("http", "h.org", 8080)),
+        ("http://[0:0::1]/", ("http", "::1", 80)),
+        ("https://BÜCHER.example:443", ("https", "xn--bcher-kva.example", 443)),
+    ],
+)
+def test_the_origin(url: str, expected: tuple[str, str, int]) -> None:
+    assert origin(url) == expected
+
+
+def test_a_refused_address_has_no_origin() -> None:
+    with pytest.raises(URLNotAllowed):
+        origin("file:///a")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        pytest.param("https://h/a.mp4", "https://h/a.mp4", id="nothing-to-hide"),
+        pytest.param("https://u:p@h/a", "https://h/a", id="user"),
+        pytest.param("https://h/a?token=1", "https://h/a?…", id="query"),
+        pytest.param("https://h/a?", "https://h/a?…", id="empty-query"),
+        pytest.param("https://h/a#secret", "https://h/a", id="fragment"),
+        pytest.param("https://h/a#b?c", "https://h/a", id="no-query-in-a-fragment"),
+        pytest.param("https://h/@me/a", "https://h/@me/a", id="at-in-the-path"),
+        pytest.param("https://h:80/@me", "https://h:80/@me", id="at-in-the-path-behind-a-port"),
+        pytest.param("https://h/a?u@b", "https://h/a?…", id="at-in-the-query"),
+        pytest.param("https://u:p@q@h/", "https://h/", id="at-in-the-password"),
+        pytest.param("https://u:p/w@h/a", "https://h/a", id="slash-in-the-password"),
+        pytest.param("https://u:p#w@h/a", "https://h/a", id="hash-in-the-password"),
+        pytest.param("https://u:p?w@h/a", "https://h/a", id="question-in-the-password"),
+        pytest.param("https://u:p\\w@h/a", "https://h/a", id="backslash-in-the-password"),
+        pytest.param("u:p@h/a", "h/a", id="no-scheme"),
+        pytest.param("https:u:p@h/a", "h/a", id="no-slashes"),
+        pytest.param("https:/u:p@h/a", "h/a", id="one-slash"),
+        pytest.param("https:\\\\u:p@h/a", "h/a", id="backslashes"),
+        pytest.param("u:p@h/?to=https://g/", "h/?…", id="scheme-in-the-query"),
+        pytest.param("u:p@h/to/https://g/", "h/to/https://g/", id="scheme-in-the-path"),
+        pytest.param(
+            "https://h/\x1b[31m\n\u202e", "https://h/\ufffd[31m\ufffd\ufffd", id="terminal"
+        ),
+        pytest.param("", "", id="empty"),
+        pytest.param("https://h/" + "a" * 288, "https://h/" + "a" * 288, id="just-fits"),
+        pytest.param("https://h/" + "a" * 289, "https://h/" + "a" * 287 + "…", id="too-long"),
+        pytest.param(
+            "https://h/" + "a" * 999 + "?q", "https://h/" + "a" * 287 + "…?…", id="too-long-query"
+        ),
+    ],
+)
+def test_messages_show_no_secret(url: str, shown: str) -> None:
+    assert redact(url) == shown
+    assert len(shown) <= 300
+
+
+HEADERS = {"Authorization": "Bearer x", "X-Custom": "y"}
+HERE = "https://u:p@h.org/a/b?q"
+
+
+@pytest.mark.parametrize(
+    ("url", "location", "following", "kept"),
+    [
+        pytest.param(HERE, "c", "https://u:p@h.org/a/c", True, id="relative"),
+        pytest.param(HERE, "XcX", "https://u:p@h.org/a/XcX", True, id="relative-capitals"),
+        pytest.param(HERE, "../c", "https://u:p@h.org/c", True, id="climbing"),
+        pytest.param(HERE, "/c", "https://u:p@h.org/c", True, id="path"),
+        pytest.param(HERE, "?r", "https://u:p@h.org/a/b?r", True, id="query"),
+        pytest.param(HERE, "#f", HERE, True, id="fragment-goes"),
+        pytest.param(HERE, "//h.org/c", "https://u:p@h.org/c", True, id="scheme-relative"),
+        pytest.param(HERE, "https://H.org:443/c", "https://u:p@h.org/c", True, id="same-origin"),
+        pytest.param(HERE, "https://v@h.org/c", "https://v@h.org/c", True, id="other-user"),
+        pytest.param(
+            HERE, " \t/my film.mp4\t ", "https://u:p@h.org/my%20film.mp4", True, id="space"
+        ),
+        pytest.param(HERE, "/\udce9", "https://u:p@h.org/%E9", True, id="undecodable"),
+        pytest.param(HERE, "https://g.org/c", "https://g.org/c", False, id="other-host"),
+        pytest.param(HERE, "https://a.h.org/", "https://a.h.org/", False, id="subdomain"),
+        pytest.param(HERE, "https://h.org:444/", "https://h.org:444/", False, id="other-port"),
+        pytest.param("http://u@h.org/", "https://h.org/", "https://h.org/", False, id="upgrade"),
+        pytest.param("http://h.org/", "http://g.org/", "http://g.org/", False, id="plain"),
+    ],
+)
+def test_where_a_redirect_leads_and_what_goes_along(
+    url: str, location: str, following: str, kept: bool
+) -> None:
+    assert next_redirect(url, location, HEADERS, [url]) == (following, HEADERS if kept else {})
+
+
+def test_the_headers_are_a_copy() -> None:
+    _, headers = next_redirect(HERE, "/c", HEADERS, [HERE])
+    assert headers is not HEADERS
+
+
+WHERE = "The redirect from https://h.org/a/b?… was not followed:"
+THEN = "open the address in a browser to see what it wants."
+
+
+@pytest.mark.parametrize(
+    ("location", "why"),
+    [
+        pytest.param("", "it names no address to go to.", id="empty"),
+        pytest.param(" ", "it names no address to go to.", id="blank"),
+        pytest.param(
+            "file:///etc/passwd",
+            f"The address file:///etc/passwd begins with file:, {NO_HTTP}",
+            id="file",
+        ),
+        pytest.param(
+            "ftp://h.org/a", f"The address ftp://h.org/a begins with ftp:, {NO_HTTP}", id="ftp"
+        ),
+        pytest.param(
+            "javascript:alert(1)",
+            f"The address javascript:alert(1) begins with javascript:, {NO_HTTP}",
+            id="javascript",
+        ),
+        pytest.param("/a\r\nb", f"The address /a\ufffd\ufffdb {NO_SPACE}", id="line-break"),
+        pytest.param("\\\\g.org/", f"The address \\\\g.org/ {NO_BACKSLASH}", id="backslash"),
+        pytest.param("//[g", f"The address https://[g {BAD_AUTHORITY}", id="bracket"),
+        pytest.param("//℀.org", f"The address https://℀.org {BAD_HOST}", id="folds-to-slash"),
+        pytest.param("///g.org", "The address https:///g.org names no host.", id="three-slashes"),
+        pytest.param("https:g.org", "The address https:g.org names no host.", id="no-slashes"),
+        pytest.param("https:///", "The address https:/// names no host.", id="no-host"),
+        pytest.param(
+            "http://u@h.org/c?d",
+            "it leads from https to http://h.org/c?…, where anybody on the way could change the"
+            " bytes.",
+            id="downgrade",
+        ),
+    ],
+)
+def test_a_redirect_that_is_not_followed(location: str, why: str) -> None:
+    with pytest.raises(URLNotAllowed) as refused:
+        next_redirect(HERE, location, HEADERS, [HERE])
+    why = why.removesuffix(".").partition(";")[0]  # what to do is not what the address' writer does
+    assert str(refused.value) == f"{WHERE} {why}; {THEN}"
+    assert refused.value.url == HERE
+
+
+def test_an_address_may_be_asked_twice_but_not_thrice() -> None:
+    """Some servers set a cookie and send the client back to where it came from."""
+    other = "https://u:p@h.org/c"
+    assert next_redirect(other, HERE, {}, [HERE, other]) == (HERE, {})
+    with pytest.raises(URLNotAllowed) as refused:
+        next_redirect(other, HERE, {}, [HERE, other, HERE, other])
+    assert str(refused.value).endswith(f"was not followed: it goes round in a circle; {THEN}")
+
+
+def test_ten_redirects_are_followed_and_no_more() -> None:
+    seen = ["https://h.org/0"]
+    for hop in range(1, MAX_REDIRECTS + 1):
+        seen.append(next_redirect(seen[-1], f"/{hop}", {}, seen)[0])
+    assert seen[-1] == "https://h.org/10"
+    with pytest.raises(URLNotAllowed) as refused:
+        next_redirect(seen[-1], "/11", {}, seen)
+    assert str(refused.value) == (
+        f"The redirect from https://h.org/10 was not followed: 10 redirects came before it; {THEN}"
+    )
+    assert next_redirect(seen[-1], "/11", {}, seen, max_hops=11) == ("https://h.org/11", {})
+
+
+@pytest.mark.parametrize(
+    "ip",
+    [
+        "1.1.1.1",
+        "9.255.255.255",
+        "11.0.0.0",
+        "100.63.255.255",
+        "100.128.0.0",
+        "126.255.255.255",
+        "128.0.0.0",
+        "168.63.129.15",
+        "169.253.255.255",
+        "172.15.255.255",
+        "172.32.0.0",
+        "192.0.1.0",
+        "192.167.255.255",
+        "198.17.255.255",
+        "198.20.0.0",
+        "223.255.255.255",
+        "2606:4700:4700::1111",
+        "2001:200::1",
+        "2a00:1450::1",
+        pytest.param("::ffff:1.1.1.1", id="mapped"),
+        pytest.param("2002:101:101::1", id="6to4"),
+        pytest.param("64:ff9b::1.1.1.1", id="nat64"),
+        pytest.param("64:ff9b::168.63.129.17", id="nat64-to-the-last-bit"),
+        pytest.param("2001:0:101:101::fefe:fefe", id="teredo"),
+    ],
+)
+def test_a_public_address(ip: str) -> None:
+    assert is_public_address(ip)
+
+
+@pytest.mark.parametrize(
+    "ip",
+    [
+        pytest.param(str(IPv4Address(0)), id="this-host"),
+        "0.1.2.3",
+        "10.0.0.1",
+        "10.255.255.255",
+        "100.64.0.1",
+        "100.100.100.200",
+        "100.127.255.255",
+        "127.0.0.1",
+        "127.255.255.254",
+        "168.63.129.16",
+        "169.254.169.254",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.0.0.192",
+        "192.0.2.1",
+        "192.88.99.1",
+        "192.168.0.1",
+        "198.18.0.1",
+        "198.19.255.255",
+        "198.51.100.1",
+        "203.0.113.1",
+        "224.0.0.1",
+        "239.255.255.255",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fec0::1",
+        "fc00::1",
+        "fd00:ec2::254",
+        "ff02::1",
+        "2001:2::1",
+        "2001:10::1",
+        "2001:1ff::1",
+        "2001:db8::1",
+        "3fff::1",
+        "5f00::1",
+        "100::1",
+        "64:ff9b:1::1",
+        pytest.param("::127.0.0.1", id="ipv4-compatible"),
+        pytest.param("::ffff:0:1.1.1.1", id="ipv4-translated"),
+        pytest.param("::ffff:127.0.0.1", id="mapped"),
+        pytest.param("::ffff:169.254.169.254", id="mapped-metadata"),
+        pytest.param("2002:7f00:1::1", id="6to4"),
+        pytest.param("64:ff9b::10.0.0.1", id="nat64"),
+        pytest.param("2001:0:101:101::80ff:fffe", id="teredo-client"),
+        pytest.param("2001:0:a00:1::fefe:fefe", id="teredo-server"),
+        pytest.param("2606:4700:4700::1111%eth0", id="public-with-scope"),
+        pytest.param("::ffff:1.1.1.1%1", id="mapped-with-scope"),
+        "",
+        "h.org",
+        "127.1",
+        "0177.0.0.1",
+        "[::1]",
+        "1.1.1.1 ",
+    ],
+)
+def test_an_address_that_is_not_public(ip: str) -> None:
+    assert not is_public_address(ip)
+
+
+@given(st.integers(0, 2**128 - 1))
+def test_no_more_is_public_than_the_standard_library_says(number: int) -> None:
+    address = IPv6Address(number)
+    if is_public_address(str(address)) and not (address.sixtofour or address.teredo):
+        assert address.is_global
+
+
+urls = (
+    st.text(max_size=60)
+    | st.text("https:/@[]?#.%\\ aü0\u3002", max_size=60)
+    | st.builds(
+        "{}://{}{}".format, st.sampled_from(["http", "https"]), st.text(max_size=30), st.text()
+    )
+)
+
+
+@given(urls)
+def test_what_passes_is_clean_and_stays(url: str) -> None:
+    try:
+        checked = check_url(url)
+    except URLNotAllowed:
+        return
+    assert re.fullmatch(r"https?://[!-~]+", checked)
+    assert not set(checked) & set('\\"<>^`{|}#')
+    assert check_url(checked) == checked
+    parts = urlsplit(checked)
+    scheme, host, port = origin(url)
+    assert (parts.scheme, parts.hostname) == (scheme, host)
+    assert (parts.port or {"http": 80, "https": 443}[scheme]) == port
+
+
+@given(
+    st.text("pw:/?#[]\\ü%", min_size=1, max_size=12), st.sampled_from(["https://", "ftp://", ""])
+)
+def test_a_password_is_never_shown(rest: str, scheme: str) -> None:
+    """Whatever it is made of, except where it makes the user name a host and a port."""
+    shown = redact(f"{scheme}user:SECRET{rest}@h.org/a.mp4")
+    assert "SECRET" not in shown
+
+
+@given(urls, urls, st.lists(urls, max_size=3))
+def test_a_redirect_is_followed_or_refused(url: str, location: str, seen: list[str]) -> None:
+    try:
+        following, headers = next_redirect(url, location, HEADERS, seen)
+    except URLNotAllowed:
+        return
+    assert check_url(following) == following
+    assert headers == (HEADERS if origin(following) == origin(url) else {})
+
+
+@pytest.mark.parametrize(
+    ("url", "known"),
+    [
+        ("https://me:secret@example.org/a.mp4?v=1#t=3", "https://example.org/a.mp4?v=1"),
+        ("HTTPS://example.org:443/a.mp4", "https://example.org/a.mp4"),
+        ("http://[::1]:8080/a", "http://[::1]:8080/a"),
+    ],
+)
+def test_one_file_for_every_user(url: str, known: str) -> None:
+    assert without_credentials(url) == known
+
+
+def test_no_file_for_no_address() -> None:
+    with pytest.raises(URLNotAllowed):
+        without_credentials("ftp://example.org/a")

@@ -1,0 +1,65 @@
+"""The line a finished download explains itself with."""
+
+import pytest
+
+from vidnb.download.planner.summary import fetched_summary, known_summary, unchanged_summary
+
+MB = 10**6
+
+
+@pytest.mark.parametrize(
+    ("size", "elapsed_s", "resumed", "connections", "attempts", "line"),
+    [
+        (412 * MB, 3.2, 0, 1, 1, "412.0 MB in 3.2 s"),
+        (
+            412 * MB,
+            3.2,
+            200 * MB,
+            6,
+            2,
+            "412.0 MB in 3.2 s; resumed from 200.0 MB; 6 connections; 1 retry",
+        ),
+        (412 * MB, 3.2, 0, 6, 1, "412.0 MB in 3.2 s; 6 connections"),
+        (412 * MB, 3.2, 1, 1, 1, "412.0 MB in 3.2 s; resumed from 1 B"),
+        (999, 0.0, 0, 1, 3, "999 B in 0.1 s; 2 retries"),
+        (999, 0.14, 0, 2, 1, "999 B in 0.1 s; 2 connections"),
+        (10**9, 59.94, 0, 1, 1, "1.0 GB in 59.9 s"),
+        (10**9, 59.96, 0, 1, 1, "1.0 GB in 1:00"),
+        (10**9, 725.4, 0, 1, 1, "1.0 GB in 12:05"),
+        (10**9, 3723, 0, 1, 1, "1.0 GB in 1:02:03"),
+    ],
+)
+def test_how_it_was_fetched(
+    size: int, elapsed_s: float, resumed: int, connections: int, attempts: int, line: str
+) -> None:
+    said = fetched_summary(
+        size, elapsed_s, resumed_from_bytes=resumed, connections=connections, attempts=attempts
+    )
+    assert said == line
+
+
+@pytest.mark.parametrize(
+    ("modified_s", "line"),
+    [
+        pytest.param(None, "already here; the source has not changed", id="no-date"),
+        pytest.param(
+            1_794_441_600, "already here; the source has not changed since 12 Nov 2026", id="date"
+        ),
+        pytest.param(
+            1_794_527_999,
+            "already here; the source has not changed since 12 Nov 2026",
+            id="its-end",
+        ),
+        pytest.param(0, "already here; the source has not changed since 1 Jan 1970", id="epoch"),
+        pytest.param(
+            -86_400, "already here; the source has not changed since 31 Dec 1969", id="before"
+        ),
+        pytest.param(10**18, "already here; the source has not changed", id="no-calendar"),
+    ],
+)
+def test_that_it_is_here_already(modified_s: int | None, line: str) -> None:
+    assert unchanged_summary(modified_s) == line
+
+
+def test_that_it_was_known_by_its_digest() -> None:
+    assert known_summary("sha256") == "already here, with the sha256 digest asked for"

@@ -1,0 +1,1188 @@
+"""The range server over real sockets: raw bytes in, raw bytes out."""
+
+import asyncio
+import gc
+import hashlib
+import http.client
+import logging
+import os
+import re
+import socket
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.deadline import DEADLINE_S, wait_until
+from vidnb.errors import ServeError
+from vidnb.http.headers import ETag
+from vidnb.http.ranges import ByteRange
+from vidnb.io import loop
+from vidnb.server import app, protocol, response_writer, server
+from vidnb.server.pages import page
+from vidnb.server.registry import FileResource
+from vidnb.server.server import Served
+from vidnb.server.serving import serve
+from vidnb.server.sources import OpenFile
+
+MIB = 1024 * 1024
+PROXY = (
+    "X-Forwarded-Context: /user/a/proxy/1",
+    "X-Forwarded-Prefix: /user/a/proxy/1",
+    "X-ProxyContextPath: /user/a/proxy/1",
+)
+
+
+class Reply(NamedTuple):
+    status: int
+    fields: dict[str, str]
+    body: bytes
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "my clip #1.mp4"
+    path.write_bytes(os.urandom(255_849))
+    return path
+
+
+@pytest.fixture
+def served(clip: Path) -> Iterator[Served]:
+    with serve(clip) as made:
+        yield made
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Iterator[Served]:
+    """Serve 24 MiB: more than all the socket buffers between two ends hold."""
+    path = tmp_path / "film.mp4"
+    path.write_bytes(os.urandom(MIB) * 24)
+    with serve(path) as made:
+        yield made
+
+
+def ask(served: Served, *fields: str, method: str = "GET", path: str = "", host: str = "") -> bytes:
+    """Write a request as it goes over the wire."""
+    lines = [
+        f"{method} {path or urlsplit(served.url).path} HTTP/1.1",
+        f"Host: {host or f'127.0.0.1:{served.port}'}",
+        *fields,
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def connect(port: int, **options: Any) -> socket.socket:
+    made = socket.socket()
+    for name, value in options.items():
+        made.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)
+    made.settimeout(DEADLINE_S)
+    made.connect(("127.0.0.1", port))
+    return made
+
+
+def read_reply(file: Any, method: str = "GET") -> Reply:
+    """Read one answer as RFC 9112 frames it, and not a byte more."""
+    status_line = file.readline()
+    match = re.fullmatch(rb"HTTP/1\.1 ([0-9]{3}) [A-Za-z ]+\r\n", status_line)
+    assert match is not None, status_line
+    status = int(match[1])
+    fields: dict[str, str] = {}
+    while (line := file.readline()) != b"\r\n":
+        name, _, value = line.decode("latin-1").partition(":")
+        assert line.endswith(b"\r\n")
+        assert name.lower() not in fields
+        fields[name.lower()] = value.strip()
+    length = 0 if method == "HEAD" or status in {204, 304} else int(fields["content-length"])
+    body = file.read(length)
+    assert len(body) == length
+    return Reply(status, fields, body)
+
+
+def exchange_bytes(port: int, sent: bytes) -> bytes:
+    """Send bytes and return all that comes back until the server closes."""
+    with connect(port) as made:
+        made.sendall(sent)
+        return b"".join(iter(lambda: made.recv(65536), b""))
+
+
+def get(served: Served, *fields: str, **options: Any) -> Reply:
+    method = options.get("method", "GET")
+    with connect(served.port) as made, made.makefile("rb") as file:
+        made.sendall(ask(served, *fields, **options))
+        return read_reply(file, method)
+
+
+def descriptors() -> int:
+    gc.collect()
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def connections(served: Served) -> int:
+    return len(transports(served))
+
+
+def transports(served: Served) -> list[asyncio.Transport]:
+    assert served._server._web is not None
+    return list(served._server._web.transports.values())
+
+
+# --- the object
+
+
+def test_served_says_what_it_serves(served: Served, clip: Path) -> None:
+    match = re.fullmatch(
+        r"http://127\.0\.0\.1:([0-9]+)/([A-Za-z0-9_-]{32})/my%20clip%20%231\.mp4", served.url
+    )
+    assert match is not None
+    assert int(match[1]) == served.port
+    page_match = re.fullmatch(
+        rf"http://127\.0\.0\.1:{match[1]}/([A-Za-z0-9_-]{{32}})/", served.page_url
+    )
+    assert page_match is not None
+    assert page_match[1] != match[2]
+    assert (served.name, served.size_bytes, served.media_type) == (clip.name, 255_849, "video/mp4")
+    assert str(served) == served.url
+    assert repr(served) == f"<Served 'my clip #1.mp4' at {served.url}>"
+    with pytest.raises(AttributeError):
+        served.url = "elsewhere"  # type: ignore[misc]  # it is frozen, which mypy sees too
+
+
+def test_in_a_notebook_it_is_a_small_link(tmp_path: Path) -> None:
+    path = tmp_path / "<i>&.mp4"
+    path.write_bytes(b"12345")
+    with serve(path) as served:
+        html = served._repr_html_()
+        assert html == (
+            f'<a href="{served.page_url}" target="_blank" rel="noopener noreferrer">'
+            "&lt;i&gt;&amp;.mp4</a> (5 B)"
+        )
+        assert len(html) < 500
+
+
+def test_the_same_file_twice_has_two_addresses_on_one_port(clip: Path) -> None:
+    with serve(clip) as one, serve(clip) as two:
+        assert one.url != two.url
+        assert one.page_url != two.page_url
+        assert one.port == two.port
+        assert get(one).body == get(two).body == clip.read_bytes()
+
+
+@pytest.mark.parametrize("cap", [0, -1])
+def test_a_senseless_cap_is_refused(clip: Path, cap: int) -> None:
+    with pytest.raises(ValueError, match="max_partial_bytes must be at least 1 B"):
+        serve(clip, max_partial_bytes=cap)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda _: None, "there is no such file"),
+        (Path.mkdir, "it is a folder"),
+        (os.mkfifo, "it is a named pipe"),
+    ],
+)
+def test_what_cannot_be_served_starts_nothing(
+    tmp_path: Path, make: Callable[[Path], None], reason: str
+) -> None:
+    make(tmp_path / "x")
+    with pytest.raises(ServeError, match=reason):
+        serve(tmp_path / "x")
+
+
+def test_a_thousand_files_cost_next_to_nothing(clip: Path) -> None:
+    first = serve(clip)
+    before = descriptors()
+    began_s = time.monotonic()
+    with ExitStack() as stack:
+        many = [stack.enter_context(serve(clip)) for _ in range(1000)]
+        assert time.monotonic() - began_s < 2
+        assert descriptors() <= before
+        assert len({each.url for each in many}) == 1000
+        assert get(many[500]).status == 200
+    first.close()
+
+
+# --- whole files and ranges
+
+
+def test_a_plain_get_answers_every_byte(served: Served, clip: Path) -> None:
+    reply = get(served)
+    assert reply.status == 200
+    assert len(reply.body) == 255_849
+    assert reply.body == clip.read_bytes()
+    assert reply.fields["content-type"] == "video/mp4"
+    assert reply.fields["accept-ranges"] == "bytes"
+    assert reply.fields["cache-control"] == "private, no-cache"
+
+
+def test_a_range_answers_206_with_just_these_bytes(served: Served, clip: Path) -> None:
+    reply = get(served, "Range: bytes=200-1000")
+    assert reply.status == 206
+    assert len(reply.body) == 801
+    assert reply.body == clip.read_bytes()[200:1001]
+    assert reply.fields["content-range"] == "bytes 200-1000/255849"
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 65_535, 65_536, 65_537, 131_072, 3 * MIB + 1])
+def test_files_of_every_size_arrive_whole(tmp_path: Path, size_bytes: int) -> None:
+    path = tmp_path / "clip.webm"
+    path.write_bytes(os.urandom(size_bytes))
+    with serve(path) as served:
+        assert get(served).body == path.read_bytes()
+        if size_bytes > 1:
+            assert get(served, "Range: bytes=1-").body == path.read_bytes()[1:]
+            assert get(served, "Range: bytes=-1").body == path.read_bytes()[-1:]
+
+
+def test_several_ranges_come_as_parts(film: Served, tmp_path: Path) -> None:
+    content = (tmp_path / "film.mp4").read_bytes()
+    asked = [(0, 9), (5 * MIB, 5 * MIB + 200_000), (8 * MIB, 8 * MIB + 70_000), (9 * MIB, 9 * MIB)]
+    ranges = ",".join(f"{first}-{last}" for first, last in asked)
+    reply = get(film, f"Range: bytes={ranges}")
+    assert reply.status == 206
+    kind, _, boundary = reply.fields["content-type"].partition("; boundary=")
+    assert kind == "multipart/byteranges"
+    parts = reply.body.split(f"\r\n--{boundary}".encode())
+    assert [part.partition(b"\r\n\r\n")[2] for part in parts[1:-1]] == [
+        content[first : last + 1] for first, last in asked
+    ]
+    assert parts[-1] == b"--\r\n"
+
+
+def test_a_head_has_the_lengths_of_the_get_and_no_body(served: Served) -> None:
+    whole, head = get(served), get(served, "Range: bytes=0-9", method="HEAD")
+    assert (head.status, head.body) == (200, b"")
+    assert head.fields["content-length"] == "255849"
+    for name in "etag", "last-modified", "content-type", "accept-ranges":
+        assert head.fields[name] == whole.fields[name]
+
+
+def test_a_validator_makes_304_and_206(served: Served) -> None:
+    tag = get(served).fields["etag"]
+    assert tag.startswith('"')
+    assert get(served, f"If-None-Match: {tag}").status == 304
+    assert get(served, f"If-Range: {tag}", "Range: bytes=0-4").status == 206
+    assert get(served, 'If-Range: "other"', "Range: bytes=0-4").status == 200
+    assert get(served, 'If-Match: "other"').status == 412
+    assert dict(served.answered) == {200: 2, 304: 1, 206: 1, 412: 1}
+
+
+def test_the_cap_cuts_a_single_range_and_leaves_the_whole(clip: Path) -> None:
+    with serve(clip, max_partial_bytes=1000) as served:
+        reply = get(served, "Range: bytes=5-")
+        assert reply.fields["content-range"] == "bytes 5-1004/255849"
+        assert len(reply.body) == 1000
+        assert len(get(served).body) == 255_849
+
+
+def test_through_the_jupyter_proxy_a_range_is_four_megabytes_at_most(film: Served) -> None:
+    assert len(get(film, "Range: bytes=0-", *PROXY, host="hub.example").body) == 4_000_000
+    assert len(get(film, "Range: bytes=0-").body) == 24 * MIB
+
+
+def test_a_smaller_cap_holds_through_the_proxy_too(clip: Path) -> None:
+    with serve(clip, max_partial_bytes=1000) as served:
+        assert len(get(served, "Range: bytes=0-", *PROXY).body) == 1000
+
+
+# --- framing
+
+
+def test_pipelined_requests_stay_framed_after_every_status(served: Served, clip: Path) -> None:
+    content = clip.read_bytes()
+    tag = get(served).fields["etag"]
+    script: list[tuple[int, str, tuple[str, ...], bytes]] = [
+        (200, "GET", (), content),
+        (200, "HEAD", (), b""),
+        (416, "GET", ("Range: bytes=999999-",), b""),
+        (304, "GET", (f"If-None-Match: {tag}",), b""),
+        (206, "GET", ("Range: bytes=200-1000",), content[200:1001]),
+        (412, "GET", ('If-Match: "x"',), b""),
+        (206, "GET", ("Range: bytes=100000-",), content[100_000:]),
+        (204, "OPTIONS", ("Origin: https://hub.example",), b""),
+        (304, "HEAD", (f"If-None-Match: {tag}",), b""),
+        (206, "GET", ("Range: bytes=-5",), content[-5:]),
+        (200, "GET", ("Range: seconds=1-2",), content),
+    ]
+    for _ in range(3):
+        with connect(served.port) as made, made.makefile("rb") as file:
+            requests = [ask(served, *fields, method=method) for _, method, fields, _ in script]
+            missing = ask(served, path="/nothing/here")
+            made.sendall(b"".join([*requests, missing, ask(served, "Connection: close")]))
+            for status, method, _, body in script:
+                reply = read_reply(file, method)
+                assert (reply.status, reply.body) == (status, body)
+            assert read_reply(file).status == 404
+            assert read_reply(file).body == content
+            assert file.read() == b""
+
+
+def test_requests_that_arrive_byte_by_byte_are_answered(served: Served) -> None:
+    with (
+        connect(
+            served.port,
+        ) as made,
+        made.makefile("rb") as file,
+    ):
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in ask(served, "Range: bytes=0-0"):
+            made.sendall(bytes([byte]))
+        assert read_reply(file).status == 206
+
+
+def test_http_1_0_closes_unless_asked_to_stay(served: Served, clip: Path) -> None:
+    path = urlsplit(served.url).path
+    got = exchange_bytes(served.port, f"GET {path} HTTP/1.0\r\n\r\n".encode())
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert b"\r\nConnection: close" in head
+    assert body == clip.read_bytes()
+    stay = f"HEAD {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".encode()
+    with connect(served.port) as made, made.makefile("rb") as file:
+        made.sendall(stay * 2)
+        assert read_reply(file, "HEAD").fields["connection"] == "keep-alive"
+        assert read_reply(file, "HEAD").status == 200
+
+
+def test_a_reader_may_close_its_half_and_still_get_all(film: Served, tmp_path: Path) -> None:
+    with connect(film.port) as made, made.makefile("rb") as file:
+        made.sendall(ask(film) + ask(film, "Range: bytes=0-9"))
+        made.shutdown(socket.SHUT_WR)
+        time.sleep(0.4)  # longer than an idle half-closed connection lives
+        assert read_reply(file).body == (tmp_path / "film.mp4").read_bytes()
+        assert len(read_reply(file).body) == 10
+        assert file.read() == b""
+
+
+def test_an_absolute_target_is_understood(served: Served) -> None:
+    assert get(served, path=served.url).status == 200
+    assert get(served, path=served.url.replace("127.0.0.1", "evil.example")).status == 404
+    assert get(served, path="http://[::1").status in {400, 404}
+
+
+def test_a_tilde_stands_for_any_name(served: Served, clip: Path) -> None:
+    """For proxies that would spoil the name; the token is the secret, not the name."""
+    path = urlsplit(served.url).path.rpartition("/")[0]
+    assert get(served, path=f"{path}/~").body == clip.read_bytes()
+    assert get(served, path=f"{path}/~~").status == 404
+    assert get(served, path="/~").status == 404
+
+
+def test_a_query_changes_nothing(served: Served) -> None:
+    assert get(served, path=urlsplit(served.url).path + "?t=12").status == 200
+
+
+def test_names_that_are_no_ascii_are_quoted_and_served(tmp_path: Path) -> None:
+    for name in "été ☕.mp4", "a%2Fb.mp4", "..%00.mp4", os.fsdecode(b"\xff\xfe.mp4"):
+        path = tmp_path / name
+        path.write_bytes(name.encode("utf-8", "surrogateescape"))
+        with serve(path) as served:
+            assert served.url.isascii()
+            assert get(served).body == path.read_bytes()
+            assert get(served, path=urlsplit(served.page_url).path).status == 200
+
+
+# --- small answers, given in the turn they are asked for
+
+
+def test_a_small_answer_from_memory_takes_no_task(
+    served: Served, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = clip.read_bytes()
+    get(served, "Range: bytes=0-9")  # now the file is open and known
+
+    def long_way(*_: object) -> Any:
+        raise AssertionError("this answer took a task")
+
+    monkeypatch.setattr(app, "Exchange", long_way)
+    with connect(served.port) as made, made.makefile("rb") as file:
+        for first, last in [(0, 0), (5, 65_000), (200_000, 265_000)]:
+            made.sendall(ask(served, f"Range: bytes={first}-{last}"))
+            reply = read_reply(file)
+            assert (reply.status, reply.body) == (206, content[first : last + 1])
+        made.sendall(ask(served, "Range: bytes=999999-"))
+        assert read_reply(file).status == 416
+        made.sendall(ask(served, method="HEAD"))
+        assert read_reply(file, "HEAD").status == 200
+
+
+def test_without_what_aiohttp_does_not_document_all_goes_the_long_way(
+    served: Served, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert protocol._CAN_ANSWER_AT_ONCE
+    long = get(served, "Range: bytes=3-9")
+    short = get(served, "Range: bytes=3-9")
+    monkeypatch.setattr(protocol, "_CAN_ANSWER_AT_ONCE", False)
+    again = get(served, "Range: bytes=3-9")
+    for reply in long, short, again:
+        del reply.fields["date"]
+    assert long == short == again
+    assert again.body == clip.read_bytes()[3:10]
+
+
+def test_what_the_socket_does_not_take_stays_as_it_was(served: Served, clip: Path) -> None:
+    """The room that small answers are made in is not used again while one still lies in it."""
+    content = clip.read_bytes()
+    get(served, "Range: bytes=0-9")
+    with connect(served.port, SO_RCVBUF=4096) as slow, slow.makefile("rb") as file:
+        for turn in range(100):  # 6 MB: more than the two buffers hold
+            slow.sendall(ask(served, f"Range: bytes={turn}-{turn + 60_000}"))
+        wait_until(lambda: any(one.get_write_buffer_size() > 0 for one in transports(served)))
+        for turn in range(5):
+            start = 100_000 + turn
+            reply = get(served, f"Range: bytes={start}-{start + 60_000}")
+            assert reply.body == content[start : start + 60_001]
+        for turn in range(100):
+            assert read_reply(file).body == content[turn : turn + 60_001]
+
+
+def test_small_answers_keep_a_connection_alive(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "KEEP_ALIVE_S", 0.6)
+    with connect(served.port) as made, made.makefile("rb") as file:
+        for _ in range(4):
+            made.sendall(ask(served, "Range: bytes=0-9"))
+            assert read_reply(file).status == 206
+            time.sleep(0.3)
+        made.sendall(ask(served, "Range: bytes=0-9"))
+        assert read_reply(file).status == 206
+        assert file.read() == b""  # and it ends when nothing is asked any more
+
+
+def test_a_changed_file_is_never_answered_from_what_is_known(served: Served, clip: Path) -> None:
+    with connect(served.port) as made, made.makefile("rb") as file:
+        tags = set()
+        for turn in range(5):
+            content = bytes([turn]) * (100 + turn)
+            clip.write_bytes(content)
+            os.utime(clip, ns=(turn, turn))
+            made.sendall(ask(served, "Range: bytes=0-"))
+            reply = read_reply(file)
+            assert reply.body == content
+            tags.add(reply.fields["etag"])
+        assert len(tags) == 5
+
+
+# --- nobody else gets in
+
+
+def without_date(raw: bytes) -> bytes:
+    return re.sub(rb"\r\nDate: [^\r]+", b"", raw)
+
+
+def test_everything_else_is_the_same_404(served: Served, clip: Path) -> None:
+    closed = serve(clip)
+    closed.close()
+    token = urlsplit(served.url).path.split("/")[1]
+    page_token = urlsplit(served.page_url).path.split("/")[1]
+    name = urlsplit(served.url).path.split("/")[2]
+    paths = [
+        "/",
+        "/favicon.ico",
+        f"/{'A' * 32}/{name}",
+        f"/{token}",
+        f"/{token}/",
+        f"/{token}/other.mp4",
+        f"/{token}/{name}/",
+        f"/{token}x/{name}",
+        f"/{token[:-1]}/{name}",
+        f"//{token}/{name}",
+        f"/{token}/../{token}/{name}",
+        f"/{token.swapcase()}/{name}",
+        f"/{page_token}",
+        f"/{page_token}/{name}",
+        f"/{name}",
+        "/%00",
+        "/%C3%A9",
+        urlsplit(closed.url).path,
+        urlsplit(closed.page_url).path,
+    ]
+    raw = {
+        without_date(exchange_bytes(served.port, ask(served, "Connection: close", path=path)))
+        for path in paths
+    }
+    assert len(raw) == 1
+    (only,) = raw
+    assert only.startswith(b"HTTP/1.1 404 Not Found\r\n")
+    assert only.endswith(b"\r\n\r\nNot Found.\n")
+    foreign = ask(served, "Connection: close", host="evil.example")
+    assert without_date(exchange_bytes(served.port, foreign)) == only
+    assert dict(served.answered) == {}
+
+
+HOSTS = [
+    ("127.0.0.1", 200),
+    ("127.0.0.1:1", 200),
+    ("localhost", 200),
+    ("LocalHost:8888", 200),
+    ("[::1]", 200),
+    ("[::1]:65535", 200),
+    ("evil.example", 404),
+    ("localhost.evil.example", 404),
+    ("127.0.0.1.evil.example", 404),
+    ("127x0x0x1", 404),
+    ("127.0.0.2", 404),
+    ("127.1", 404),
+    ("[::2]", 404),
+    ("::1", 404),
+    ("localhost:", 404),
+    ("localhost:123456", 404),
+    ("localhost, evil.example", 404),
+    ("evil.example@localhost", 404),
+]
+
+
+@pytest.mark.parametrize(("host", "status"), HOSTS)
+def test_only_loopback_names_are_ours(served: Served, host: str, status: int) -> None:
+    assert get(served, host=host).status == status
+
+
+def test_an_allowed_name_opens_its_own_file_alone(served: Served, clip: Path) -> None:
+    with serve(clip, allowed_hosts=["Hub.example", "192.0.2.7"]) as allowed:
+        assert allowed.port == served.port
+        for host, status in [("hub.example", 200), ("HUB.example:8443", 200), *HOSTS]:
+            assert get(allowed, host=host).status == status
+        assert get(allowed, host="192.0.2.7:80").status == 200
+        assert get(allowed, host="192.0.2.8").status == 404
+        assert get(allowed, host="hub.example", path=urlsplit(allowed.page_url).path).status == 200
+        assert get(served, host="hub.example").status == 404
+
+
+@pytest.mark.parametrize("present", range(8))
+def test_a_foreign_host_passes_only_beside_all_the_proxys_fields(
+    served: Served, present: int
+) -> None:
+    fields = [field for bit, field in enumerate(PROXY) if present & 1 << bit]
+    reply = get(served, *fields, host="hub.example")
+    assert reply.status == (200 if present == 7 else 404)
+
+
+@pytest.mark.parametrize(
+    "method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "PROPFIND", "get", "BREW"]
+)
+def test_other_methods_are_405_whatever_the_path(served: Served, method: str) -> None:
+    known = exchange_bytes(served.port, ask(served, method=method))
+    unknown = exchange_bytes(served.port, ask(served, method=method, path="/x/y"))
+    if known.startswith(b"HTTP/1.1 400 "):  # the parser's own refusal
+        assert method in {"CONNECT", "get", "BREW"}
+        return
+    assert known.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
+    assert b"\r\nAllow: GET, HEAD, OPTIONS\r\n" in known
+    assert without_date(known) == without_date(unknown)
+
+
+def test_a_body_that_comes_with_a_request_is_no_request(served: Served) -> None:
+    inside = ask(served, path="/smuggled")
+    sent = ask(served, f"Content-Length: {len(inside)}", method="POST") + inside
+    got = exchange_bytes(served.port, sent)
+    assert got.count(b"HTTP/1.1 ") == 1
+    with connect(served.port) as made, made.makefile("rb") as file:
+        made.sendall(ask(served, f"Content-Length: {len(inside)}") + inside + ask(served))
+        assert [read_reply(file).status, read_reply(file).status] == [200, 200]
+
+
+MALFORMED = [
+    b"garbage\r\n\r\n",
+    b"GET /secret HTTP/1.1\r\nHost: a\r\nHost: 127.0.0.1\r\n\r\n",
+    b"GET /secret HTTP/1.1\r\n\r\n",
+    b"GET /secret HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"GET /secret HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    b"GET /secret HTTP/1.1\r\nHost: localhost\r\nX: a\x00b\r\n\r\n",
+    b"GET /secret HTTP/1.1\r\nHost: localhost\r\nX: a\x01b\r\n\r\n",
+    b"GET /sec\x01ret HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /secret HTTP/1.1\r\nHost: localhost\r\n folded: x\r\n\r\n",
+    b"GET /secret HTTP/1.1\r\nHost : localhost\r\n\r\n",
+    b"GET /secret HTTP/9.9\r\nHost: localhost\r\n\r\n",
+    b"GET /secret HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",
+    b"GET /secret HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 500 + b"\r\n",
+    b"GET /" + b"s" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 100,
+]
+
+
+@pytest.mark.parametrize("sent", MALFORMED)
+def test_what_is_no_request_is_400_and_repeats_nothing(
+    served: Served, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    got = exchange_bytes(served.port, sent)
+    assert got.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert got.endswith(b"\r\n\r\nBad Request.\n")
+    assert b"\r\nConnection: close\r\n" in got
+    assert b"secret" not in got
+    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
+    assert get(served).status == 200
+
+
+def test_every_answer_is_guarded(served: Served) -> None:
+    page_path = urlsplit(served.page_url).path
+    for reply in (
+        get(served),
+        get(served, "Range: bytes=0-0"),
+        get(served, path=page_path),
+        get(served, path="/"),
+        get(served, method="OPTIONS"),
+    ):
+        assert reply.fields["x-content-type-options"] == "nosniff"
+        assert reply.fields["referrer-policy"] == "no-referrer"
+        assert reply.fields["cross-origin-resource-policy"] == "cross-origin"
+        assert "server" not in reply.fields
+        assert "access-control-allow-credentials" not in reply.fields
+
+
+@pytest.mark.parametrize("origin", ["https://hub.example", "http://localhost:8888", "null"])
+def test_the_asking_origin_alone_may_read(served: Served, origin: str) -> None:
+    for fields in (), ("Range: bytes=0-9",):
+        reply = get(served, f"Origin: {origin}", *fields)
+        assert reply.fields["access-control-allow-origin"] == origin
+        assert reply.fields["vary"] == "Origin"
+        assert "Content-Range" in reply.fields["access-control-expose-headers"]
+    assert "access-control-allow-origin" not in get(served, f"Origin: {origin}", path="/").fields
+
+
+def test_without_an_origin_there_is_no_grant_but_a_vary(served: Served) -> None:
+    for fields in (), ("Origin: a b",), (f"Origin: {'x' * 600}",):
+        reply = get(served, *fields)
+        assert reply.status == 200
+        assert "access-control-allow-origin" not in reply.fields
+        assert reply.fields["vary"] == "Origin"
+
+
+def test_a_preflight_for_a_range_is_granted_without_a_body(served: Served) -> None:
+    reply = get(
+        served,
+        "Origin: https://hub.example",
+        "Access-Control-Request-Method: GET",
+        "Access-Control-Request-Headers: range",
+        method="OPTIONS",
+    )
+    assert reply.status == 204
+    assert reply.fields["access-control-allow-origin"] == "https://hub.example"
+    assert reply.fields["access-control-allow-methods"] == "GET, HEAD"
+    assert "Range" in reply.fields["access-control-allow-headers"].split(", ")
+    assert "content-length" not in reply.fields
+    assert get(served, method="OPTIONS", path="/").status == 404
+    assert get(served, method="OPTIONS", path="*").status == 404
+
+
+# --- the page
+
+
+def test_the_page_shows_the_file_and_fetches_nothing_else(served: Served) -> None:
+    reply = get(served, path=urlsplit(served.page_url).path)
+    assert reply.status == 200
+    assert reply.fields["content-type"] == "text/html; charset=utf-8"
+    html = reply.body.decode()
+    assert "<title>my clip #1.mp4</title>" in html
+    (source,) = re.findall(r'<video controls autofocus [^>]*src="([^"]+)"', html)
+    assert source == ".." + urlsplit(served.url).path
+    assert_closed(reply)
+    assert get(served, path=urlsplit(served.page_url).path, method="HEAD").body == b""
+
+
+def assert_closed(reply: Reply) -> None:
+    """A page runs its own script under its own style, and asks nobody else for anything."""
+    html = reply.body.decode()
+    for scheme in "http:", "https:", '="//', "@import":
+        assert scheme not in html
+    policy = reply.fields["content-security-policy"]
+    assert policy.startswith("default-src 'none'; media-src 'self'; ")
+    assert "unsafe" not in policy
+    for tag in "style", "script":
+        (text,) = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+        digest = b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert " on" not in "".join(re.findall(r"<[a-z][^>]*>", html))  # no handler in a tag
+    assert reply.fields["cache-control"] == "no-store"
+
+
+def test_a_hostile_file_name_stays_text() -> None:
+    name = '"><script>alert(1)</script>${x}.mp4'
+    item = page.FolderItem(name, "../t/x.mp4", "../p/", 5)
+    for made in (
+        page.player(name, "../t/x.mp4", 5, back='"><script>'),
+        page.index(name, [(name, [item])], left_out=name),
+    ):
+        html = made.html.decode()
+        assert html.count("<script") == html.count("</script") == 1
+        assert "&quot;&gt;&lt;script&gt;" in html
+
+
+# --- many readers, bad readers, changing files
+
+
+def stalled(served: Served, *fields: str) -> socket.socket:
+    """Ask for everything, take the head, and read no more."""
+    made = connect(served.port, SO_RCVBUF=16_384)
+    made.sendall(ask(served, *fields))
+    assert made.recv(12) == b"HTTP/1.1 200"
+    return made
+
+
+def test_twenty_stalled_readers_stop_nobody(film: Served, served: Served) -> None:
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(stalled(film))
+        began_s = time.monotonic()
+        for _ in range(20):
+            assert get(served, "Range: bytes=0-65535").status == 206
+        assert len(get(film).body) == 24 * MIB
+        assert time.monotonic() - began_s < 3
+
+
+def test_a_stalled_reader_goes_on_where_it_was(film: Served, tmp_path: Path) -> None:
+    with connect(film.port, SO_RCVBUF=16_384) as made, made.makefile("rb") as file:
+        made.sendall(ask(film))
+        time.sleep(0.5)
+        assert read_reply(file).body == (tmp_path / "film.mp4").read_bytes()
+
+
+def test_a_hundred_aborted_readers_leave_no_descriptor(film: Served) -> None:
+    get(film, "Range: bytes=0-0")
+    before = descriptors()
+    for turn in range(100):
+        made = stalled(film)
+        if turn % 2:  # a reset instead of an orderly end
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        made.close()
+    wait_until(lambda: descriptors() <= before)
+    wait_until(lambda: not film._entry.running)
+    wait_until(lambda: not connections(film))
+
+
+def test_readers_come_and_go_quietly(film: Served, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(10):
+        stalled(film).close()
+        connect(film.port).close()
+    assert get(film).status == 200
+    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
+
+
+def test_eight_readers_at_once_get_right_bytes(film: Served, tmp_path: Path) -> None:
+    content = (tmp_path / "film.mp4").read_bytes()
+    wrong: list[int] = []
+
+    def read(start: int) -> None:
+        reply = get(film, f"Range: bytes={start}-")
+        if reply.body != content[start:]:
+            wrong.append(start)
+
+    readers = [threading.Thread(target=read, args=(number * MIB,)) for number in range(8)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert wrong == []
+
+
+def rest_of(made: socket.socket) -> bytes:
+    received = b""
+    try:
+        while data := made.recv(1 << 20):
+            received += data
+    except ConnectionResetError:
+        pass
+    return received
+
+
+def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection(
+    film: Served, tmp_path: Path
+) -> None:
+    with connect(film.port, SO_RCVBUF=16_384) as made:
+        made.sendall(ask(film) + ask(film))
+        time.sleep(0.2)
+        os.truncate(tmp_path / "film.mp4", 12 * MIB)
+        received = rest_of(made)
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert len(received) < 13 * MIB
+
+
+def test_a_file_rewritten_in_place_never_completes_an_answer(film: Served, tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    with connect(film.port, SO_RCVBUF=16_384) as made:
+        made.sendall(ask(film))
+        time.sleep(0.2)
+        with path.open("r+b") as file:
+            file.write(b"new")
+        os.utime(path, ns=(1, 1))
+        received = rest_of(made)
+    assert len(received) < 16 * MIB  # what lay in the buffers, and no piece more
+
+
+def test_a_file_replaced_by_a_rename_goes_on_with_its_old_bytes(
+    film: Served, tmp_path: Path
+) -> None:
+    path = tmp_path / "film.mp4"
+    content = path.read_bytes()
+    with connect(film.port, SO_RCVBUF=16_384) as made, made.makefile("rb") as file:
+        made.sendall(ask(film))
+        time.sleep(0.2)
+        other = tmp_path / "other"
+        other.write_bytes(b"the new film")
+        other.replace(path)
+        new = get(film)
+        assert (new.status, new.body) == (200, b"the new film")
+        old = read_reply(file)
+        assert old.body == content
+        assert old.fields["etag"] != new.fields["etag"]
+
+
+def test_a_file_that_is_gone_is_404_until_it_is_back(served: Served, clip: Path) -> None:
+    assert get(served).status == 200
+    content = clip.read_bytes()
+    clip.unlink()
+    assert get(served).body == b"Not Found.\n"
+    clip.write_bytes(content)
+    assert get(served).body == content
+
+
+# --- sources that are no files, or misbehave
+
+
+class Scripted:
+    """A source, and its one version, whose reads are scripted."""
+
+    name = "scripted.mp4"
+    media_type = "video/mp4"
+    validator = ETag("1", weak=False)
+    modified_s = 0.0
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.size_bytes = len(content)
+        self.open = 0
+        self.whole = True
+        self.failure: Exception | None = None
+        self.give = self.size_bytes
+
+    async def version(self) -> "Scripted":
+        self.open += 1
+        return self
+
+    async def read(self, byte_range: ByteRange) -> bytes:
+        await asyncio.sleep(0)
+        if self.failure is not None and byte_range.start > 0:
+            raise self.failure
+        return self.content[byte_range.start : min(byte_range.stop, self.give)]
+
+    def intact(self) -> bool:
+        return self.whole
+
+    def close(self) -> None:
+        self.open -= 1
+
+
+@pytest.fixture
+def scripted(served: Served) -> Iterator[tuple[Scripted, Served]]:
+    source = Scripted(os.urandom(3 * MIB))
+    entry = FileResource(source, source.size_bytes, None)
+    server.running_server().registry.add(entry)
+    yield (
+        source,
+        Served(
+            url=f"http://127.0.0.1:{served.port}/{entry.path}",
+            page_url=f"http://127.0.0.1:{served.port}/{entry.page_token}/",
+            name=source.name,
+            size_bytes=source.size_bytes,
+            media_type=source.media_type,
+            port=served.port,
+            _entry=entry,
+            _server=served._server,
+        ),
+    )
+    server.running_server().registry.remove(entry)
+
+
+def test_a_source_without_a_descriptor_is_read_and_sent(
+    scripted: tuple[Scripted, Served],
+) -> None:
+    source, at = scripted
+    assert get(at).body == source.content
+    assert get(at, "Range: bytes=5-").body == source.content[5:]
+    wait_until(lambda: source.open == 0)
+
+
+def test_short_reads_end_the_connection(scripted: tuple[Scripted, Served]) -> None:
+    source, at = scripted
+    for give in 0, 10, 65_536, MIB, source.size_bytes - 1:
+        source.give = give
+        received = exchange_bytes(at.port, ask(at) + ask(at))
+        assert received.count(b"HTTP/1.1 ") <= 1
+        assert len(received) <= give + 1000
+    wait_until(lambda: source.open == 0)
+
+
+def test_a_version_that_is_no_longer_intact_ends_the_connection(
+    scripted: tuple[Scripted, Served],
+) -> None:
+    source, at = scripted
+    source.whole = False
+    assert exchange_bytes(at.port, ask(at, "Range: bytes=0-9")) == b""
+    assert len(exchange_bytes(at.port, ask(at))) < 1000
+    assert get(at, method="HEAD").status == 200
+
+
+def test_a_reader_that_leaves_ends_an_answer_that_waits_for_its_source(
+    scripted: tuple[Scripted, Served],
+) -> None:
+    source, at = scripted
+
+    async def wait_for_ever(_: ByteRange) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    source.read = wait_for_ever  # type: ignore[method-assign,assignment]  # scripted further
+    with connect(at.port) as made:
+        made.sendall(ask(at, "Range: bytes=0-9"))
+        wait_until(lambda: source.open == 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    wait_until(lambda: source.open == 0)
+
+
+def test_a_disk_that_fails_ends_the_connection_and_is_logged(
+    scripted: tuple[Scripted, Served], caplog: pytest.LogCaptureFixture
+) -> None:
+    source, at = scripted
+    source.failure = OSError(5, "Input/output error")
+    assert len(exchange_bytes(at.port, ask(at))) < MIB
+    assert [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG] == [
+        "An answer failed; the connection was closed."
+    ]
+    assert at.url not in caplog.text
+
+
+def test_without_sendfile_the_bytes_come_all_the_same(
+    film: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none(*_: object, **__: object) -> int:
+        raise asyncio.SendfileNotAvailableError
+
+    monkeypatch.delattr(os, "sendfile")
+    monkeypatch.setattr(type(loop.server.loop), "sendfile", none)
+    assert get(film).body == (tmp_path / "film.mp4").read_bytes()
+
+
+def test_a_sendfile_that_finds_no_more_ends_the_connection(
+    film: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sendfile", lambda *_: 0)
+    assert len(exchange_bytes(film.port, ask(film))) < 1000
+
+
+def test_a_sendfile_of_asyncio_that_finds_no_more_ends_the_connection(
+    film: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(*_: object, **__: object) -> int:
+        return 0
+
+    def full(*_: object) -> int:
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, "sendfile", full)
+    monkeypatch.setattr(type(loop.server.loop), "sendfile", nothing)
+    assert len(exchange_bytes(film.port, ask(film))) < 1000
+
+
+def test_a_disk_is_waited_for_off_the_loop(
+    film: Served, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cold file read from a slow disk holds up nobody else's seek."""
+    monkeypatch.setattr(OpenFile, "_from_memory", lambda *_: 0)
+    slow = threading.Event()
+    real = OpenFile._fetch
+
+    def fetch(self: OpenFile, byte_range: ByteRange) -> None:
+        slow.set()
+        time.sleep(0.05)
+        real(self, byte_range)
+
+    monkeypatch.setattr(OpenFile, "_fetch", fetch)
+    reader = threading.Thread(target=get, args=(film,))
+    reader.start()
+    assert slow.wait(DEADLINE_S)
+    worst_s = 0.0
+    for _ in range(20):
+        began_s = time.monotonic()
+        assert get(served, method="HEAD").status == 200
+        worst_s = max(worst_s, time.monotonic() - began_s)
+    reader.join()
+    assert worst_s < 0.045
+
+
+# --- limits
+
+
+def test_a_connection_without_a_whole_request_is_closed(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "KEEP_ALIVE_S", 0.3)
+    for sent in b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: local":
+        with connect(served.port) as made:
+            made.sendall(sent)
+            began_s = time.monotonic()
+            assert made.recv(100) == b""
+            assert 0.2 < time.monotonic() - began_s < 3
+
+
+def is_cut_off(made: socket.socket, sent: bytes) -> bool:
+    try:
+        made.sendall(sent)
+    except ConnectionError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("after_an_answer", [False, True])
+def test_a_head_that_drips_is_cut_off(
+    served: Served, monkeypatch: pytest.MonkeyPatch, after_an_answer: bool
+) -> None:
+    """A byte now and then keeps no connection: the time counts for the whole head."""
+    monkeypatch.setattr(app, "KEEP_ALIVE_S", 0.4)
+    with connect(served.port) as made, made.makefile("rb") as file:
+        if after_an_answer:
+            made.sendall(ask(served, "Range: bytes=0-9"))
+            assert read_reply(file).status == 206
+        made.sendall(b"GET /x HTTP/1.1\r\n")
+        wait_until(lambda: is_cut_off(made, b"X"))
+
+
+def test_a_paused_player_is_not_idle(
+    film: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "KEEP_ALIVE_S", 0.1)
+    with connect(film.port, SO_RCVBUF=16_384) as made, made.makefile("rb") as file:
+        made.sendall(ask(film))
+        time.sleep(0.8)
+        assert read_reply(file).body == (tmp_path / "film.mp4").read_bytes()
+
+
+def test_connections_beyond_the_limit_are_cut_off(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_until(lambda: not connections(served))
+    monkeypatch.setattr(app, "MAX_CONNECTIONS", 3)
+    with ExitStack() as stack:
+        kept = [stack.enter_context(connect(served.port)) for _ in range(3)]
+        for made in kept:
+            made.sendall(ask(served, method="HEAD"))
+            assert made.recv(12) == b"HTTP/1.1 200"
+        with connect(served.port) as beyond, closing(beyond):
+            assert rest_of(beyond) == b""
+    wait_until(lambda: get_quietly(served) == 200)
+
+
+def get_quietly(served: Served) -> int:
+    try:
+        return get(served, method="HEAD").status
+    except (AssertionError, ConnectionError):
+        return 0
+
+
+# --- closing
+
+
+def test_closing_frees_the_address_at_once_and_cuts_what_runs(film: Served, served: Served) -> None:
+    get(served)
+    before = descriptors()
+    with stalled(film) as reader, connect(film.port) as kept, kept.makefile("rb") as file:
+        kept.sendall(ask(film, "Range: bytes=0-9"))
+        assert read_reply(file).status == 206
+        began_s = time.monotonic()
+        film.close()
+        film.close()
+        assert time.monotonic() - began_s < 3
+        assert len(rest_of(reader)) < 24 * MIB
+        kept.sendall(ask(film, "Range: bytes=0-9"))
+        assert read_reply(file).status == 404
+        assert get(film, path=urlsplit(film.page_url).path).status == 404
+    assert get(served).status == 200
+    wait_until(lambda: descriptors() <= before)
+
+
+def test_a_forked_child_lets_go_of_every_socket_of_the_server(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go: list[int] = []
+    monkeypatch.setattr(loop, "let_go", let_go.extend)
+    with connect(served.port):
+        wait_until(lambda: connections(served) == 1)
+        child = server._Process(servers={"127.0.0.1": served._server})
+        child.forget()
+    assert child.servers == {}
+    assert len(let_go) == len(set(let_go)) == 2  # the listener and the connection
+    assert served._server._listener.fileno() in let_go
+    server._Process().forget()
+
+
+def test_a_block_closes_at_its_end(clip: Path) -> None:
+    with serve(clip) as served:
+        assert get(served).status == 200
+    assert get(served).status == 404
+    with pytest.raises(ZeroDivisionError), serve(clip) as served:
+        _ = 1 // 0
+    assert get(served).status == 404
+
+
+def test_closing_works_on_the_servers_own_loop(served: Served) -> None:
+    async def close() -> None:
+        served.close()
+
+    loop.server.run(close())
+    assert get(served).status == 404
+
+
+def test_the_standard_library_reads_it_right(served: Served, clip: Path) -> None:
+    with closing(
+        http.client.HTTPConnection("127.0.0.1", served.port, timeout=DEADLINE_S)
+    ) as client:
+        for first in 0, 1000, 200_000:
+            client.request("GET", urlsplit(served.url).path, headers={"Range": f"bytes={first}-"})
+            reply = client.getresponse()
+            assert reply.status == 206
+            assert reply.read() == clip.read_bytes()[first:]
+
+
+def test_debug_logging_names_the_file_and_not_its_address(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="vidnb"):
+        get(served, "Range: bytes=0-9")
+    assert "GET 'my clip #1.mp4': 206" in caplog.messages
+    assert urlsplit(served.url).path.split("/")[1] not in caplog.text
+
+
+def test_a_whole_file_goes_out_in_bounded_pieces(
+    film: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One fast reader never holds the loop: each call of sendfile moves a bounded piece."""
+    pieces: list[int] = []
+    real = os.sendfile
+
+    def sendfile(out: int, file: int, offset: int, count: int) -> int:
+        pieces.append(count)
+        return real(out, file, offset, count)
+
+    monkeypatch.setattr(os, "sendfile", sendfile)
+    assert len(get(film).body) == 24 * MIB
+    assert max(pieces) == response_writer.PIECE_BYTES == 2 * MIB
+
+
+@pytest.mark.parametrize(
+    ("raw", "target"),
+    [
+        ("/t/a.mp4", (None, "/t/a.mp4")),
+        ("/t/a.mp4?x=/y", (None, "/t/a.mp4")),
+        ("//evil/t/a.mp4", (None, "//evil/t/a.mp4")),
+        ("http://localhost:1/t/a.mp4?x", ("localhost:1", "/t/a.mp4")),
+        ("http://[::1", (None, "")),
+        ("*", ("", "*")),
+        ("", ("", "")),
+    ],
+)
+def test_request_targets(raw: str, target: tuple[str | None, str]) -> None:
+    assert app._target(raw) == target

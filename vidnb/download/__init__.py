@@ -1,0 +1,1 @@
+"""Downloads: one request, from its part file to the published file."""

@@ -1,0 +1,347 @@
+"""Part files, their journals, and the verified atomic publish.
+
+Unfinished bytes lie in `DEST_DIR/.vidnb/` as `KEY.part`; `KEY.journal` says which spans of which
+version they are, `KEY.record` which version a published file is (`core.journal` has their form). A
+journal is written after the bytes it speaks of, into the two slots of its file by turns. (Moving a
+fresh file over the old one is as safe and costs a hundred times as much per mark.)
+
+A kill of the process loses nothing the kernel holds, so the disk is not forced for each write. A
+crash of the machine may: journals and records carry the boot they were written in. After another
+boot a journal is not believed, and a record only once the file's SHA-256 has been compared.
+
+The part file is locked while it is written (an OS lock that dies with its holder). Whoever finds
+it locked, or finds no locks, writes a private part without a journal; the last one to publish wins,
+each with a whole file. Private parts, and small files on their way, are held by such a lock too:
+what a kill has left of them is held by nobody, and `io.sweep` removes it.
+"""
+
+import contextlib
+import errno
+import functools
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from vidnb.download.planner.journal import SLOT_BYTES, Journal, Record, newest_journal
+from vidnb.http.ranges import ByteRange
+from vidnb.io.locks import can_lock, lock
+from vidnb.io.preallocate import preallocate, release_preallocated
+
+__all__ = ["DiskSpace", "PartFile", "RecordStore", "boot_id", "hash_file", "remove_abandoned"]
+
+_HASH_PIECE_BYTES = 2**20
+_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are
+_BOOT_SLACK_S = 30
+_MOST_TRIES = 100
+_ABANDONED_AFTER_S = 86_400
+
+
+@functools.cache
+def boot_id() -> str:
+    """Name the running boot of this machine, the same for every process of it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        # Where the kernel has no name for it: the time of the boot, coarse enough to be steady.
+        return f"at {round((time.time() - time.monotonic()) / _BOOT_SLACK_S)}"
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpace:
+    """What the disk still takes, and what of it a part file has taken already (B)."""
+
+    free_bytes: int
+    taken_bytes: int
+
+
+class PartFile:
+    """One unfinished file, open for writing and locked; every method may block on the disk.
+
+    `is_private` says that another process works on the same file, so this part is resumed by
+    nobody. Offsets and sizes in bytes; everything raises `OSError` as the disk does.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self._folder = folder
+        shared = folder / f"{key}.part"
+        held = _open_locked(shared)
+        self.is_private = held is None
+        if held is None:
+            shared, held = _open_fresh(folder, key, "part")
+        self.path = shared
+        self._file = held
+        self._journal_path = folder / f"{key}.journal"
+        self._journal: BinaryIO | None = None
+        self._marks = 0
+        self._whole_bytes: int | None = None
+        self._reserved_bytes = 0
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the work has ended: published, or closed."""
+        return self._file.closed
+
+    def load(self) -> Journal | None:
+        """Return what an earlier run left here, if the part file really holds it."""
+        if self.is_private:
+            return None
+        try:
+            data = self._journal_path.read_bytes()
+        except OSError:
+            return None
+        marked = newest_journal(data, boot_id())
+        if marked is None:
+            return None
+        self._marks, journal = marked
+        size_bytes = os.fstat(self._file.fileno()).st_size
+        return (
+            journal if all(byte_range.stop <= size_bytes for byte_range in journal.stored) else None
+        )
+
+    def preallocate(self, size_bytes: int) -> None:
+        """Take the disk's blocks for a file of this size, which it does not have by that.
+
+        `OSError` where the disk has no room for it.
+        """
+        if size_bytes != self._reserved_bytes:
+            preallocate(self._file.fileno(), size_bytes)
+            self._reserved_bytes = size_bytes
+
+    def taken_bytes(self) -> int:
+        """Return how much of the disk the part has, reserved blocks included."""
+        status = os.fstat(self._file.fileno())
+        return getattr(status, "st_blocks", 0) * _BLOCK_BYTES  # Windows does not tell
+
+    def write(self, offset: int, pieces: Sequence[bytes | memoryview]) -> None:
+        """Write the pieces one after another from `offset` on."""
+        self._file.seek(offset)
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                view = view[self._file.write(view) :]
+
+    def mark(self, journal: Journal) -> bool:
+        """Let the journal say what is stored; call it after the bytes were written.
+
+        Return whether a next run will know. A journal too long for its slot (some thousand spans,
+        or an address of 64 KiB) is not written: a next run then knows the last one that was.
+        """
+        self._marks += 1
+        data = journal.dump(self._marks, boot_id())
+        if self.is_private or len(data) > SLOT_BYTES:
+            return False
+        if self._journal is None:
+            self._journal = _open(self._journal_path)
+        self._journal.seek(self._marks % 2 * SLOT_BYTES)
+        self._journal.write(data)
+        return True
+
+    def _forget(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        if not self.is_private:
+            self._journal_path.unlink(missing_ok=True)
+
+    def reset(self) -> None:
+        """Forget the journal, then every byte."""
+        self._forget()
+        self._file.truncate(0)
+        self._reserved_bytes = 0
+
+    def trim(self, size_bytes: int) -> None:
+        """Cut off what an older version left behind the end; a shorter file raises `OSError`."""
+        self._whole_bytes = min(size_bytes, os.fstat(self._file.fileno()).st_size)
+        self._file.truncate(self._whole_bytes)
+        self._check_whole(size_bytes)
+
+    def _check_whole(self, size_bytes: int) -> None:
+        if os.fstat(self._file.fileno()).st_size != size_bytes:  # somebody else cut it
+            raise OSError(errno.EIO, "the part file ends early", str(self.path))
+
+    def read(self, byte_range: ByteRange) -> Iterator[bytes]:
+        """Yield the bytes of `byte_range`, a megabyte at a time; `OSError` where the file ends early."""
+        left = byte_range.size_bytes
+        with self.path.open("rb", buffering=0) as file:  # a place of its own beside the writer's
+            file.seek(byte_range.start)
+            while left:
+                piece = file.read(min(left, _HASH_PIECE_BYTES))
+                if not piece:
+                    raise OSError(errno.EIO, "the part file ends early", str(self.path))
+                left -= len(piece)
+                yield piece
+
+    def modified_ns(self) -> int:
+        """Return when the part was last written to (Unix time, ns); a publish keeps it."""
+        return os.fstat(self._file.fileno()).st_mtime_ns
+
+    def publish(self, target: Path, *, may_replace: bool) -> os.stat_result:
+        """Put the whole file under its final name at once; `FileExistsError` if it may not.
+
+        One that changed its size since `trim` raises `OSError`.
+        """
+        if self._whole_bytes is not None:
+            self._check_whole(self._whole_bytes)
+        if may_replace:
+            self.path.replace(target)
+        else:
+            _move_to_new(self.path, target)
+        status = os.fstat(self._file.fileno())
+        self._file.close()
+        self._forget()
+        return status
+
+    def close(self, *, keep: bool) -> None:
+        """End the work; what is empty, not kept, or could be resumed by nobody is removed."""
+        if self._file.closed:
+            return
+        if keep and not self.is_private and os.fstat(self._file.fileno()).st_size:
+            if self._reserved_bytes:
+                release_preallocated(self._file.fileno())
+            if self._journal is not None:
+                self._journal.close()
+        else:
+            self._forget()
+            self.path.unlink(missing_ok=True)
+        self._file.close()
+        with contextlib.suppress(OSError):  # an empty folder says nothing to anybody
+            self._folder.rmdir()
+
+
+class RecordStore:
+    """The records of one folder: what published files are, by key."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, key: str) -> Record | None:
+        """Return the record under `key`, None where none can be read."""
+        try:
+            data = (self.folder / f"{key}.record").read_bytes()
+        except OSError:
+            return None
+        return Record.load(data, boot_id())
+
+    def save(self, key: str, record: Record) -> None:
+        """Write the record under `key`."""
+        _replace_with(self.folder / f"{key}.record", record.dump(boot_id()))
+
+    def free_bytes(self) -> int:
+        """Return how many bytes the disk under the folder still takes."""
+        return shutil.disk_usage(self.folder).free
+
+    def room(self, part: PartFile) -> DiskSpace:
+        """Return what the disk takes for `part`."""
+        free_bytes = self.free_bytes()  # first: what is reserved meanwhile counts twice, not never
+        return DiskSpace(free_bytes, part.taken_bytes())
+
+
+def hash_file(path: Path, algorithm: str) -> str:
+    """Return the hexadecimal digest of a file; `OSError` as the disk raises it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open a file for writing, made where there is none.
+
+    So is its folder, more than once if need be: whoever leaves it empty removes it.
+    """
+    tries = 0
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        except FileNotFoundError:
+            tries += 1
+            if tries == _MOST_TRIES:
+                raise
+        else:
+            return os.fdopen(descriptor, "r+b", buffering=0)
+
+
+def _open_fresh(folder: Path, key: str, kind: str) -> tuple[Path, BinaryIO]:
+    """Make a file that is nobody else's, and hold it where locks work: so no sweep removes it."""
+    while True:
+        path = folder / f"{key}.{secrets.token_hex(8)}.{kind}"
+        file = _open(path)
+        is_held = lock(file.fileno())
+        if is_held is None:
+            return path, file
+        # Between open and lock a sweep may have taken it for a dead one's.
+        with contextlib.suppress(FileNotFoundError):
+            if is_held and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                return path, file
+        file.close()
+
+
+def remove_abandoned(path: Path, now_s: float) -> None:
+    """Remove a file that nobody holds, by its lock, or where locks do not work by its age.
+
+    `now_s` is Unix time (s). `OSError` as the disk raises it.
+    """
+    with path.open("r+b", buffering=0) as file:
+        is_held = lock(file.fileno())
+        if is_held:  # by us now, so by nobody else; and until it is gone
+            path.unlink()
+        if is_held is not None:
+            return
+        age_s = now_s - os.fstat(file.fileno()).st_mtime
+    if age_s > _ABANDONED_AFTER_S:
+        path.unlink()
+
+
+def _open_locked(path: Path) -> BinaryIO | None:
+    """Open and lock a part file; None where somebody else holds it or locks do not work."""
+    while can_lock():
+        is_new = not path.exists()
+        file = _open(path)
+        is_held = lock(file.fileno())
+        if not is_held:
+            file.close()
+            if is_held is None and is_new:  # without locks nobody will ever write to it
+                path.unlink(missing_ok=True)
+            return None
+        status = os.fstat(file.fileno())
+        # Between open and lock the holder may have published this very file under its name.
+        with contextlib.suppress(FileNotFoundError):
+            if not os.path.samestat(path.stat(), status):
+                pass
+            elif status.st_nlink == 1:
+                return file
+            else:  # somebody was killed between the two steps of `_move_to_new`
+                path.unlink()
+        file.close()
+    return None
+
+
+def _move_to_new(source: Path, target: Path) -> None:
+    """Move a file to a name that must be new, as far as the file system can."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links here: look, then move; a race costs the older file
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        source.replace(target)
+    else:
+        source.unlink()
+
+
+def _replace_with(path: Path, data: bytes) -> None:
+    """Write a small file beside `path` and move it over, so that it is never half there."""
+    fresh, file = _open_fresh(path.parent, path.name, "new")
+    try:
+        with file:  # and so held until it has its name
+            file.write(data)
+            fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise

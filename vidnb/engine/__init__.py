@@ -1,1 +1,0 @@
-"""Drives the core with real I/O: downloads, sources, the range server."""

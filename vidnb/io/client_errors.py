@@ -1,0 +1,124 @@
+"""What can go wrong with a connection, told in vidnb's words.
+
+The one place where foreign exceptions become a `Failure` or an error of the tree.
+"""
+
+import errno
+import os
+import ssl
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from vidnb.download.planner.retry import Failure, FailureKind
+from vidnb.errors import URLNotAllowed
+from vidnb.http.urls import redact
+
+__all__ = ["FAULTS", "ConnectionFault", "NotPublicError", "loss", "mapped", "silence"]
+
+FAULTS = (aiohttp.ClientError, OSError, TimeoutError, ssl.SSLError, EOFError)
+"""What one connection may do wrong."""
+
+
+class ConnectionFault(Exception):  # noqa: N818 - the failure is inside; the transfer goes on
+    """One connection failed; `failure` says how, for the planner."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
+
+
+class NotPublicError(OSError):
+    """An address that `public_only` refuses. An `OSError`, so that other answers of DNS are tried.
+
+    Its text is always the same: where several addresses fail, aiohttp keeps the kind of error only
+    if all of them say the same.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(errno.EACCES, "no public address")
+
+
+def mapped(
+    error: Exception, url: str, idle_timeout_s: float, whose: str
+) -> ConnectionFault | URLNotAllowed:
+    """Return what a request's exception means here; `whose` is the proxy, if there is one."""
+    match error:
+        case aiohttp.ClientConnectorError(os_error=NotPublicError()):
+            return URLNotAllowed(
+                f"{redact(url)} was not fetched: {error.host} is not on the public internet, and"
+                " public_only=True allows nothing else; pass public_only=False to fetch it all the"
+                " same.",
+                url=url,
+            )
+        case aiohttp.ClientProxyConnectionError():
+            reason = (
+                f"the {whose}'s proxy {error.host}:{error.port} cannot be reached"
+                f" ({_cause(error.os_error)})"
+            )
+            return ConnectionFault(Failure(FailureKind.CONNECT, reason))
+        case aiohttp.ClientConnectorDNSError() if error.host != urlsplit(url).hostname:
+            reason = f"the name {error.host} of the {whose}'s proxy could not be resolved"
+            return ConnectionFault(Failure(FailureKind.CONNECT, reason))
+        case aiohttp.ClientConnectorError():  # before ValueError: a bad certificate is both
+            return ConnectionFault(_no_connection(error))
+        case TimeoutError():
+            return ConnectionFault(silence(idle_timeout_s))
+        case aiohttp.InvalidURL():  # its text is the address, with every secret in its query
+            return URLNotAllowed(
+                f"The address {redact(url)} is malformed; check how it is written.", url=url
+            )
+        case ValueError():
+            return URLNotAllowed(
+                f"{redact(url)} cannot be fetched: {_line(str(error))};"
+                " check the headers and the proxy.",
+                url=url,
+            )
+        case aiohttp.ClientHttpProxyError():
+            reason = f"the {whose}'s proxy answered {error.status}"
+            return ConnectionFault(Failure(FailureKind.CONNECT, reason))
+        case aiohttp.ClientResponseError():  # likewise, so only what it says of the answer
+            reason = f"the origin's answer is malformed ({_line(error.message)})"
+            return ConnectionFault(Failure(FailureKind.MISBEHAVED, reason))
+    return ConnectionFault(loss(error))
+
+
+def silence(idle_timeout_s: float) -> Failure:
+    """Return what it is that nothing arrives for so long."""
+    return Failure(FailureKind.TIMEOUT, f"nothing arrived for {idle_timeout_s:g} s")
+
+
+def loss(error: Exception) -> Failure:
+    """Return what the end of a connection means that was read from."""
+    if isinstance(error, aiohttp.ClientPayloadError):  # its text is a page of the parser's words
+        return Failure(FailureKind.LOST, "the connection closed before the file was whole")
+    return Failure(FailureKind.LOST, f"the connection broke ({_name(error)})")
+
+
+def _no_connection(error: aiohttp.ClientConnectorError) -> Failure:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        # Waiting does not mend a certificate.
+        reason = f"the certificate of {error.host} is not valid"
+        return Failure(FailureKind.REFUSED, reason)
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return Failure(FailureKind.CONNECT, f"the name {error.host} could not be resolved")
+    cause = _cause(error.os_error)
+    return Failure(FailureKind.CONNECT, f"no connection to {error.host}:{error.port} ({cause})")
+
+
+def _cause(error: OSError) -> str:
+    """Say why a connection could not be made."""
+    number = error.errno
+    if number and number > 0 and not isinstance(error, ssl.SSLError):  # its own numbers
+        return os.strerror(number)
+    return _name(error)
+
+
+def _name(error: BaseException) -> str:
+    named = error.strerror if isinstance(error, OSError) else None  # its text begins with a number
+    text = _line(named or str(error))
+    return text if 0 < len(text) <= 120 else type(error).__name__
+
+
+def _line(text: str) -> str:
+    return text.partition("\n")[0].rstrip(".: ")

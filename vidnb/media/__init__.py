@@ -1,0 +1,1 @@
+"""Container facts read from bytes, without a decoder and without I/O."""

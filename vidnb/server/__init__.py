@@ -1,0 +1,1 @@
+"""The range server: registered files, folders and downloads over loopback HTTP."""

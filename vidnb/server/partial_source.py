@@ -1,0 +1,123 @@
+"""A source that still arrives: what is here is answered at once, what is not is held for.
+
+Every answer reads from one attempt to build the file. Where the source turns out to be another
+file, those answers end with their connections, and the next request sees the new one under
+another validator. Once the file stands under its final name, it is served like any other, under
+the same validator, so that no reader begins anew.
+"""
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from vidnb.download.feed import Feed, FeedEndedError, FeedFile
+from vidnb.download.status import DownloadHandle
+from vidnb.http.headers import ETag, parse_media_type
+from vidnb.http.media_types import OCTET_STREAM, media_type_of
+from vidnb.http.ranges import ByteRange
+from vidnb.io.loop import transfers
+from vidnb.server.sources import ChangedError, FileSource, OpenFile
+
+__all__ = ["PartialSource", "PartialVersion"]
+
+
+class PartialVersion:
+    """One attempt to build the file, for one answer; used on the server's loop."""
+
+    def __init__(self, feed: Feed, shown: FeedFile, validator: ETag, modified_s: float) -> None:
+        self.size_bytes = shown.size_bytes
+        self.validator = validator
+        self.modified_s = modified_s
+        self._feed = feed
+        self._reader = feed.new_reader()
+        self._generation = shown.generation
+        self._has_waited = False
+        self._file = OpenFile(shown.descriptor, os.fstat(shown.descriptor))
+
+    @property
+    def inode(self) -> int:
+        """The number by which the file will be known under its final name."""
+        return self._file.seen.inode
+
+    def intact(self) -> bool:
+        """Whether this attempt is still the one that counts."""
+        return self._feed.error is None and self._feed.generation == self._generation
+
+    async def read(self, byte_range: ByteRange) -> bytes | bytearray:
+        """Return the bytes of `byte_range` as soon as they are here; fewer where they never will be."""
+        if not self._feed.stored.covers(byte_range):
+            self._has_waited = True
+            try:
+                await transfers.arun(self._feed.wait(self._reader, byte_range, self._generation))
+            except FeedEndedError:
+                return b""
+        return await self._file.read(byte_range)
+
+    def close(self) -> None:
+        """Let what only this answer waited for be fetched in its turn."""
+        self._file.shut()
+        if self._has_waited:
+            with suppress(RuntimeError):  # the process ends, and all downloads with it
+                transfers.loop.call_soon_threadsafe(self._feed.leave, self._reader)
+
+
+class PartialSource:
+    """What the download of `handle` brings, from its first byte on.
+
+    `version` waits until the size is known; it and `close` belong to the server's loop. `on_close`
+    is called once the source is needed no more.
+    """
+
+    def __init__(self, handle: DownloadHandle, name: str, on_close: Callable[[], object]) -> None:
+        self.name = name
+        self._on_close = on_close
+        self._handle = handle
+        self._key = secrets.token_hex(8)
+        self._made_s = float(int(time.time()))
+        self._last: PartialVersion | None = None
+        self._finished: FileSource | None = None
+        self._published_ns: int | None = None
+
+    @property
+    def media_type(self) -> str:
+        """By its name, else as the origin has it."""
+        by_name = media_type_of(self.name)
+        if by_name != OCTET_STREAM:
+            return by_name
+        return parse_media_type(self._handle.status.feed.media_type or "") or by_name
+
+    async def version(self) -> PartialVersion | OpenFile:
+        """Return the file as it is now; whoever asks closes it.
+
+        `OSError` where it was finished and is gone, `ChangedError` where it will never come.
+        """
+        if self._finished is None:
+            feed = self._handle.status.feed
+            try:
+                shown = await transfers.arun(feed.shown())
+            except FeedEndedError:
+                raise ChangedError from None
+            if shown.descriptor >= 0:
+                tag = ETag(f"{self._key}-{shown.generation}", weak=False)
+                self._last = PartialVersion(feed, shown, tag, self._made_s)
+                return self._last
+            self._finished = await asyncio.to_thread(FileSource, shown.path)
+        file = await self._finished.version()
+        last = self._last
+        if last is not None and file.seen.inode == last.inode:
+            # The bytes that were read as they came, under their final name; later changes of the
+            # file make another version, with a tag of its own.
+            if self._published_ns is None:
+                self._published_ns = file.seen.modified_ns
+            if file.seen.modified_ns == self._published_ns and file.size_bytes == last.size_bytes:
+                file.known_as(last.validator)
+        return file
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._finished is not None:
+            self._finished.close()
+        self._on_close()

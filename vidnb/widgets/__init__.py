@@ -1,0 +1,1 @@
+"""What a notebook shows: the player, the comparison and the progress bar."""

@@ -1,0 +1,1 @@
+"""The comparison widget: several videos under one clock."""

@@ -1,0 +1,1 @@
+"""The player widget: one video, controlled from Python and from the page."""
