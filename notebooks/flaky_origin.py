@@ -1,7 +1,7 @@
-"""A web server that hangs up: what the notebook `download` downloads from.
+"""An unreliable web server, the origin of the notebook `download`.
 
-It answers ranges and conditions well (under a strong ETag), except that its next `hang_ups` answers
-break off in the middle.
+It supports range requests and `If-Range` with a strong ETag, but closes the connection in the
+middle of its next `interruptions` responses.
 """
 
 import hashlib
@@ -11,11 +11,11 @@ from pathlib import Path
 
 
 class FlakyOrigin:
-    """Serve one file on 127.0.0.1; `asked` lists the ranges that were asked for."""
+    """Serve one file on 127.0.0.1; `requested_ranges` lists the Range fields that arrived."""
 
-    def __init__(self, path: Path, hang_ups: int = 0) -> None:
-        self.hang_ups = hang_ups
-        self.asked: list[str] = []
+    def __init__(self, path: Path, interruptions: int = 0) -> None:
+        self.interruptions = interruptions
+        self.requested_ranges: list[str] = []
         self.data = path.read_bytes()
         self.etag = f'"{hashlib.sha256(self.data).hexdigest()[:16]}"'
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -34,22 +34,22 @@ class FlakyOrigin:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                origin.answer(self)
+                origin.respond(self)
 
             def log_message(self, *_: object) -> None:
                 """Keep the notebook quiet."""
 
         return Handler
 
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        """Answer one request, whole or half."""
+    def respond(self, request: BaseHTTPRequestHandler) -> None:
+        """Send the response, or its first half."""
         if request.path == "/page.mp4":
             body, status, kind, begin = b"<html><title>Please log in</title>", 200, "video/mp4", 0
         elif request.path != "/film.mp4":
             body, status, kind, begin = b"", 404, "text/plain", 0
         else:
             body, status, kind = self.data, 200, "video/mp4"
-            begin = self._asked_from(request)
+            begin = self._first_byte(request)
             status = 206 if begin else 200
         request.send_response(status)
         request.send_header("Content-Type", kind)
@@ -59,15 +59,15 @@ class FlakyOrigin:
             request.send_header("Content-Range", f"bytes {begin}-{len(body) - 1}/{len(body)}")
         request.end_headers()
         stop = len(body)
-        if request.path == "/film.mp4" and self.hang_ups:
-            self.hang_ups -= 1
+        if request.path == "/film.mp4" and self.interruptions:
+            self.interruptions -= 1
             stop = (begin + stop) // 2
             request.close_connection = True
         request.wfile.write(body[begin:stop])
 
-    def _asked_from(self, request: BaseHTTPRequestHandler) -> int:
-        asked = request.headers.get("Range", "")
-        self.asked.append(asked or "everything")
-        first = asked.removeprefix("bytes=").removesuffix("-")
+    def _first_byte(self, request: BaseHTTPRequestHandler) -> int:
+        field = request.headers.get("Range", "")
+        self.requested_ranges.append(field or "everything")
+        first = field.removeprefix("bytes=").removesuffix("-")
         is_same = request.headers.get("If-Range", self.etag) == self.etag
         return int(first) if first.isdigit() and is_same else 0

@@ -154,6 +154,18 @@ def test_docstrings_say_units_errors_and_source(name: str) -> None:
     assert any(word in text for word in sources), f"{name} names no source"
 
 
+def test_download_is_the_function_whatever_was_imported_first() -> None:
+    """The subpackage of the same name never replaces it, before or after its first use."""
+    code = (
+        "import vidnb.download.planner.retry, vidnb.io.loop, vidnb;"
+        "from vidnb import download as first; import vidnb.download.registry;"
+        "from vidnb.download import task; from vidnb import download as second;"
+        "print(first is second is vidnb.download, callable(first), task.__name__)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "True True vidnb.download.task"
+
+
 def test_import_is_light() -> None:
     """`import vidnb` loads neither aiohttp nor ipywidgets, nor asyncio."""
     code = "import vidnb, sys; print(sorted({'aiohttp', 'ipywidgets', 'anywidget', 'asyncio', 'IPython'} & set(sys.modules)))"  # noqa: E501

@@ -8,7 +8,9 @@
 Names are loaded when they are first used, so `import vidnb` costs next to nothing.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -112,3 +114,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*__all__, "__version__", "open"])
+
+
+class _Package(ModuleType):
+    """Keep `vidnb.download` the function, though a subpackage has the same name.
+
+    After importing `vidnb.download.…` the import system binds the subpackage to that name in its
+    parent (Python reference, section 5.4.2); `from vidnb.download.… import …` does not need that.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name == "download" and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

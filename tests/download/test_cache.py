@@ -75,7 +75,7 @@ def test_what_another_process_uses_stays(root: Path) -> None:
     """Until it is gone, however it went."""
     folder = fill("shared", 100)
     code = (
-        "import sys; from pathlib import Path; from vidnb.io import cache\n"
+        "import sys; from pathlib import Path; from vidnb.download import cache\n"
         f"cache.user_cache_path = lambda *_, **__: Path({str(root.parent)!r})\n"
         "place = cache.CachedFolder('shared'); print('here', flush=True); sys.stdin.read()"
     )

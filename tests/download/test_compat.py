@@ -26,6 +26,7 @@ from tests.origin import (
     status,
     strangers,
 )
+from vidnb.download import part_file
 from vidnb.download.planner.retry import RetryPolicy
 
 DATA = noise(200_000)
@@ -188,7 +189,7 @@ def test_save_full_disk(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vidnb.download.part_file.PartFile.write", full)
+    monkeypatch.setattr(part_file.PartFile, "write", full)
     assert save(origin.url, tmp_path / "film.mp4") is None
     assert said(caplog) == ["file fault"]
     assert "the disk is full" in caplog.text

@@ -38,6 +38,7 @@ from tests.origin import (
     status,
     strangers,
 )
+from vidnb.download import destination, part_file
 from vidnb.download.part_file import PartFile, RecordStore
 from vidnb.download.planner.progress import Progress
 from vidnb.download.planner.retry import RetryPolicy
@@ -232,7 +233,7 @@ def test_a_file_that_was_removed_comes_back_under_its_name(origin: Origin, tmp_p
 def test_a_thousand_files_of_one_name_are_enough(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vidnb.download.destination._MOST_NUMBERS", 2)
+    monkeypatch.setattr(destination, "_MOST_NUMBERS", 2)
     for name in ("film.mp4", "film (1).mp4"):
         (tmp_path / name).touch()
     with pytest.raises(StorageError, match="name the file yourself"):
@@ -385,7 +386,7 @@ def test_after_another_boot_the_bytes_are_looked_at(
         before = path.stat()
         path.write_bytes(bytes(len(DATA)))
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    monkeypatch.setattr("vidnb.download.part_file.boot_id", lambda: "another boot")
+    monkeypatch.setattr(part_file, "boot_id", lambda: "another boot")
     assert fetch(order(origin, path)).reused is is_whole
     assert path.read_bytes() == DATA
 
@@ -513,7 +514,7 @@ def test_a_kill_between_link_and_unlink_harms_nobody(
         unlink(path, missing_ok=True)
 
     with monkeypatch.context() as patch:
-        patch.setattr("vidnb.download.part_file.PartFile.close", died)
+        patch.setattr(part_file.PartFile, "close", died)
         patch.setattr(Path, "unlink", killed)
         with pytest.raises(RuntimeError, match="killed"):
             fetch(order(origin, tmp_path))
@@ -565,7 +566,7 @@ def test_a_part_that_is_whole_is_published_after_one_question(
             def killed(*_: object, **__: object) -> None:
                 raise RuntimeError("killed")
 
-            patch.setattr("vidnb.download.part_file.PartFile.publish", killed)
+            patch.setattr(part_file.PartFile, "publish", killed)
             with pytest.raises(RuntimeError, match="killed"):
                 fetch(order(front, tmp_path))
         if ignores:

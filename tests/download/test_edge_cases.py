@@ -13,6 +13,7 @@ import shutil
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
@@ -656,7 +657,7 @@ def test_local_clock_that_jumps_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     with Origin(FILM, [reset(HALF), status(503)], rate=3e6) as origin:
         with monkeypatch.context() as patch:
-            patch.setattr("vidnb.download.driver.time.time", back)
+            patch.setattr(time, "time", back)
             result = fetch(order(origin, tmp_path))
         check(result)
         assert 0 < result.elapsed_s < 15

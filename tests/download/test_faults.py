@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -45,7 +46,9 @@ from tests.origin import (
     status,
     strangers,
 )
+from vidnb.download import part_file
 from vidnb.download.part_file import PartFile, RecordStore
+from vidnb.download.planner import journal
 from vidnb.download.planner.retry import RetryPolicy
 from vidnb.download.request import DownloadRequest, DownloadResult
 from vidnb.download.status import DownloadHandle
@@ -1115,7 +1118,7 @@ def test_local_disk_too_full_to_reserve_is_told_before_anything_is_written(
     with Origin(LARGE) as origin:
         resumed(origin, tmp_path, LEAST_BYTES)
         with monkeypatch.context() as patch:
-            patch.setattr("vidnb.download.part_file.reserve", full)
+            patch.setattr(part_file, "preallocate", full)
             patch.setattr(PartFile, "write", lambda *_: pytest.fail("something was written"))
             error = refused(origin, tmp_path, StorageError)
         assert error.resumable_bytes == LEAST_BYTES
@@ -1323,14 +1326,15 @@ def test_local_journal_of_another_address_is_ignored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "new"), [("io.files.boot_id", lambda: "another boot"), ("core.journal.FORMAT", 999)]
+    ("module", "name", "new"),
+    [(part_file, "boot_id", lambda: "another boot"), (journal, "FORMAT", 999)],
 )
 def test_local_journal_of_another_boot_or_format_is_ignored(
-    what: str, new: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    module: ModuleType, name: str, new: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Origin(FILM) as origin:
         resumed(origin, tmp_path)
-        monkeypatch.setattr(f"vidnb.{what}", new)
+        monkeypatch.setattr(module, name, new)
         check(fetch(order(origin, tmp_path)))
         assert origin.ranges == [None]
 

@@ -792,7 +792,7 @@ def test_the_running_loop_is_really_reentered(module: str) -> None:
         from vidnb.io import nested_loop
         versions = {{"nest-asyncio2": "1.7.4"}} if {module!r} == "nest_asyncio2" else \\
             {{"nest-asyncio": "1.6.0"}}
-        reentry._version = versions.get
+        nested_loop._version = versions.get
         cleaned = []
         async def work():
             await asyncio.sleep(0.01)
@@ -806,14 +806,14 @@ def test_the_running_loop_is_really_reentered(module: str) -> None:
                 cleaned.append(True)
         async def main():
             loop = asyncio.get_running_loop()
-            assert reentry.reenter(work(), loop) == 42
+            assert nested_loop.reenter(work(), loop) == 42
             signal.signal(signal.SIGINT, signal.default_int_handler)
             try:
-                reentry.reenter(interrupted(), loop)
+                nested_loop.reenter(interrupted(), loop)
             except KeyboardInterrupt:
                 cleaned.append("interrupted")
             assert cleaned == [True, "interrupted"], cleaned
-            assert reentry.reenter(work(), loop) == 42
+            assert nested_loop.reenter(work(), loop) == 42
         asyncio.run(main())
         """
     )

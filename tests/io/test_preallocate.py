@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import pytest
 
+from vidnb.download import part_file
 from vidnb.download.part_file import PartFile, RecordStore
 from vidnb.download.planner.journal import Journal
 from vidnb.http.ranges import ByteRange, ByteRangeSet
@@ -166,9 +167,7 @@ def test_room_counts_what_is_reserved(part: PartFile) -> None:
 
 def test_it_is_asked_for_once(part: PartFile, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(
-        "vidnb.download.part_file.reserve", lambda _, size_bytes: asked.append(size_bytes)
-    )
+    monkeypatch.setattr(part_file, "preallocate", lambda _, size_bytes: asked.append(size_bytes))
     part.preallocate(SIZE)
     assert asked == []
     part.preallocate(SIZE + 1)

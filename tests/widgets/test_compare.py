@@ -20,7 +20,7 @@ from vidnb.widgets.compare import comparison as compare_module
 from vidnb.widgets.compare.comparison import Comparison, common_time, compare, default_columns
 from vidnb.widgets.player.widget import Player, play
 
-TESTS = Path(__file__).parent / "compare"
+TESTS = Path(__file__).parent / "js"
 NODE = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
 

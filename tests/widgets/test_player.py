@@ -584,8 +584,9 @@ def test_the_browsers_half(tmp_path: Path) -> None:
     """All of *.test.mjs, by node's own test runner; straw.mjs is the page they run on."""
     script = tmp_path / "player.js"
     script.write_text(Player._esm, "utf-8")
+    scripts = sorted((Path(__file__).parent / "js").glob("*.test.mjs"))
     done = subprocess.run(
-        ["node", "--test", *map(str, sorted(Path(__file__).parent.glob("*.test.mjs")))],
+        ["node", "--test", *(str(path) for path in scripts if "compare" not in path.name)],
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,

@@ -8,7 +8,7 @@ import pytest
 
 from tests.planner_world import type_checker
 
-SCRIPTS = Path(__file__).parent.parent.parent / "vidnb" / "notebook"
+SCRIPTS = Path(__file__).parent.parent.parent / "vidnb" / "widgets" / "js"
 OPTIONS = [
     "--allowJs",
     "--checkJs",

@@ -16,7 +16,6 @@ from vidnb.download.status import DownloadHandle
 from vidnb.errors import StorageError, TransferTimeout
 from vidnb.http.urls import redact, without_credentials
 from vidnb.io.loop import transfers
-from vidnb.server.partial_source import PartialSource
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -56,7 +55,7 @@ def _cached(url: str) -> cache.CachedFolder:
 
 
 class Stream:
-    """One download under way and the source it becomes; made from any thread.
+    """One download that is read while it runs; made from any thread.
 
     Without `save_to` the file goes into the cache. `begin` starts the download in another way than
     by itself; with `fills` False it brings what is read and no more. Whoever makes it ends it:
@@ -83,7 +82,6 @@ class Stream:
             raise
         self.url = request.url
         self.name = request.target.name if request.target else file_name(None, request.url, None)
-        self.source = PartialSource(self.handle, self.name, self.close)
 
     def opened(self, timeout_s: float = HEAD_S) -> int:
         """Wait for the size (B) and return it; whatever goes wrong meanwhile closes the stream.

@@ -8,7 +8,10 @@ import re
 from pathlib import Path
 from typing import Final
 
-__all__ = ["bundle"]
+__all__ = ["SCRIPTS", "bundle"]
+
+SCRIPTS: Final = Path(__file__).parent.parent / "widgets" / "js"
+"""The folder of the JavaScript modules that the widgets and the pages share."""
 
 _DEFAULT: Final = re.compile(r"^export default .*;\n", re.MULTILINE)
 _IMPORT: Final = re.compile(r'^import \{[^}]*\} from "\./([a-z_]+\.js)";\n', re.MULTILINE)

@@ -10,11 +10,10 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
 from vidnb.download.feed import Feed, FeedEndedError, FeedFile
-from vidnb.download.status import DownloadHandle
+from vidnb.download.stream import Stream
 from vidnb.http.headers import ETag, parse_media_type
 from vidnb.http.media_types import OCTET_STREAM, media_type_of
 from vidnb.http.ranges import ByteRange
@@ -65,16 +64,16 @@ class PartialVersion:
 
 
 class PartialSource:
-    """What the download of `handle` brings, from its first byte on.
+    """The file that `stream` downloads, from its first byte on.
 
-    `version` waits until the size is known; it and `close` belong to the server's loop. `on_close`
-    is called once the source is needed no more.
+    `version` waits until the size is known; it and `close` belong to the server's loop. Closing
+    the source closes the stream.
     """
 
-    def __init__(self, handle: DownloadHandle, name: str, on_close: Callable[[], object]) -> None:
-        self.name = name
-        self._on_close = on_close
-        self._handle = handle
+    def __init__(self, stream: Stream) -> None:
+        self.name = stream.name
+        self._on_close = stream.close
+        self._handle = stream.handle
         self._key = secrets.token_hex(8)
         self._made_s = float(int(time.time()))
         self._last: PartialVersion | None = None

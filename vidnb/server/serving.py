@@ -5,6 +5,7 @@ from collections.abc import Collection
 from vidnb.download.stream import Stream, is_url
 from vidnb.http.allowed_hosts import LOOPBACK
 from vidnb.io.regular_file import StrPath
+from vidnb.server.partial_source import PartialSource
 from vidnb.server.server import Served, register
 from vidnb.server.sources import FileSource, Source
 
@@ -45,7 +46,7 @@ def serve(
     def make() -> tuple[Source, int]:
         if is_url(path):
             stream = Stream(path)
-            return stream.source, stream.opened()
+            return PartialSource(stream), stream.opened()
         source = FileSource(path)
         return source, source.size_bytes
 

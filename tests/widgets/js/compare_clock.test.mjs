@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 const { commonEnd, conduct, inAll, ownTime } =
-  await import(new URL("../../../vidnb/notebook/compare_clock.js", import.meta.url));
-const { DRIFT_FROM_S, nudged } = await import(new URL("../../../vidnb/notebook/player_drift.js", import.meta.url));
+  await import(new URL("../../../vidnb/widgets/js/compare_clock.js", import.meta.url));
+const { DRIFT_FROM_S, nudged } = await import(new URL("../../../vidnb/widgets/js/player_drift.js", import.meta.url));
 
 const FRAME_S = 1 / 30;
 

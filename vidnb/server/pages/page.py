@@ -44,7 +44,7 @@ class _Document:
     """A template with its style and its script."""
 
     def __init__(self, name: str) -> None:
-        here = files("vidnb.server")
+        here = files("vidnb.server.pages")
         self._template = Template(here.joinpath(f"{name}.html").read_text(encoding="utf-8"))
         self._style = here.joinpath("common.css").read_text(encoding="utf-8")
         self._style += here.joinpath(f"{name}.css").read_text(encoding="utf-8")

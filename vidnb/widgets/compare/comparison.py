@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from operator import index
-from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 from uuid import uuid4
 
@@ -20,7 +19,7 @@ from IPython.display import display, update_display
 from vidnb.download.planner.progress import format_duration_s
 from vidnb.download.request import DownloadResult
 from vidnb.io.regular_file import StrPath
-from vidnb.server.bundle import bundle
+from vidnb.server.bundle import SCRIPTS, bundle
 from vidnb.server.server import Served
 from vidnb.widgets.card import comparison_card
 from vidnb.widgets.player.channel import PROTOCOL_VERSION
@@ -34,7 +33,6 @@ __all__ = ["Comparison", "compare"]
 _display: Final[Callable[..., object]] = display
 _update_display: Final[Callable[..., object]] = update_display
 
-_HERE: Final = Path(__file__).parent
 _LEAST_RATE: Final = 0.0625
 _MOST_RATE: Final = 16.0
 
@@ -49,9 +47,9 @@ class Comparison(anywidget.AnyWidget):
     becomes a sentence in that player's `error`; only nonsense arguments raise (`ValueError`).
     """
 
-    _esm: ClassVar[str] = bundle(_HERE / "compare.js")
+    _esm: ClassVar[str] = bundle(SCRIPTS / "compare.js")
     _css: ClassVar[str] = "\n".join(
-        (_HERE / name).read_text(encoding="utf-8") for name in ("player.css", "compare.css")
+        (SCRIPTS / name).read_text(encoding="utf-8") for name in ("player.css", "compare.css")
     )
 
     models: t.List[str] = t.List(help="The players' models, as widgets name each other.").tag(

@@ -14,6 +14,7 @@ from vidnb.download.request import DownloadRequest, DownloadResult, PathLike
 from vidnb.download.status import DownloadHandle, Phase
 from vidnb.download.stream import Stream
 from vidnb.http.ranges import ByteRangeSet
+from vidnb.server.partial_source import PartialSource
 from vidnb.server.server import Served, register
 from vidnb.widgets.job import DownloadJob
 from vidnb.widgets.progress.rendering import final_text
@@ -39,7 +40,7 @@ def serve_stream(
 
     stream = Stream(url, save_to, begin=begin)
     size_bytes = stream.opened()
-    served = made.enter_context(register(lambda: (stream.source, size_bytes)))
+    served = made.enter_context(register(lambda: (PartialSource(stream), size_bytes)))
     return served, DownloadStateSender(jobs[0], stream.handle)
 
 

@@ -31,7 +31,7 @@ from IPython.display import display, update_display
 from vidnb.download.request import DownloadResult, PathLike
 from vidnb.download.stream import is_url
 from vidnb.io.regular_file import StrPath
-from vidnb.server.bundle import bundle
+from vidnb.server.bundle import SCRIPTS, bundle
 from vidnb.server.server import Served
 from vidnb.widgets.card import player_card
 from vidnb.widgets.card_picture import card_picture
@@ -79,8 +79,8 @@ class Player(
     (`ValueError`) and waiting in vain (`PlayerTimeout`) raise.
     """
 
-    _esm: ClassVar[str] = bundle(Path(__file__).with_name("player.js"))
-    _css: ClassVar[Path] = Path(__file__).with_name("player.css")
+    _esm: ClassVar[str] = bundle(SCRIPTS / "player.js")
+    _css: ClassVar[Path] = SCRIPTS / "player.css"
 
     urls: t.List[dict[str, Any]] = t.List(help="The roads to the video, tried in this order.").tag(
         sync=True
