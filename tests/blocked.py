@@ -21,7 +21,7 @@ RECORD = Record(
     url=URL,
     final_url=f"{URL}?sig=1",
     name="映画 (1).mp4",
-    version=STRONG,
+    validators=STRONG,
     size_bytes=100,
     modified_ns=1_700_000_000_123_456_789,
     sha256="ab" * 32,

@@ -24,7 +24,7 @@ import pytest
 import trustme
 
 from tests.deadline import DEADLINE_S
-from tests.planner_world import free_port
+from tests.network import free_port
 
 __all__ = ["SERVERS", "Sent", "Server", "Trust", "nginx", "open_folder", "python_server"]
 

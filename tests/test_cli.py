@@ -13,7 +13,7 @@ import pytest
 
 import vidnb
 from tests.deadline import DEADLINE_S
-from tests.planner_world import free_port
+from tests.network import free_port
 from vidnb import cli
 
 

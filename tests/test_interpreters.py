@@ -9,9 +9,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from tests.assets import CACHE
 
 from tests.deadline import DEADLINE_S
-from tests.planner_world import CACHE
 
 ROOT = Path(__file__).parent.parent
 TOOLS = ("blockbuster", "hypothesis", "pytest")

@@ -92,7 +92,7 @@ def by_the_browser(origin: "Origin", folder: Path) -> AbstractContextManager[str
 @contextmanager
 def by_rclone(origin: "Origin", folder: Path) -> Iterator[str]:
     """Let rclone mirror it; the clock is kind to it and begins when it listens."""
-    from tests.planner_world import free_port
+    from tests.network import free_port
 
     port = free_port()
     command = ["rclone", "serve", "http", ":http:", "--http-url", origin.base, "--read-only"]
@@ -143,9 +143,9 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     from playwright.sync_api import sync_playwright
 
+    from tests.assets import film
     from tests.browser.lab import CHROMIUM_ARGUMENTS, find_chromium
     from tests.origin import Film, Origin
-    from tests.planner_world import film
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

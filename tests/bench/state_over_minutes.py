@@ -12,9 +12,9 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from tests.assets import film
 from tests.browser.cells import Open, copy_of
 from tests.browser.lab import CHROMIUM_ARGUMENTS, Lab, find_chromium
-from tests.planner_world import film
 
 SHOW = """
     import asyncio, ipykernel, vidnb

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 import aiohttp
 
 from tests.deadline import DEADLINE_S
-from tests.planner_world import free_port
+from tests.network import free_port
 
 FIREFOX_NAMES = ("firefox-esr", "firefox")
 # It asks nobody but the tests' own servers, and lets a video begin by itself.

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
+from tests.assets import hub_proxy, jupyterhub
 from tests.browser.lab import Started, run_all
 from tests.deadline import DEADLINE_S
-from tests.planner_world import free_port, hub_proxy, jupyterhub
+from tests.network import free_port
 
 WITHOUT_PROXY = "plain"
 """Whose server has no jupyter-server-proxy; anybody else's has."""

@@ -20,7 +20,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.deadline import DEADLINE_S
-from tests.planner_world import free_port
+from tests.network import free_port
 
 KERNEL = "Python 3 (ipykernel)"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

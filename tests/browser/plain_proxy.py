@@ -5,7 +5,7 @@ import socket
 import threading
 from contextlib import closing, suppress
 
-from tests.planner_world import Proxy
+from tests.network import Proxy
 
 _TO_A_PORT = re.compile(rb"^([A-Z]+) /ports/([0-9]+)/")
 
@@ -17,7 +17,7 @@ class PlainProxy(Proxy):
         super().__init__()
         self._to = to_port
 
-    def carry(self, client: socket.socket, head: bytes) -> None:
+    def forward(self, client: socket.socket, head: bytes) -> None:
         """Carry one request, and what follows it where it becomes a WebSocket."""
         port = self._to
         if asked := _TO_A_PORT.match(head):

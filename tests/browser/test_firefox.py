@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.assets import film
 from tests.browser.burned_in import RECORD, SLEEP, TRUTH, judged
 from tests.browser.cells import SHOW, Book, copy_of
 from tests.browser.firefox import Firefox, find_firefox
 from tests.browser.lab import Lab, needed
-from tests.planner_world import film
 
 pytestmark = pytest.mark.slow
 

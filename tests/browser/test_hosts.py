@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.assets import film
 from tests.browser.cells import copy_of, steer
 from tests.browser.hosts import Notebook7, Voila, VoilaBeside
 from tests.browser.lab import Chromium
-from tests.planner_world import film
 
 pytestmark = pytest.mark.slow
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.assets import film
 from tests.browser.cells import SHOW, STEER, Open, copy_of, heard, steer
 from tests.browser.hub import WITHOUT_PROXY, Hub, Person
 from tests.browser.lab import Chromium
-from tests.planner_world import film
 
 pytestmark = pytest.mark.slow
 

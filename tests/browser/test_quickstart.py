@@ -11,7 +11,7 @@ from playwright.sync_api import Page, Response
 
 from tests.browser.lab import Chromium, Lab, run_all
 from tests.deadline import DEADLINE_S
-from tests.planner_world import SlowProxy
+from tests.network import SlowProxy
 
 NOTEBOOK = Path(__file__).parent.parent.parent / "notebooks" / "quickstart.ipynb"
 SHOTS = Path(__file__).parent / "shots"

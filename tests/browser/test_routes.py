@@ -13,11 +13,18 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, ViewportSize, WebSocketRoute
 
+from tests.assets import (
+    FORMATS,
+    FRAGMENTED,
+    converted_sample,
+    film,
+    fragmented_film,
+    ipykernel_release,
+)
 from tests.browser.burned_in import BUSY, RECORD, SLEEP, TRUTH, judged
 from tests.browser.cells import SHOW, STEER, Open, copy_of, heard, steer, stretched
 from tests.browser.lab import Chromium, Lab
 from tests.browser.plain_proxy import PlainProxy
-from tests.planner_world import FORMATS, PIECEWISE, film, in_format, in_pieces, older_ipykernel
 
 # A name may hold anything: each road is tried with it.
 ODD_NAME = "Grüße 100% #1?&{port}.mp4"
@@ -130,7 +137,7 @@ def test_a_proxy_that_keeps_the_pages_name_is_a_road(bare: Lab, chromium: Chromi
 def test_webm_and_mov_play_and_seek(lab: Lab, chromium: Chromium) -> None:
     ways = [(name, "direct") for name in FORMATS] + [("vp9-opus.webm", "kernel")]
     for name in FORMATS:
-        copy_of(in_format(name), lab.root / name)
+        copy_of(converted_sample(name), lab.root / name)
     show = f"""
         import ipywidgets, vidnb
         players = [vidnb.play(name, muted=True, width=300, route=route) for name, route in {ways}]
@@ -166,8 +173,8 @@ def test_by_the_kernel_a_file_in_pieces_plays_before_it_has_come(
     lab: Lab, chromium: Chromium
 ) -> None:
     """What is asked for is what is shown and some seconds ahead, not all up to a far position."""
-    for name in PIECEWISE:
-        copy_of(in_pieces(name), lab.root / name)
+    for name in FRAGMENTED:
+        copy_of(fragmented_film(name), lab.root / name)
     show = f"""
         import ipywidgets, vidnb
         def come(spans):
@@ -180,7 +187,7 @@ def test_by_the_kernel_a_file_in_pieces_plays_before_it_has_come(
                     firsts.append(come(spans))
             player.on_msg(hear)
         players, asked, firsts = [], [], []
-        for name in {list(PIECEWISE)}:
+        for name in {list(FRAGMENTED)}:
             players.append(vidnb.play(name, muted=True, width=300, route="kernel"))
             asked.append([])
             firsts.append([])
@@ -206,8 +213,8 @@ def test_by_the_kernel_a_file_in_pieces_plays_before_it_has_come(
         tell(found=found)
     """
     notebook = Open(lab, chromium, "pieces", [show, steer_all], "127.0.0.1")
-    for name, found in zip(PIECEWISE, notebook.found()["found"], strict=True):
-        size_bytes = in_pieces(name).stat().st_size
+    for name, found in zip(FRAGMENTED, notebook.found()["found"], strict=True):
+        size_bytes = fragmented_film(name).stat().st_size
         print(f"{name} of {size_bytes} B: {found}")
         assert (found["route"], found["error"]) == ("kernel", None), name
         assert found["duration"] == pytest.approx(60, abs=0.2), name
@@ -338,7 +345,7 @@ class SlowShells:
 def test_older_kernels_are_steered_and_heard(
     lab: Lab, chromium: Chromium, version: str, route: str
 ) -> None:
-    older = os.pathsep.join([str(older_ipykernel(version)), *sys.path])
+    older = os.pathsep.join([str(ipykernel_release(version)), *sys.path])
     kernel = f"ipykernel-{version}"
     lab.add_kernel(kernel, {"PYTHONPATH": older})
     browser = SlowShells(chromium)

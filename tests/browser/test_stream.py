@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from tests.assets import film
 from tests.browser.cells import Open
 from tests.browser.lab import Chromium, Lab
 from tests.origin import Exchange, Film, Origin
-from tests.planner_world import film
 from vidnb.server.sample import sample
 
 SHOTS = Path(__file__).parent / "shots"

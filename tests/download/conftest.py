@@ -11,4 +11,4 @@ from vidnb.download.slots import slots
 def no_memory_of_other_origins() -> Iterator[None]:
     """Let the process forget what hosts refused."""
     yield
-    slots._quota._refused.clear()
+    slots._quota._host_limits.clear()

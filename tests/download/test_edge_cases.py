@@ -226,7 +226,7 @@ def test_ranges_content_encoding_on_a_206_is_never_stored(coding: str, tmp_path:
         resumed(origin, tmp_path)
         origin.otherwise = packed
         error = refused(origin, tmp_path, RemoteProtocolError)
-        assert f"packed ({coding})" in str(error)
+        assert f"compressed ({coding})" in str(error)
         assert error.resumable_bytes == HALF
         origin.otherwise = honest
         (tmp_path / "film.mp4").unlink()

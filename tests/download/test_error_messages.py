@@ -14,8 +14,8 @@ from vidnb.download.error_messages import (
     storage_error,
     unreadable,
 )
-from vidnb.download.planner.events import GiveUp, GiveUpReason
-from vidnb.download.planner.retry import Failure, FailureKind
+from vidnb.download.planner.events import GiveUp
+from vidnb.download.planner.retry import Failure, FailureKind, GiveUpReason
 from vidnb.errors import (
     NotAVideo,
     RemoteProtocolError,
@@ -67,7 +67,7 @@ def failed(kind: FailureKind, status: int | None = None, wait_s: float | None = 
             id="lost",
         ),
         pytest.param(
-            ended(GiveUpReason.FAILED, Failure(FailureKind.SHORT, "it failed"), 8),
+            ended(GiveUpReason.FAILED, Failure(FailureKind.TRUNCATED, "it failed"), 8),
             TransportError,
             "it failed after 8 attempts without progress; nothing was kept; run it again.",
             f"it failed after 8 attempts without progress; {KEPT}; {AGAIN}.",
@@ -81,14 +81,14 @@ def failed(kind: FailureKind, status: int | None = None, wait_s: float | None = 
             id="timeout",
         ),
         pytest.param(
-            failed(FailureKind.MISBEHAVED),
+            failed(FailureKind.PROTOCOL_ERROR),
             RemoteProtocolError,
             "it failed; nothing was kept; try another address for it.",
             f"it failed; {KEPT}; try another address for it, then {AGAIN}.",
             id="misbehaved-at-last",
         ),
         pytest.param(
-            ended(GiveUpReason.MISBEHAVED, Failure(FailureKind.MISBEHAVED, "it failed")),
+            ended(GiveUpReason.PROTOCOL_ERROR, Failure(FailureKind.PROTOCOL_ERROR, "it failed")),
             RemoteProtocolError,
             "cannot be downloaded safely: it failed; nothing was kept; try another address for it.",
             f"it failed; {KEPT}; try another address for it, then {AGAIN}.",
@@ -124,7 +124,7 @@ def failed(kind: FailureKind, status: int | None = None, wait_s: float | None = 
             id="999",
         ),
         pytest.param(
-            ended(GiveUpReason.EMPTY, Failure(FailureKind.SHORT, "it failed")),
+            ended(GiveUpReason.EMPTY, Failure(FailureKind.TRUNCATED, "it failed")),
             TransferError,
             "sent an empty file; nothing was saved; check the address.",
             "sent an empty file; nothing was saved; check the address.",

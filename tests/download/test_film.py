@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import vidnb
-from tests.planner_world import film
+from tests.assets import film
 from tests.servers import nginx, python_server
 
 KILLS = 20

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from tests.children import Forks
+from tests.network import Relay
 from tests.origin import held, noise, strangers
-from tests.planner_world import Relay
 from tests.servers import SERVERS, Server, Trust, nginx, open_folder
 from vidnb.http.ranges import ByteRangeSet
 

@@ -35,7 +35,7 @@ async def two_in_line(shared: ConnectionSlots) -> tuple[asyncio.Task[None], asyn
 
 def test_who_waits_longest_is_served_first() -> None:
     async def main() -> None:
-        shared = ConnectionSlots(ConnectionLimits(per_host=1))
+        shared = ConnectionSlots(ConnectionLimits(max_per_host=1))
         await shared.take("a")
         served: list[int] = []
 
@@ -61,7 +61,7 @@ def test_who_waits_longest_is_served_first() -> None:
 
 def test_another_host_is_not_held_up() -> None:
     async def main() -> None:
-        shared = ConnectionSlots(ConnectionLimits(per_host=1, in_all=2))
+        shared = ConnectionSlots(ConnectionLimits(max_per_host=1, max_total=2))
         await shared.take("a")
         waiting = asyncio.create_task(shared.take("a"))
         await in_line(shared, "a", 1)
@@ -74,7 +74,7 @@ def test_another_host_is_not_held_up() -> None:
 
 def test_who_gives_up_waiting_is_passed_by() -> None:
     async def main() -> None:
-        shared = ConnectionSlots(ConnectionLimits(per_host=1))
+        shared = ConnectionSlots(ConnectionLimits(max_per_host=1))
         first, second = await two_in_line(shared)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -90,7 +90,7 @@ def test_who_is_served_and_cancelled_at_once_holds_none() -> None:
     """Both in one turn of the loop: the slot goes on to the next."""
 
     async def main() -> None:
-        shared = ConnectionSlots(ConnectionLimits(per_host=1))
+        shared = ConnectionSlots(ConnectionLimits(max_per_host=1))
         first, second = await two_in_line(shared)
         shared.give_back("a")
         first.cancel()
@@ -103,7 +103,7 @@ def test_who_is_served_and_cancelled_at_once_holds_none() -> None:
 
 
 def test_a_waiter_on_another_loop_is_woken() -> None:
-    shared = ConnectionSlots(ConnectionLimits(per_host=1))
+    shared = ConnectionSlots(ConnectionLimits(max_per_host=1))
     assert shared.try_take("a")
     served = threading.Event()
 
@@ -126,7 +126,7 @@ def test_a_waiter_on_another_loop_is_woken() -> None:
 
 def test_a_waiter_whose_loop_is_gone_is_passed_by() -> None:
     """A loop closed without its tasks' ends, as some embedders do."""
-    shared = ConnectionSlots(ConnectionLimits(per_host=1))
+    shared = ConnectionSlots(ConnectionLimits(max_per_host=1))
     assert shared.try_take("a")
     lost = asyncio.new_event_loop()
     task = lost.create_task(shared.take("a"))
@@ -141,7 +141,7 @@ def test_a_share_swaps_a_slot_under_the_eyes_of_those_who_wait() -> None:
     """A download that changes its connection does not lose its place."""
 
     async def main() -> None:
-        shared = ConnectionSlots(ConnectionLimits(per_host=1))
+        shared = ConnectionSlots(ConnectionLimits(max_per_host=1))
         share = shared.share("a")
         assert share.hand_over(1)
         assert share.holds(1)
@@ -165,7 +165,7 @@ def test_a_share_swaps_a_slot_under_the_eyes_of_those_who_wait() -> None:
 
 def test_a_share_gives_everything_back() -> None:
     async def main() -> None:
-        shared = ConnectionSlots(ConnectionLimits(per_host=3))
+        shared = ConnectionSlots(ConnectionLimits(max_per_host=3))
         share = shared.share("a")
         assert [share.hand_over(number) for number in range(4)] == [True, True, True, False]
         share.loosen(0)

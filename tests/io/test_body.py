@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from tests.deadline import DEADLINE_S
-from tests.planner_world import localhost_tls
+from tests.network import localhost_tls
 from vidnb.download.planner.retry import FailureKind
 from vidnb.io.body import SHORTEST_BYTES, Body, TakenOver, take_over
 from vidnb.io.client import ConnectionFault, HttpClient, HttpResponse

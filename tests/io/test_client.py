@@ -419,7 +419,7 @@ def test_a_connection_that_breaks_before_the_head(origin: Origin) -> None:
 def test_a_head_that_is_none(origin: Origin) -> None:
     origin.otherwise = raw("HTTQ/1 what?")
     error = fault(f"{origin.url}?token=s3cret")
-    assert error.failure.kind is FailureKind.MISBEHAVED
+    assert error.failure.kind is FailureKind.PROTOCOL_ERROR
     assert "s3cret" not in error.failure.reason
     assert "\n" not in error.failure.reason
 
@@ -504,7 +504,7 @@ INFO = RequestInfo(URL("http://x/?s3cret"), "GET", CIMultiDictProxy(CIMultiDict(
         ),
         pytest.param(
             aiohttp.ClientResponseError(INFO, (), status=400, message="Bad length:\n\n  b'x'\n"),
-            FailureKind.MISBEHAVED,
+            FailureKind.PROTOCOL_ERROR,
             "the origin's answer is malformed (Bad length)",
             id="malformed",
         ),

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.deadline import DEADLINE_S
-from tests.planner_world import localhost_tls
+from tests.network import localhost_tls
 from vidnb.io.tls import TlsSocket, take_tls
 
 DATA = bytes(range(256)) * 1000

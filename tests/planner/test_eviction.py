@@ -1,4 +1,4 @@
-"""Which files leave a cache: a table."""
+"""Least-recently-used eviction."""
 
 import pytest
 
@@ -8,9 +8,9 @@ OLD, MID, NEW = CacheEntry("old", 40, 1.0), CacheEntry("mid", 30, 2.0), CacheEnt
 
 
 @pytest.mark.parametrize(
-    ("kept", "most_bytes", "leaving"),
+    ("entries", "max_bytes", "evicted"),
     [
-        pytest.param([], 0, (), id="nothing-there"),
+        pytest.param([], 0, (), id="empty"),
         pytest.param([NEW, OLD, MID], 90, (), id="just-fits"),
         pytest.param([NEW, OLD, MID], 89, ("old",), id="oldest-first"),
         pytest.param([NEW, OLD, MID], 49, ("old", "mid"), id="until-it-fits"),
@@ -19,13 +19,15 @@ OLD, MID, NEW = CacheEntry("old", 40, 1.0), CacheEntry("mid", 30, 2.0), CacheEnt
             [NEW, CacheEntry("old", 40, 1.0, is_open=True), MID],
             60,
             ("mid",),
-            id="not-what-is-open",
+            id="open-entries-stay",
         ),
-        pytest.param([CacheEntry("old", 40, 1.0, is_open=True)], 10, (), id="all-is-open"),
+        pytest.param([CacheEntry("old", 40, 1.0, is_open=True)], 10, (), id="all-are-open"),
         pytest.param(
             [CacheEntry("b", 1, 1.0), CacheEntry("a", 1, 1.0)], 1, ("a",), id="same-age-by-name"
         ),
     ],
 )
-def test_what_leaves(kept: list[CacheEntry], most_bytes: int, leaving: tuple[str, ...]) -> None:
-    assert select_evictions(kept, most_bytes) == leaving
+def test_the_oldest_entries_are_evicted(
+    entries: list[CacheEntry], max_bytes: int, evicted: tuple[str, ...]
+) -> None:
+    assert select_evictions(entries, max_bytes) == evicted

@@ -1,4 +1,4 @@
-"""Journals and records as bytes: read as they were written, or not at all."""
+"""The file format of journals and records: decoded as encoded, or rejected."""
 
 import hashlib
 from collections.abc import Callable
@@ -16,14 +16,14 @@ BOOT = "this boot"
 BARE = Validators()
 
 
-def journal(*byte_ranges: tuple[int, int], version: Validators = STRONG) -> Journal:
+def journal(*byte_ranges: tuple[int, int], validators: Validators = STRONG) -> Journal:
     return Journal(
-        URL, version, ByteRangeSet(ByteRange(start, stop) for start, stop in byte_ranges)
+        URL, validators, ByteRangeSet(ByteRange(start, stop) for start, stop in byte_ranges)
     )
 
 
 @pytest.mark.parametrize(
-    "version",
+    "validators",
     [
         STRONG,
         BARE,
@@ -33,15 +33,15 @@ def journal(*byte_ranges: tuple[int, int], version: Validators = STRONG) -> Jour
     ids=["strong", "bare", "odd", "weak"],
 )
 @pytest.mark.parametrize("byte_ranges", [[], [(0, 5)], [(0, 5), (7, 10**15)]])
-def test_a_journal_is_read_as_it_was_written(
-    version: Validators, byte_ranges: list[tuple[int, int]]
+def test_a_journal_is_decoded_as_encoded(
+    validators: Validators, byte_ranges: list[tuple[int, int]]
 ) -> None:
-    written = journal(*byte_ranges, version=version)
+    written = journal(*byte_ranges, validators=validators)
     assert Journal.load(written.dump(7, BOOT), BOOT) == (7, written)
 
 
 @pytest.mark.parametrize("media_type", ["video/mp4", None])
-def test_a_record_is_read_as_it_was_written(media_type: str | None) -> None:
+def test_a_record_is_decoded_as_encoded(media_type: str | None) -> None:
     record = replace(RECORD, media_type=media_type)
     assert Record.load(record.dump(BOOT), BOOT) == record
 
@@ -53,14 +53,13 @@ LOADERS: list[tuple[Callable[[bytes, str], object], bytes]] = [
 
 
 @pytest.mark.parametrize(("load", "data"), LOADERS, ids=["journal", "record"])
-def test_what_is_torn_anywhere_is_nothing(
-    load: Callable[[bytes, str], object], data: bytes
-) -> None:
-    for cut in range(len(data) - 1):  # without its last byte, the line's end, it is whole
+def test_damaged_data_is_rejected(load: Callable[[bytes, str], object], data: bytes) -> None:
+    for cut in range(len(data) - 1):  # the last byte, a line feed, is optional
         assert load(data[:cut], BOOT) is None
     assert load(data[:-1], BOOT) is not None
-    for at in range(0, len(data) - 1, 7):
-        assert load(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], BOOT) is None
+    for index in range(0, len(data) - 1, 7):
+        flipped = bytes([data[index] ^ 1])
+        assert load(data[:index] + flipped + data[index + 1 :], BOOT) is None
     assert load(b"", BOOT) is None
     assert load(bytes(1000), BOOT) is None
 
@@ -77,28 +76,27 @@ def test_what_is_torn_anywhere_is_nothing(
         pytest.param(
             b'{"format": 1, "boot": "this boot", "number": 1, "url": "", "stored": [[5, 0]],'
             b' "version": [null, null, false, null]}',
-            id="a-span-backwards",
+            id="a-reversed-range",
         ),
         pytest.param(
             b'{"format": 1, "boot": "this boot", "number": 1, "url": "", "stored": [],'
             b' "version": [null, "x", false, null]}',
-            id="a-date-of-letters",
+            id="a-date-that-is-text",
         ),
         pytest.param(
             b'{"format": 1, "boot": "this boot", "number": 1, "url": "", "stored": [],'
             b' "version": []}',
-            id="a-version-too-short",
+            id="too-few-validators",
         ),
     ],
 )
-def test_what_is_sealed_but_strange_is_nothing(fields: bytes) -> None:
+def test_invalid_fields_with_a_valid_checksum_are_rejected(fields: bytes) -> None:
     data = hashlib.sha256(fields).hexdigest().encode() + b" " + fields + b"\n"
     assert Journal.load(data, BOOT) is None
     assert Record.load(data, BOOT) is None
 
 
-def test_another_boot() -> None:
-    """A journal is not believed any more; a record is, but says so."""
+def test_only_a_record_is_valid_after_a_reboot() -> None:
     assert Journal.load(journal((0, 5)).dump(1, BOOT), "another") is None
     loaded = Record.load(RECORD.dump(BOOT), "another")
     assert loaded is not None
@@ -107,9 +105,9 @@ def test_another_boot() -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1), (None, 1), (1, None), (None, None)])
-def test_the_newer_of_two_slots_is_read(first: int | None, second: int | None) -> None:
+def test_the_newer_valid_slot_is_decoded(first: int | None, second: int | None) -> None:
     slots = [
-        b"torn" if number is None else journal((0, number)).dump(number, BOOT)
+        b"damaged" if number is None else journal((0, number)).dump(number, BOOT)
         for number in (first, second)
     ]
     read = newest_journal(slots[0].ljust(SLOT_BYTES, b"\0") + slots[1], BOOT)

@@ -1,4 +1,4 @@
-"""The connections of the process: a table of decisions, and a game of taking and giving back."""
+"""Connection limits of the process: examples, and a comparison with a simple model."""
 
 from collections import Counter
 
@@ -6,141 +6,140 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidnb.download.planner.limits import IN_ALL, PER_HOST, ConnectionLimits
+from vidnb.download.planner.limits import MAX_PER_HOST, MAX_TOTAL, ConnectionLimits
 
 
-def test_the_limits() -> None:
-    assert (PER_HOST, IN_ALL) == (16, 64)
-    quota = ConnectionLimits()
-    taken = [host for host in "abcdef" for _ in range(20) if quota.take(host)]
-    assert Counter(taken) == {"a": 16, "b": 16, "c": 16, "d": 16}
+def test_the_default_limits() -> None:
+    assert (MAX_PER_HOST, MAX_TOTAL) == (16, 64)
+    limits = ConnectionLimits()
+    acquired = [host for host in "abcdef" for _ in range(20) if limits.acquire(host)]
+    assert Counter(acquired) == {"a": 16, "b": 16, "c": 16, "d": 16}
 
 
-@pytest.mark.parametrize(("per_host", "in_all"), [(0, 5), (5, 0), (-1, -1)])
-def test_limits_below_one_are_none(per_host: int, in_all: int) -> None:
+@pytest.mark.parametrize(("max_per_host", "max_total"), [(0, 5), (5, 0), (-1, -1)])
+def test_limits_below_one_are_rejected(max_per_host: int, max_total: int) -> None:
     with pytest.raises(ValueError, match="both limits must be at least 1"):
-        ConnectionLimits(per_host=per_host, in_all=in_all)
+        ConnectionLimits(max_per_host=max_per_host, max_total=max_total)
 
 
-def test_what_was_not_taken_is_not_given_back() -> None:
-    quota = ConnectionLimits()
-    quota.take("a")
-    with pytest.raises(ValueError, match="no connection to 'b' is taken"):
-        quota.give_back("b")
-    quota.give_back("a")
-    with pytest.raises(ValueError, match="no connection to 'a' is taken"):
-        quota.give_back("a")
+def test_only_acquired_connections_are_released() -> None:
+    limits = ConnectionLimits()
+    limits.acquire("a")
+    with pytest.raises(ValueError, match="no connection to 'b' is acquired"):
+        limits.release("b")
+    limits.release("a")
+    with pytest.raises(ValueError, match="no connection to 'a' is acquired"):
+        limits.release("a")
 
 
 @pytest.mark.parametrize(
-    ("held", "waiters", "spare"),
+    ("acquired", "waiters", "available"),
     [
         pytest.param("", "", {"a": 2, "b": 2}, id="nothing"),
         pytest.param("a", "", {"a": 1, "b": 2}, id="one"),
         pytest.param("aa", "", {"a": 0, "b": 1}, id="a-host-is-full"),
-        pytest.param("aab", "", {"a": 0, "b": 0, "c": 0}, id="all-are-taken"),
+        pytest.param("aab", "", {"a": 0, "b": 0, "c": 0}, id="all-in-use"),
         pytest.param("aa", "a", {"a": -1, "b": 1}, id="one-waits-for-a-full-host"),
         pytest.param("aa", "aaa", {"a": -3, "b": 1}, id="three-wait-for-a-full-host"),
         pytest.param("aab", "c", {"a": -1, "b": -1, "c": -1}, id="one-waits-for-any"),
-        pytest.param("aab", "a", {"a": -1, "b": 0, "c": 0}, id="no-use-to-give-back-b"),
+        pytest.param("aab", "a", {"a": -1, "b": 0, "c": 0}, id="releasing-b-does-not-help"),
         pytest.param("aab", "abc", {"a": -3, "b": -2, "c": -2}, id="several"),
-        pytest.param("ab", "c", {"a": 0, "b": 0, "c": 0}, id="the-last-is-spoken-for"),
+        pytest.param("ab", "c", {"a": 0, "b": 0, "c": 0}, id="the-last-goes-to-a-waiter"),
         pytest.param("", "a", {"a": 1, "b": 2}, id="a-waiter-that-can-be-served"),
     ],
 )
-def test_how_many_are_to_spare(held: str, waiters: str, spare: dict[str, int]) -> None:
-    """Two per host, three in all; a negative number says how many wait in vain."""
-    quota = ConnectionLimits(per_host=2, in_all=3)
-    assert all(quota.take(host) for host in held)
+def test_available_connections(acquired: str, waiters: str, available: dict[str, int]) -> None:
+    """With limits of 2 per host and 3 in total; a negative number is the shortage."""
+    limits = ConnectionLimits(max_per_host=2, max_total=3)
+    assert all(limits.acquire(host) for host in acquired)
     for number, host in enumerate(waiters):
-        quota.wait(number, host)
-    assert {host: quota.spare(host) for host in spare} == spare
-    assert {host: quota.waiting(host) for host in "abc"} == {
+        limits.enqueue(number, host)
+    assert {host: limits.available(host) for host in available} == available
+    assert {host: limits.queued(host) for host in "abc"} == {
         host: waiters.count(host) for host in "abc"
     }
 
 
-def test_first_come_first_served() -> None:
-    """But nobody waits for somebody whose own host is full."""
-    quota = ConnectionLimits(per_host=1, in_all=2)
-    assert quota.next_waiter() is None
-    assert quota.take("a")
+def test_waiters_are_served_in_order_of_arrival() -> None:
+    """A waiter whose host is full delays no other."""
+    limits = ConnectionLimits(max_per_host=1, max_total=2)
+    assert limits.next_waiter() is None
+    assert limits.acquire("a")
     for waiter, host in [("one", "a"), ("two", "b"), ("three", "b"), ("one", "b")]:
-        quota.wait(waiter, host)
-    assert quota.next_waiter() == "two"
-    assert quota.take("b")
-    quota.leave("two")
-    quota.leave("two")
-    assert quota.next_waiter() is None
-    quota.give_back("a")
-    assert quota.next_waiter() == "one"
-    quota.leave("one")
-    quota.give_back("b")
-    assert quota.next_waiter() == "three"
+        limits.enqueue(waiter, host)
+    assert limits.next_waiter() == "two"
+    assert limits.acquire("b")
+    limits.dequeue("two")
+    limits.dequeue("two")
+    assert limits.next_waiter() is None
+    limits.release("a")
+    assert limits.next_waiter() == "one"
+    limits.dequeue("one")
+    limits.release("b")
+    assert limits.next_waiter() == "three"
 
 
-def test_what_a_host_refused_is_remembered() -> None:
-    quota = ConnectionLimits()
-    assert quota.refused_parallel("a") is None
+def test_the_lowest_observed_host_limit_is_kept() -> None:
+    limits = ConnectionLimits()
+    assert limits.host_limit("a") is None
     for working, remembered in [(5, 5), (7, 5), (3, 3), (0, 1), (4, 1)]:
-        quota.refused("a", working)
-        assert quota.refused_parallel("a") == remembered
-    assert quota.refused_parallel("b") is None
+        limits.record_host_limit("a", working)
+        assert limits.host_limit("a") == remembered
+    assert limits.host_limit("b") is None
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
-    per_host=st.integers(1, 3),
-    in_all=st.integers(1, 5),
-    moves=st.lists(
+    max_per_host=st.integers(1, 3),
+    max_total=st.integers(1, 5),
+    steps=st.lists(
         st.tuples(
-            st.sampled_from(["take", "give", "wait", "leave", "serve"]),
+            st.sampled_from(["acquire", "release", "enqueue", "dequeue", "serve"]),
             st.sampled_from("abc"),
             st.integers(0, 5),
         ),
         max_size=60,
     ),
 )
-def test_the_books_are_right_at_any_time(
-    per_host: int, in_all: int, moves: list[tuple[str, str, int]]
+def test_the_limits_agree_with_a_model(
+    max_per_host: int, max_total: int, steps: list[tuple[str, str, int]]
 ) -> None:
-    """Beside a model that only counts: no limit is broken, and nobody is forgotten."""
-    quota = ConnectionLimits(per_host=per_host, in_all=in_all)
-    held: Counter[str] = Counter()
-    line: dict[int, str] = {}
-    for move, host, waiter in moves:
-        is_free = held[host] < per_host and held.total() < in_all
-        if move == "take":
-            assert quota.take(host) is is_free
-            held[host] += is_free
-        elif move == "give" and held[host]:
-            quota.give_back(host)
-            held[host] -= 1
-        elif move == "wait":
-            quota.wait(waiter, host)
-            line.setdefault(waiter, host)
-        elif move == "leave":
-            quota.leave(waiter)
-            line.pop(waiter, None)
-        elif move == "serve":
+    """No limit is exceeded, and no waiter is lost."""
+    limits = ConnectionLimits(max_per_host=max_per_host, max_total=max_total)
+    in_use: Counter[str] = Counter()
+    queue: dict[int, str] = {}
+    for step, host, waiter in steps:
+        is_free = in_use[host] < max_per_host and in_use.total() < max_total
+        if step == "acquire":
+            assert limits.acquire(host) is is_free
+            in_use[host] += is_free
+        elif step == "release" and in_use[host]:
+            limits.release(host)
+            in_use[host] -= 1
+        elif step == "enqueue":
+            limits.enqueue(waiter, host)
+            queue.setdefault(waiter, host)
+        elif step == "dequeue":
+            limits.dequeue(waiter)
+            queue.pop(waiter, None)
+        elif step == "serve":
             served = [
-                who
-                for who, theirs in line.items()
-                if held[theirs] < per_host and held.total() < in_all
+                other
+                for other, its_host in queue.items()
+                if in_use[its_host] < max_per_host and in_use.total() < max_total
             ]
-            assert quota.next_waiter() == (served[0] if served else None)
+            assert limits.next_waiter() == (served[0] if served else None)
             if served:
-                theirs = line.pop(served[0])
-                quota.leave(served[0])
-                assert quota.take(theirs)
-                held[theirs] += 1
+                served_host = queue.pop(served[0])
+                limits.dequeue(served[0])
+                assert limits.acquire(served_host)
+                in_use[served_host] += 1
         for name in "abc":
-            assert quota.held(name) == held[name] <= per_host
-            assert quota.waiting(name) == list(line.values()).count(name)
-            # Who takes what is to spare leaves room for everybody who waits and can be served.
-            spare = quota.spare(name)
-            assert spare <= min(per_host - held[name], in_all - held.total())
-            assert spare >= -len(line)
-            if not line:
-                assert spare == min(per_host - held[name], in_all - held.total())
-        assert held.total() <= in_all
+            assert limits.in_use(name) == in_use[name] <= max_per_host
+            assert limits.queued(name) == list(queue.values()).count(name)
+            available = limits.available(name)
+            free = min(max_per_host - in_use[name], max_total - in_use.total())
+            assert -len(queue) <= available <= free
+            if not queue:
+                assert available == free
+        assert in_use.total() <= max_total

@@ -39,20 +39,20 @@ from vidnb.download.planner.naming import MAX_NAME_BYTES, file_name
         pytest.param(None, "https://h/c.mp4#?x", None, "c.mp4", id="fragment-before-query"),
         pytest.param(None, "https://h/a/talks//", "video/mp4", "talks.mp4", id="trailing-slashes"),
         pytest.param(None, "https://h/", "video/webm", "video.webm", id="url-without-path"),
-        pytest.param(None, "https://example.mp4", None, "video", id="a-host-is-no-name"),
+        pytest.param(None, "https://example.mp4", None, "video", id="the-host-is-not-used"),
         pytest.param(None, "https://h?q=a/b.mp4", None, "video", id="url-of-host-and-query"),
         pytest.param(None, "a/b.mp4", None, "b.mp4", id="relative-url"),
-        pytest.param(None, "", None, "video", id="nothing-at-all"),
+        pytest.param(None, "", None, "video", id="empty"),
         pytest.param(None, "https://h/my%20talk.mp4", None, "my talk.mp4", id="decoded"),
         pytest.param(None, "https://h/a%2520b.mp4", None, "a%20b.mp4", id="decoded-once"),
         pytest.param(None, "https://h/caf%C3%A9.mp4", None, "café.mp4", id="utf-8"),
         pytest.param(None, "https://h/caf%E9.mp4", None, "café.mp4", id="latin-1"),
         pytest.param(None, "https://h/\ud800a.mp4", None, "_a.mp4", id="lone-surrogate"),
-        pytest.param(None, "https://h/%zz%4.mp4", None, "%zz%4.mp4", id="no-percent-code"),
+        pytest.param(None, "https://h/%zz%4.mp4", None, "%zz%4.mp4", id="invalid-percent-encoding"),
         pytest.param(None, "https://h/a/..%2f..%2fetc%2fpasswd", None, "passwd", id="escaped-path"),
     ],
 )
-def test_where_the_name_comes_from(
+def test_the_source_of_a_name(
     content_disposition: str | None, url: str, media_type: str | None, name: str
 ) -> None:
     assert file_name(content_disposition, url, media_type) == name
@@ -65,7 +65,7 @@ def named(raw: str, media_type: str | None = None) -> str:
 @pytest.mark.parametrize(
     ("raw", "name"),
     [
-        pytest.param("../../etc/passwd", "passwd", id="climbing"),
+        pytest.param("../../etc/passwd", "passwd", id="parent-folders"),
         pytest.param("/etc/passwd", "passwd", id="absolute"),
         pytest.param("C:\\Users\\me\\a.mp4", "a.mp4", id="drive"),
         pytest.param("C:a.mp4", "C_a.mp4", id="drive-relative"),
@@ -96,10 +96,10 @@ def named(raw: str, media_type: str | None = None) -> str:
         pytest.param("CONCERT.mp4", "CONCERT.mp4", id="no-device-longer"),
         pytest.param("a.CON", "a.CON", id="no-device-extension"),
         pytest.param("映画.mp4", "映画.mp4", id="any-script"),
-        pytest.param("X-X", "X-X", id="nothing-to-do"),
+        pytest.param("X-X", "X-X", id="unchanged"),
     ],
 )
-def test_only_a_safe_component_is_left(raw: str, name: str) -> None:
+def test_a_name_is_sanitized(raw: str, name: str) -> None:
     assert named(raw) == name
 
 
@@ -123,10 +123,10 @@ def test_only_a_safe_component_is_left(raw: str, name: str) -> None:
         pytest.param("clip.webm", "video/mp4", "clip.webm", id="another-video"),
         pytest.param("clip.bin", "video/mp4", "clip.bin", id="another-extension"),
         pytest.param("clip.3gp", "video/mp4", "clip.3gp", id="extension-with-digits"),
-        pytest.param("release 2.0", "video/mp4", "release 2.0.mp4", id="a-version-is-none"),
-        pytest.param("1. Intro", "video/mp4", "1. Intro.mp4", id="a-numbered-title-has-none"),
+        pytest.param("release 2.0", "video/mp4", "release 2.0.mp4", id="a-version-number"),
+        pytest.param("1. Intro", "video/mp4", "1. Intro.mp4", id="a-numbered-title"),
         pytest.param("a.abcdefgh", "video/mp4", "a.abcdefgh", id="eight-letters"),
-        pytest.param("a.abcdefghi", "video/mp4", "a.abcdefghi.mp4", id="nine-letters-are-none"),
+        pytest.param("a.abcdefghi", "video/mp4", "a.abcdefghi.mp4", id="nine-letters"),
         pytest.param("con", "video/mp4", "_con.mp4", id="device"),
     ],
 )
@@ -141,8 +141,10 @@ def test_the_extension_fits_the_media_type(raw: str, media_type: str | None, nam
         pytest.param("a" * 197 + ".mp4", None, "a" * 196 + ".mp4", id="one-too-long"),
         pytest.param("a" * 300, "video/webm", "a" * 195 + ".webm", id="extension-added"),
         pytest.param("é" * 200 + ".mp4", None, "é" * 98 + ".mp4", id="two-bytes"),
-        pytest.param("x" + "é" * 200 + ".mp4", None, "x" + "é" * 97 + ".mp4", id="no-half-one"),
-        pytest.param("😀" * 9999 + ".mkv", None, "😀" * 49 + ".mkv", id="beyond-all-reading"),
+        pytest.param(
+            "x" + "é" * 200 + ".mp4", None, "x" + "é" * 97 + ".mp4", id="no-half-character"
+        ),
+        pytest.param("😀" * 9999 + ".mkv", None, "😀" * 49 + ".mkv", id="40-kB"),
         pytest.param("a" * 199 + " b", None, "a" * 199, id="no-space-at-the-cut"),
         pytest.param("con." + "a" * 300 + ".mp4", None, f"_con.{'a' * 191}.mp4", id="long-device"),
         pytest.param("con." + "a" * 196, None, "_con." + "a" * 195, id="long-device-bare"),
@@ -154,13 +156,13 @@ def test_a_long_name_is_cut_between_characters(raw: str, media_type: str | None,
 
 
 @pytest.mark.parametrize("extension", sorted(naming._PAGE_EXTENSIONS))
-def test_a_script_gives_way_to_the_video(extension: str) -> None:
+def test_the_extension_of_a_script_is_replaced(extension: str) -> None:
     assert named("watch" + extension, "video/mp4") == "watch.mp4"
     assert re.fullmatch(r"\.[a-z]+[345]?", extension)
 
 
-def test_of_an_endless_name_only_both_ends_are_read() -> None:
-    """It would take hours to bring this run of marks into normal form."""
+def test_only_both_ends_of_a_very_long_name_are_normalized() -> None:
+    """NFC of a million combining marks would take hours."""
     ends = "\u200b" * 512 + "b" + "a" * 511
     assert named(ends) == "b" + "a" * 199
     assert named(ends + "a") == "a" * 200
@@ -173,7 +175,7 @@ names = st.text(max_size=300) | st.text("con.CON \\/:\u0301e\u202e", max_size=30
 
 @given(st.none() | names | names.map('attachment; filename="{}"'.format), names, media_types)
 @example(None, "/" + "é" * 1000, "video/mp4")
-def test_a_name_is_safe_whatever_strangers_say(
+def test_a_name_is_safe_for_any_input(
     content_disposition: str | None, url: str, media_type: str | None
 ) -> None:
     name = file_name(content_disposition, url, media_type)
@@ -187,6 +189,6 @@ def test_a_name_is_safe_whatever_strangers_say(
 
 
 @given(names, media_types)
-def test_a_name_is_named_the_same_again(raw: str, media_type: str | None) -> None:
+def test_sanitizing_is_idempotent(raw: str, media_type: str | None) -> None:
     name = named(raw, media_type)
     assert named(name, media_type) == name

@@ -1,15 +1,15 @@
-"""The client core talks to the server core, in memory, under every fault of the alphabet.
+"""The download planner talks to the range server in memory, under injected faults.
 
-`Transfer` plans, `build_response` judges, and this file is the wire between them: it delivers bodies
-whole, byte by byte or in random pieces, delays writes, kills the process, changes the file, and
-lies in every way an origin was seen to lie. Whatever happens, four things must hold:
+`Transfer` plans the requests, `build_response` answers them, and `Simulation` is the network, the
+disk and the clock between them: it delivers bodies whole, byte by byte or in random chunks, delays
+writes, kills the process, changes the file, and injects every fault of `FAULTS`. Always:
 
-1. what is published are the bytes of one version,
-2. nothing is marked as stored before it is on disk,
-3. no byte is kept twice, and without a fault none is sent twice,
-4. it ends.
+1. a published file has the bytes of one version,
+2. no range is reported as stored before it is on disk,
+3. no byte is written twice, and without a fault none is sent twice,
+4. the transfer ends.
 
-Most of it runs without the tracer of coverage, which takes four times as long.
+Most tests run without coverage measurement, which takes four times as long.
 """
 
 from collections import Counter
@@ -56,7 +56,7 @@ REFUSED = Failure(FailureKind.CONNECT, "the connection was refused")
 
 @dataclass
 class File:
-    """One version of the source."""
+    """One version of the source file."""
 
     data: bytes
     tag: str
@@ -65,7 +65,7 @@ class File:
 
 @dataclass
 class Response:
-    """An answer on its way: head, body, and how the body ends."""
+    """A response in transit: head, remaining body, and whether the connection is lost after it."""
 
     status: int
     headers: dict[str, str]
@@ -78,7 +78,7 @@ Fault = Callable[["Origin", Response, Random], Response]
 
 @dataclass
 class Origin:
-    """A file behind `build_response`, and the faults it commits."""
+    """Serves the current one of `files` with `build_response`, and injects faults."""
 
     files: list[File]
     validators: str = "etag"
@@ -87,21 +87,21 @@ class Origin:
     requests: list[dict[str, str]] = field(default_factory=list)
     sent_bytes: int = 0
 
-    def serve(self, asked: dict[str, str], fault: str, random: Random) -> Response:
-        """Answer one request, with one fault at most."""
-        self.requests.append(asked)
-        if fault == "flip":
+    def serve(self, request: dict[str, str], fault: str, random: Random) -> Response:
+        """Answer a request with these headers, with at most one fault."""
+        self.requests.append(request)
+        if fault == "file changed":
             self.current = (self.current + 1) % len(self.files)
-        if fault == "careless If-Range":
-            asked = {name: value for name, value in asked.items() if name != "if-range"}
-        if fault == "ignores Range" or (fault == "200 to If-Range" and "if-range" in asked):
-            asked = {}
+        if fault == "If-Range ignored":
+            request = {name: value for name, value in request.items() if name != "if-range"}
+        if fault == "Range ignored" or (fault == "200 to If-Range" and "if-range" in request):
+            request = {}
         file = self.files[self.current]
-        tag = f"{file.tag}{random.randrange(3)}" if fault == "edge tag" else file.tag
+        tag = f"{file.tag}{random.randrange(3)}" if fault == "ETag per edge server" else file.tag
         etag = {"etag": ETag(tag, weak=False), "weak": ETag(tag, weak=True)}.get(self.validators)
-        said = build_response(
+        built = build_response(
             "GET",
-            asked,
+            request,
             len(file.data),
             etag,
             None if self.validators == "none" else file.modified_s,
@@ -110,99 +110,99 @@ class Origin:
             boundary="b",
         )
         body = b"".join(
-            piece if isinstance(piece, bytes) else file.data[piece.start : piece.stop]
-            for piece in said.body
+            part if isinstance(part, bytes) else file.data[part.start : part.stop]
+            for part in built.body
         )
-        headers = fold_headers(said.headers)
-        if not self.has_length and said.status == 200:
+        headers = fold_headers(built.headers)
+        if not self.has_length and built.status == 200:
             del headers["content-length"]
-        response = Response(said.status, headers, body)
+        response = Response(built.status, headers, body)
         return FAULTS[fault](self, response, random)
 
 
-def honest(_origin: Origin, response: Response, _random: Random) -> Response:
+def unchanged(_origin: Origin, response: Response, _random: Random) -> Response:
     return response
 
 
-def lost(_origin: Origin, response: Response, random: Random) -> Response:
+def lose_connection(_origin: Origin, response: Response, random: Random) -> Response:
     response.body = response.body[: random.randint(0, len(response.body))]
     response.is_lost = True
     return response
 
 
-def part(change: Callable[[Response, ByteRange, int, bytes, Random], None]) -> Fault:
-    """Make a fault of 206 answers only."""
+def partial_response(change: Callable[[Response, ByteRange, int, bytes, Random], None]) -> Fault:
+    """Return a fault that changes 206 responses only."""
 
     def apply(origin: Origin, response: Response, random: Random) -> Response:
-        said = parse_content_range(response.headers.get("content-range", ""))
-        if response.status == 206 and said and said.byte_range and said.total:
+        parsed = parse_content_range(response.headers.get("content-range", ""))
+        if response.status == 206 and parsed and parsed.byte_range and parsed.total:
             data = origin.files[origin.current].data
-            change(response, said.byte_range, said.total, data, random)
+            change(response, parsed.byte_range, parsed.total, data, random)
         return response
 
     return apply
 
 
-def say(response: Response, byte_range: ByteRange, total: int | None, body: bytes) -> None:
+def set_range(response: Response, byte_range: ByteRange, total: int | None, body: bytes) -> None:
     response.headers["content-range"] = format_content_range(byte_range, total)
     response.headers["content-length"] = str(len(body))
     response.body = body
 
 
-@part
+@partial_response
 def wrong_start(
     response: Response, byte_range: ByteRange, total: int, data: bytes, random: Random
 ) -> None:
     start = random.randrange(total)
-    say(response, ByteRange(start, total), total, data[start:])
+    set_range(response, ByteRange(start, total), total, data[start:])
 
 
-@part
+@partial_response
 def short_206(
     response: Response, byte_range: ByteRange, total: int, data: bytes, random: Random
 ) -> None:
     stop = random.randint(byte_range.start + 1, byte_range.stop)
-    say(response, ByteRange(byte_range.start, stop), total, data[byte_range.start : stop])
+    set_range(response, ByteRange(byte_range.start, stop), total, data[byte_range.start : stop])
 
 
-@part
+@partial_response
 def long_206(
     response: Response, byte_range: ByteRange, total: int, data: bytes, random: Random
 ) -> None:
     stop = random.randint(byte_range.stop, total)
-    say(response, ByteRange(byte_range.start, stop), total, data[byte_range.start : stop])
+    set_range(response, ByteRange(byte_range.start, stop), total, data[byte_range.start : stop])
 
 
-@part
-def overlong_body(
+@partial_response
+def trailing_bytes(
     response: Response, byte_range: ByteRange, total: int, data: bytes, random: Random
 ) -> None:
     response.body += b"\xff" * random.randint(1, 9)
     del response.headers["content-length"]
 
 
-@part
-def whole_in_disguise(
+@partial_response
+def whole_file_as_206(
     response: Response, byte_range: ByteRange, total: int, data: bytes, random: Random
 ) -> None:
     response.body = data
     response.headers["content-length"] = str(len(data))
 
 
-@part
+@partial_response
 def wrong_total(
     response: Response, byte_range: ByteRange, total: int, data: bytes, random: Random
 ) -> None:
-    say(
+    set_range(
         response, byte_range, total + random.randint(1, 9), data[byte_range.start : byte_range.stop]
     )
 
 
-@part
+@partial_response
 def no_total(
     response: Response, byte_range: ByteRange, total: int, data: bytes, random: Random
 ) -> None:
-    say(response, byte_range, None, data[byte_range.start : byte_range.stop])
+    set_range(response, byte_range, None, data[byte_range.start : byte_range.stop])
 
 
 def no_validators(_origin: Origin, response: Response, _random: Random) -> Response:
@@ -215,64 +215,68 @@ def status(code: int, **headers: str) -> Fault:
     def apply(origin: Origin, response: Response, _random: Random) -> Response:
         if code == 416 and "range" not in origin.requests[-1]:
             return response
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return Response(code, {"content-length": "0", **named}, b"")
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        return Response(code, {"content-length": "0", **fields}, b"")
 
     return apply
 
 
 FAULTS: dict[str, Fault] = {
-    "none": honest,
-    "flip": honest,
-    "careless If-Range": honest,
-    "ignores Range": honest,
-    "200 to If-Range": honest,
-    "edge tag": honest,
-    "lost": lost,
-    "refused": honest,
-    "wrong start": wrong_start,
-    "short 206": short_206,
-    "long 206": long_206,
-    "overlong body": overlong_body,
-    "whole in disguise": whole_in_disguise,
-    "wrong total": wrong_total,
-    "total unknown": no_total,
+    "none": unchanged,
+    "file changed": unchanged,
+    "If-Range ignored": unchanged,
+    "Range ignored": unchanged,
+    "200 to If-Range": unchanged,
+    "ETag per edge server": unchanged,
+    "connection lost": lose_connection,
+    "connection refused": unchanged,
+    "206 from another byte": wrong_start,
+    "206 shorter than requested": short_206,
+    "206 longer than requested": long_206,
+    "206 with trailing bytes": trailing_bytes,
+    "206 with the whole file": whole_file_as_206,
+    "206 with a wrong total": wrong_total,
+    "206 without a total": no_total,
     "no validators": no_validators,
     "416": status(416, content_range="bytes */5"),
-    "bare 416": status(416),
+    "416 without Content-Range": status(416),
     "503": status(503, retry_after="3"),
     "403": status(403),
 }
 
 
 @dataclass
-class World:
-    """The wire, the disk and the clock between one `Origin` and as many `Transfer`s as it takes."""
+class Simulation:
+    """The network, the disk and the clock between an `Origin` and successive `Transfer`s.
+
+    At most `fault_budget` of `faults` are injected. `available`: how many more connections the
+    process allows (None: no limit). `chunk_bytes`: the size of a chunk (None: random).
+    """
 
     origin: Origin
     random: Random
     faults: list[str]
     fault_budget: int
     max_connections: int | None = 4
-    spare: int | None = None
+    available: int | None = None
     now_s: float = NOW_S
     attempts: int = 3
-    piece: int | None = None
-    fills: bool = True
+    chunk_bytes: int | None = None
+    is_whole_wanted: bool = True
     transfer: Transfer = field(init=False)
-    wire: dict[int, Response | None] = field(default_factory=dict)
-    asked: dict[int, dict[str, str]] = field(default_factory=dict)
+    in_flight: dict[int, Response | None] = field(default_factory=dict)
+    sent_headers: dict[int, dict[str, str]] = field(default_factory=dict)
     disk: bytearray = field(default_factory=bytearray)
     written: ByteRangeSet = field(default_factory=ByteRangeSet)
     writes: list[tuple[RangeStored, bytes]] = field(default_factory=list)
-    kept: ByteRangeSet = field(default_factory=ByteRangeSet)
-    is_waiting: bool = False
+    planned: ByteRangeSet = field(default_factory=ByteRangeSet)
+    is_awaiting_retry: bool = False
     outcome: Complete | GiveUp | None = None
-    happened: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
     readers: set[int] = field(default_factory=set)
 
     def run(self, *, kills: int = 0, readers: int = 0) -> Complete | GiveUp:
-        """Play until the transfer ends; fail if it does not."""
+        """Run until the transfer ends; fail if it does not."""
         self.begin(None, ByteRangeSet())
         for _ in range(60_000):
             if self.outcome is not None:
@@ -282,159 +286,165 @@ class World:
                 self.kill()
                 continue
             if readers and self.random.random() < 0.1:
-                self.read(self.random.randrange(readers))
+                self.move_reader(self.random.randrange(readers))
             if self.max_connections is None:
-                self.pass_time()
+                self.advance_clock()
             self.step()
-        raise AssertionError(f"does not end: {self.happened}")
+        raise AssertionError(f"the transfer does not end: {self.counts}")
 
-    def begin(self, version: Validators | None, stored: ByteRangeSet) -> None:
+    def begin(self, validators: Validators | None, stored: ByteRangeSet) -> None:
         self.transfer = Transfer(
             policy=RetryPolicy(attempts=self.attempts, base_delay_s=0),
-            version=version,
+            validators=validators,
             stored=stored,
             max_connections=self.max_connections,
             min_segment_bytes=4,
             read_ahead_bytes=4,
-            fills=self.fills,
+            is_whole_wanted=self.is_whole_wanted,
         )
-        self.obey(self.transfer.start(), b"")
+        self.execute(self.transfer.start(), b"")
 
     def kill(self) -> None:
-        """Lose the process: what is not on disk is gone, the journal says what was reported."""
-        self.happened["killed"] += 1
-        journal = self.transfer.version, self.transfer.stored
-        is_resumable = self.transfer.is_resumable
-        self.wire.clear()
+        """Kill the process and start another one with the journal, which has what was reported."""
+        self.counts["killed"] += 1
+        journal = self.transfer.source.validators, self.transfer.source.stored
+        is_resumable = self.transfer.source.is_resumable
+        self.in_flight.clear()
         self.writes.clear()
-        self.is_waiting = False
+        self.is_awaiting_retry = False
         self.readers.clear()
         if not is_resumable:
             self.disk.clear()
             self.written = ByteRangeSet()
-        self.kept = journal[1] if is_resumable else ByteRangeSet()
+        self.planned = journal[1] if is_resumable else ByteRangeSet()
         self.begin(*journal)
 
-    def read(self, reader: int) -> None:
-        total = self.transfer.total_bytes
+    def move_reader(self, reader: int) -> None:
+        total = self.transfer.source.total_bytes
         if reader in self.readers or total is None:
             self.readers.discard(reader)
-            self.tell(ReaderLeft(reader))
+            self.report(ReaderLeft(reader))
         else:
             self.readers.add(reader)
-            self.tell(ReaderWaits(reader, self.random.randrange(total)))
+            self.report(ReaderWaits(reader, self.random.randrange(total)))
 
-    def pass_time(self) -> None:
-        """Let the clock go on, or jump; let the quota change; tick, as a driver does."""
+    def advance_clock(self) -> None:
+        """Advance the clock, or let it jump; change the connection limit; report ticks."""
         if self.outcome is not None:
             return
         self.now_s += self.random.choice([0.0, 0.002, 0.01, 0.05, 0.3])
         if self.random.random() < 0.01:
             self.now_s += self.random.choice([-1e6, -0.5, 5.0, 20.0, 1e6])
         if self.random.random() < 0.05:
-            self.spare = self.random.choice([None, -2, 0, 1, 3, 20])
-        if self.wire and self.random.random() < 0.2:
-            self.happened["tick"] += 1
-            self.tell(Ticked())
+            self.available = self.random.choice([None, -2, 0, 1, 3, 20])
+        if self.in_flight and self.random.random() < 0.2:
+            self.counts["tick"] += 1
+            self.report(Ticked())
 
     def step(self) -> None:
-        """Let one thing happen of those that can."""
-        can: list[Callable[[], None]] = [
-            lambda fetch_id=fetch_id: self.move(fetch_id)  # type: ignore[misc]  # bound argument
-            for fetch_id in self.wire
+        """Execute one of the possible steps."""
+        steps: list[Callable[[], None]] = [
+            lambda request_id=request_id: self.deliver(request_id)  # type: ignore[misc]  # bound argument
+            for request_id in self.in_flight
         ]
         if self.writes:
-            can.append(self.write)
-        if self.is_waiting:
-            can.append(self.fire)
-        assert can, f"nothing can happen and it is not done: {self.happened}"
-        self.random.choice(can)()
+            steps.append(self.write)
+        if self.is_awaiting_retry:
+            steps.append(self.fire)
+        assert steps, f"the transfer is not done, and no step is possible: {self.counts}"
+        self.random.choice(steps)()
 
     def fire(self) -> None:
-        self.is_waiting = False
-        self.tell(RetryTimerFired())
+        self.is_awaiting_retry = False
+        self.report(RetryTimerFired())
 
     def write(self) -> None:
-        """Let the disk finish the oldest write, then report it."""
+        """Complete the oldest write and report it."""
         stored, data = self.writes.pop(0)
         byte_range = stored.byte_range
         if len(self.disk) < byte_range.stop:
             self.disk.extend(bytes(byte_range.stop - len(self.disk)))
         self.disk[byte_range.start : byte_range.stop] = data
         self.written = self.written.add(byte_range)
-        self.tell(stored)
+        self.report(stored)
 
-    def move(self, fetch_id: int) -> None:
-        """Let one connection get one step further."""
-        response = self.wire[fetch_id]
+    def deliver(self, request_id: int) -> None:
+        """Deliver the next head, chunk or end of one response."""
+        response = self.in_flight[request_id]
         if response is None:
             fault = "none"
             if self.fault_budget > 0:
                 fault = self.random.choice(self.faults)
                 self.fault_budget -= fault != "none"
-            self.happened[fault] += 1
-            if fault == "refused":
-                del self.wire[fetch_id]
-                self.tell(ConnectionFailed(fetch_id, REFUSED))
+            self.counts[fault] += 1
+            if fault == "connection refused":
+                del self.in_flight[request_id]
+                self.report(ConnectionFailed(request_id, REFUSED))
                 return
-            response = self.origin.serve(self.asked[fetch_id], fault, self.random)
-            self.wire[fetch_id] = response
-            self.tell(ResponseStarted(fetch_id, response.status, response.headers))
+            response = self.origin.serve(self.sent_headers[request_id], fault, self.random)
+            self.in_flight[request_id] = response
+            self.report(ResponseStarted(request_id, response.status, response.headers))
         elif response.body:
-            size = self.piece or self.random.randint(1, len(response.body))
+            size = self.chunk_bytes or self.random.randint(1, len(response.body))
             data, response.body = response.body[:size], response.body[size:]
             self.origin.sent_bytes += len(data)
-            self.tell(BodyReceived(fetch_id, len(data)), data)
+            self.report(BodyReceived(request_id, len(data)), data)
         else:
-            del self.wire[fetch_id]
-            self.tell(
-                ConnectionFailed(fetch_id, LOST) if response.is_lost else ResponseEnded(fetch_id)
+            del self.in_flight[request_id]
+            self.report(
+                ConnectionFailed(request_id, LOST)
+                if response.is_lost
+                else ResponseEnded(request_id)
             )
 
-    def tell(self, seen: Event, data: bytes = b"") -> None:
-        before = set(self.wire)
-        spare = UNLIMITED if self.spare is None else self.spare
-        commands = self.transfer.handle(seen, now_s=self.now_s, jitter=0.0, spare_connections=spare)
-        self.obey(commands, data)
-        for byte_range in self.transfer.stored:
-            assert self.written.covers(byte_range), "marked before it was stored"
-        most = MAX_CONNECTIONS if self.max_connections is None else self.max_connections
-        assert len(self.wire) <= most
-        opened, closed = len(set(self.wire) - before), len(before - set(self.wire))
-        # What is closed may be opened elsewhere; the first of a transfer is nobody's to refuse.
-        assert opened <= max(0, spare) + closed or len(self.wire) == 1, "more than was to spare"
-        starts = [fetch.start for fetch in self.transfer._segments.fetches.values()]
-        assert len(starts) == len(set(starts)), "the same byte was asked for twice at once"
-        if isinstance(seen, Ticked) and spare < 0 and len(before) > 1 and not self.readers:
-            assert len(self.wire) < len(before) or self.outcome, "others wait in vain"
+    def report(self, event: Event, data: bytes = b"") -> None:
+        before = set(self.in_flight)
+        available = UNLIMITED if self.available is None else self.available
+        commands = self.transfer.handle(
+            event, now_s=self.now_s, jitter=0.0, available_connections=available
+        )
+        self.execute(commands, data)
+        for byte_range in self.transfer.source.stored:
+            assert self.written.covers(byte_range), "reported before it was written"
+        max_in_flight = MAX_CONNECTIONS if self.max_connections is None else self.max_connections
+        assert len(self.in_flight) <= max_in_flight
+        opened, closed = len(set(self.in_flight) - before), len(before - set(self.in_flight))
+        # A closed request may be replaced; the first one of a transfer is always planned.
+        assert opened <= max(0, available) + closed or len(self.in_flight) == 1, "too many requests"
+        starts = [request.start for request in self.transfer._segments.requests.values()]
+        assert len(starts) == len(set(starts)), "two requests in flight have the same start"
+        if isinstance(event, Ticked) and available < 0 and len(before) > 1 and not self.readers:
+            assert len(self.in_flight) < len(before) or self.outcome, "no connection was released"
 
-    def obey(self, commands: tuple[Command, ...], data: bytes) -> None:
+    def execute(self, commands: tuple[Command, ...], data: bytes) -> None:
         for command in commands:
             assert self.outcome is None, f"{command} after the end"
             match command:
-                case StartRequest(fetch_id, _, headers):
-                    assert fetch_id not in self.wire
-                    self.wire[fetch_id] = None
-                    self.asked[fetch_id] = fold_headers(headers)
-                case CancelRequest(fetch_id):
-                    self.wire.pop(fetch_id, None)
-                case WriteRange(byte_range, at, generation):
-                    assert self.kept.gaps(byte_range) == (byte_range,), f"{byte_range} kept twice"
-                    self.kept = self.kept.add(byte_range)
-                    piece = data[at : at + byte_range.size_bytes]
-                    assert len(piece) == byte_range.size_bytes
-                    self.writes.append((RangeStored(byte_range, generation), piece))
+                case StartRequest(request_id, _, headers):
+                    assert request_id not in self.in_flight
+                    self.in_flight[request_id] = None
+                    self.sent_headers[request_id] = fold_headers(headers)
+                case CancelRequest(request_id):
+                    self.in_flight.pop(request_id, None)
+                case WriteRange(byte_range, chunk_offset, generation):
+                    assert self.planned.gaps(byte_range) == (byte_range,), (
+                        f"{byte_range} is written twice"
+                    )
+                    self.planned = self.planned.add(byte_range)
+                    chunk = data[chunk_offset : chunk_offset + byte_range.size_bytes]
+                    assert len(chunk) == byte_range.size_bytes
+                    self.writes.append((RangeStored(byte_range, generation), chunk))
                 case Restart():
-                    self.happened["restart"] += 1
-                    # A driver lets running writes end before it truncates; their reports are old.
+                    self.counts["restart"] += 1
+                    # A driver completes pending writes before it truncates.
                     late = [stored for stored, _ in self.writes]
                     self.writes.clear()
                     self.disk.clear()
-                    self.written = self.kept = ByteRangeSet()
+                    self.written = self.planned = ByteRangeSet()
                     for stored in late:
                         assert self.transfer.handle(stored, now_s=self.now_s) == ()
                 case ScheduleRetry():
-                    self.is_waiting = True
+                    self.is_awaiting_retry = True
                 case Complete() | GiveUp():
                     self.outcome = command
 
@@ -447,12 +457,12 @@ def two_files(size: int, other_size: int) -> list[File]:
     return [File(content(1, size), "a"), File(content(2, other_size), "b", NOW_S - 500)]
 
 
-def check(world: World, outcome: Complete | GiveUp) -> None:
+def check_outcome(simulation: Simulation, outcome: Complete | GiveUp) -> None:
     if isinstance(outcome, Complete):
-        total = outcome.version.total_bytes
+        total = outcome.validators.total_bytes
         assert total is not None
-        published = bytes(world.disk[:total])
-        assert published in [file.data for file in world.origin.files], world.happened
+        published = bytes(simulation.disk[:total])
+        assert published in [file.data for file in simulation.origin.files], simulation.counts
 
 
 @settings(
@@ -466,11 +476,11 @@ def check(world: World, outcome: Complete | GiveUp) -> None:
     has_length=st.booleans(),
     max_connections=st.sampled_from([None, None, 1, 2, 3, 4, 5]),
     budget=st.integers(0, 12),
-    piece=st.sampled_from([None, None, 1, 1000]),
+    chunk_bytes=st.sampled_from([None, None, 1, 1000]),
     kills=st.integers(0, 3),
     readers=st.integers(0, 3),
 )
-def test_every_fault(
+def test_a_transfer_survives_any_mixture_of_faults(
     random: Random,
     size: int,
     other_size: int,
@@ -478,12 +488,12 @@ def test_every_fault(
     has_length: bool,
     max_connections: int | None,
     budget: int,
-    piece: int | None,
+    chunk_bytes: int | None,
     kills: int,
     readers: int,
 ) -> None:
-    """Any mixture of faults, kills and readers: one version, nothing early, nothing twice."""
-    world = World(
+    """With kills and readers: one version, nothing reported early, nothing written twice."""
+    simulation = Simulation(
         Origin(
             two_files(size, size if other_size < 1 else other_size),
             validators=validators,
@@ -493,19 +503,21 @@ def test_every_fault(
         list(FAULTS),
         budget,
         max_connections=max_connections,
-        piece=piece,
+        chunk_bytes=chunk_bytes,
     )
-    check(world, world.run(kills=kills, readers=readers))
+    check_outcome(simulation, simulation.run(kills=kills, readers=readers))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("connections", [1, 4, None])
 @pytest.mark.parametrize("validators", ["etag", "date", "weak", "none"])
 @pytest.mark.no_cover
-def test_one_fault_at_a_time(fault: str, connections: int | None, validators: str) -> None:
-    """Each fault alone, a few times over, with an origin that is honest afterwards."""
+def test_a_transfer_survives_each_fault(
+    fault: str, connections: int | None, validators: str
+) -> None:
+    """Each fault alone, up to three times; all but a 403 are recoverable."""
     for seed in range(30):
-        world = World(
+        simulation = Simulation(
             Origin(two_files(50, 50 if seed % 2 else 41), validators=validators),
             Random(seed),
             [fault],
@@ -513,78 +525,87 @@ def test_one_fault_at_a_time(fault: str, connections: int | None, validators: st
             max_connections=connections,
             attempts=6,
         )
-        outcome = world.run(kills=seed % 2)
-        check(world, outcome)
+        outcome = simulation.run(kills=seed % 2)
+        check_outcome(simulation, outcome)
         if fault != "403":
-            assert isinstance(outcome, Complete), (seed, outcome, world.happened)
+            assert isinstance(outcome, Complete), (seed, outcome, simulation.counts)
 
 
-@pytest.mark.parametrize("piece", [None, 1, 7, 10_000])
+@pytest.mark.parametrize("chunk_bytes", [None, 1, 7, 10_000])
 @pytest.mark.parametrize("connections", [1, 2, 5, None])
 @pytest.mark.no_cover
-def test_without_a_fault_nothing_is_sent_twice(connections: int | None, piece: int | None) -> None:
-    """An honest origin sends each byte once; a split costs at most the piece under way."""
+def test_without_faults_no_byte_is_sent_twice(
+    connections: int | None, chunk_bytes: int | None
+) -> None:
+    """A split may repeat the chunk in transit, and nothing with chunks of one byte."""
     for seed in range(40):
         origin = Origin(two_files(90, 90))
-        world = World(origin, Random(seed), ["none"], 0, max_connections=connections, piece=piece)
-        outcome = world.run()
+        simulation = Simulation(
+            origin, Random(seed), ["none"], 0, max_connections=connections, chunk_bytes=chunk_bytes
+        )
+        outcome = simulation.run()
         assert isinstance(outcome, Complete)
-        check(world, outcome)
-        assert world.happened.keys() <= {"none", "tick"}
+        check_outcome(simulation, outcome)
+        assert simulation.counts.keys() <= {"none", "tick"}
         if connections == 1:
             assert origin.sent_bytes == 90
             assert len(origin.requests) == 1
-        if piece == 1:
+        if chunk_bytes == 1:
             assert origin.sent_bytes == 90
 
 
 @pytest.mark.no_cover
-def test_a_kill_costs_only_what_was_not_stored() -> None:
-    """After each kill the next process asks for the missing bytes alone."""
+def test_after_a_kill_only_the_missing_bytes_are_requested() -> None:
     for seed in range(60):
         origin = Origin(two_files(90, 90))
-        world = World(origin, Random(seed), ["none"], 0, max_connections=1, piece=1)
-        outcome = world.run(kills=3)
+        simulation = Simulation(origin, Random(seed), ["none"], 0, max_connections=1, chunk_bytes=1)
+        outcome = simulation.run(kills=3)
         assert isinstance(outcome, Complete)
-        check(world, outcome)
-        assert "restart" not in world.happened
-        resumed = [asked for asked in origin.requests[1:] if "range" in asked]
-        assert all(asked["if-range"] == '"a"' for asked in resumed)
+        check_outcome(simulation, outcome)
+        assert "restart" not in simulation.counts
+        resumed = [headers for headers in origin.requests[1:] if "range" in headers]
+        assert all(headers["if-range"] == '"a"' for headers in resumed)
 
 
 @pytest.mark.no_cover
-def test_a_careless_206_is_never_joined() -> None:
-    """The file changes, the origin ignores If-Range: only the ETag on the 206 can tell."""
+def test_a_206_of_another_version_is_not_joined() -> None:
+    """The file changes and the origin ignores If-Range: only the ETag of the 206 tells."""
     for seed in range(80):
         origin = Origin(two_files(50, 50))
-        world = World(
-            origin, Random(seed), ["lost", "flip", "careless If-Range"], 9, max_connections=1
+        simulation = Simulation(
+            origin,
+            Random(seed),
+            ["connection lost", "file changed", "If-Range ignored"],
+            9,
+            max_connections=1,
         )
-        check(world, world.run())
+        check_outcome(simulation, simulation.run())
 
 
 @pytest.mark.parametrize("readers", [1, 3])
 @pytest.mark.no_cover
-def test_a_waiting_reader_is_served_before_the_fill(readers: int) -> None:
-    """With ranges proved, the next request after a reader waits begins where it waits."""
+def test_a_waiting_reader_is_served_first(readers: int) -> None:
+    """Once range support is proved, the next request starts where a reader waits."""
     for seed in range(15):
         origin = Origin(two_files(4000, 4000))
-        world = World(origin, Random(seed), ["none"], 0, max_connections=2, piece=10)
-        world.begin(None, ByteRangeSet())
-        while world.transfer.answers_ranges is None:
-            world.step()
+        simulation = Simulation(
+            origin, Random(seed), ["none"], 0, max_connections=2, chunk_bytes=10
+        )
+        simulation.begin(None, ByteRangeSet())
+        while simulation.transfer.source.supports_ranges is None:
+            simulation.step()
         offset = Random(seed).randrange(3000, 3900)
-        before = len(world.asked)
-        is_near = any(
-            fetch.position <= offset < fetch.position + 4
-            for fetch in world.transfer._segments.fetches.values()
+        before = len(simulation.sent_headers)
+        is_delivered = any(
+            request.position <= offset < request.position + 4
+            for request in simulation.transfer._segments.requests.values()
         )
         for reader in range(readers):
-            world.tell(ReaderWaits(reader, offset))
-        if not is_near:
-            assert [asked["range"] for asked in list(world.asked.values())[before:]] == [
-                f"bytes={offset}-"
-            ]
-        while world.outcome is None:
-            world.step()
-        check(world, world.outcome)
+            simulation.report(ReaderWaits(reader, offset))
+        if not is_delivered:
+            assert [
+                headers["range"] for headers in list(simulation.sent_headers.values())[before:]
+            ] == [f"bytes={offset}-"]
+        while simulation.outcome is None:
+            simulation.step()
+        check_outcome(simulation, simulation.outcome)

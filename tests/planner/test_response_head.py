@@ -19,8 +19,8 @@ NOW_S = 1_800_000_000.0
 A = ETag("a", weak=False)
 
 
-def misbehaved(reason: str) -> Failure:
-    return Failure(FailureKind.MISBEHAVED, reason)
+def protocol_error(reason: str) -> Failure:
+    return Failure(FailureKind.PROTOCOL_ERROR, reason)
 
 
 def status(code: int, retry_after_s: float | None = None) -> FailedResponse:
@@ -29,21 +29,26 @@ def status(code: int, retry_after_s: float | None = None) -> FailedResponse:
     )
 
 
-def opened(
-    code: int, headers: dict[str, str], *, start: int = 0, ranged: bool = False, asks: bool = False
+def parse(
+    code: int,
+    headers: dict[str, str],
+    *,
+    start: int = 0,
+    ranged: bool = False,
+    conditional: bool = False,
 ) -> ResponseHead:
     return parse_response_head(
         code,
         headers,
-        asked_start=start,
+        requested_start=start,
         is_ranged=ranged,
-        is_conditional=asks,
+        is_conditional=conditional,
         now_s=NOW_S,
     )
 
 
 @pytest.mark.parametrize(
-    ("headers", "said"),
+    ("headers", "head"),
     [
         pytest.param({}, FullResponse(Validators()), id="bare"),
         pytest.param(
@@ -64,7 +69,7 @@ def opened(
         pytest.param(
             {"content-range": "bytes 5-9/10"},
             FullResponse(Validators()),
-            id="content-range-means-nothing",
+            id="content-range-is-ignored",
         ),
         pytest.param({"content-encoding": "identity"}, FullResponse(Validators()), id="identity"),
         pytest.param(
@@ -74,36 +79,36 @@ def opened(
     ],
 )
 @pytest.mark.parametrize("ranged", [False, True])
-def test_a_200_is_the_whole_whatever_was_asked(
-    headers: dict[str, str], said: ResponseHead, ranged: bool
+def test_a_200_is_always_the_whole_representation(
+    headers: dict[str, str], head: ResponseHead, ranged: bool
 ) -> None:
-    assert opened(200, headers, start=5 if ranged else 0, ranged=ranged) == said
+    assert parse(200, headers, start=5 if ranged else 0, ranged=ranged) == head
 
 
 @pytest.mark.parametrize("code", [200, 206])
 @pytest.mark.parametrize("coding", ["gzip", "br", "GZIP", "identity, gzip", "x"])
-def test_packed_bytes_are_never_taken(code: int, coding: str) -> None:
+def test_a_content_coding_is_rejected(code: int, coding: str) -> None:
     headers = {"content-encoding": coding, "content-range": "bytes 0-9/10"}
-    reason = f"the origin sent the file packed ({coding.lower()}) although it was asked not to"
-    assert opened(code, headers, ranged=True) == FailedResponse(misbehaved(reason))
+    reason = f"the origin sent the file compressed ({coding.lower()}) although it was asked not to"
+    assert parse(code, headers, ranged=True) == FailedResponse(protocol_error(reason))
 
 
 @pytest.mark.parametrize("code", [200, 206])
 @pytest.mark.parametrize("length", ["", "-5", "5, 6", "1e3", "5.0", "\u0665", "1" + "0" * 18 + "1"])
-def test_a_length_that_is_none_is_refused(code: int, length: str) -> None:
+def test_an_invalid_content_length_is_rejected(code: int, length: str) -> None:
     headers = {"content-length": length, "content-range": "bytes 0-9/10"}
-    assert opened(code, headers, ranged=True) == FailedResponse(
-        misbehaved("the origin sent a Content-Length that is no length")
+    assert parse(code, headers, ranged=True) == FailedResponse(
+        protocol_error("the origin sent an invalid Content-Length")
     )
 
 
-NOT_WHICH = InvalidPartialResponse(
-    misbehaved("the origin answered 206 and not which bytes of how many")
+INCOMPLETE = InvalidPartialResponse(
+    protocol_error("the origin answered 206 without a complete Content-Range")
 )
 
 
 @pytest.mark.parametrize(
-    ("headers", "said"),
+    ("headers", "head"),
     [
         pytest.param(
             {"content-range": "bytes 5-99/100"},
@@ -118,30 +123,34 @@ NOT_WHICH = InvalidPartialResponse(
         pytest.param(
             {"content-range": "bytes 0-99/100"},
             PartialResponse(Validators(total_bytes=100), ByteRange(0, 100)),
-            id="more-than-asked",
+            id="more-than-requested",
         ),
         pytest.param(
             {"content-range": "bytes 6-99/100"},
-            InvalidPartialResponse(misbehaved("the origin was asked for byte 5 and sent from 6")),
+            InvalidPartialResponse(
+                protocol_error("the origin was asked for byte 5 and sent from 6")
+            ),
             id="later",
         ),
         pytest.param(
             {"content-range": "bytes 0-4/100"},
-            InvalidPartialResponse(misbehaved("the origin was asked for byte 5 and sent from 0")),
+            InvalidPartialResponse(
+                protocol_error("the origin was asked for byte 5 and sent from 0")
+            ),
             id="earlier",
         ),
-        pytest.param({}, NOT_WHICH, id="no-content-range"),
-        pytest.param({"content-range": "bytes 5-99/*"}, NOT_WHICH, id="total-unknown"),
-        pytest.param({"content-range": "bytes */100"}, NOT_WHICH, id="no-span"),
-        pytest.param({"content-range": "bytes 9-5/100"}, NOT_WHICH, id="backwards"),
-        pytest.param({"content-range": "bytes 5-100/100"}, NOT_WHICH, id="beyond-its-total"),
-        pytest.param({"content-range": "items 5-99/100"}, NOT_WHICH, id="unit"),
+        pytest.param({}, INCOMPLETE, id="no-content-range"),
+        pytest.param({"content-range": "bytes 5-99/*"}, INCOMPLETE, id="total-unknown"),
+        pytest.param({"content-range": "bytes */100"}, INCOMPLETE, id="no-range"),
+        pytest.param({"content-range": "bytes 9-5/100"}, INCOMPLETE, id="backwards"),
+        pytest.param({"content-range": "bytes 5-100/100"}, INCOMPLETE, id="beyond-its-total"),
+        pytest.param({"content-range": "items 5-99/100"}, INCOMPLETE, id="unit"),
         pytest.param(
             {"content-range": "bytes 5-99/100", "content-length": "100"},
             InvalidPartialResponse(
-                misbehaved("the origin put a range of 95 bytes in a body of 100")
+                protocol_error("the origin announced a range of 95 bytes and a body of 100")
             ),
-            id="the-whole-in-disguise",
+            id="the-whole-file",
         ),
         pytest.param(
             {
@@ -157,18 +166,22 @@ NOT_WHICH = InvalidPartialResponse(
                 "content-range": "bytes 5-99/100",
                 "content-type": "Multipart/ByteRanges; boundary=x",
             },
-            InvalidPartialResponse(misbehaved("the origin answered one range with several")),
+            InvalidPartialResponse(
+                protocol_error("the origin answered a request for one range with several")
+            ),
             id="multipart",
         ),
     ],
 )
-def test_a_206_counts_as_far_as_it_agrees(headers: dict[str, str], said: ResponseHead) -> None:
-    assert opened(206, headers, start=5, ranged=True) == said
+def test_a_206_must_agree_with_its_request_and_itself(
+    headers: dict[str, str], head: ResponseHead
+) -> None:
+    assert parse(206, headers, start=5, ranged=True) == head
 
 
-def test_a_206_that_nobody_asked_for() -> None:
-    assert opened(206, {"content-range": "bytes 0-99/100"}) == InvalidPartialResponse(
-        misbehaved("the origin answered 206 although no range was asked for")
+def test_a_206_to_a_request_without_range_is_invalid() -> None:
+    assert parse(206, {"content-range": "bytes 0-99/100"}) == InvalidPartialResponse(
+        protocol_error("the origin answered 206 although no range was asked for")
     )
 
 
@@ -176,25 +189,27 @@ def test_a_206_that_nobody_asked_for() -> None:
     ("content_range", "total_bytes"),
     [("bytes */100", 100), ("bytes */0", 0), ("", None), ("bytes */*", None), ("what", None)],
 )
-def test_a_416_says_how_long_it_is(content_range: str, total_bytes: int | None) -> None:
+def test_a_416_may_state_the_length(content_range: str, total_bytes: int | None) -> None:
     headers = {"content-range": content_range} if content_range else {}
-    assert opened(416, headers, start=5, ranged=True) == RangeNotSatisfiable(total_bytes)
+    assert parse(416, headers, start=5, ranged=True) == RangeNotSatisfiable(total_bytes)
 
 
-def test_a_304_where_that_was_the_question() -> None:
-    assert opened(304, {}, asks=True) == NotModified()
+def test_a_304_to_a_conditional_request() -> None:
+    assert parse(304, {}, conditional=True) == NotModified()
 
 
 @pytest.mark.parametrize(
-    ("code", "ranged", "asks"), [(304, True, False), (416, False, True)], ids=["304", "416"]
+    ("code", "ranged", "conditional"), [(304, True, False), (416, False, True)], ids=["304", "416"]
 )
-def test_an_answer_to_no_question_is_a_failure(code: int, ranged: bool, asks: bool) -> None:
-    assert opened(code, {}, ranged=ranged, asks=asks) == status(code)
+def test_a_304_or_416_without_cause_is_a_failure(
+    code: int, ranged: bool, conditional: bool
+) -> None:
+    assert parse(code, {}, ranged=ranged, conditional=conditional) == status(code)
 
 
 @pytest.mark.parametrize("code", [100, 201, 204, 302, 400, 404, 500, 503, 999])
 def test_any_other_status_is_a_failure(code: int) -> None:
-    assert opened(code, {"content-encoding": "gzip"}, ranged=True, asks=True) == status(code)
+    assert parse(code, {"content-encoding": "gzip"}, ranged=True, conditional=True) == status(code)
 
 
 @pytest.mark.parametrize(
@@ -202,5 +217,5 @@ def test_any_other_status_is_a_failure(code: int) -> None:
     [("7", 7.0), ("Fri, 15 Jan 2027 08:01:40 GMT", 100.0), ("soon", None)],
     ids=["seconds", "date", "malformed"],
 )
-def test_what_retry_after_asks(value: str, wait_s: float | None) -> None:
-    assert opened(503, {"retry-after": value}) == status(503, wait_s)
+def test_retry_after_is_parsed(value: str, wait_s: float | None) -> None:
+    assert parse(503, {"retry-after": value}) == status(503, wait_s)

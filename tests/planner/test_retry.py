@@ -15,7 +15,7 @@ def status(code: int | None, retry_after_s: float | None = None) -> Failure:
     return Failure(FailureKind.STATUS, f"answered {code}", code, retry_after_s)
 
 
-def test_a_failure_names_only_what_it_knows() -> None:
+def test_a_failure_without_status_has_no_retry_after() -> None:
     assert (LOST.status, LOST.retry_after_s) == (None, None)
 
 
@@ -28,7 +28,7 @@ def test_values_are_frozen_and_slotted(value: Any, name: str) -> None:
     assert not hasattr(value, "__dict__")
 
 
-def test_the_defaults_are_the_promised_ones() -> None:
+def test_the_documented_defaults() -> None:
     policy = RetryPolicy()
     assert (policy.attempts, policy.base_delay_s) == (8, 0.5)
     assert (policy.max_delay_s, policy.max_retry_after_s) == (30.0, 120.0)
@@ -48,54 +48,54 @@ def test_the_defaults_are_the_promised_ones() -> None:
         pytest.param(9, 0.0, None, id="beyond"),
     ],
 )
-def test_the_wait_doubles_up_to_its_ceiling(
+def test_the_delay_doubles_up_to_its_ceiling(
     attempt: int, jitter: float, delay_s: float | None
 ) -> None:
     assert RetryPolicy().delay_s(LOST, attempt, jitter) == delay_s
 
 
 @pytest.mark.parametrize("kind", FailureKind, ids=lambda kind: kind.name.lower())
-def test_only_a_refusal_is_never_tried_again(kind: FailureKind) -> None:
-    again = RetryPolicy().delay_s(Failure(kind, "it failed", 503), 1, 0.0)
-    assert again == (None if kind is FailureKind.REFUSED else 0.25)
+def test_only_a_refusal_by_vidnb_is_never_retried(kind: FailureKind) -> None:
+    delay_s = RetryPolicy().delay_s(Failure(kind, "it failed", 503), 1, 0.0)
+    assert delay_s == (None if kind is FailureKind.REFUSED else 0.25)
 
 
-def test_only_passing_statuses_are_tried_again() -> None:
+def test_only_transient_statuses_are_retried() -> None:
     policy = RetryPolicy()
     codes = [None, *range(100, 600)]
-    again = [code for code in codes if policy.delay_s(status(code), 1, 0.0) is not None]
-    assert again == sorted(RETRIED_STATUSES) == [408, 429, 500, 502, 503, 504]
+    retried = [code for code in codes if policy.delay_s(status(code), 1, 0.0) is not None]
+    assert retried == sorted(RETRIED_STATUSES) == [408, 429, 500, 502, 503, 504]
 
 
 @pytest.mark.parametrize(
     ("retry_after_s", "delay_s"),
     [
-        pytest.param(None, 0.25, id="not-asked"),
-        pytest.param(0.0, 0.25, id="at-once-is-no-reason-to-hammer"),
+        pytest.param(None, 0.25, id="absent"),
+        pytest.param(0.0, 0.25, id="zero-does-not-shorten-the-delay"),
         pytest.param(-5.0, 0.25, id="negative"),
-        pytest.param(math.nan, 0.25, id="no-number"),
+        pytest.param(math.nan, 0.25, id="nan"),
         pytest.param(7.0, 7.0, id="later"),
-        pytest.param(120.0, 120.0, id="the-longest"),
-        pytest.param(120.5, None, id="longer-than-anyone-waits"),
-        pytest.param(math.inf, None, id="for-ever"),
+        pytest.param(120.0, 120.0, id="the-limit"),
+        pytest.param(120.5, None, id="above-the-limit"),
+        pytest.param(math.inf, None, id="infinite"),
     ],
 )
-def test_retry_after_is_obeyed_or_ends_it(
+def test_retry_after_is_obeyed_up_to_its_limit(
     retry_after_s: float | None, delay_s: float | None
 ) -> None:
     assert RetryPolicy().delay_s(status(503, retry_after_s), 1, 0.0) == delay_s
 
 
-def test_a_retry_after_does_not_revive_a_status_that_stays() -> None:
+def test_a_permanent_status_is_not_retried_with_retry_after() -> None:
     assert RetryPolicy().delay_s(status(404, 1.0), 1, 0.0) is None
 
 
-def test_a_single_attempt_never_waits() -> None:
+def test_a_single_attempt_is_never_retried() -> None:
     assert RetryPolicy(attempts=1).delay_s(LOST, 1, 0.0) is None
 
 
 def test_a_policy_without_delays_is_allowed() -> None:
-    """A user's own tests skip back-off with it."""
+    """For a user's own tests."""
     policy = RetryPolicy(base_delay_s=0, max_delay_s=0, max_retry_after_s=0)
     assert policy.delay_s(LOST, 1, 0.9) == 0
     assert policy.delay_s(status(503, 0.0), 1, 0.9) == 0
@@ -119,7 +119,7 @@ def test_ten_thousand_attempts_do_not_overflow() -> None:
         pytest.param(
             {"max_delay_s": math.inf},
             "max_delay_s must be a finite number of seconds, not inf",
-            id="endless-ceiling",
+            id="infinite-ceiling",
         ),
         pytest.param(
             {"max_retry_after_s": math.nan},
@@ -133,12 +133,10 @@ def test_ten_thousand_attempts_do_not_overflow() -> None:
         ),
     ],
 )
-def test_limits_that_contradict_themselves_are_refused(
-    limits: dict[str, Any], sentence: str
-) -> None:
-    with pytest.raises(ValueError) as refused:
+def test_contradictory_limits_are_rejected(limits: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError) as raised:
         RetryPolicy(**limits)
-    assert str(refused.value) == sentence
+    assert str(raised.value) == sentence
 
 
 @pytest.mark.parametrize(
@@ -149,10 +147,10 @@ def test_limits_that_contradict_themselves_are_refused(
         pytest.param(1, -0.1, "jitter must lie in [0, 1), not -0.1", id="jitter-negative"),
     ],
 )
-def test_a_careless_caller_is_told(attempt: int, jitter: float, sentence: str) -> None:
-    with pytest.raises(ValueError) as refused:
+def test_invalid_arguments_are_rejected(attempt: int, jitter: float, sentence: str) -> None:
+    with pytest.raises(ValueError) as raised:
         RetryPolicy().delay_s(LOST, attempt, jitter)
-    assert str(refused.value) == sentence
+    assert str(raised.value) == sentence
 
 
 @given(
@@ -163,19 +161,19 @@ def test_a_careless_caller_is_told(attempt: int, jitter: float, sentence: str) -
     st.integers(1, 60),
     st.floats(0, 1, exclude_max=True),
 )
-def test_a_wait_keeps_all_bounds(
+def test_a_delay_stays_within_all_bounds(
     attempts: int,
     base_delay_s: float,
-    more_s: float,
+    extra_s: float,
     retry_after_s: float | None,
     attempt: int,
     jitter: float,
 ) -> None:
-    policy = RetryPolicy(attempts, base_delay_s, base_delay_s + more_s)
+    policy = RetryPolicy(attempts, base_delay_s, base_delay_s + extra_s)
     delay_s = policy.delay_s(status(503, retry_after_s), attempt, jitter)
-    asked_s = retry_after_s or 0.0
+    requested_s = retry_after_s or 0.0
     if delay_s is None:
-        assert attempt >= attempts or asked_s > policy.max_retry_after_s
+        assert attempt >= attempts or requested_s > policy.max_retry_after_s
     else:
-        assert asked_s <= delay_s <= max(policy.max_delay_s, asked_s)
+        assert requested_s <= delay_s <= max(policy.max_delay_s, requested_s)
         assert delay_s >= base_delay_s / 2

@@ -1,4 +1,4 @@
-"""The line a finished download explains itself with."""
+"""Summaries of finished downloads."""
 
 import pytest
 
@@ -29,13 +29,13 @@ MB = 10**6
         (10**9, 3723, 0, 1, 1, "1.0 GB in 1:02:03"),
     ],
 )
-def test_how_it_was_fetched(
+def test_the_summary_of_a_transfer(
     size: int, elapsed_s: float, resumed: int, connections: int, attempts: int, line: str
 ) -> None:
-    said = fetched_summary(
+    summary = fetched_summary(
         size, elapsed_s, resumed_from_bytes=resumed, connections=connections, attempts=attempts
     )
-    assert said == line
+    assert summary == line
 
 
 @pytest.mark.parametrize(
@@ -48,18 +48,18 @@ def test_how_it_was_fetched(
         pytest.param(
             1_794_527_999,
             "already here; the source has not changed since 12 Nov 2026",
-            id="its-end",
+            id="end-of-the-day",
         ),
         pytest.param(0, "already here; the source has not changed since 1 Jan 1970", id="epoch"),
         pytest.param(
             -86_400, "already here; the source has not changed since 31 Dec 1969", id="before"
         ),
-        pytest.param(10**18, "already here; the source has not changed", id="no-calendar"),
+        pytest.param(10**18, "already here; the source has not changed", id="invalid-date"),
     ],
 )
-def test_that_it_is_here_already(modified_s: int | None, line: str) -> None:
+def test_the_summary_of_an_unchanged_file(modified_s: int | None, line: str) -> None:
     assert unchanged_summary(modified_s) == line
 
 
-def test_that_it_was_known_by_its_digest() -> None:
+def test_the_summary_of_a_file_with_the_expected_digest() -> None:
     assert known_summary("sha256") == "already here, with the sha256 digest asked for"

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.assets import film
 from tests.deadline import DEADLINE_S
 from tests.origin import Exchange, Film, Origin, cut, honest, noise, plain, reset, status
-from tests.planner_world import film
 from vidnb.download import cache
 from vidnb.download.file_object import open_source
 from vidnb.download.status import DownloadHandle

@@ -11,14 +11,15 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
+from tests.assets import ipykernel_release
 from tests.deadline import DEADLINE_S, wait_until
-from tests.planner_world import SlowProxy, older_ipykernel
+from tests.network import SlowProxy
 
 
 @pytest.fixture(params=["6.30.1", "newest"])
 def ipykernel(request: pytest.FixtureRequest) -> str | None:
     """Where the kernel's ipykernel comes from, for PYTHONPATH."""
-    return None if request.param == "newest" else str(older_ipykernel(request.param))
+    return None if request.param == "newest" else str(ipykernel_release(request.param))
 
 
 class Kernel:

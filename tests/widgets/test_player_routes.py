@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.assets import converted_sample
 from tests.deadline import DEADLINE_S
-from tests.planner_world import in_format
 from vidnb.http.allowed_hosts import AllowedHosts
 from vidnb.server.sample import sample
 from vidnb.widgets.player import kernel_bytes
@@ -227,7 +227,7 @@ def test_a_page_is_told_how_to_play_a_file_in_pieces(kernel: Kernel, tmp_path: P
     answer, byte_range = kernel.ask(kind="outline")
     assert (answer["kind"], answer["outline"], byte_range) == ("outline", None, None)
     clip = tmp_path / "clip.mp4"
-    clip.write_bytes(in_format("vp9-opus.webm").read_bytes())
+    clip.write_bytes(converted_sample("vp9-opus.webm").read_bytes())
     answer, _ = kernel.ask(kind="outline")
     assert answer["size_bytes"] == clip.stat().st_size
     assert answer["tag"] == kernel.ask(start=0, stop=10)[0]["tag"]

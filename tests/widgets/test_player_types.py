@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.planner_world import type_checker
+from tests.assets import typescript_compiler
 
 SCRIPTS = Path(__file__).parent.parent.parent / "vidnb" / "widgets" / "js"
 OPTIONS = [
@@ -34,7 +34,7 @@ def check(script: Path) -> tuple[int, str]:
     if node is None:
         pytest.skip("node is not installed")
     ran = subprocess.run(
-        [node, str(type_checker()), *OPTIONS, str(script)],
+        [node, str(typescript_compiler()), *OPTIONS, str(script)],
         capture_output=True,
         text=True,
         timeout=300,

@@ -101,9 +101,9 @@ class TransferDriver:
         self._room = room
         self._share = share
         self._check_video = check_video
-        self._head = bytearray() if check_video and not transfer.stored else None
+        self._head = bytearray() if check_video and not transfer.source.stored else None
         self._held: list[tuple[ByteRange, bytes]] = []
-        self._has_begun = bool(transfer.stored)
+        self._has_begun = bool(transfer.source.stored)
         self._fetches: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._ticking: asyncio.TimerHandle | None = None
@@ -138,8 +138,8 @@ class TransferDriver:
             await asyncio.gather(*tasks, writing, return_exceptions=True)
             self._handle.status.resumable_bytes = writer.resumable_bytes
             self._share.close()
-            if self.transfer.refused_connections is not None:
-                self._share.refused(self.transfer.refused_connections)
+            if self.transfer.observed_host_limit is not None:
+                self._share.refused(self.transfer.observed_host_limit)
 
     def _tick_later(self) -> None:
         self._ticking = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
@@ -163,15 +163,15 @@ class TransferDriver:
     def _tell(self, seen: Event, data: bytes | memoryview = b"") -> None:
         jitter = random.random()  # noqa: S311 - spreads retries, keeps no secret
         commands = self.transfer.handle(
-            seen, now_s=time.time(), jitter=jitter, spare_connections=self._share.spare
+            seen, now_s=time.time(), jitter=jitter, available_connections=self._share.spare
         )
         if not self._end.done():  # otherwise the last writes are told, and only counted
             self._obey(commands, data)
             if self._held:
                 self._judge()  # the end of the body may be all that it waited for
         self._share.settle()
-        self._handle.status.done_bytes = self.transfer.stored.size_bytes
-        self._handle.status.total_bytes = self.transfer.total_bytes
+        self._handle.status.done_bytes = self.transfer.source.stored.size_bytes
+        self._handle.status.total_bytes = self.transfer.source.total_bytes
         self._handle.status.resumable_bytes = (
             0 if self._writer is None else self._writer.resumable_bytes
         )
@@ -182,14 +182,16 @@ class TransferDriver:
             match command:
                 case WriteRange(byte_range, at, _):
                     self._keep(byte_range, data[at : at + byte_range.size_bytes])
-                case StartRequest(fetch_id):
-                    self._share.hand_over(fetch_id)
-                    task = asyncio.create_task(self._fetch(command), name=f"vidnb fetch {fetch_id}")
+                case StartRequest(request_id):
+                    self._share.hand_over(request_id)
+                    task = asyncio.create_task(
+                        self._fetch(command), name=f"vidnb fetch {request_id}"
+                    )
                     task.add_done_callback(self._fail_with)
-                    self._fetches[fetch_id] = task
-                case CancelRequest(fetch_id):
-                    task = self._fetches.pop(fetch_id)
-                    self._share.loosen(fetch_id)
+                    self._fetches[request_id] = task
+                case CancelRequest(request_id):
+                    task = self._fetches.pop(request_id)
+                    self._share.loosen(request_id)
                     if task is not asyncio.current_task():
                         task.cancel()
                 case Restart(generation):
@@ -219,14 +221,14 @@ class TransferDriver:
         self._store(byte_range, data)
 
     def _store(self, byte_range: ByteRange, data: bytes | memoryview) -> None:
-        if self._writer is not None and self.transfer.version is not None:
+        if self._writer is not None and self.transfer.source.validators is not None:
             self._has_begun = True
-            self._writer.reserves = self.transfer.fills
-            self._writer.add(byte_range, data, self.transfer.version)
+            self._writer.reserves = self.transfer.is_whole_wanted
+            self._writer.add(byte_range, data, self.transfer.source.validators)
 
     @property
     def _is_head_whole(self) -> bool:
-        least_bytes = min(HEAD_BYTES, self.transfer.total_bytes or HEAD_BYTES)
+        least_bytes = min(HEAD_BYTES, self.transfer.source.total_bytes or HEAD_BYTES)
         return self._head is not None and len(self._head) >= least_bytes
 
     def _judge(self) -> None:
@@ -248,12 +250,12 @@ class TransferDriver:
 
     async def _fetch(self, fetch: StartRequest) -> None:
         """Carry one request out until its end or until the planner drops it."""
-        if not self._share.holds(fetch.fetch_id):
+        if not self._share.holds(fetch.request_id):
             self._handle.status.phase = Phase.WAITING
             self._handle.status.note = (
                 "other downloads use all the connections this host may be asked"
             )
-            await self._share.wait_for(fetch.fetch_id)
+            await self._share.wait_for(fetch.request_id)
         if not self._handle.status.done_bytes:
             self._handle.status.phase, self._handle.status.note = Phase.CONNECTING, ""
         try:
@@ -264,7 +266,7 @@ class TransferDriver:
                 idle_timeout_s=self._idle_timeout_s,
             )
         except ConnectionFault as fault:
-            self._finish(fetch, ConnectionFailed(fetch.fetch_id, fault.failure))
+            self._finish(fetch, ConnectionFailed(fetch.request_id, fault.failure))
             return
         try:
             await self._read(fetch, answer)
@@ -280,53 +282,53 @@ class TransferDriver:
             self.media_type = answer.headers.get("content-type", self.media_type)
             self.disposition = answer.headers.get("content-disposition", self.disposition)
             self._handle.status.feed.media_type = self.media_type
-        self._tell(ResponseStarted(fetch.fetch_id, answer.status, answer.headers))
-        if fetch.fetch_id not in self._fetches:
+        self._tell(ResponseStarted(fetch.request_id, answer.status, answer.headers))
+        if fetch.request_id not in self._fetches:
             return
         self._handle.status.phase, self._handle.status.note = Phase.DOWNLOADING, ""
         await self._check_room()
-        while fetch.fetch_id in self._fetches:
+        while fetch.request_id in self._fetches:
             if self._handle.status.is_paused:
                 await self._pause(fetch)
-            while not self.transfer.may_read(fetch.fetch_id):
+            while not self.transfer.should_read(fetch.request_id):
                 answer.hold()  # what it takes now is taken from a reader, and lost with it
                 await asyncio.sleep(_TICK_S)
             try:
                 data = await answer.read()
             except ConnectionFault as fault:
-                self._finish(fetch, ConnectionFailed(fetch.fetch_id, fault.failure))
+                self._finish(fetch, ConnectionFailed(fetch.request_id, fault.failure))
                 return
             if not data:
-                self._finish(fetch, ResponseEnded(fetch.fetch_id, answer.is_framed))
+                self._finish(fetch, ResponseEnded(fetch.request_id, answer.is_framed))
                 return
-            self._tell(BodyReceived(fetch.fetch_id, len(data)), data)
+            self._tell(BodyReceived(fetch.request_id, len(data)), data)
             buffer_pool.release(data)
             if self._writer is not None:
                 await self._writer.room()
 
     async def _pause(self, fetch: StartRequest) -> None:
         """Wait until the pause ends; meanwhile this connection stands in nobody's way."""
-        self._share.loosen(fetch.fetch_id)
+        self._share.loosen(fetch.request_id)
         self._share.settle()
         await self._handle.until_resumed()
-        if not self._share.hand_over(fetch.fetch_id):
-            await self._share.wait_for(fetch.fetch_id)
+        if not self._share.hand_over(fetch.request_id):
+            await self._share.wait_for(fetch.request_id)
 
     def _finish(self, fetch: StartRequest, seen: Event) -> None:
         # A fetch that the planner dropped meanwhile has nothing to report any more.
-        if self._fetches.pop(fetch.fetch_id, None) is not None:
-            self._share.loosen(fetch.fetch_id)
+        if self._fetches.pop(fetch.request_id, None) is not None:
+            self._share.loosen(fetch.request_id)
             self._tell(seen)
 
     async def _check_room(self) -> None:
         """Stop before a disk is filled with a file it cannot hold."""
-        total_bytes = self.transfer.total_bytes
-        if total_bytes is None or not self.transfer.fills:
+        total_bytes = self.transfer.source.total_bytes
+        if total_bytes is None or not self.transfer.is_whole_wanted:
             return
         room = self._room_before
-        if total_bytes - self.transfer.stored.size_bytes > _LITTLE_BYTES:
+        if total_bytes - self.transfer.source.stored.size_bytes > _LITTLE_BYTES:
             room = await run_in_thread(self._room)
         # What is reserved, or of another version, has its place; packed bytes take less than one.
-        missing_bytes = total_bytes - max(room.taken_bytes, self.transfer.stored.size_bytes)
+        missing_bytes = total_bytes - max(room.taken_bytes, self.transfer.source.stored.size_bytes)
         if missing_bytes > room.free_bytes:
             raise OSError(errno.ENOSPC, f"no room for {missing_bytes} more bytes on this disk")

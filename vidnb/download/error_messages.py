@@ -4,9 +4,9 @@ import errno
 from http import HTTPStatus
 from pathlib import Path
 
-from vidnb.download.planner.events import GiveUp, GiveUpReason
+from vidnb.download.planner.events import GiveUp
 from vidnb.download.planner.progress import format_bytes
-from vidnb.download.planner.retry import RETRIED_STATUSES, Failure, FailureKind
+from vidnb.download.planner.retry import RETRIED_STATUSES, Failure, FailureKind, GiveUpReason
 from vidnb.errors import (
     ChecksumMismatch,
     NotAVideo,
@@ -55,7 +55,7 @@ _AGAIN = "run the same download again to go on"
 
 _REMEDIES = {
     FailureKind.CONNECT: "check the address and the network",
-    FailureKind.MISBEHAVED: "try another address for it",
+    FailureKind.PROTOCOL_ERROR: "try another address for it",
     # Of those that are not told in their own words only this one is left.
     FailureKind.REFUSED: "check the address and the clock of this machine",
 }
@@ -98,7 +98,7 @@ def gave_up(end: GiveUp, url: str, folder: Path, resumable_bytes: int) -> Transf
     failure = end.failure
     shown, held = redact(url), _held(resumable_bytes, folder)
     rest = f"{held}; {_remedy(failure, resumable_bytes)}"
-    match end.why:
+    match end.reason:
         case GiveUpReason.EMPTY:
             return TransferError(
                 f"{shown} sent an empty file; nothing was saved; check the address.", url=url
@@ -117,7 +117,7 @@ def gave_up(end: GiveUp, url: str, folder: Path, resumable_bytes: int) -> Transf
                 url=url,
                 resumable_bytes=resumable_bytes,
             )
-        case GiveUpReason.MISBEHAVED:
+        case GiveUpReason.PROTOCOL_ERROR:
             return RemoteProtocolError(
                 f"{shown} cannot be downloaded safely: {failure.reason}; {rest}.",
                 url=url,
@@ -128,7 +128,7 @@ def gave_up(end: GiveUp, url: str, folder: Path, resumable_bytes: int) -> Transf
         return _status_error(end, url, rest, tries, resumable_bytes)
     kinds: dict[FailureKind, type[TransferError]] = {
         FailureKind.TIMEOUT: TransferTimeout,
-        FailureKind.MISBEHAVED: RemoteProtocolError,
+        FailureKind.PROTOCOL_ERROR: RemoteProtocolError,
     }
     kind = kinds.get(failure.kind, TransportError)
     return kind(

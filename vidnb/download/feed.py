@@ -101,12 +101,12 @@ class Feed:
         transfer = self._transfer
         if transfer is None or self._tell is None:
             return
-        self._size_bytes = transfer.total_bytes
-        generation = self._former + transfer.generation
+        self._size_bytes = transfer.source.total_bytes
+        generation = self._former + transfer.source.generation
         if generation != self.generation:
             self.stored = ByteRangeSet()  # first, for whoever looks from another thread meanwhile
             self.generation = generation
-        self.stored = transfer.stored
+        self.stored = transfer.source.stored
         if self._opening and self._size_bytes is not None:
             self._wake_opening()
         if self._waiting:

@@ -52,46 +52,46 @@ class ConnectionSlots:
     def try_take(self, host: Hashable) -> bool:
         """Take a slot if there is one. Nobody is passed by: who waits is served at once."""
         with self._lock:
-            return self._quota.take(host)
+            return self._quota.acquire(host)
 
     async def take(self, host: Hashable) -> None:
         """Take a slot, first come, first served; whoever is cancelled meanwhile holds none."""
         with self._lock:
-            if self._quota.take(host):
+            if self._quota.acquire(host):
                 return
             waiter = _Waiter(host)
-            self._quota.wait(waiter, host)
+            self._quota.enqueue(waiter, host)
         try:
             await waiter.woken
         except BaseException:
             with self._lock:
                 if waiter.is_served:
-                    self._quota.give_back(host)
+                    self._quota.release(host)
                     self._serve()
                 else:
-                    self._quota.leave(waiter)
+                    self._quota.dequeue(waiter)
             raise
 
     def give_back(self, host: Hashable) -> None:
         """Give a slot back, to whoever waits longest for one."""
         with self._lock:
-            self._quota.give_back(host)
+            self._quota.release(host)
             self._serve()
 
     def spare(self, host: Hashable) -> int:
         """Return how many more there are for `host`; below 0, so many wait in vain."""
         with self._lock:
-            return self._quota.spare(host)
+            return self._quota.available(host)
 
     def refused(self, host: Hashable, working: int) -> None:
         """Remember that `host` refused one more connection when `working` of them worked."""
         with self._lock:
-            self._quota.refused(host, working)
+            self._quota.record_host_limit(host, working)
 
     def refused_parallel(self, host: Hashable) -> int | None:
         """Return the most connections at once that worked where one more was refused, or None."""
         with self._lock:
-            return self._quota.refused_parallel(host)
+            return self._quota.host_limit(host)
 
     def forget(self) -> None:
         """In a forked child: the connections, and those who wait for one, are the parent's."""
@@ -100,9 +100,9 @@ class ConnectionSlots:
 
     def _serve(self) -> None:
         while isinstance(waiter := self._quota.next_waiter(), _Waiter):
-            self._quota.leave(waiter)
+            self._quota.dequeue(waiter)
             if waiter.wake():
-                waiter.is_served = self._quota.take(waiter.host)
+                waiter.is_served = self._quota.acquire(waiter.host)
 
 
 class SlotShare:
@@ -132,29 +132,29 @@ class SlotShare:
         """How many more requests may be made, those that just ended given back."""
         return self._slots.spare(self._host) + self._loose
 
-    def loosen(self, fetch_id: int) -> None:
+    def loosen(self, request_id: int) -> None:
         """Take the slot, if any, of a request that has ended, for the next one or `settle`."""
-        if fetch_id in self._held:
-            self._held.remove(fetch_id)
+        if request_id in self._held:
+            self._held.remove(request_id)
             self._loose += 1
 
-    def holds(self, fetch_id: int) -> bool:
+    def holds(self, request_id: int) -> bool:
         """Tell whether a request has a slot."""
-        return fetch_id in self._held
+        return request_id in self._held
 
-    def hand_over(self, fetch_id: int) -> bool:
+    def hand_over(self, request_id: int) -> bool:
         """Give a request a slot without waiting, if there is one."""
         if self._loose:
             self._loose -= 1
         elif not self._slots.try_take(self._host):
             return False
-        self._held.add(fetch_id)
+        self._held.add(request_id)
         return True
 
-    async def wait_for(self, fetch_id: int) -> None:
+    async def wait_for(self, request_id: int) -> None:
         """Give a request a slot as soon as there is one."""
         await self._slots.take(self._host)
-        self._held.add(fetch_id)
+        self._held.add(request_id)
 
     def settle(self) -> None:
         """Give back what was loosened and not handed over."""
@@ -164,8 +164,8 @@ class SlotShare:
 
     def close(self) -> None:
         """Give back everything."""
-        for fetch_id in tuple(self._held):
-            self.loosen(fetch_id)
+        for request_id in tuple(self._held):
+            self.loosen(request_id)
         self.settle()
 
 

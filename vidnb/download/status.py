@@ -90,7 +90,7 @@ class DownloadHandle:
         """Return the reading of this moment: bytes, B/s over the last seconds, seconds left."""
         status = self.status
         with status.lock:  # a meter remembers, and several threads may ask
-            return status.meter.at(time.monotonic(), status.done_bytes, status.total_bytes)
+            return status.meter.update(time.monotonic(), status.done_bytes, status.total_bytes)
 
     def pause(self) -> None:
         """Stop reading from the origin; what is on its way to the disk still gets there."""

@@ -156,15 +156,15 @@ class DownloadTask:
         share = slots.share(origin(request.url))
         transfer = Transfer(
             policy=request.retry,
-            version=journal.version if journal else None,
+            validators=journal.validators if journal else None,
             stored=journal.stored if journal else None,
-            finished=record.version if record is not None else None,
+            published_validators=record.validators if record is not None else None,
             max_bytes=request.max_bytes,
             max_connections=request.connections,
-            host_takes=share.host_takes,
-            fills=handle.status.feed.fills,
+            host_limit=share.host_takes,
+            is_whole_wanted=handle.status.feed.fills,
         )
-        resumed_bytes = transfer.stored.size_bytes
+        resumed_bytes = transfer.source.stored.size_bytes
         handle.begin(resumed_bytes)
         drive = TransferDriver(
             transfer,
@@ -178,7 +178,7 @@ class DownloadTask:
             room=partial(destination.room, part),
             share=share,
         )
-        writer = Writer(part, request.url, self._digests, transfer.stored, drive.stored)
+        writer = Writer(part, request.url, self._digests, transfer.source.stored, drive.stored)
         try:
             end = await drive.run(writer)
         except PageReceivedError as page:
@@ -196,10 +196,10 @@ class DownloadTask:
             ):  # somebody took it away meanwhile
                 return await self._fetch(replace(found, record=None))
             return await run_in_thread(
-                self._reuse, record, unchanged_summary(record.version.last_modified_s)
+                self._reuse, record, unchanged_summary(record.validators.last_modified_s)
             )
         handle.status.phase = Phase.CHECKING
-        total_bytes = end.version.total_bytes or 0
+        total_bytes = end.validators.total_bytes or 0
         while (hashed_bytes := self._digests.hashed_bytes) + _STEP_BYTES < total_bytes:
             await run_in_thread(self._digests.catch_up, part, hashed_bytes + _STEP_BYTES)
         return await run_in_thread(self._finish, part, end, drive, resumed_bytes)
@@ -218,14 +218,14 @@ class DownloadTask:
             url=request.url,
             final_url=drive.final_url,
             name="",
-            version=end.version,
-            size_bytes=end.version.total_bytes or 0,
+            validators=end.validators,
+            size_bytes=end.validators.total_bytes or 0,
             modified_ns=0,
             sha256=self._digests.hexdigest("sha256"),
             media_type=parse_media_type(drive.media_type or ""),
         )
         # What was sent again, after a change or for want of ranges, was no help.
-        is_resumed = not transfer.generation and transfer.answers_ranges is not False
+        is_resumed = not transfer.source.generation and transfer.source.supports_ranges is not False
         return DownloadResult(
             path=self._destination.publish(part, record, drive.disposition),
             url=drive.final_url,
@@ -235,7 +235,7 @@ class DownloadTask:
             resumed_from_bytes=resumed_bytes if is_resumed else 0,
             connections=transfer.peak_connections,
             attempts=transfer.failures + 1,
-            etag=None if end.version.etag is None else str(end.version.etag),
+            etag=None if end.validators.etag is None else str(end.validators.etag),
             media_type=record.media_type,
         )
 
@@ -250,7 +250,7 @@ class DownloadTask:
             if sniffed.verdict == "page":
                 raise reused_page(request.url, path, sniffed.title)
         self._reused_because = because
-        etag = record.version.etag
+        etag = record.validators.etag
         return DownloadResult(
             path=path,
             url=record.final_url,

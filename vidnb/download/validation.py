@@ -25,7 +25,7 @@ def check(request: DownloadRequest, part: PartFile, digests: Digests, end: Compl
 
     `ChecksumMismatch`, `NotAVideo`, `TransportError`; `OSError` as the disk raises it.
     """
-    total_bytes = end.version.total_bytes or 0
+    total_bytes = end.validators.total_bytes or 0
     part.trim(total_bytes)
     digests.catch_up(part, total_bytes)
     checksum = request.checksum
@@ -44,7 +44,7 @@ def check(request: DownloadRequest, part: PartFile, digests: Digests, end: Compl
 
 
 def _check_content(request: DownloadRequest, part: PartFile, end: Complete) -> None:
-    total_bytes = end.version.total_bytes or 0
+    total_bytes = end.validators.total_bytes or 0
     sniffed = sniff.sniff(_read(part, ByteRange(0, min(total_bytes, HEAD_BYTES))))
     if sniffed.verdict == "page":
         raise sent_a_page(request.url, sniffed.title)

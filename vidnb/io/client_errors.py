@@ -79,7 +79,7 @@ def mapped(
             return ConnectionFault(Failure(FailureKind.CONNECT, reason))
         case aiohttp.ClientResponseError():  # likewise, so only what it says of the answer
             reason = f"the origin's answer is malformed ({_line(error.message)})"
-            return ConnectionFault(Failure(FailureKind.MISBEHAVED, reason))
+            return ConnectionFault(Failure(FailureKind.PROTOCOL_ERROR, reason))
     return ConnectionFault(loss(error))
 
 

@@ -1,89 +1,94 @@
-"""How many connections a transfer is worth, found out while it runs.
+"""Adaptive concurrency control: finds the number of parallel connections that raises throughput.
 
-The number doubles while that pays: measure the pace, open as many again, wait until they bring
-bytes, measure once more. If all together are hardly faster than before, the limit is one they
-share, and the added ones go. A measurement takes a tenth of a second or two times to first byte,
-half of that where it is clear: a download that could take two seconds must not spend one on
-asking. To be sure that it does not pay takes longer: slow start looks like it at first.
+The number of connections doubles while that pays: measure the throughput, open as many again
+(a probe), wait for their first bytes, measure again. If the total rose by less than a threshold,
+the bottleneck is shared, and the controller backs off to the previous number. A measurement window
+is a tenth of a second or twice the time to first byte, and half of that when the result is clear:
+short downloads must not spend their time on measuring. A negative result takes several windows,
+because TCP slow start looks like one at first.
 
-Some origins send in bursts (nginx's `limit_rate`: a second's worth at once, then a second of
-nothing). So the pace "before" is that of the later half of a measurement if the earlier one was
-much faster: silence means that the connections starve, and that more of them are worth a try.
+Some origins send in bursts (nginx's `limit_rate`: one second's worth at once, then nothing for a
+second). The baseline is therefore the throughput of the later half of a measurement if the earlier
+half was much faster: silence means that the connections are rate-limited and more of them may help.
 """
 
 from dataclasses import dataclass
 
 from vidnb.download.planner.throughput import ThroughputMeter
 
-__all__ = ["FAST_BYTES_PER_S", "FAST_EACH_BYTES_PER_S", "MAX_CONNECTIONS", "ConcurrencyController"]
+__all__ = [
+    "FAST_CONNECTION_BYTES_PER_S",
+    "FAST_TOTAL_BYTES_PER_S",
+    "MAX_CONNECTIONS",
+    "ConcurrencyController",
+]
 
 MAX_CONNECTIONS = 16
-"""What aria2 allows at most as well: beyond it servers take a client for an attack."""
+"""aria2's maximum too; servers may treat more connections as an attack."""
 
-FAST_BYTES_PER_S = 250e6
-"""Two gigabits a second: from here on this machine is the limit, not the pace of a connection."""
+FAST_TOTAL_BYTES_PER_S = 250e6
+"""2 Gbit/s: above this the local machine is the bottleneck, not the connections."""
 
-FAST_EACH_BYTES_PER_S = 100e6
-"""Connections this fast each are held back by nobody: what they share is the limit."""
+FAST_CONNECTION_BYTES_PER_S = 100e6
+"""Connections this fast are not rate-limited one by one; their bottleneck is shared."""
 
-_PAYS = 1.2
-_PAYS_CLEARLY = 1.5
-"""So much faster must all be together; the higher one counts after half a window already."""
+_MIN_GAIN = 1.2
+_MIN_CLEAR_GAIN = 1.5
+"""Required ratio of total throughput to the baseline after a whole and after half a window."""
 
-_WINDOW_S = 0.1
-_LONGEST_WINDOW_S = 2.0
-_LOOKS = 10
-"""So often per shortest window it looks, however often bytes arrive."""
+_MIN_WINDOW_S = 0.1
+_MAX_WINDOW_S = 2.0
+_EVALUATIONS_PER_WINDOW = 10
+"""Evaluations per shortest window, however often bytes arrive."""
 
-_DOUBTS = 3
-"""So many windows without a gain, and it does not pay."""
+_MAX_WINDOWS_WITHOUT_GAIN = 3
+_HISTORY_WINDOWS = 4
+"""Older bytes do not count for the baseline."""
 
-_LONG_AGO = 4
-"""What lies farther back than so many windows says nothing about now."""
+_MIN_CHUNKS = 8
+"""With fewer chunks, a single one changes the measured throughput too much."""
 
-_PIECES = 8
-"""Fewer pieces than these make no pace: one more or less is too much of it."""
+_FIRST_BYTE_TIMEOUT_S = 1.0
+"""A probe waits this long (or four windows) for the first byte of each added connection."""
 
-_FIRST_BYTES_S = 1.0
-"""An added connection that is silent for so long (or four windows) is no longer waited for."""
-
-_SOON_S = 0.5
-"""A rest that arrives within this time is not worth another connection."""
+_MIN_REMAINING_S = 0.5
+"""No probe if the remaining bytes arrive within this time."""
 
 _LARGE_BYTES = 8 * 2**20
-"""A rest below this is looked at for longer first: slow start may still bring it in no time."""
+"""With fewer bytes remaining, the baseline takes longer: slow start may soon deliver them."""
 
-_RETRY_S = 15.0
-_LONGEST_RETRY_S = 240.0
-"""When more are tried again after it did not pay; twice as long each time."""
+_BACK_OFF_S = 15.0
+_MAX_BACK_OFF_S = 240.0
+"""Time until the next probe after one without a gain; doubles each time."""
 
-_STARVES = 0.1
-_HOPES = 4
-"""If only so much of the pace is left, what was found no longer holds: more are tried at once, but
-not more often than this, since a bad line stalls too."""
+_COLLAPSE_RATIO = 0.1
+_MAX_EARLY_PROBES = 4
+"""If the throughput falls to this share of its value at the back-off, a probe runs at once, but
+not more often than this: an unreliable network stalls too."""
 
-_GAP_S = 1.0
-"""Nobody looked for so long: the clock jumped or the transfer was paused. Nothing was measured."""
+_MAX_EVALUATION_GAP_S = 1.0
+"""After a longer gap the clock jumped or the transfer was paused: measure again."""
 
 
 @dataclass(slots=True)
-class _Trial:
-    """More connections than `former`, which had the pace `before` (B/s), and are judged now.
+class _Probe:
+    """A trial of more connections than `previous`, which had `baseline_bytes_per_s` together.
 
-    Their bytes count from `begun`: the time the first of them brought any, and what had come until
-    then (bytes, pieces). `heard_s` is when the last of them had.
+    `counted_from` is when the first added connection delivered a byte, and what had arrived until
+    then: (s, bytes, chunks). `complete_s` is when the last of them had.
     """
 
-    former: int
-    before: float
+    previous: int
+    baseline_bytes_per_s: float
     opened_s: float
-    heard_s: float
-    begun: tuple[float, int, int] | None = None
+    complete_s: float
+    counted_from: tuple[float, int, int] | None = None
 
 
 class ConcurrencyController:
-    """The number of connections `allowed` now, from 1; tell it what arrives and let it `look`.
+    """The number of connections `allowed` now, at least 1.
 
+    Report arrivals with `record_bytes` and `record_first_byte`; call `evaluate` when `is_due`.
     `first_byte_s` is the shortest time from a request to its first byte so far (s).
     """
 
@@ -91,117 +96,122 @@ class ConcurrencyController:
         self.allowed = 1
         self.first_byte_s = 0.0
         self._meter = ThroughputMeter()
-        self._trial: _Trial | None = None
-        self._begun_s, self._begun_pieces = 0.0, 0
-        self._looked_s: float | None = None
+        self._probe: _Probe | None = None
+        self._measured_from_s, self._chunks_before = 0.0, 0
+        self._evaluated_s: float | None = None
         self._held_until_s: float | None = None
-        self._held_pace = 0.0
-        self._pause_s = _RETRY_S
-        self._hopes = _HOPES
+        self._held_bytes_per_s = 0.0
+        self._back_off_s = _BACK_OFF_S
+        self._early_probes_left = _MAX_EARLY_PROBES
 
     @property
     def window_s(self) -> float:
-        """How long a measurement takes (s)."""
-        return min(max(_WINDOW_S, 2 * self.first_byte_s), _LONGEST_WINDOW_S)
+        """The length of a measurement window (s)."""
+        return min(max(_MIN_WINDOW_S, 2 * self.first_byte_s), _MAX_WINDOW_S)
 
-    def received(self, now_s: float, size_bytes: int) -> None:
+    def record_bytes(self, now_s: float, size_bytes: int) -> None:
         """Count bytes that arrived just now."""
         self._meter.add(now_s, size_bytes)
 
-    def joined(self, now_s: float, waited_s: float | None) -> None:
-        """Hear that a connection is about to bring its first byte, `waited_s` after it was asked.
+    def record_first_byte(self, now_s: float, waited_s: float | None) -> None:
+        """Note that a connection delivers its first byte, `waited_s` after its request was sent.
 
-        None where that says nothing about the next one.
+        `waited_s` is None where it is no estimate for later connections.
         """
         if waited_s is not None and waited_s > 0:
             self.first_byte_s = min(self.first_byte_s or waited_s, waited_s)
-        if self._trial is not None and self._trial.begun is None:
-            self._trial.begun = now_s, self._meter.total_bytes, self._meter.pieces
+        if self._probe is not None and self._probe.counted_from is None:
+            self._probe.counted_from = now_s, self._meter.total_bytes, self._meter.chunks
 
     def is_due(self, now_s: float) -> bool:
-        """Tell whether enough time has passed to look again."""
-        return self._looked_s is None or not 0 <= now_s - self._looked_s < _WINDOW_S / _LOOKS
+        """Return whether enough time has passed for another evaluation."""
+        interval_s = _MIN_WINDOW_S / _EVALUATIONS_PER_WINDOW
+        return self._evaluated_s is None or not 0 <= now_s - self._evaluated_s < interval_s
 
-    def look(
-        self, now_s: float, *, holding: int, awaited: int, rest_bytes: int, may_open: bool
+    def evaluate(
+        self, now_s: float, *, active: int, pending: int, remaining_bytes: int, can_open: bool
     ) -> None:
-        """Judge the present number of connections; afterwards `allowed` is what it should be.
+        """Update `allowed` from what was measured.
 
-        `holding` connections are under way, `awaited` of them have not brought a byte. `may_open`:
-        another one is possible, by the host, the process and the shape of the rest.
+        `active` connections are open; `pending` of them have not delivered a byte. `can_open`:
+        the host, the process and the remaining ranges allow another connection.
         """
-        looked_s, self._looked_s = self._looked_s, now_s
-        if looked_s is None or not 0 <= now_s - looked_s <= _GAP_S:
-            self._settle(now_s)
-        if self._trial is not None:
-            self._judge(now_s, self._trial, awaited=awaited)
-        if self._trial is None:
-            if awaited == holding:  # nobody brings anything yet: there is nothing to measure
-                self._settle(now_s)
-            elif may_open:
-                self._consider(now_s, holding, rest_bytes)
+        evaluated_s, self._evaluated_s = self._evaluated_s, now_s
+        if evaluated_s is None or not 0 <= now_s - evaluated_s <= _MAX_EVALUATION_GAP_S:
+            self._restart_measurement(now_s)
+        if self._probe is not None:
+            self._evaluate_probe(now_s, self._probe, pending=pending)
+        if self._probe is None:
+            if pending == active:  # no connection delivers yet: there is nothing to measure
+                self._restart_measurement(now_s)
+            elif can_open:
+                self._consider_probe(now_s, active, remaining_bytes)
 
-    def hold(self, working: int, now_s: float) -> None:
-        """Stay at `working` connections for a while: more did not pay, or broke at once."""
+    def hold_at(self, working: int, now_s: float) -> None:
+        """Back off to `working` connections: more brought no gain, or failed at once."""
         self.allowed = max(1, min(self.allowed, working))
-        self._held_pace = 0.0 if self._trial is None else self._trial.before
-        self._held_until_s = now_s + self._pause_s
-        self._pause_s = min(2 * self._pause_s, _LONGEST_RETRY_S)
-        self._settle(now_s)
+        probe = self._probe
+        self._held_bytes_per_s = 0.0 if probe is None else probe.baseline_bytes_per_s
+        self._held_until_s = now_s + self._back_off_s
+        self._back_off_s = min(2 * self._back_off_s, _MAX_BACK_OFF_S)
+        self._restart_measurement(now_s)
 
-    def _settle(self, now_s: float) -> None:
-        """Measure anew from here."""
-        self._trial = None
-        self._begun_s, self._begun_pieces = now_s, self._meter.pieces
+    def _restart_measurement(self, now_s: float) -> None:
+        self._probe = None
+        self._measured_from_s, self._chunks_before = now_s, self._meter.chunks
 
-    def _judge(self, now_s: float, trial: _Trial, *, awaited: int) -> None:
-        """Keep what was added, or go back, or let more time go by."""
+    def _evaluate_probe(self, now_s: float, probe: _Probe, *, pending: int) -> None:
+        """Keep the added connections, back off, or wait for more data."""
         window_s = self.window_s
-        if awaited and now_s - trial.opened_s < max(_FIRST_BYTES_S, 4 * window_s):
-            trial.heard_s = now_s
+        if pending and now_s - probe.opened_s < max(_FIRST_BYTE_TIMEOUT_S, 4 * window_s):
+            probe.complete_s = now_s
             return
-        measured_s = now_s - trial.heard_s
+        measured_s = now_s - probe.complete_s
         if measured_s < window_s / 2:
             return
-        needs = (_PAYS if measured_s >= window_s else _PAYS_CLEARLY) * trial.before
-        if trial.begun is not None and self._is_met(now_s, needs, measured_s, trial.begun):
-            self._trial = None
-            self._begun_s, _, self._begun_pieces = trial.begun
-            self._pause_s, self._hopes, self._held_until_s = _RETRY_S, _HOPES, None
-        elif measured_s >= _DOUBTS * window_s:
-            self.hold(trial.former, now_s)
+        gain = _MIN_GAIN if measured_s >= window_s else _MIN_CLEAR_GAIN
+        required_bytes_per_s = gain * probe.baseline_bytes_per_s
+        start = probe.counted_from
+        if start is not None and self._exceeds(required_bytes_per_s, now_s, measured_s, start):
+            self._probe = None
+            self._measured_from_s, _, self._chunks_before = start
+            self._back_off_s, self._held_until_s = _BACK_OFF_S, None
+            self._early_probes_left = _MAX_EARLY_PROBES
+        elif measured_s >= _MAX_WINDOWS_WITHOUT_GAIN * window_s:
+            self.hold_at(probe.previous, now_s)
 
-    def _is_met(
-        self, now_s: float, needs: float, measured_s: float, begun: tuple[float, int, int]
+    def _exceeds(
+        self, bytes_per_s: float, now_s: float, measured_s: float, start: tuple[float, int, int]
     ) -> bool:
-        """Tell whether the pace (B/s) is above `needs`, since it `begun` or of late."""
-        meter, late_s = self._meter, min(measured_s, self.window_s)
-        measured = [
-            (now_s - begun[0], meter.total_bytes - begun[1], meter.pieces - begun[2]),
-            (late_s, *meter.since(now_s - late_s)),
+        """Return whether the throughput since `start`, or of the last window, is higher."""
+        meter, recent_s = self._meter, min(measured_s, self.window_s)
+        samples = [
+            (now_s - start[0], meter.total_bytes - start[1], meter.chunks - start[2]),
+            (recent_s, *meter.received_since(now_s - recent_s)),
         ]
         return any(
-            pieces >= _PIECES and size_bytes > needs * span_s
-            for span_s, size_bytes, pieces in measured
+            chunks >= _MIN_CHUNKS and size_bytes > bytes_per_s * duration_s
+            for duration_s, size_bytes, chunks in samples
         )
 
-    def _consider(self, now_s: float, holding: int, rest_bytes: int) -> None:
-        """Try twice as many, if that could pay."""
-        window_s, measured_s = self.window_s, now_s - self._begun_s
-        has_pieces = self._meter.pieces - self._begun_pieces >= _PIECES
-        is_clear = has_pieces and rest_bytes >= _LARGE_BYTES
-        if measured_s < window_s * (0.5 if is_clear else _LONG_AGO):
+    def _consider_probe(self, now_s: float, active: int, remaining_bytes: int) -> None:
+        """Double the number of connections if that could pay."""
+        window_s, measured_s = self.window_s, now_s - self._measured_from_s
+        has_chunks = self._meter.chunks - self._chunks_before >= _MIN_CHUNKS
+        is_clear = has_chunks and remaining_bytes >= _LARGE_BYTES
+        if measured_s < window_s * (0.5 if is_clear else _HISTORY_WINDOWS):
             return
-        span_s = min(measured_s, _LONG_AGO * window_s)
-        whole = self._meter.since(now_s - span_s)[0] / span_s
-        later = self._meter.since(now_s - span_s / 2)[0] / (span_s / 2)
-        pace = max(whole, later) if 2 * later >= whole else later
+        span_s = min(measured_s, _HISTORY_WINDOWS * window_s)
+        overall = self._meter.received_since(now_s - span_s)[0] / span_s
+        later = self._meter.received_since(now_s - span_s / 2)[0] / (span_s / 2)
+        bytes_per_s = max(overall, later) if 2 * later >= overall else later
         if self._held_until_s is not None and now_s < self._held_until_s:
-            if not self._hopes or pace >= _STARVES * self._held_pace:
+            has_collapsed = bytes_per_s < _COLLAPSE_RATIO * self._held_bytes_per_s
+            if not (self._early_probes_left and has_collapsed):
                 return
-            self._hopes -= 1
-        fast = min(FAST_BYTES_PER_S, holding * FAST_EACH_BYTES_PER_S)
-        if pace >= fast or rest_bytes <= _SOON_S * pace:
+            self._early_probes_left -= 1
+        fast = min(FAST_TOTAL_BYTES_PER_S, active * FAST_CONNECTION_BYTES_PER_S)
+        if bytes_per_s >= fast or remaining_bytes <= _MIN_REMAINING_S * bytes_per_s:
             return
-        self._trial = _Trial(holding, pace, opened_s=now_s, heard_s=now_s)
-        self.allowed = min(2 * holding, MAX_CONNECTIONS)
+        self._probe = _Probe(active, bytes_per_s, opened_s=now_s, complete_s=now_s)
+        self.allowed = min(2 * active, MAX_CONNECTIONS)

@@ -1,17 +1,16 @@
-"""What a transfer is told and what it answers: the two alphabets of the planner.
+"""Events that the driver reports to a `Transfer`, and commands that it returns.
 
-The driver reports observations, one at a time, and carries out the commands each one returns,
-in order, before it reports the next. Offsets and sizes are in bytes (B), times in seconds (s).
+The driver reports one event at a time and executes the returned commands in order before it
+reports the next one. Offsets and sizes are in bytes (B), times in seconds (s).
 
-A *generation* numbers the attempts to build the file from nothing. Every `Restart` begins a new
-one; a write of an older generation that ends late is reported with its old number and ignored.
+A *generation* numbers the attempts to build the file from an empty part file. Every `Restart`
+begins a new one; a `RangeStored` of an older generation is ignored.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 
-from vidnb.download.planner.retry import Failure
+from vidnb.download.planner.retry import Failure, GiveUpReason
 from vidnb.http.ranges import ByteRange
 from vidnb.http.validators import Validators
 
@@ -24,7 +23,6 @@ __all__ = [
     "DemandChanged",
     "Event",
     "GiveUp",
-    "GiveUpReason",
     "RangeStored",
     "ReaderAdvanced",
     "ReaderLeft",
@@ -43,34 +41,34 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ResponseStarted:
-    """The head of an answer arrived; `headers` have lower-case names, repeats joined by commas."""
+    """A response head arrived. Names of `headers` are lower-case, repeats joined by commas."""
 
-    fetch_id: int
+    request_id: int
     status: int
     headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class BodyReceived:
-    """`size_bytes` more bytes of the answer's body arrived; `WriteRange` says where they belong."""
+    """A chunk of `size_bytes` of the response body arrived."""
 
-    fetch_id: int
+    request_id: int
     size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseEnded:
-    """The body ended in order; `framed` is False where only the close of the connection said so."""
+    """The body ended; `is_framed` is False where only the closed connection marked its end."""
 
-    fetch_id: int
-    framed: bool = True
+    request_id: int
+    is_framed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionFailed:
-    """The connection could not be made, broke, or fell silent."""
+    """The connection could not be established, broke or timed out."""
 
-    fetch_id: int
+    request_id: int
     failure: Failure
 
 
@@ -84,21 +82,20 @@ class RangeStored:
 
 @dataclass(frozen=True, slots=True)
 class RetryTimerFired:
-    """The time of the last `ScheduleRetry` is over."""
+    """The delay of the last `ScheduleRetry` is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """A twentieth of a second or so went by with fetches under way, so that silence is noticed.
+    """About 0.05 s passed with requests in flight; lets the planner notice stalled connections.
 
-    Not reported while the driver itself holds the bytes back (a pause, a full writer): then
-    silence says nothing about the origin.
+    Not reported while the driver itself does not read (paused, or the writer's queue is full).
     """
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderWaits:
-    """A reader needs the byte at `offset` next and holds its own answer until it is there."""
+    """A reader needs the byte at `offset` next and waits until it is stored."""
 
     reader: int
     offset: int
@@ -106,7 +103,7 @@ class ReaderWaits:
 
 @dataclass(frozen=True, slots=True)
 class ReaderAdvanced:
-    """A reader has read up to `offset`, and all of that was here; it does not wait."""
+    """A reader has read up to `offset` without waiting."""
 
     reader: int
     offset: int
@@ -114,7 +111,7 @@ class ReaderAdvanced:
 
 @dataclass(frozen=True, slots=True)
 class ReaderLeft:
-    """A reader needs nothing any more."""
+    """A reader needs no more bytes."""
 
     reader: int
 
@@ -142,39 +139,39 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """Ask the origin, with these request headers beside the caller's own."""
+    """Send a request for the bytes from `start`; `headers` are added to the caller's own."""
 
-    fetch_id: int
+    request_id: int
     start: int
     headers: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CancelRequest:
-    """Drop this answer; report nothing more of it."""
+    """Cancel this request and report nothing more of it."""
 
-    fetch_id: int
+    request_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class WriteRange:
-    """Store these bytes of what was just received: from `at` of the chunk to `byte_range` of the file."""
+    """Write `byte_range` of the file; its first byte is at `chunk_offset` of the received chunk."""
 
     byte_range: ByteRange
-    at: int
+    chunk_offset: int
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Forget every stored byte and every record: what follows is `generation`."""
+    """Discard all stored bytes and the journal; `generation` begins."""
 
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRetry:
-    """Report `RetryTimerFired` after `delay_s`; `failure` says what for."""
+    """Report `RetryTimerFired` after `delay_s`; `failure` is the reason for the retry."""
 
     delay_s: float
     failure: Failure
@@ -182,35 +179,25 @@ class ScheduleRetry:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Every byte of one version is stored.
+    """Every byte of one version, identified by `validators`, is stored.
 
-    `is_unchanged`: the finished file of an earlier run is still the source's version, nothing was
-    fetched. `is_size_verified` is False where only the close of the connection told the end.
+    `is_unchanged`: the published file of an earlier run is still current, and nothing was
+    downloaded. `is_size_verified` is False where only a closed connection marked the end.
     """
 
-    version: Validators
+    validators: Validators
     is_unchanged: bool = False
     is_size_verified: bool = True
 
 
-class GiveUpReason(Enum):
-    """Why a transfer was given up."""
-
-    FAILED = "failed"
-    MISBEHAVED = "misbehaved"
-    CHANGED = "changed"
-    TOO_LARGE = "too large"
-    EMPTY = "empty"
-
-
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """The transfer ends here; `failure` holds the last one, its reason fit for a sentence.
+    """The transfer ends without a file; `failure` is the last one.
 
-    `attempts` counts those in a row without progress, the last included.
+    `attempts` counts the consecutive attempts without progress, the last one included.
     """
 
-    why: GiveUpReason
+    reason: GiveUpReason
     failure: Failure
     attempts: int
 

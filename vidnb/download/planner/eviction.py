@@ -1,4 +1,4 @@
-"""Which files leave a cache that has grown too large: those that were not used for longest."""
+"""Least-recently-used eviction for the download cache."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ __all__ = ["CacheEntry", "select_evictions"]
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """One thing in the cache: its name, its size (B), and when it was used last (Unix time, s)."""
+    """A cache entry: its name, its size (B) and the time of its last use (Unix time, s)."""
 
     name: str
     size_bytes: int
@@ -16,18 +16,18 @@ class CacheEntry:
     is_open: bool = False
 
 
-def select_evictions(kept: Iterable[CacheEntry], most_bytes: int) -> tuple[str, ...]:
-    """Return what has to go so that the rest takes `most_bytes` at most, the oldest first.
+def select_evictions(entries: Iterable[CacheEntry], max_bytes: int) -> tuple[str, ...]:
+    """Return the names to remove, oldest first, so that at most `max_bytes` remain.
 
-    What is open stays and counts, so the cache may be larger than that while it is.
+    Open entries are never removed but count, so the cache may stay larger than `max_bytes`.
     """
-    in_order = sorted(kept, key=lambda one: (one.used_s, one.name))
-    excess_bytes = sum(one.size_bytes for one in in_order) - most_bytes
-    leaving = []
-    for one in in_order:
+    by_age = sorted(entries, key=lambda entry: (entry.used_s, entry.name))
+    excess_bytes = sum(entry.size_bytes for entry in by_age) - max_bytes
+    evicted = []
+    for entry in by_age:
         if excess_bytes <= 0:
             break
-        if not one.is_open:
-            leaving.append(one.name)
-            excess_bytes -= one.size_bytes
-    return tuple(leaving)
+        if not entry.is_open:
+            evicted.append(entry.name)
+            excess_bytes -= entry.size_bytes
+    return tuple(evicted)

@@ -1,9 +1,9 @@
-"""What journals and records say, and how it is written down.
+"""File format of journals and records.
 
-A journal says which spans of which version a part file holds, a record which version a published
-file is. Each is a line of JSON under a checksum, so that a torn one is nothing; each carries its
-format and the boot of the machine it was written in. A journal file has two slots that are written
-by turns: a kill at any instant tears the newer one at most, and the older one stands.
+A journal lists the stored ranges of a part file, a record describes a published file; both contain
+the validators of its version. Each is a line of JSON after its SHA-256, so a torn write is
+detected; each names its format and the boot ID of the machine. A journal file has two slots that
+are written alternately: a kill at any time damages at most the newer one.
 """
 
 import contextlib
@@ -20,53 +20,53 @@ __all__ = ["FORMAT", "SLOT_BYTES", "Journal", "Record", "newest_journal"]
 
 FORMAT = 1
 SLOT_BYTES = 2**16
-"""A journal longer than this has no room in its file."""
+"""The size of a slot of a journal file (B); a longer journal is not written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """What a part file holds: `stored` bytes of one `version` of `url`."""
+    """The `stored` ranges of a part file of `url`, of the version with `validators`."""
 
     url: str
-    version: Validators
+    validators: Validators
     stored: ByteRangeSet
 
     def dump(self, number: int, boot: str) -> bytes:
-        """Return the journal as bytes: its format, `boot` and `number`, and a checksum over all."""
+        """Encode the journal; the slot with the higher `number` is the newer one."""
         byte_ranges = [[byte_range.start, byte_range.stop] for byte_range in self.stored]
-        version = _version_out(self.version)
-        return _seal(
+        version = _dump_validators(self.validators)
+        return _encode(
             boot, {"number": number, "url": self.url, "version": version, "stored": byte_ranges}
         )
 
     @classmethod
     def load(cls, data: bytes, boot: str) -> "tuple[int, Journal] | None":
-        """Read a journal and its number; None if it is torn, of another format or boot."""
-        fields = _unseal(data)
+        """Decode a journal and its number; None if damaged, of another format or boot."""
+        fields = _decode(data)
         if fields is None or fields["boot"] != boot:
             return None
         with contextlib.suppress(KeyError, TypeError, ValueError):
             stored = ByteRangeSet(ByteRange(start, stop) for start, stop in fields["stored"])
-            journal = cls(str(fields["url"]), _version_in(fields["version"]), stored)
+            journal = cls(str(fields["url"]), _load_validators(fields["version"]), stored)
             return int(fields["number"]), journal
         return None
 
 
 def newest_journal(data: bytes, boot: str) -> tuple[int, Journal] | None:
-    """Read the newer journal of a file, and its number; None if neither slot holds a whole one."""
+    """Decode the newer journal of a file and its number; None if both slots are damaged."""
     slots = (data[:SLOT_BYTES], data[SLOT_BYTES:])
-    whole = (Journal.load(slot, boot) for slot in slots)
-    return max(filter(None, whole), key=lambda pair: pair[0], default=None)
+    journals = (Journal.load(slot, boot) for slot in slots)
+    return max(filter(None, journals), key=lambda pair: pair[0], default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a published file is: the version of `url` that stands under `name` (B, ns)."""
+    """A published file: the version of `url` that is stored as `name` (sizes in B, times in ns)."""
 
     url: str
     final_url: str
     name: str
-    version: Validators
+    validators: Validators
     size_bytes: int
     modified_ns: int
     sha256: str
@@ -74,14 +74,14 @@ class Record:
     is_of_this_boot: bool = True
 
     def dump(self, boot: str) -> bytes:
-        """Return the record as bytes, sealed like a journal."""
-        return _seal(
+        """Encode the record."""
+        return _encode(
             boot,
             {
                 "url": self.url,
                 "final_url": self.final_url,
                 "name": self.name,
-                "version": _version_out(self.version),
+                "version": _dump_validators(self.validators),
                 "size_bytes": self.size_bytes,
                 "modified_ns": self.modified_ns,
                 "sha256": self.sha256,
@@ -91,11 +91,11 @@ class Record:
 
     @classmethod
     def load(cls, data: bytes, boot: str) -> "Record | None":
-        """Read a record; None for one that is torn or of another format.
+        """Decode a record; None if damaged or of another format.
 
-        `is_of_this_boot` tells whether it was written in `boot`.
+        `is_of_this_boot` says whether it was written in `boot`.
         """
-        fields = _unseal(data)
+        fields = _decode(data)
         if fields is None:
             return None
         with contextlib.suppress(KeyError, TypeError, ValueError):
@@ -104,7 +104,7 @@ class Record:
                 url=str(fields["url"]),
                 final_url=str(fields["final_url"]),
                 name=str(fields["name"]),
-                version=_version_in(fields["version"]),
+                validators=_load_validators(fields["version"]),
                 size_bytes=int(fields["size_bytes"]),
                 modified_ns=int(fields["modified_ns"]),
                 sha256=str(fields["sha256"]),
@@ -114,14 +114,14 @@ class Record:
         return None
 
 
-def _seal(boot: str, fields: dict[str, Any]) -> bytes:
+def _encode(boot: str, fields: dict[str, Any]) -> bytes:
     body = json.dumps({"format": FORMAT, "boot": boot, **fields}, separators=(",", ":"))
     return f"{hashlib.sha256(body.encode()).hexdigest()} {body}\n".encode()
 
 
-def _unseal(data: bytes) -> dict[str, Any] | None:
-    seal, _, body = data.partition(b"\n")[0].partition(b" ")
-    if hashlib.sha256(body).hexdigest().encode() != seal:
+def _decode(data: bytes) -> dict[str, Any] | None:
+    checksum, _, body = data.partition(b"\n")[0].partition(b" ")
+    if hashlib.sha256(body).hexdigest().encode() != checksum:
         return None
     with contextlib.suppress(ValueError):
         fields = json.loads(body)
@@ -130,13 +130,18 @@ def _unseal(data: bytes) -> dict[str, Any] | None:
     return None
 
 
-def _version_out(version: Validators) -> list[Any]:
-    etag = None if version.etag is None else str(version.etag)
-    return [etag, version.last_modified_s, version.date_is_strong, version.total_bytes]
+def _dump_validators(validators: Validators) -> list[Any]:
+    etag = None if validators.etag is None else str(validators.etag)
+    return [
+        etag,
+        validators.last_modified_s,
+        validators.date_is_strong,
+        validators.total_bytes,
+    ]
 
 
-def _version_in(fields: Any) -> Validators:
+def _load_validators(fields: Any) -> Validators:
     etag, modified_s, is_strong, total_bytes = fields
     if not all(value is None or isinstance(value, int) for value in (modified_s, total_bytes)):
-        raise ValueError("no version")
+        raise ValueError("invalid validators")
     return Validators(parse_etag(etag or ""), modified_s, bool(is_strong), total_bytes)

@@ -1,105 +1,106 @@
-"""How many connections the process may hold, per host and in all, and what hosts refused.
+"""Connection limits of the process, per host and in total, with a first-come first-served queue.
 
-Bookkeeping only: no lock, no clock, no waiting. Who holds a connection took it here; who wants
-one and gets none is written down as a waiter, and served first come, first served. A *host* is
-any hashable name of an origin; a caller says what it takes for one (scheme, name and port).
+Bookkeeping only: no lock, no clock, no waiting. A *host* is any hashable key of an origin (callers
+use scheme, name and port). The observed limits of hosts that refused a connection are kept too.
 """
 
 from collections import Counter
 from collections.abc import Hashable
 
-__all__ = ["IN_ALL", "PER_HOST", "ConnectionLimits"]
+__all__ = ["MAX_PER_HOST", "MAX_TOTAL", "ConnectionLimits"]
 
-PER_HOST = 16
+MAX_PER_HOST = 16
 """Connections to one host: as many as one transfer may open."""
 
-IN_ALL = 64
+MAX_TOTAL = 64
 """Connections of the process: far below any limit of open files."""
 
 
 class ConnectionLimits:
-    """The connections of a process; `ValueError` for limits below 1."""
+    """Counts the connections of a process; `ValueError` for limits below 1."""
 
-    def __init__(self, *, per_host: int = PER_HOST, in_all: int = IN_ALL) -> None:
-        if per_host < 1 or in_all < 1:
-            raise ValueError(f"both limits must be at least 1, not {per_host!r} and {in_all!r}")
-        self._per_host = per_host
-        self._in_all = in_all
-        self._held: Counter[Hashable] = Counter()
-        self._held_in_all = 0
-        self._waiters: dict[Hashable, Hashable] = {}  # waiter: its host, in the order they came
-        self._waiting: Counter[Hashable] = Counter()  # of those; asked for with every piece
-        self._refused: dict[Hashable, int] = {}
+    def __init__(self, *, max_per_host: int = MAX_PER_HOST, max_total: int = MAX_TOTAL) -> None:
+        if max_per_host < 1 or max_total < 1:
+            raise ValueError(
+                f"both limits must be at least 1, not {max_per_host!r} and {max_total!r}"
+            )
+        self._max_per_host = max_per_host
+        self._max_total = max_total
+        self._in_use: Counter[Hashable] = Counter()
+        self._total_in_use = 0
+        self._queue: dict[Hashable, Hashable] = {}  # waiter: host, in order of arrival
+        self._queued: Counter[Hashable] = Counter()  # per host; read for every chunk received
+        self._host_limits: dict[Hashable, int] = {}
 
-    def held(self, host: Hashable) -> int:
-        """Return how many connections to `host` are taken."""
-        return self._held[host]
+    def in_use(self, host: Hashable) -> int:
+        """Return the number of connections to `host`."""
+        return self._in_use[host]
 
-    def take(self, host: Hashable) -> bool:
-        """Take a connection to `host`, if both limits allow it; waiters are not asked."""
+    def acquire(self, host: Hashable) -> bool:
+        """Acquire a connection to `host` if both limits allow it; ignores the queue."""
         if self._free(host) < 1:
             return False
-        self._held[host] += 1
-        self._held_in_all += 1
+        self._in_use[host] += 1
+        self._total_in_use += 1
         return True
 
-    def give_back(self, host: Hashable) -> None:
-        """Give a connection back; `ValueError` if none to `host` is taken."""
-        if not self._held[host]:
-            raise ValueError(f"no connection to {host!r} is taken")
-        self._held[host] -= 1
-        self._held_in_all -= 1
-        if not self._held[host]:
-            del self._held[host]  # a process meets many hosts
+    def release(self, host: Hashable) -> None:
+        """Release a connection to `host`; `ValueError` if none is acquired."""
+        if not self._in_use[host]:
+            raise ValueError(f"no connection to {host!r} is acquired")
+        self._in_use[host] -= 1
+        self._total_in_use -= 1
+        if not self._in_use[host]:
+            del self._in_use[host]  # bounds the memory of a process that uses many hosts
 
-    def wait(self, waiter: Hashable, host: Hashable) -> None:
-        """Line up for a connection to `host`; who waits already keeps the place."""
-        if waiter not in self._waiters:
-            self._waiters[waiter] = host
-            self._waiting[host] += 1
+    def enqueue(self, waiter: Hashable, host: Hashable) -> None:
+        """Queue `waiter` for a connection to `host`; one that is queued keeps its position."""
+        if waiter not in self._queue:
+            self._queue[waiter] = host
+            self._queued[host] += 1
 
-    def leave(self, waiter: Hashable) -> None:
-        """Leave the line, served or not; who does not wait may leave too."""
-        if waiter in self._waiters:
-            host = self._waiters.pop(waiter)
-            self._waiting[host] -= 1
-            if not self._waiting[host]:
-                del self._waiting[host]
+    def dequeue(self, waiter: Hashable) -> None:
+        """Remove `waiter` from the queue if it is there."""
+        if waiter in self._queue:
+            host = self._queue.pop(waiter)
+            self._queued[host] -= 1
+            if not self._queued[host]:
+                del self._queued[host]
 
     def next_waiter(self) -> Hashable | None:
-        """Return who came first of those that `take` would serve now, None if nobody is."""
-        for waiter, host in self._waiters.items():
+        """Return the first waiter for which `acquire` would succeed now, or None."""
+        for waiter, host in self._queue.items():
             if self._free(host) > 0:
                 return waiter
         return None
 
-    def waiting(self, host: Hashable) -> int:
-        """Return how many wait for a connection to `host`."""
-        return self._waiting[host]
+    def queued(self, host: Hashable) -> int:
+        """Return the number of waiters for `host`."""
+        return self._queued[host]
 
-    def spare(self, host: Hashable) -> int:
-        """Return how many more connections to `host` may be taken when the waiters are served.
+    def available(self, host: Hashable) -> int:
+        """Return how many connections to `host` remain once all waiters are served.
 
-        A negative number says how many wait in vain: who holds several should give one back.
-        Waiters for another host count where both limits concern them, so not if theirs is full.
+        A negative number is the shortage: a transfer with several connections should release one.
+        Waiters for another host count against the total limit unless their own host is full.
         """
-        rivals = sum(
-            waiting
-            for theirs, waiting in self._waiting.items()
-            if theirs == host or self._held[theirs] < self._per_host
+        competing = sum(
+            queued
+            for other, queued in self._queued.items()
+            if other == host or self._in_use[other] < self._max_per_host
         )
         return min(
-            self._per_host - self._held[host] - self.waiting(host),
-            self._in_all - self._held_in_all - rivals,
+            self._max_per_host - self._in_use[host] - self.queued(host),
+            self._max_total - self._total_in_use - competing,
         )
 
-    def refused(self, host: Hashable, working: int) -> None:
-        """Remember that `host` refused one more connection when `working` of them worked."""
-        self._refused[host] = max(1, min(working, self._refused.get(host, working)))
+    def record_host_limit(self, host: Hashable, working: int) -> None:
+        """Note that `host` refused one more connection while `working` of them worked."""
+        self._host_limits[host] = max(1, min(working, self._host_limits.get(host, working)))
 
-    def refused_parallel(self, host: Hashable) -> int | None:
-        """Return the most connections at once that worked where one more was refused, or None."""
-        return self._refused.get(host)
+    def host_limit(self, host: Hashable) -> int | None:
+        """Return the lowest observed limit of `host`, or None if it refused no connection."""
+        return self._host_limits.get(host)
 
     def _free(self, host: Hashable) -> int:
-        return min(self._per_host - self._held[host], self._in_all - self._held_in_all)
+        return min(self._max_per_host - self._in_use[host], self._max_total - self._total_in_use)

@@ -1,8 +1,7 @@
-"""A safe file name for what a URL answers.
+"""Derives a safe file name from a response.
 
-The name comes from strangers: a header, an address. Whatever they say, the result is one path
-component that any of the usual file systems takes, that hides nothing (no leading dot, no
-direction marks) and that tells the player what it is (its extension).
+Header and URL are untrusted. The result is always one path component that is valid on all common
+file systems, without a leading dot or direction marks, and with the extension of its media type.
 """
 
 import re
@@ -15,17 +14,17 @@ from vidnb.http.media_types import extension_of
 __all__ = ["MAX_NAME_BYTES", "file_name"]
 
 MAX_NAME_BYTES = 200
-"""The longest name (UTF-8, B): 255 is what file systems take; a part file adds to the name."""
+"""The longest name (UTF-8, B): file systems allow 255, and a part file's name is longer."""
 
 _FALLBACK = "video"
-_LONGEST_READ = 1024  # characters; no name needs more, and NFC is quadratic in runs of marks
+_MAX_INPUT_CHARS = 1024  # NFC takes quadratic time in runs of combining marks
 
 # Controls, format and direction marks, surrogates, line and paragraph separators.
 _DROPPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _FORBIDDEN = str.maketrans(dict.fromkeys('<>:"/\\|?*', "_"))
 
 _EXTENSION = re.compile(r"\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]{1,8}\Z")
-_DEVICE = re.compile(  # Windows' devices, with any extension, however spelt
+_DEVICE = re.compile(  # device names of Windows, with any extension
     r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9\u00b9\u00b2\u00b3]) *(?:\.|\Z)",
     re.IGNORECASE,
 )
@@ -36,21 +35,21 @@ _PAGE_EXTENSIONS = frozenset(
 
 
 def file_name(content_disposition: str | None, url: str, media_type: str | None) -> str:
-    """Return the base name to store an answer under; always safe, never empty.
+    """Return the base name to store a response under; always safe, never empty.
 
     The first usable of: the Content-Disposition's file name (RFC 6266), the last non-empty segment
-    of the URL's path, percent-decoded once, and `video`. An extension is added, or takes the place
-    of a script's (`watch.php`), where `media_type` is one vidnb knows. At most `MAX_NAME_BYTES`.
+    of the URL's path, percent-decoded once, and `video`. The extension of a known `media_type` is
+    added, or replaces a script's (`watch.php`). At most `MAX_NAME_BYTES`.
     """
     name = ""
     if content_disposition is not None:
-        name = _safe(parse_content_disposition(content_disposition) or "")
-    name = name or _safe(_last_segment(url)) or _FALLBACK
-    return _undeviced(_shortened(*_with_extension(name, media_type)))
+        name = _sanitize(parse_content_disposition(content_disposition) or "")
+    name = name or _sanitize(_last_segment(url)) or _FALLBACK
+    return _avoid_device_name(_truncate(*_split_extension(name, media_type)))
 
 
 def _last_segment(url: str) -> str:
-    """Return the last segment of the path that is not empty, decoded; empty where there is none."""
+    """Return the last non-empty segment of the path, decoded; empty if there is none."""
     before = url.partition("#")[0].partition("?")[0]
     _, scheme_end, rest = before.partition("://")
     path = rest.partition("/")[2] if scheme_end else before
@@ -58,37 +57,37 @@ def _last_segment(url: str) -> str:
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError:
-        return octets.decode("latin-1")  # older servers; any bytes are latin-1
+        return octets.decode("latin-1")  # older servers; latin-1 decodes any bytes
 
 
-def _safe(raw: str) -> str:
-    """Return the last component of `raw`, cleaned; empty where nothing of it can be kept."""
+def _sanitize(raw: str) -> str:
+    """Return the last component of `raw` without unsafe characters; may be empty."""
     name = raw.replace("\\", "/").rpartition("/")[2]
-    if len(name) > _LONGEST_READ:
-        name = name[: _LONGEST_READ // 2] + name[-_LONGEST_READ // 2 :]
-    kept = (char for char in name if unicodedata.category(char) not in _DROPPED)
-    spaced = "".join(" " if char.isspace() else char for char in kept)
+    if len(name) > _MAX_INPUT_CHARS:
+        name = name[: _MAX_INPUT_CHARS // 2] + name[-_MAX_INPUT_CHARS // 2 :]
+    allowed = (char for char in name if unicodedata.category(char) not in _DROPPED)
+    spaced = "".join(" " if char.isspace() else char for char in allowed)
     return unicodedata.normalize("NFC", spaced).translate(_FORBIDDEN).strip(". ")
 
 
-def _with_extension(name: str, media_type: str | None) -> tuple[str, str]:
-    """Return the stem and the extension the name shall have (with its dot; maybe empty)."""
+def _split_extension(name: str, media_type: str | None) -> tuple[str, str]:
+    """Return the stem and the extension for `media_type` (with its dot; may be empty)."""
     found = _EXTENSION.search(name)
     stem, extension = (name[: found.start()], found[0]) if found else (name, "")
-    fitting = extension_of(media_type) if media_type is not None else None
-    if fitting is not None and (not extension or extension.lower() in _PAGE_EXTENSIONS):
-        extension = fitting
+    wanted = extension_of(media_type) if media_type is not None else None
+    if wanted is not None and (not extension or extension.lower() in _PAGE_EXTENSIONS):
+        extension = wanted
     return stem, extension
 
 
-def _shortened(stem: str, extension: str, max_bytes: int = MAX_NAME_BYTES) -> str:
-    """Return stem and extension as one name, the stem cut between characters where too long."""
-    room = max_bytes - len(extension)
-    return (stem.encode()[:room].decode("utf-8", "ignore") + extension).rstrip(". ")
+def _truncate(stem: str, extension: str, max_bytes: int = MAX_NAME_BYTES) -> str:
+    """Return stem and extension as one name; a stem that is too long is cut between characters."""
+    stem_bytes = max_bytes - len(extension)
+    return (stem.encode()[:stem_bytes].decode("utf-8", "ignore") + extension).rstrip(". ")
 
 
-def _undeviced(name: str) -> str:
-    """Return the name, with `_` before it where Windows would take it for a device."""
+def _avoid_device_name(name: str) -> str:
+    """Return the name, prefixed with `_` if it is a device name of Windows."""
     if not _DEVICE.match(name):
         return name
-    return "_" + _shortened(*_with_extension(name, None), MAX_NAME_BYTES - 1)
+    return "_" + _truncate(*_split_extension(name, None), MAX_NAME_BYTES - 1)

@@ -1,85 +1,86 @@
-"""Who reads a file that still arrives: where, and how far ahead of each it is worth fetching.
+"""Which bytes the readers of a running download need now and soon.
 
-Nobody tells a reader of a header from one of a whole film but by what it reads: so as much is
-fetched ahead of a reader as it has read in one go, within bounds.
+The read-ahead window of a reader grows with what it has read sequentially, within bounds: a reader
+of a header and one of the whole file differ only in what they read.
 """
 
 from dataclasses import dataclass, field
 
 from vidnb.http.ranges import ByteRange
 
-__all__ = ["CALM_S", "LEAST_SHARE", "MOST_SHARE", "ReaderDemand"]
+__all__ = ["MAX_READ_AHEAD_FACTOR", "MIN_READ_AHEAD_DIVISOR", "RECENT_WAIT_S", "ReaderDemand"]
 
-CALM_S = 1.0
-"""A reader that waited this lately waits again soon: what it needs has the line to itself, and
-nothing is tried out meanwhile."""
+RECENT_WAIT_S = 1.0
+"""A reader that waited within this time will probably wait again: its requests have the whole
+bandwidth, and no concurrency probe runs."""
 
-LEAST_SHARE = 4
-MOST_SHARE = 8
-"""Ahead of a reader is fetched from a fourth of the read-ahead up to eight times as much."""
+MIN_READ_AHEAD_DIVISOR = 4
+MAX_READ_AHEAD_FACTOR = 8
+"""A read-ahead window has from a fourth of `read_ahead_bytes` up to eight times as many bytes."""
 
 
 @dataclass(slots=True)
 class ReaderDemand:
-    """The readers of one transfer; `offsets` are the bytes that they need next, by reader."""
+    """The readers of one transfer; `offsets` maps each reader to the byte that it needs next."""
 
     read_ahead_bytes: int
     offsets: dict[int, int] = field(default_factory=dict)
     _waiting: set[int] = field(default_factory=set)
-    _began: dict[int, int] = field(default_factory=dict)
-    _waited_s: float = -CALM_S
+    _run_starts: dict[int, int] = field(default_factory=dict)
+    _last_wait_s: float = -RECENT_WAIT_S
 
-    def goes_on(self, reader: int, offset: int) -> None:
-        """Take the byte that a reader needs next, which may be where it has jumped to."""
+    def advance(self, reader: int, offset: int) -> None:
+        """Set the byte that a reader needs next; a jump begins a new sequential run."""
         before = self.offsets.get(reader)
-        if before is None or not before <= offset <= self._ahead(reader).stop:
-            self._began[reader] = offset
+        if before is None or not before <= offset <= self._window(reader).stop:
+            self._run_starts[reader] = offset
         self.offsets[reader] = offset
         self._waiting.discard(reader)
 
-    def waits(self, reader: int, offset: int, now_s: float, *, is_missing: bool) -> None:
-        """Take the byte that a reader waits for, and whether it still has to come."""
-        self.goes_on(reader, offset)
+    def wait(self, reader: int, offset: int, now_s: float, *, is_missing: bool) -> None:
+        """Set the byte that a reader waits for; `is_missing`: it has not been received."""
+        self.advance(reader, offset)
         self._waiting.add(reader)
         if is_missing:
-            self._waited_s = now_s
+            self._last_wait_s = now_s
 
-    def leave(self, reader: int) -> None:
-        """Forget a reader; a browser that leaves is back with another wish in no time."""
+    def remove(self, reader: int) -> None:
+        """Remove a reader. Its last wait still counts: a seeking browser soon sends a new one."""
         self.offsets.pop(reader, None)
-        self._began.pop(reader, None)
+        self._run_starts.pop(reader, None)
         self._waiting.discard(reader)
 
-    def wait_lately(self, now_s: float) -> bool:
-        """Tell whether one waited lately; never for long, even where the clock jumps back."""
-        return 0 <= now_s - self._waited_s < CALM_S
+    def has_recent_wait(self, now_s: float) -> bool:
+        """Return whether a reader waited recently; a clock that jumps back counts as "no"."""
+        return 0 <= now_s - self._last_wait_s < RECENT_WAIT_S
 
     @property
-    def wanted(self) -> list[int]:
-        """The bytes for which they wait, or waited last."""
+    def waiting_offsets(self) -> list[int]:
+        """The bytes that readers wait for, or waited for last."""
         return [self.offsets[reader] for reader in self._waiting]
 
     @property
-    def least_ahead_bytes(self) -> int:
-        """What is fetched ahead of a reader that has read nothing yet."""
-        return max(1, self.read_ahead_bytes // LEAST_SHARE)
+    def min_read_ahead_bytes(self) -> int:
+        """The window of a reader that has read nothing yet (B)."""
+        return max(1, self.read_ahead_bytes // MIN_READ_AHEAD_DIVISOR)
 
     def windows(self) -> list[ByteRange]:
-        """Return what they need now and soon; that everybody begins with the head goes unsaid."""
+        """Return the ranges needed now and soon; the head of the file is always one of them."""
         return [
-            *(self._ahead(reader) for reader in self.offsets),
-            ByteRange(0, self.least_ahead_bytes),
+            *(self._window(reader) for reader in self.offsets),
+            ByteRange(0, self.min_read_ahead_bytes),
         ]
 
-    def need(self, start: int, stop: int) -> bool:
-        """Tell whether any of these bytes is needed now or soon."""
+    def overlaps(self, start: int, stop: int) -> bool:
+        """Return whether a window has a byte of `start` to `stop` (exclusive)."""
         return any(start < window.stop and window.start < stop for window in self.windows())
 
-    def stop_of(self, offset: int) -> int:
-        """Return up to where is worth fetching for those who need the byte at `offset` next."""
+    def window_stop(self, offset: int) -> int:
+        """Return the end of the largest window that starts at `offset`."""
         return max(window.stop for window in self.windows() if offset == window.start)
 
-    def _ahead(self, reader: int) -> ByteRange:
+    def _window(self, reader: int) -> ByteRange:
         offset = self.offsets[reader]
-        read_bytes = min(offset - self._began[reader], MOST_SHARE * self.read_ahead_bytes)
-        return ByteRange(offset, offset + max(read_bytes, self.least_ahead_bytes))
+        max_bytes = MAX_READ_AHEAD_FACTOR * self.read_ahead_bytes
+        read_bytes = min(offset - self._run_starts[reader], max_bytes)
+        return ByteRange(offset, offset + max(read_bytes, self.min_read_ahead_bytes))

@@ -1,15 +1,22 @@
-"""What an answer's head means for a transfer: the judgement between `opening` and the acts.
+"""Decides what a response head means for the transfer.
 
-`opening` reads a head by itself; here it is weighed against what is known of the source, what was
-asked, and whether other connections bring the file anyway. Nothing is changed here.
+`response_head` classifies a head by itself; `decide` weighs it against the source, the request and
+the other requests in flight. It changes no state.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from vidnb.download.planner import response_head
-from vidnb.download.planner.events import GiveUpReason
-from vidnb.download.planner.retry import Failure, FailureKind
+from vidnb.download.planner.response_head import (
+    FailedResponse,
+    FullResponse,
+    InvalidPartialResponse,
+    NotModified,
+    PartialResponse,
+    RangeNotSatisfiable,
+    ResponseHead,
+)
+from vidnb.download.planner.retry import Failure, FailureKind, GiveUpReason
 from vidnb.download.planner.segments import UNBOUNDED, ActiveRequest
 from vidnb.download.planner.source_state import SourceState
 from vidnb.http.ranges import ByteRange, ByteRangeSet
@@ -26,62 +33,59 @@ __all__ = [
     "ResponseDecision",
     "SourceUnchanged",
     "StartOver",
+    "check_size",
     "decide",
-    "size_refusal",
     "too_large",
 ]
-
-EMPTY = Failure(FailureKind.SHORT, "the origin sent no bytes")
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptBody:
-    """Its bytes, `byte_range` of `version`, are the file's; a new version begins the file anew.
+    """Store the body: `byte_range` of the version with `validators`, which may be a new version.
 
-    `answers_ranges` and `offers_ranges`, as in `SourceState`, are what it proves and what it says; None
-    where it does not.
+    `supports_ranges` and `may_support_ranges` are new values for `SourceState`; None: no change.
     """
 
-    version: Validators
+    validators: Validators
     byte_range: ByteRange
-    answers_ranges: bool | None = None
-    offers_ranges: bool | None = None
+    supports_ranges: bool | None = None
+    may_support_ranges: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RepeatRequest:
-    """Drop it and ask in another way: without If-Range, or without any range from now on."""
+    """Cancel and repeat: without If-Range, or without any Range from now on."""
 
     without_ranges: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRefused:
-    """Drop it: the host wanted no further connection, and the others bring the file."""
+    """Cancel: the host refused another connection; the other requests deliver the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartOver:
-    """Drop everything: the file is another one. `without_ranges`: and ranges are no use."""
+    """Discard everything: the source file changed. `without_ranges`: send no Range from now on."""
 
     without_ranges: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AlreadyComplete:
-    """Every byte of `version` is here already."""
+    """Every byte of the version with `validators` was received before."""
 
-    version: Validators
+    validators: Validators
 
 
 @dataclass(frozen=True, slots=True)
 class SourceUnchanged:
-    """The finished file of an earlier run is still the source's version."""
+    """The published file of an earlier run is still current."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFailed:
-    """No bytes to be had from this answer; a later one may do better."""
+    """The response has no usable bytes; a retry may succeed."""
 
     failure: Failure
 
@@ -90,7 +94,7 @@ class RequestFailed:
 class RejectSource:
     """Give the transfer up."""
 
-    why: GiveUpReason
+    reason: GiveUpReason
     failure: Failure
 
 
@@ -105,112 +109,117 @@ ResponseDecision = (
     | RejectSource
 )
 
+EMPTY = RejectSource(GiveUpReason.EMPTY, Failure(FailureKind.TRUNCATED, "the origin sent no bytes"))
+
 
 def decide(
-    said: response_head.ResponseHead,
+    head: ResponseHead,
     headers: Mapping[str, str],
-    fetch: ActiveRequest,
+    request: ActiveRequest,
     source: SourceState,
-    kept: ByteRangeSet,
+    received: ByteRangeSet,
     *,
-    others_are_open: bool,
+    has_other_responses: bool,
     max_bytes: int | None,
 ) -> ResponseDecision:
-    """Judge the head of the answer to `fetch`. `kept` are the bytes that are here."""
-    match said:
-        case response_head.FullResponse(version) | response_head.PartialResponse(version):
-            is_same = source.is_same(version, kept.stop)
-            return size_refusal(version.total_bytes, max_bytes) or (
-                _judge_part(said, fetch, source, is_same=is_same)
-                if isinstance(said, response_head.PartialResponse)
-                else _judge_whole(
-                    version, headers, fetch, source, is_needed=not others_are_open, is_same=is_same
-                )
+    """Decide what the response head of `request` means.
+
+    `received` are the bytes received so far; `has_other_responses`: other requests are delivering.
+    """
+    match head:
+        case FullResponse(validators) | PartialResponse(validators):
+            return check_size(validators.total_bytes, max_bytes) or _decide_body(
+                head, headers, request, source, received, has_other_responses=has_other_responses
             )
-        case response_head.RangeNotSatisfiable(total_bytes):
-            if source.version is None and total_bytes == 0:
-                return RejectSource(GiveUpReason.EMPTY, EMPTY)
-            is_at_end = _judge_end(total_bytes, headers, fetch, source.version, kept)
-            return ConnectionRefused() if others_are_open else is_at_end
-        case response_head.NotModified():
-            # Where a version is being fetched, every byte was here, and it is still the source's.
-            return SourceUnchanged() if source.version is None else AlreadyComplete(source.version)
-        case response_head.InvalidPartialResponse(failure) if fetch.is_ranged:
-            return ConnectionRefused() if others_are_open else RepeatRequest(without_ranges=True)
-        case response_head.FailedResponse(failure) if _is_hopeless(failure) and not others_are_open:
-            return RejectSource(GiveUpReason.MISBEHAVED, failure)
-    return RequestFailed(said.failure)
+        case RangeNotSatisfiable(total_bytes):
+            if source.validators is None and total_bytes == 0:
+                return EMPTY
+            if has_other_responses:
+                return ConnectionRefused()
+            return _decide_unsatisfiable(total_bytes, headers, request, source, received)
+        case NotModified():
+            # With a version in transfer, all its bytes were stored when the request was sent.
+            known = source.validators
+            return SourceUnchanged() if known is None else AlreadyComplete(known)
+        case InvalidPartialResponse() if request.is_ranged:
+            if has_other_responses:
+                return ConnectionRefused()
+            return RepeatRequest(without_ranges=True)
+        case FailedResponse(Failure(FailureKind.PROTOCOL_ERROR)) if not has_other_responses:
+            return RejectSource(GiveUpReason.PROTOCOL_ERROR, head.failure)
+    return RequestFailed(head.failure)
 
 
-def _is_hopeless(failure: Failure) -> bool:
-    return failure.kind is FailureKind.MISBEHAVED
-
-
-def size_refusal(total_bytes: int | None, max_bytes: int | None) -> RejectSource | None:
-    """Return why a file of this length is not fetched, None if it is."""
+def check_size(total_bytes: int | None, max_bytes: int | None) -> RejectSource | None:
+    """Return why a file of this length (B) is rejected, None if it is accepted."""
     if total_bytes == 0:
-        return RejectSource(GiveUpReason.EMPTY, EMPTY)
+        return EMPTY
     if max_bytes is None or total_bytes is None or total_bytes <= max_bytes:
         return None
     return too_large(total_bytes, max_bytes)
 
 
 def too_large(total_bytes: int | None, max_bytes: int) -> RejectSource:
-    """Return why a file of such a size, None where nobody has told it, is not fetched."""
-    reason = f"it goes on after the {max_bytes} bytes that max_bytes allows"
+    """Return the rejection of a file with more than `max_bytes`; its length may be unknown."""
+    reason = f"it is longer than the {max_bytes} bytes that max_bytes allows"
     if total_bytes is not None:
         reason = f"the file has {total_bytes} bytes, and max_bytes allows {max_bytes}"
     return RejectSource(GiveUpReason.TOO_LARGE, Failure(FailureKind.REFUSED, reason))
 
 
-def _judge_part(
-    said: response_head.PartialResponse, fetch: ActiveRequest, source: SourceState, *, is_same: bool
-) -> ResponseDecision:
-    is_first_of_many = source.version is None and fetch.body_stop < UNBOUNDED
-    is_whole = said.byte_range == ByteRange(0, said.version.total_bytes or 0)
-    if is_first_of_many and not (is_whole or said.version.is_strong):
-        return RepeatRequest(without_ranges=True)  # nothing could ever be joined to it
-    if source.version is not None and not is_same and said.byte_range.start > 0:
-        return StartOver()
-    return AcceptBody(said.version, said.byte_range, answers_ranges=True)
-
-
-def _judge_whole(
-    version: Validators,
+def _decide_body(
+    head: FullResponse | PartialResponse,
     headers: Mapping[str, str],
-    fetch: ActiveRequest,
+    request: ActiveRequest,
     source: SourceState,
+    received: ByteRangeSet,
     *,
-    is_needed: bool,
-    is_same: bool,
+    has_other_responses: bool,
 ) -> ResponseDecision:
-    if is_same and fetch.has_if_range and source.sends_if_range:
-        # Some origins answer 200 to every If-Range; the ETag of the 206 will tell as well.
+    is_same = source.matches(head.validators, received.stop)
+    if isinstance(head, PartialResponse):
+        return _decide_partial(head, request, source, is_same=is_same)
+    if is_same and request.has_if_range and source.uses_if_range:
+        # Some origins answer 200 to every If-Range; the ETag of a 206 tells as well.
         return RepeatRequest(without_ranges=False)
-    if is_same and not is_needed:
+    if is_same and has_other_responses:
         return ConnectionRefused()
+    ignores_range = request.is_ranged and (is_same or not request.has_if_range)
     return AcceptBody(
-        version,
-        ByteRange(0, version.total_bytes or UNBOUNDED),
-        answers_ranges=(False if fetch.is_ranged and (is_same or not fetch.has_if_range) else None),
-        offers_ranges=headers.get("accept-ranges", "").strip().lower() != "none",
+        head.validators,
+        ByteRange(0, head.validators.total_bytes or UNBOUNDED),
+        supports_ranges=False if ignores_range else None,
+        may_support_ranges=headers.get("accept-ranges", "").strip().lower() != "none",
     )
 
 
-def _judge_end(
+def _decide_partial(
+    head: PartialResponse, request: ActiveRequest, source: SourceState, *, is_same: bool
+) -> ResponseDecision:
+    is_first_of_many = source.validators is None and request.body_stop < UNBOUNDED
+    is_whole = head.byte_range == ByteRange(0, head.validators.total_bytes or 0)
+    if is_first_of_many and not (is_whole or head.validators.is_strong):
+        return RepeatRequest(without_ranges=True)  # no other bytes could be joined to these
+    if source.validators is not None and not is_same and head.byte_range.start > 0:
+        return StartOver()
+    return AcceptBody(head.validators, head.byte_range, supports_ranges=True)
+
+
+def _decide_unsatisfiable(
     total_bytes: int | None,
     headers: Mapping[str, str],
-    fetch: ActiveRequest,
-    version: Validators | None,
-    kept: ByteRangeSet,
+    request: ActiveRequest,
+    source: SourceState,
+    received: ByteRangeSet,
 ) -> ResponseDecision:
-    """Judge a 416, which may be the end of a file whose length nobody had told."""
-    if version is not None and version.total_bytes is None and fetch.has_if_range:
-        # With If-Range a 416 speaks of our version (RFC 9110 section 13.1.5): if it ends
-        # where our bytes end, they were all there is.
-        is_ours = "etag" not in headers or version.is_same_as(
+    """Decide on a 416, which may mark the end of a file of unknown length."""
+    known = source.validators
+    if known is not None and known.total_bytes is None and request.has_if_range:
+        # With If-Range a 416 is about the version in transfer (RFC 9110 section 13.1.5): if that
+        # ends where the received bytes end, the file is complete.
+        is_same = "etag" not in headers or known.is_same_as(
             Validators.of_answer(headers, total_bytes, 0.0)
         )
-        if is_ours and kept == ByteRangeSet([ByteRange(0, total_bytes or 0)]):
-            return AlreadyComplete(replace(version, total_bytes=total_bytes))
+        if is_same and received == ByteRangeSet([ByteRange(0, total_bytes or 0)]):
+            return AlreadyComplete(replace(known, total_bytes=total_bytes))
     return StartOver(without_ranges=True)

@@ -1,8 +1,9 @@
-"""Who fetches what: the requests under way, laid over the bytes that are kept already.
+"""Maps the requests in flight onto the file: which segment each one will deliver.
 
-A fetch runs from its start until it meets kept bytes, the start of another fetch, or the end of
-its body. Nobody tells a fetch that its tail was given away: it finds somebody else there. If that
-other one fails before it brought a byte, the tail is the first one's again.
+A request delivers bytes from its position until it meets bytes received before, the start of
+another request, or the end of its body. A request is not told when the tail of its segment is
+assigned to another one; it ends where that one starts. If the other one fails before it delivered a
+byte, the tail belongs to the first again.
 """
 
 from dataclasses import dataclass, field
@@ -13,97 +14,97 @@ from vidnb.http.ranges import ByteRange, ByteRangeSet
 __all__ = ["MIN_SEGMENT_BYTES", "MIN_TAIL_BYTES", "UNBOUNDED", "ActiveRequest", "SegmentMap"]
 
 UNBOUNDED = 2**63
-"""No offset of a real file: stands for "as far as the body goes"."""
+"""Larger than any offset: the body of unknown length."""
 
 MIN_SEGMENT_BYTES = 4 * 2**20
-"""Before any pace is known, a segment shorter than this is not worth another connection."""
+"""While no throughput is known, the smallest segment that justifies another connection (B)."""
 
 MIN_TAIL_BYTES = 64 * 2**10
-"""However slowly they come, fewer bytes than this are not worth a request."""
+"""The smallest segment that justifies a request at any throughput (B)."""
 
 _MIN_TAIL_S = 0.05
-_MIN_TAIL_WAITS = 4
-"""Nor is what its connection brings itself within this time, or within so many times to first
-byte: a new connection spends one of them waiting and the next ones in slow start."""
+_MIN_TAIL_FIRST_BYTES = 4
+"""A tail that its connection delivers within this time, or within so many times to first byte, is
+not split: a new connection spends one of them waiting and the next ones in TCP slow start."""
 
-_GROWN_UP_S = 0.5
-_GROWN_UP_WAITS = 6
-"""After this time, or so many times to first byte, a connection has found its own pace."""
+_MATURE_S = 0.5
+_MATURE_FIRST_BYTES = 6
+"""After this time, or so many times to first byte, a connection has reached its throughput."""
 
 
 @dataclass(slots=True)
 class ActiveRequest:
-    """One request under way: asked from byte `start`, the next one to arrive is `position`.
+    """A request in flight for the bytes from `start`; the next byte to arrive is `position`.
 
-    `body_stop` is where its answer said it ends, before that where it was asked to; `has_kept`
-    whether it brought a byte of use; `asked_s` when it was asked (Unix time, s), None until the
-    planner has heard of the time.
+    `body_stop` is the end of its body: as requested, then as its response head says. `has_started`:
+    a response head arrived; `has_contributed`: it delivered a new byte. `sent_s` is the time of the
+    request (Unix time, s), None until the planner knows the time.
     """
 
-    fetch_id: int
+    request_id: int
     start: int
     position: int
     is_ranged: bool
     has_if_range: bool
     is_conditional: bool
     body_stop: int = UNBOUNDED
-    is_open: bool = False
-    has_kept: bool = False
-    asked_s: float | None = None
-    pace: ConnectionThroughput = field(default_factory=ConnectionThroughput)
+    has_started: bool = False
+    has_contributed: bool = False
+    sent_s: float | None = None
+    throughput: ConnectionThroughput = field(default_factory=ConnectionThroughput)
 
 
 @dataclass(slots=True)
 class SegmentMap:
-    """The kept bytes and the requests under way.
+    """The bytes received (stored, or on their way to the disk) and the requests in flight.
 
-    `runs_through`: the origin answers no ranges, so its one stream runs over kept bytes as well.
+    `is_single_stream`: the origin does not support ranges, so its one response also delivers bytes
+    that were received before.
     """
 
-    kept: ByteRangeSet = field(default_factory=ByteRangeSet)
-    fetches: dict[int, ActiveRequest] = field(default_factory=dict)
-    runs_through: bool = False
+    received: ByteRangeSet = field(default_factory=ByteRangeSet)
+    requests: dict[int, ActiveRequest] = field(default_factory=dict)
+    is_single_stream: bool = False
 
-    def limit_of(self, fetch: ActiveRequest) -> int:
-        """Return the offset up to which this fetch is of use."""
-        limit = fetch.body_stop
-        if self.runs_through:
-            return limit
-        # An answer may begin before the asked byte; that much of it is passed over.
-        first = max(fetch.position, fetch.start)
-        for other in self.fetches.values():
-            if other is not fetch and first <= other.start < limit:
-                limit = other.start
-        if first in self.kept or first >= limit:
-            return min(first, limit)
-        gap = self.kept.first_gap_from(first, limit)
-        return limit if gap is None else gap.stop
+    def stop_of(self, request: ActiveRequest) -> int:
+        """Return the offset up to which this request delivers bytes that are needed."""
+        stop = request.body_stop
+        if self.is_single_stream:
+            return stop
+        # A response may begin before the requested byte; these bytes are skipped.
+        first = max(request.position, request.start)
+        for other in self.requests.values():
+            if other is not request and first <= other.start < stop:
+                stop = other.start
+        if first in self.received or first >= stop:
+            return min(first, stop)
+        gap = self.received.first_gap_from(first, stop)
+        return stop if gap is None else gap.stop
 
-    def take(self, fetch: ActiveRequest, size_bytes: int) -> tuple[ByteRange, ...]:
-        """Move a fetch on by what arrived; return the spans of it that are new, now kept."""
-        begin = fetch.position
-        fetch.position = max(begin, min(begin + size_bytes, self.limit_of(fetch)))
-        fresh = self.kept.gaps(ByteRange(begin, fetch.position))
-        for byte_range in fresh:
-            self.kept = self.kept.add(byte_range)
-            fetch.has_kept = True
-        return fresh
+    def advance(self, request: ActiveRequest, size_bytes: int) -> tuple[ByteRange, ...]:
+        """Move a request on by `size_bytes`; return the ranges of them that are new."""
+        begin = request.position
+        request.position = max(begin, min(begin + size_bytes, self.stop_of(request)))
+        new = self.received.gaps(ByteRange(begin, request.position))
+        for byte_range in new:
+            self.received = self.received.add(byte_range)
+            request.has_contributed = True
+        return new
 
-    def first_free(self, total_bytes: int) -> int | None:
-        """Return the first missing byte that no fetch is about to bring."""
-        gap = self.free_in(ByteRange(0, total_bytes))
+    def first_unassigned(self, total_bytes: int) -> int | None:
+        """Return the first missing byte that no request will deliver."""
+        gap = self.unassigned_in(ByteRange(0, total_bytes))
         return None if gap is None else gap.start
 
-    def free_in(self, within: ByteRange) -> ByteRange | None:
-        """Return the first run of missing bytes there that no fetch is about to bring."""
-        claimed = self.kept
-        for fetch in self.fetches.values():
-            claimed = claimed.add(
-                ByteRange(fetch.position, max(fetch.position, self.limit_of(fetch)))
-            )
-        return claimed.first_gap_from(within.start, within.stop)
+    def unassigned_in(self, within: ByteRange) -> ByteRange | None:
+        """Return the first range of missing bytes in `within` that no request will deliver."""
+        assigned = self.received
+        for request in self.requests.values():
+            stop = max(request.position, self.stop_of(request))
+            assigned = assigned.add(ByteRange(request.position, stop))
+        return assigned.first_gap_from(within.start, within.stop)
 
-    def best_split(
+    def split_point(
         self,
         total_bytes: int,
         *,
@@ -111,72 +112,81 @@ class SegmentMap:
         first_byte_s: float = 0.0,
         min_segment_bytes: int = MIN_SEGMENT_BYTES,
     ) -> int | None:
-        """Return the middle of the rest that would take longest, if its half is worth a request.
+        """Return the middle of the segment that will finish last, or None.
 
-        It is if a request, of which the first byte takes `first_byte_s`, brings it much sooner.
+        None if another request, whose first byte takes `first_byte_s`, would not deliver the second
+        half much earlier.
         """
-        # A young connection still finds its pace, and is taken to go as fast as the grown-up ones.
-        paces = {key: fetch.pace.bytes_per_s(now_s) for key, fetch in self.fetches.items()}
-        grown = {
-            key: pace
-            for key, pace in paces.items()
-            if pace is not None
-            and self.fetches[key].pace.age_s(now_s)
-            >= max(_GROWN_UP_S, _GROWN_UP_WAITS * first_byte_s)
+        # A new connection still accelerates: assume the average throughput of the mature ones.
+        rates = {key: one.throughput.bytes_per_s(now_s) for key, one in self.requests.items()}
+        mature_s = max(_MATURE_S, _MATURE_FIRST_BYTES * first_byte_s)
+        mature = {
+            key: rate
+            for key, rate in rates.items()
+            if rate is not None and self.requests[key].throughput.age_s(now_s) >= mature_s
         }
-        known = list(grown.values()) or [pace for pace in paces.values() if pace is not None]
-        usual = sum(known) / len(known) if known else None
-        best_s, middle = 0.0, None
-        for key, fetch in self.fetches.items():
-            stop = min(self.limit_of(fetch), total_bytes)
-            # Bytes before the asked one are passed over: they are somebody else's to give away.
-            begin = max(fetch.position, fetch.start)
-            left_bytes = stop - begin
-            pace = grown.get(key, usual)
-            half = left_bytes // 2
-            if pace is None:
-                eta_s, is_worth = float(left_bytes), left_bytes >= 2 * min_segment_bytes
+        known = list(mature.values()) or [rate for rate in rates.values() if rate is not None]
+        average = sum(known) / len(known) if known else None
+        max_eta_s, middle = 0.0, None
+        for key, request in self.requests.items():
+            # Bytes before the requested one are skipped; they are another request's to split.
+            begin = max(request.position, request.start)
+            remaining_bytes = min(self.stop_of(request), total_bytes) - begin
+            rate = mature.get(key, average)
+            half_bytes = remaining_bytes // 2
+            if rate is None:
+                eta_s = float(remaining_bytes)
+                is_worthwhile = remaining_bytes >= 2 * min_segment_bytes
             else:
-                eta_s = left_bytes / pace
-                if paces[key] is None and fetch.asked_s is not None:
-                    eta_s += max(0.0, now_s - fetch.asked_s)  # it may never bring any
-                is_worth = half >= min(MIN_TAIL_BYTES, min_segment_bytes) and half / pace >= max(
-                    _MIN_TAIL_S, _MIN_TAIL_WAITS * first_byte_s
+                eta_s = remaining_bytes / rate
+                if rates[key] is None and request.sent_s is not None:
+                    eta_s += max(0.0, now_s - request.sent_s)  # it may never deliver any
+                min_tail_s = max(_MIN_TAIL_S, _MIN_TAIL_FIRST_BYTES * first_byte_s)
+                is_worthwhile = (
+                    half_bytes >= min(MIN_TAIL_BYTES, min_segment_bytes)
+                    and half_bytes / rate >= min_tail_s
                 )
-            if is_worth and eta_s > best_s:
-                best_s, middle = eta_s, begin + half
+            if is_worthwhile and eta_s > max_eta_s:
+                max_eta_s, middle = eta_s, begin + half_bytes
         return middle
 
-    def stop_for(self, start: int, total_bytes: int | None) -> int | None:
-        """Return where a range from `start` should end; None leaves the last slice open-ended."""
+    def range_stop(self, start: int, total_bytes: int | None) -> int | None:
+        """Return where a range from `start` should end; None for an open-ended range."""
         if total_bytes is None:
             return None
-        limit = min(
-            (other.start for other in self.fetches.values() if other.start > start),
+        next_start = min(
+            (other.start for other in self.requests.values() if other.start > start),
             default=total_bytes,
         )
-        gap = self.kept.first_gap_from(start, limit)
+        gap = self.received.first_gap_from(start, next_start)
         return gap.stop if gap is not None and gap.stop < total_bytes else None
 
-    def is_near(self, fetch: ActiveRequest, offset: int, read_ahead_bytes: int) -> bool:
-        """Tell whether a fetch will soon bring the byte at `offset`."""
-        if fetch.position <= offset == fetch.start:
-            return True  # whatever its answer began with, asking for that byte again helps nobody
-        reach = min(self.limit_of(fetch), fetch.position + read_ahead_bytes)
-        return fetch.position <= offset < reach
+    def will_deliver(self, request: ActiveRequest, offset: int, read_ahead_bytes: int) -> bool:
+        """Return whether a request will deliver the byte at `offset` within `read_ahead_bytes`."""
+        if request.position <= offset == request.start:
+            return True  # wherever its response began, a second request for this byte is no faster
+        stop = min(self.stop_of(request), request.position + read_ahead_bytes)
+        return request.position <= offset < stop
 
-    def helper_to_spare(self, wanted: list[int], read_ahead_bytes: int) -> ActiveRequest | None:
-        """Return the fetch that is missed least among those no waiting reader needs.
-
-        One that is not answered yet has nothing to lose; then the one with the longest way to go.
-        """
-        spare = [
-            fetch
-            for fetch in self.fetches.values()
-            if not any(self.is_near(fetch, offset, read_ahead_bytes) for offset in wanted)
+    def unneeded_requests(
+        self, waiting_offsets: list[int], read_ahead_bytes: int
+    ) -> list[ActiveRequest]:
+        """Return the requests that will not deliver any of these offsets soon."""
+        return [
+            one
+            for one in self.requests.values()
+            if not any(self.will_deliver(one, at, read_ahead_bytes) for at in waiting_offsets)
         ]
+
+    def least_useful_request(
+        self, waiting_offsets: list[int], read_ahead_bytes: int
+    ) -> ActiveRequest | None:
+        """Return the request to cancel first among the unneeded ones, or None.
+
+        One without a response has nothing to lose; then the one with the most remaining bytes.
+        """
         return max(
-            spare,
-            key=lambda fetch: (not fetch.is_open, self.limit_of(fetch) - fetch.position),
+            self.unneeded_requests(waiting_offsets, read_ahead_bytes),
+            key=lambda one: (not one.has_started, self.stop_of(one) - one.position),
             default=None,
         )

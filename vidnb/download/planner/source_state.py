@@ -1,55 +1,126 @@
-"""What a transfer knows of its source, and what it has of it."""
+"""What a transfer knows about its source, and the request headers that follow from it."""
 
 from dataclasses import dataclass, field
 
+from vidnb.http.headers import format_range
 from vidnb.http.ranges import ByteRange, ByteRangeSet
 from vidnb.http.validators import Validators
 
-__all__ = ["SourceState"]
+__all__ = ["PlannedRequest", "SourceState"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRequest:
+    """The headers of a request that are added to the caller's own, and their kinds."""
+
+    headers: tuple[tuple[str, str], ...]
+    is_ranged: bool
+    has_if_range: bool
+    is_conditional: bool
 
 
 @dataclass(slots=True)
 class SourceState:
-    """The version that is being fetched, the bytes of it that are stored, how the origin answers.
+    """The version in transfer, its stored bytes, and how the origin handles range requests.
 
-    `finished` is the version of the finished file, if there is one. `answers_ranges` is None until
-    it is known; `offers_ranges` says that a plain answer spoke of a strong version and a length
-    and did not say that the origin knows no ranges. Every new `generation` begins from nothing.
+    `validators` identify the version in transfer, None before a response named one;
+    `published_validators` that of a published file of an earlier run, if there is one.
+    `supports_ranges` is None until it is known; `may_support_ranges`: a 200 named a strong
+    validator and a length, and did not say `Accept-Ranges: none`. `generation` counts the attempts
+    to build the file from an empty part file, from 0.
     """
 
-    version: Validators | None = None
+    validators: Validators | None = None
     stored: ByteRangeSet = field(default_factory=ByteRangeSet)
-    finished: Validators | None = None
+    published_validators: Validators | None = None
     generation: int = 0
-    answers_ranges: bool | None = None
-    offers_ranges: bool = False
-    sends_if_range: bool = True
+    supports_ranges: bool | None = None
+    may_support_ranges: bool = False
+    uses_if_range: bool = True
     is_size_verified: bool = True
 
     @property
     def total_bytes(self) -> int | None:
-        """The length of the file (B) as far as the origin has told it."""
-        return self.version.total_bytes if self.version is not None else None
+        """The length of the file (B), None while it is unknown."""
+        return self.validators.total_bytes if self.validators is not None else None
 
     @property
-    def has_strong_version(self) -> bool:
-        """Whether bytes of two answers may be joined."""
-        return self.version is not None and self.version.is_strong
+    def has_strong_validators(self) -> bool:
+        """Whether bytes of two responses may be joined."""
+        return self.validators is not None and self.validators.is_strong
 
     @property
-    def is_whole(self) -> bool:
+    def can_resume(self) -> bool:
+        """Whether a request for the missing bytes alone may succeed."""
+        return self.supports_ranges is not False and self.has_strong_validators
+
+    @property
+    def can_split(self) -> bool:
+        """Whether the origin has proved that it serves any range of the file."""
+        return bool(self.supports_ranges) and self.has_strong_validators
+
+    def max_requests(self, limit: int, *, is_adaptive: bool) -> int:
+        """Return how many requests may be in flight, at most `limit`.
+
+        While range support is unknown, an adaptive transfer may try it with a second one.
+        """
+        if not self.has_strong_validators or not self.total_bytes:
+            return 1
+        if self.supports_ranges is None and is_adaptive and self.may_support_ranges:
+            return min(2, limit)
+        return limit if self.supports_ranges else 1
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether another process could continue from `stored`."""
+        return self.has_strong_validators and bool(self.stored)
+
+    @property
+    def is_complete(self) -> bool:
         """Whether every byte of the file is stored."""
         total = self.total_bytes
         return total is not None and self.stored.covers(ByteRange(0, total))
 
-    def is_same(self, version: Validators, kept_stop: int) -> bool:
-        """Tell whether `version` is this one; one that ends before the bytes we have is not."""
-        ends_early = version.total_bytes is not None and version.total_bytes < kept_stop
-        return self.version is not None and self.version.is_same_as(version) and not ends_early
+    def matches(self, validators: Validators, received_stop: int) -> bool:
+        """Return whether `validators` identify the version in transfer.
 
-    def forget(self) -> None:
-        """Begin anew: what is stored is worth nothing any more."""
+        A version that ends before the received bytes do is a different one.
+        """
+        total = validators.total_bytes
+        is_shorter = total is not None and total < received_stop
+        known = self.validators
+        return known is not None and known.is_same_as(validators) and not is_shorter
+
+    def reset(self) -> None:
+        """Forget the version and its bytes, and begin a new generation."""
         self.generation += 1
-        self.version = None
+        self.validators = None
         self.stored = ByteRangeSet()
         self.is_size_verified = True
+
+    def plan_request(self, start: int, stop: int | None, *, wants_range: bool) -> PlannedRequest:
+        """Plan a request for the bytes from `start` to `stop` (None: to the end).
+
+        Without `wants_range` it is for the whole file. It is conditional where all bytes are
+        stored, or where a published file exists and no version is in transfer.
+        """
+        headers: list[tuple[str, str]] = []
+        validators = self.validators
+        known = validators
+        if not self.is_complete:
+            known = self.published_validators if validators is None else None
+        if known is not None:
+            headers += known.if_changed()
+        is_conditional = bool(headers)
+        is_ranged = wants_range and self.supports_ranges is not False and not self.is_complete
+        if_range = validators.if_range() if validators and self.uses_if_range else None
+        if is_ranged:
+            headers.append(("Range", format_range(start, stop)))
+            if if_range is not None:
+                headers.append(("If-Range", if_range))
+        return PlannedRequest(
+            tuple(headers),
+            is_ranged=is_ranged,
+            has_if_range=is_ranged and if_range is not None,
+            is_conditional=is_conditional,
+        )

@@ -1,365 +1,292 @@
-"""The planner of a transfer, sans-IO: observations in, commands out.
+"""The planner of a transfer, sans I/O: events in, commands out.
 
-It owns every decision between a URL and a whole file: one connection or several, where the next
-one begins, what an answer's bytes are worth, when to start over, when to stop, who is served
-first. It knows no socket, no file and no clock, so a test can play any origin against it.
+It makes every decision between a URL and a complete file: how many requests, where each starts,
+which bytes of a response are used, when to retry, restart or give up. It performs no I/O and takes
+time and randomness as arguments, so a test can simulate any origin.
 
-House rules
-1. A byte is kept only under a version (`Validators`) that the answer itself has named.
-2. What is stored is joined to what comes only if both versions are, for certain, the same one.
-3. `WriteRange` gives a byte away once; `stored` grows only by what the driver reports as `RangeStored`.
-4. Several connections only where the origin has proved that it answers ranges truly; one more to
-   find that out only where it offered them.
-5. Each failure without progress costs one attempt; each change of version costs one restart.
-   Both are finite (`RetryBudget`), so every transfer ends.
+Invariants
+1. A byte is stored only under validators that its own response named.
+2. Stored bytes are joined to new ones only if both are certainly of the same version.
+3. Each byte has one `WriteRange`; `source.stored` grows only by reported `RangeStored` events.
+4. Several requests run only where the origin has proved that it supports ranges; one more, to find
+   that out, only where it may support them.
+5. Each failure without progress costs one attempt, each change of the source one restart. Both are
+   bounded by `RetryBudget`, so every transfer ends.
 
-What is known of the source stands in `SourceState`, which connections there are is `ConnectionScheduler`'s business,
-what an answer's head says is `opening`'s and what it means here `verdict`'s; this is who acts.
+`SourceState` holds what is known of the source, `ConnectionScheduler` the requests in flight;
+`response_head` and `response_decision` interpret a response head; `Transfer` applies the result.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-from vidnb.download.planner import response_decision, response_head
 from vidnb.download.planner.events import (
     BodyReceived,
     Command,
     Complete,
     ConnectionFailed,
     Event,
-    GiveUp,
-    GiveUpReason,
     RangeStored,
     ResponseEnded,
     ResponseStarted,
-    Restart,
     RetryTimerFired,
     ScheduleRetry,
     Ticked,
     WriteRange,
 )
-from vidnb.download.planner.retry import Failure, FailureKind, RetryPolicy
-from vidnb.download.planner.retry_budget import RetryBudget
-from vidnb.download.planner.scheduler import UNLIMITED, ConnectionScheduler
+from vidnb.download.planner.response_decision import (
+    EMPTY,
+    AcceptBody,
+    AlreadyComplete,
+    ConnectionRefused,
+    RejectSource,
+    RepeatRequest,
+    RequestFailed,
+    SourceUnchanged,
+    StartOver,
+    check_size,
+    decide,
+    too_large,
+)
+from vidnb.download.planner.response_head import parse_response_head
+from vidnb.download.planner.retry import Failure, FailureKind, GiveUpReason
+from vidnb.download.planner.scheduler import UNLIMITED
 from vidnb.download.planner.segments import MIN_SEGMENT_BYTES, UNBOUNDED, ActiveRequest
-from vidnb.download.planner.source_state import SourceState
-from vidnb.download.planner.transfer_status import TransferStatus
-from vidnb.http.ranges import ByteRangeSet
+from vidnb.download.planner.transfer_state import READ_AHEAD_BYTES, TransferState
 from vidnb.http.validators import Validators
 
 __all__ = ["MIN_SEGMENT_BYTES", "READ_AHEAD_BYTES", "UNLIMITED", "Transfer"]
 
-READ_AHEAD_BYTES = 2**20
-"""A fetch this close before a waiting reader is left to arrive; farther, another one opens."""
-
-
 _REFUSALS = {FailureKind.STATUS, FailureKind.CONNECT}
-"""What tells that a host does not want another connection."""
+"""Failures that show that a host refuses another connection."""
 
-_MISHAPS = {FailureKind.LOST, FailureKind.TIMEOUT, FailureKind.SHORT}
-"""What happens to any connection."""
+_ACCIDENTS = {FailureKind.LOST, FailureKind.TIMEOUT, FailureKind.TRUNCATED}
+"""Failures that any connection may have."""
 
 
-class Transfer(TransferStatus):
-    """Plan one transfer: call `start` once, then `handle` for every observation.
-
-    `version` and `stored` are what an earlier run left (both or neither; only a strong version is
-    resumed). `finished` is the version of a finished file that stands under the final name.
-    `max_bytes` bounds the file. `max_connections` bounds the requests under way: N opens up to N
-    as soon as the origin has proved that it can, None as many as are found to pay.
-    `host_takes` is the number of connections that this host is known not to refuse, if it is.
-    `fills` False: nothing is fetched but what readers need, now and soon, until the whole file is
-    `Wanted`; such a transfer may rest for ever.
-    """
-
-    def __init__(
-        self,
-        *,
-        policy: RetryPolicy,
-        version: Validators | None = None,
-        stored: ByteRangeSet | None = None,
-        finished: Validators | None = None,
-        max_bytes: int | None = None,
-        max_connections: int | None = None,
-        host_takes: int | None = None,
-        min_segment_bytes: int = MIN_SEGMENT_BYTES,
-        read_ahead_bytes: int = READ_AHEAD_BYTES,
-        fills: bool = True,
-    ) -> None:
-        is_resumed = version is not None and version.is_strong and bool(stored)
-        source = SourceState(finished=finished)
-        if is_resumed and stored is not None:
-            source = SourceState(version, stored)
-        scheduler = ConnectionScheduler(
-            source,
-            max_connections=max_connections,
-            most=host_takes,
-            min_segment_bytes=min_segment_bytes,
-            read_ahead_bytes=read_ahead_bytes,
-            fills=fills,
-        )
-        super().__init__(source, scheduler, RetryBudget(policy, source.stored.size_bytes))
-        self._segments = scheduler.segments
-        self._max_bytes = max_bytes
+class Transfer(TransferState):
+    """Plans one transfer: call `start` once, then `handle` for every event until `is_done`."""
 
     def start(self) -> tuple[Command, ...]:
-        """Begin; return the first commands."""
-        refusal = response_decision.size_refusal(self.total_bytes, self._max_bytes)
-        return self._dispatch() if refusal is None else self._give_up(refusal)
+        """Return the first commands."""
+        rejected = check_size(self.source.total_bytes, self._max_bytes)
+        return self._dispatch() if rejected is None else self._give_up(rejected)
 
     def handle(
         self,
-        seen: Event,
+        event: Event,
         *,
         now_s: float,
         jitter: float = 0.5,
-        spare_connections: int = UNLIMITED,
+        available_connections: int = UNLIMITED,
     ) -> tuple[Command, ...]:
-        """Take one observation; return what to do, in order.
+        """Handle one event; return the commands to execute, in order.
 
-        `now_s` is Unix time (s); if it jumps, a decision about speed may be a poor one, no other.
-        `jitter` is a random number in [0, 1). `spare_connections` says how many more connections
-        the process may open to this host now, the ones of fetches that just ended given back;
-        below 0, so many others wait for one, and on a tick a transfer with several gives one up.
-        The first connection is always asked for; it is the driver's to let it wait.
-        After `is_done` nothing follows, and only what is stored is still noted; reports of a
-        cancelled fetch are ignored.
+        `now_s` is Unix time (s); a clock that jumps affects only decisions about speed. `jitter` is
+        a random number in [0, 1). `available_connections`: how many more the process may open to
+        this host, those of requests that just ended included; a negative number is the shortage,
+        and on a tick a transfer with several requests cancels one. The first request is always
+        planned; the driver may queue it. Once `is_done`, only `RangeStored` has an effect. Events
+        of cancelled requests are ignored.
         """
-        if isinstance(seen, RangeStored):
-            return self._on_stored(seen)
+        if isinstance(event, RangeStored):
+            return self._on_stored(event)
         if self.is_done:
             return ()
-        self._scheduler.hear(now_s, spare_connections)
-        match seen:
+        scheduler = self._scheduler
+        scheduler.update_clock(now_s, available_connections)
+        match event:
             case BodyReceived():
-                return self._on_received(seen)
+                return self._on_body_received(event)
             case ResponseStarted():
-                return self._on_opened(seen, now_s, jitter)
+                return self._on_response_started(event, now_s, jitter)
             case ResponseEnded():
-                return self._on_ended(seen, jitter)
+                return self._on_response_ended(event, jitter)
             case ConnectionFailed():
-                return self._on_lost(seen, jitter)
+                return self._on_connection_failed(event, jitter)
             case Ticked():
-                return (*self._scheduler.give_way(), *self._scheduler.adjust(), *self._dispatch())
+                return (
+                    *scheduler.release_connection(),
+                    *scheduler.adjust(),
+                    *self._dispatch(),
+                )
             case RetryTimerFired():
-                self._scheduler.is_held = False
+                scheduler.is_awaiting_retry = False
             case _:
-                self._scheduler.heed(seen)
+                scheduler.handle_request(event)
         return self._dispatch()
 
     # Bytes.
 
-    def _on_received(self, seen: BodyReceived) -> tuple[Command, ...]:
-        fetch = self._segments.fetches.get(seen.fetch_id)
-        if fetch is None or not fetch.is_open:
+    def _on_body_received(self, event: BodyReceived) -> tuple[Command, ...]:
+        request = self._segments.requests.get(event.request_id)
+        if request is None or not request.has_started:
             return ()
-        begin, arrived = fetch.position, fetch.position + seen.size_bytes
-        limit_bytes = self._max_bytes if self.total_bytes is None else None
-        if limit_bytes is not None and arrived > limit_bytes:
-            return self._give_up(response_decision.too_large(None, limit_bytes))
+        source, begin = self.source, request.position
+        end = begin + event.size_bytes
+        max_bytes = self._max_bytes if source.total_bytes is None else None
+        if max_bytes is not None and end > max_bytes:
+            return self._give_up(too_large(None, max_bytes))
         commands: list[Command] = [
-            WriteRange(byte_range, byte_range.start - begin, self.generation)
-            for byte_range in self._scheduler.received(fetch, seen.size_bytes)
+            WriteRange(byte_range, byte_range.start - begin, source.generation)
+            for byte_range in self._scheduler.record_received(request, event.size_bytes)
         ]
-        self._retry_budget.progress(self._segments.kept.size_bytes)
-        limit = self._segments.limit_of(fetch)
-        if arrived > limit or fetch.position == limit < fetch.body_stop:
-            # Past this point the bytes are another fetch's, are here, or were never announced.
-            commands.append(self._scheduler.drop(fetch))
+        self._retry_budget.record_progress(self._segments.received.size_bytes)
+        stop = self._segments.stop_of(request)
+        if end > stop or request.position == stop < request.body_stop:
+            # The bytes from here on are another request's, received before, or unannounced.
+            commands.append(self._scheduler.cancel(request))
             commands.extend(self._dispatch())
-        if self._scheduler.is_due:  # not for every piece: to plan costs more than to take one
+        if self._scheduler.is_adjustment_due:  # not for every chunk: planning costs more CPU time
             commands.extend(self._scheduler.adjust())
             commands.extend(self._dispatch())
         return tuple(commands)
 
-    def _on_stored(self, seen: RangeStored) -> tuple[Command, ...]:
-        if seen.generation != self.generation:
+    def _on_stored(self, event: RangeStored) -> tuple[Command, ...]:
+        if event.generation != self.source.generation:
             return ()
-        self._source.stored = self.stored.add(seen.byte_range)
-        # Late writes of a transfer that was given up still count as kept.
-        return () if self.is_done else self._complete_if_whole()
+        self.source.stored = self.source.stored.add(event.byte_range)
+        return () if self.is_done else self._complete_if_stored()
 
-    def _complete_if_whole(self) -> tuple[Command, ...]:
-        if self.version is None or not self._source.is_whole:
+    # Response heads.
+
+    def _on_response_started(
+        self, event: ResponseStarted, now_s: float, jitter: float
+    ) -> tuple[Command, ...]:
+        requests, scheduler, source = self._segments.requests, self._scheduler, self.source
+        request = requests.get(event.request_id)
+        if request is None or request.has_started:
             return ()
-        self.is_done = True
-        return (
-            *self._scheduler.drop_all(),
-            Complete(self.version, is_size_verified=self._source.is_size_verified),
-        )
-
-    # Answers.
-
-    def _on_opened(self, seen: ResponseStarted, now_s: float, jitter: float) -> tuple[Command, ...]:
-        fetch = self._segments.fetches.get(seen.fetch_id)
-        if fetch is None or fetch.is_open:
-            return ()
-        fetch.is_open = True
-        said = response_head.parse_response_head(
-            seen.status,
-            seen.headers,
-            asked_start=fetch.start,
-            is_ranged=fetch.is_ranged,
-            is_conditional=fetch.is_conditional,
+        has_other_responses = any(one.has_started for one in requests.values())
+        request.has_started = True
+        head = parse_response_head(
+            event.status,
+            event.headers,
+            requested_start=request.start,
+            is_ranged=request.is_ranged,
+            is_conditional=request.is_conditional,
             now_s=now_s,
         )
-        meant = response_decision.decide(
-            said,
-            seen.headers,
-            fetch,
-            self._source,
-            self._segments.kept,
-            others_are_open=any(
-                f.is_open for f in self._segments.fetches.values() if f is not fetch
-            ),
+        decision = decide(
+            head,
+            event.headers,
+            request,
+            source,
+            self._segments.received,
+            has_other_responses=has_other_responses,
             max_bytes=self._max_bytes,
         )
-        match meant:
-            case response_decision.AcceptBody():
-                return self._adopt(fetch, meant)
-            case response_decision.ConnectionRefused():
-                dropped = self._scheduler.drop(fetch)
-                self._scheduler.degrade(is_refusal=True, is_for_good=True)
-                return (dropped, *self._dispatch())
-            case response_decision.RepeatRequest(without_ranges):
-                return self._ask_again(fetch, without_ranges=without_ranges)
-            case response_decision.StartOver(without_ranges):
+        match decision:
+            case AcceptBody():
+                return self._accept(request, decision)
+            case ConnectionRefused():
+                cancelled = scheduler.cancel(request)
+                scheduler.limit_to_working(is_refusal=True, is_permanent=True)
+                return (cancelled, *self._dispatch())
+            case RepeatRequest(without_ranges):
+                return self._repeat(request, without_ranges=without_ranges)
+            case StartOver(without_ranges):
                 return self._start_over(without_ranges=without_ranges)
-            case response_decision.AlreadyComplete(version):
-                self._source.version = version
-                return (self._scheduler.drop(fetch), *self._complete_if_whole())
-            case response_decision.SourceUnchanged():
-                self.is_done = True
-                finished = self._source.finished or Validators()
-                return (*self._scheduler.drop_all(), Complete(finished, is_unchanged=True))
-            case response_decision.RequestFailed(failure):
-                return (self._scheduler.drop(fetch), *self._after_failure(failure, fetch, jitter))
-        return self._give_up(meant)
+            case AlreadyComplete(validators):
+                source.validators = validators
+                return (scheduler.cancel(request), *self._complete_if_stored())
+            case SourceUnchanged():
+                validators = source.published_validators or Validators()
+                return self._finish(Complete(validators, is_unchanged=True))
+            case RequestFailed(failure):
+                return (scheduler.cancel(request), *self._after_failure(failure, request, jitter))
+        return self._give_up(decision)
 
-    def _adopt(
-        self, fetch: ActiveRequest, meant: response_decision.AcceptBody
-    ) -> tuple[Command, ...]:
-        """Take an answer's bytes as the file's, which may mean that the file begins anew."""
-        source, version, byte_range = self._source, meant.version, meant.byte_range
+    def _accept(self, request: ActiveRequest, decision: AcceptBody) -> tuple[Command, ...]:
+        """Accept a response body; that of a new version restarts the file."""
+        source, validators, byte_range = self.source, decision.validators, decision.byte_range
         commands: list[Command] = []
-        if meant.answers_ranges is not None:
-            self._note_ranges(are_answered=meant.answers_ranges)
-        if meant.answers_ranges is False:
-            commands += self._scheduler.drop_all(
-                but=fetch
-            )  # this one runs through: no other is needed
-        if meant.offers_ranges is not None:
-            source.offers_ranges = meant.offers_ranges
-        if source.version is None:
-            source.version = version
-        elif source.is_same(version, self._segments.kept.stop):
-            if source.version.total_bytes is None:
-                source.version = replace(source.version, total_bytes=version.total_bytes)
+        if decision.supports_ranges is not None:
+            self._set_range_support(is_supported=decision.supports_ranges)
+        if decision.supports_ranges is False:  # this response delivers the whole file
+            commands += self._scheduler.cancel_all(except_for=request)
+        if decision.may_support_ranges is not None:
+            source.may_support_ranges = decision.may_support_ranges
+        if source.validators is None:
+            source.validators = validators
+        elif source.matches(validators, self._segments.received.stop):
+            if source.validators.total_bytes is None:
+                source.validators = replace(source.validators, total_bytes=validators.total_bytes)
         else:
-            ended = self._count_restart()
-            if ended:
-                return ended
-            commands += self._scheduler.drop_all(but=fetch)
-            commands += self._forget()
-            source.version = version
-            fetch.start = byte_range.start  # what it was asked for was a part of another file
-        fetch.position, fetch.body_stop = (
-            byte_range.start,
-            min(byte_range.stop, self.total_bytes or UNBOUNDED),
-        )
-        return (*commands, *(self._complete_if_whole() or self._dispatch()))
+            given_up = self._count_restart()
+            if given_up:
+                return given_up
+            commands += self._scheduler.cancel_all(except_for=request)
+            commands.append(self._reset())
+            source.validators = validators
+            request.start = byte_range.start  # the requested one is an offset of the old file
+        request.position = byte_range.start
+        request.body_stop = min(byte_range.stop, source.total_bytes or UNBOUNDED)
+        return (*commands, *(self._complete_if_stored() or self._dispatch()))
 
-    def _ask_again(self, fetch: ActiveRequest, *, without_ranges: bool) -> tuple[Command, ...]:
-        dropped = self._scheduler.drop(fetch)
+    def _repeat(self, request: ActiveRequest, *, without_ranges: bool) -> tuple[Command, ...]:
+        cancelled = self._scheduler.cancel(request)
         if not without_ranges:
-            self._source.sends_if_range = False
-            return (dropped, *self._dispatch())
-        # Nothing of this body is used; ranges of this origin are not asked for again.
-        self._note_ranges(are_answered=False)
-        return (dropped, *self._scheduler.drop_all(), *self._dispatch())
-
-    def _note_ranges(self, *, are_answered: bool) -> None:
-        self._source.answers_ranges = are_answered
-        self._segments.runs_through = self._segments.runs_through or not are_answered
+            self.source.uses_if_range = False
+            return (cancelled, *self._dispatch())
+        self._set_range_support(is_supported=False)
+        return (cancelled, *self._scheduler.cancel_all(), *self._dispatch())
 
     def _start_over(self, *, without_ranges: bool) -> tuple[Command, ...]:
-        """Drop everything and ask for the whole file again."""
+        """Discard everything and request the whole file again."""
         if without_ranges:
-            self._note_ranges(are_answered=False)
-        ended = self._count_restart()
-        if ended:
-            return ended
-        return (*self._scheduler.drop_all(), *self._forget(), *self._dispatch())
-
-    def _count_restart(self) -> tuple[Command, ...]:
-        self._scheduler.stay_single()  # an origin that disagrees with itself gets one stream
-        failure = self._retry_budget.restart()
-        return (
-            ()
-            if failure is None
-            else self._give_up(response_decision.RejectSource(GiveUpReason.CHANGED, failure))
+            self._set_range_support(is_supported=False)
+        return self._count_restart() or (
+            *self._scheduler.cancel_all(),
+            self._reset(),
+            *self._dispatch(),
         )
-
-    def _forget(self) -> Iterator[Command]:
-        self._source.forget()
-        self._segments.kept = ByteRangeSet()
-        yield Restart(self.generation)
 
     # Ends.
 
-    def _on_ended(self, seen: ResponseEnded, jitter: float) -> tuple[Command, ...]:
-        fetch = self._segments.fetches.pop(seen.fetch_id, None)
-        if fetch is None:
+    def _on_response_ended(self, event: ResponseEnded, jitter: float) -> tuple[Command, ...]:
+        request = self._segments.requests.pop(event.request_id, None)
+        if request is None:
             return ()
-        version = self.version
-        is_endless = fetch.is_open and fetch.body_stop == UNBOUNDED
-        if version is not None and is_endless and fetch.position >= self._segments.kept.stop:
-            if fetch.position == 0:
-                return self._give_up(
-                    response_decision.RejectSource(GiveUpReason.EMPTY, response_decision.EMPTY)
-                )
-            self._source.version = replace(version, total_bytes=fetch.position)
-            self._source.is_size_verified = seen.framed
-            return self._complete_if_whole() or self._dispatch()
-        if fetch.position >= fetch.body_stop:
+        source, size_bytes = self.source, request.position
+        has_unknown_length = request.has_started and request.body_stop == UNBOUNDED
+        is_longest = size_bytes >= self._segments.received.stop
+        if source.validators is not None and has_unknown_length and is_longest:
+            if size_bytes == 0:
+                return self._give_up(EMPTY)
+            source.validators = replace(source.validators, total_bytes=size_bytes)
+            source.is_size_verified = event.is_framed
+            return self._complete_if_stored() or self._dispatch()
+        if size_bytes >= request.body_stop:
             return self._dispatch()
-        short = Failure(FailureKind.SHORT, "the connection closed before the file was whole")
-        return self._after_failure(short, fetch, jitter)
+        reason = "the connection closed before the file was whole"
+        return self._after_failure(Failure(FailureKind.TRUNCATED, reason), request, jitter)
 
-    def _on_lost(self, seen: ConnectionFailed, jitter: float) -> tuple[Command, ...]:
-        fetch = self._segments.fetches.pop(seen.fetch_id, None)
-        if fetch is None:
+    def _on_connection_failed(self, event: ConnectionFailed, jitter: float) -> tuple[Command, ...]:
+        request = self._segments.requests.pop(event.request_id, None)
+        if request is None:
             return ()
-        if fetch.is_open and fetch.position >= fetch.body_stop:
-            return self._dispatch()  # every byte had come; only the goodbye was rude
-        return self._after_failure(seen.failure, fetch, jitter)
+        if request.has_started and request.position >= request.body_stop:
+            return self._dispatch()  # the body is complete; the connection closed uncleanly
+        return self._after_failure(event.failure, request, jitter)
 
     def _after_failure(
-        self, failure: Failure, fetch: ActiveRequest, jitter: float
+        self, failure: Failure, request: ActiveRequest, jitter: float
     ) -> tuple[Command, ...]:
         self._retry_budget.failures += 1
-        if self._segments.fetches:
-            # The others go on. One that brought nothing is not asked for again, or, where nobody
-            # refused it and more are tried only now and then, not for a while.
-            if not fetch.has_kept:
-                self._scheduler.degrade(
-                    is_refusal=failure.kind in _REFUSALS, is_for_good=failure.kind not in _MISHAPS
+        if self._segments.requests:
+            # The other requests continue. One that delivered nothing is not repeated; an adaptive
+            # transfer may try again later if it failed by accident.
+            if not request.has_contributed:
+                self._scheduler.limit_to_working(
+                    is_refusal=failure.kind in _REFUSALS,
+                    is_permanent=failure.kind not in _ACCIDENTS,
                 )
             return self._dispatch()
-        said = self._retry_budget.fail(failure, jitter)
-        if isinstance(said, GiveUpReason):
-            return self._give_up(response_decision.RejectSource(said, failure))
+        delay_s = self._retry_budget.record_failure(failure, jitter)
+        if isinstance(delay_s, GiveUpReason):
+            return self._give_up(RejectSource(delay_s, failure))
         commands: list[Command] = []
-        if self.version is not None and not self.version.is_strong:
-            # Without a strong validator nobody knows whether the rest would fit.
-            commands += self._forget()
-        self._scheduler.is_held = True
-        return (*commands, ScheduleRetry(said, failure))
-
-    def _give_up(self, refusal: response_decision.RejectSource) -> tuple[Command, ...]:
-        self.is_done = True
-        end = GiveUp(refusal.why, refusal.failure, self._retry_budget.attempts)
-        return (*self._scheduler.drop_all(), end)
-
-    def _dispatch(self) -> tuple[Command, ...]:
-        return () if self.is_done else tuple(self._scheduler.dispatch())
+        if self.source.validators is not None and not self.source.has_strong_validators:
+            commands.append(self._reset())  # without a strong validator nothing can be resumed
+        self._scheduler.is_awaiting_retry = True
+        return (*commands, ScheduleRetry(delay_s, failure))
