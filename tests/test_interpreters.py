@@ -9,8 +9,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from tests.assets import CACHE
 
+from tests.assets import CACHE
 from tests.deadline import DEADLINE_S
 
 ROOT = Path(__file__).parent.parent

@@ -1,9 +1,15 @@
-"""The public names are a contract: exactly these, with these signatures, said in full."""
+"""The public API: names, signatures, errors and docstrings."""
 
+import copy
 import inspect
+import multiprocessing
+import pickle
+import pkgutil
 import subprocess
 import sys
-from concurrent.futures import Future
+from concurrent.futures import Future, ProcessPoolExecutor
+from importlib import import_module
+from typing import Any
 
 import pytest
 
@@ -48,7 +54,7 @@ CLASSES = {"Comparison", "DownloadResult", "DownloadJob", "Served", "Player", "R
 
 
 def test_all_is_exact() -> None:
-    """`__all__` holds what is promised and nothing else, sorted, and every name is there."""
+    """`__all__` is sorted and has the names of the API and no others; each of them loads."""
     assert set(vidnb.__all__) == {*FUNCTIONS, *ERRORS, *CLASSES}
     assert vidnb.__all__ == sorted(vidnb.__all__, key=lambda name: (name.islower(), name))
     assert set(vidnb.__all__) <= set(dir(vidnb))
@@ -58,8 +64,7 @@ def test_all_is_exact() -> None:
         _ = vidnb.nothing
 
 
-def test_open_is_public_and_takes_nobodys_built_in() -> None:
-    """`from vidnb import *` leaves `open` alone."""
+def test_open_is_public_but_a_star_import_keeps_the_built_in() -> None:
     assert "open" in dir(vidnb)
     assert "open" not in vidnb.__all__
     assert list(inspect.signature(vidnb.open).parameters) == ["source", "timeout_s"]
@@ -68,7 +73,6 @@ def test_open_is_public_and_takes_nobodys_built_in() -> None:
 
 @pytest.mark.parametrize(("name", "expected"), FUNCTIONS.items())
 def test_signature(name: str, expected: str) -> None:
-    """Names, order, defaults and what is keyword-only are as in the design."""
     signature = inspect.signature(getattr(vidnb, name))
     bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
     assert str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)) == (
@@ -77,29 +81,23 @@ def test_signature(name: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["save_video_from_url", "download_async"])
-def test_coroutines(name: str) -> None:
-    """What is awaited is a coroutine function."""
+def test_asynchronous_functions_are_coroutine_functions(name: str) -> None:
     assert inspect.iscoroutinefunction(getattr(vidnb, name))
 
 
 @pytest.mark.parametrize(("name", "base"), ERRORS.items())
 def test_error_tree(name: str, base: type | tuple[type, ...]) -> None:
-    """Each error stands where the tree draws it."""
+    """Each error has the bases that the tree in the docstring of `vidnb.errors` draws."""
     kind = getattr(vidnb, name)
     for parent in base if isinstance(base, tuple) else (base,):
         assert parent in kind.__mro__[1:]
     assert kind.__name__ in (vidnb.errors.__doc__ or "")
 
 
-def test_errors_carry_their_facts() -> None:
-    """The attributes of the tree."""
+def test_errors_have_their_attributes() -> None:
     status = vidnb.StatusError("s", status=503, retry_after_s=2.0, url="u", resumable_bytes=7)
-    assert (status.status, status.retry_after_s, status.url, status.resumable_bytes) == (
-        503,
-        2.0,
-        "u",
-        7,
-    )
+    assert (status.status, status.retry_after_s, status.url) == (503, 2.0, "u")
+    assert status.resumable_bytes == status.kept_bytes == 7
     mismatch = vidnb.ChecksumMismatch("s", expected="a", actual="b")
     assert (mismatch.expected, mismatch.actual) == ("a", "b")
     assert vidnb.NotAVideo("s", title="t").title == "t"
@@ -108,18 +106,70 @@ def test_errors_carry_their_facts() -> None:
     storage = vidnb.StorageError("the disk is full", url="u")
     assert str(storage) == "the disk is full"
     assert storage.url == "u"
-    timeout = vidnb.TransferTimeout("nothing came", resumable_bytes=3)
-    assert (str(timeout), timeout.resumable_bytes) == ("nothing came", 3)
+    timeout = vidnb.TransferTimeout("no data arrived", resumable_bytes=3)
+    assert (str(timeout), timeout.resumable_bytes) == ("no data arrived", 3)
+
+
+def error_classes(root: type[vidnb.VidnbError] = vidnb.VidnbError) -> list[type[vidnb.VidnbError]]:
+    found = [root]
+    for kind in root.__subclasses__():
+        found += error_classes(kind)
+    return list(dict.fromkeys(found))
+
+
+def test_every_error_pickles_and_copies_with_its_attributes() -> None:
+    for module in pkgutil.walk_packages(vidnb.__path__, "vidnb."):
+        import_module(module.name)  # a subclass counts wherever it is defined
+    assert {kind.__name__ for kind in error_classes()} >= set(ERRORS)
+    values: dict[str, Any] = {"status": 503, "retry_after_s": 2.5, "resumable_bytes": 7}
+    for kind in error_classes():
+        keywords = [
+            name
+            for name, parameter in inspect.signature(kind.__init__).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        ]
+        error = kind("What happened.", **{name: values.get(name, name) for name in keywords})
+        error.add_note("a note")
+        pickles = [pickle.dumps(error, n) for n in range(pickle.HIGHEST_PROTOCOL + 1)]
+        copies = [pickle.loads(data) for data in pickles]  # noqa: S301 - pickled one line above
+        for copied in [*copies, copy.copy(error), copy.deepcopy(error)]:
+            assert type(copied) is kind
+            assert (str(copied), copied.args) == ("What happened.", ("What happened.",))
+            assert vars(copied) == vars(error)
+            assert [getattr(copied, name) for name in keywords] == [
+                values.get(name, name) for name in keywords
+            ]
+            assert getattr(copied, "msg", "What happened.") == "What happened."  # of ImportError
+
+
+def fail(status: int) -> None:
+    raise vidnb.StatusError("no such file", status=status, retry_after_s=2.5, url="u")
+
+
+def test_an_error_of_a_pool_worker_reaches_the_parent() -> None:
+    with (
+        multiprocessing.get_context("spawn").Pool(1) as pool,
+        pytest.raises(vidnb.StatusError, match="no such file") as caught,
+    ):
+        pool.map_async(fail, [404]).get(120)  # `map` itself would wait for ever
+    assert (caught.value.status, caught.value.retry_after_s, caught.value.url) == (404, 2.5, "u")
+
+
+def test_an_error_of_a_process_pool_executor_reaches_the_parent() -> None:
+    with (
+        ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor,
+        pytest.raises(vidnb.StatusError, match="no such file") as caught,
+    ):
+        executor.submit(fail, 404).result(120)
+    assert (caught.value.status, caught.value.retry_after_s, caught.value.url) == (404, 2.5, "u")
 
 
 def test_an_error_shows_one_sentence_in_a_notebook() -> None:
-    """IPython's hook gives the sentence and no frames."""
     error = vidnb.TooLarge("the file is too large")
     assert error._render_traceback_() == ["TooLarge: the file is too large"]
 
 
 def test_result_is_frozen_and_slotted() -> None:
-    """A result is a value."""
     fields = list(inspect.signature(vidnb.DownloadResult).parameters)
     assert fields == RESULT_FIELDS
     assert not hasattr(vidnb.DownloadResult, "__dict__") or "__slots__" in vars(
@@ -133,8 +183,7 @@ def test_result_is_frozen_and_slotted() -> None:
     )
 
 
-def test_job_has_its_handles() -> None:
-    """A job can be waited for, stopped, held and asked."""
+def test_a_job_can_be_awaited_cancelled_paused_and_queried() -> None:
     for name in ("result", "cancel", "pause", "resume", "progress", "__await__"):
         assert hasattr(vidnb.DownloadJob, name)
     assert "timeout" in inspect.signature(vidnb.DownloadJob.result).parameters
@@ -142,20 +191,18 @@ def test_job_has_its_handles() -> None:
 
 
 @pytest.mark.parametrize("name", sorted({*FUNCTIONS, *CLASSES}))
-def test_docstrings_say_units_errors_and_source(name: str) -> None:
-    """What a person reads with `?` answers the three questions."""
+def test_docstrings_name_units_errors_and_source(name: str) -> None:
     text = inspect.getdoc(getattr(vidnb, name)) or ""
-    assert len(text) > 100, f"{name} has hardly a docstring"
+    assert len(text) > 100, f"the docstring of {name} is too short"
     units = ("(B)", " B", "(s)", "bytes", "seconds", "(px)")
     assert any(unit in text for unit in units), f"{name} names no unit"
     failures = ("error", "raise", "fault", "unreadable")
-    assert any(word in text.lower() for word in failures), f"{name} says nothing of failure"
+    assert any(word in text.lower() for word in failures), f"{name} names no error"
     sources = ("RFC", "browser", "Chromium", "`vidnb.", "`download`", "made by us", "regular file")
     assert any(word in text for word in sources), f"{name} names no source"
 
 
-def test_download_is_the_function_whatever_was_imported_first() -> None:
-    """The subpackage of the same name never replaces it, before or after its first use."""
+def test_importing_the_subpackage_download_does_not_replace_the_function() -> None:
     code = (
         "import vidnb.download.planner.retry, vidnb.io.loop, vidnb;"
         "from vidnb import download as first; import vidnb.download.registry;"
@@ -166,15 +213,13 @@ def test_download_is_the_function_whatever_was_imported_first() -> None:
     assert ran.stdout.strip() == "True True vidnb.download.task"
 
 
-def test_import_is_light() -> None:
-    """`import vidnb` loads neither aiohttp nor ipywidgets, nor asyncio."""
+def test_importing_vidnb_loads_no_heavy_package() -> None:
     code = "import vidnb, sys; print(sorted({'aiohttp', 'ipywidgets', 'anywidget', 'asyncio', 'IPython'} & set(sys.modules)))"  # noqa: E501
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
 
 
-def test_looking_a_name_up_is_lazy() -> None:
-    """The policy and the errors come without the network client."""
+def test_the_errors_and_the_policy_load_without_the_http_client() -> None:
     code = "import vidnb, sys; vidnb.RetryPolicy, vidnb.TooLarge, dir(vidnb); print('aiohttp' in sys.modules)"  # noqa: E501
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"

@@ -1,4 +1,4 @@
-"""The wheel works without the source tree, and holds what the source tree has."""
+"""The wheel is complete and works without the source tree."""
 
 import os
 import subprocess
@@ -39,23 +39,21 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def test_the_wheel_holds_everything(wheel: Path) -> None:
-    """Every file of the package, the notebooks, the licence; nothing else."""
+def test_the_wheel_has_the_package_the_notebooks_the_licence_and_no_more(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    ours = {
+    package = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "vidnb").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert ours <= names
+    assert package <= names
     assert "vidnb/_notebooks/quickstart.ipynb" in names
-    others = {name for name in names - ours if not name.startswith("vidnb/_notebooks/")}
+    others = {name for name in names - package if not name.startswith("vidnb/_notebooks/")}
     assert all(".dist-info/" in name for name in others), others
 
 
-def test_the_wheel_works_alone(wheel: Path, tmp_path: Path) -> None:
-    """Installed into a folder of its own, away from the checkout, it does the main job."""
+def test_the_installed_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
     installed = tmp_path / "installed"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--no-deps", "--target", str(installed), str(wheel)], check=True)

@@ -1,11 +1,11 @@
-"""Video in notebooks: fetch it safely, look at it seekably, hold its bytes, in any notebook.
+"""Video in notebooks: download it reliably, play it with seeking, and work with its frames.
 
     import vidnb
 
-    result = vidnb.download("https://example.org/film.mp4")   # whole and checked, or an error
+    result = vidnb.download("https://example.org/film.mp4")   # complete and verified, or an error
     vidnb.play(result.path)                                   # seeks, embeds nothing
 
-Names are loaded when they are first used, so `import vidnb` costs next to nothing.
+Each name is imported at its first use, so `import vidnb` is fast.
 """
 
 import sys
@@ -82,7 +82,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_HOME = {
+_MODULES = {
     "Comparison": "vidnb.widgets.compare.comparison",
     "DownloadJob": "vidnb.widgets.job",
     "DownloadResult": "vidnb.download.request",
@@ -103,11 +103,11 @@ _HOME = {
 
 def __getattr__(name: str) -> Any:
     if name == "open":
-        # Not in `__all__`: `from vidnb import *` would take the built-in one away.
+        # Not in `__all__`: `from vidnb import *` would replace the built-in function.
         return import_module("vidnb.download.file_object").open_source
     if name not in __all__:
         raise AttributeError(f"module 'vidnb' has no attribute {name!r}")
-    value = getattr(import_module(_HOME.get(name, "vidnb.errors")), name)
+    value = getattr(import_module(_MODULES.get(name, "vidnb.errors")), name)
     globals()[name] = value
     return value
 

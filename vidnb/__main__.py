@@ -1,4 +1,4 @@
-"""`python -m vidnb` is the command line `vidnb`."""
+"""`python -m vidnb` runs the command line `vidnb`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The two functions vidnb grew from: their contract to the letter. They log and never raise."""
+"""Tests of the original two-function API, which logs errors and never raises them."""
 
 import asyncio
 import inspect
@@ -40,7 +40,7 @@ def origin() -> Iterator[Origin]:
 
 
 @pytest.fixture(autouse=True)
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidnb.compat._RETRY", RetryPolicy(attempts=3, base_delay_s=0.01))
 
 
@@ -48,8 +48,8 @@ def save(url: str, path: Path | str) -> Path | None:
     return asyncio.run(vidnb.save_video_from_url(url, path))
 
 
-def said(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was logged as an error: the kind of fault before the colon."""
+def error_kinds(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the kinds of the logged errors, the text before the colon."""
     assert all(r.name == "vidnb.compat" for r in caplog.records if r.levelno >= logging.ERROR)
     return [r.getMessage().partition(":")[0] for r in caplog.records if r.levelno >= logging.ERROR]
 
@@ -57,14 +57,14 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 # save_video_from_url
 
 
-def test_the_signatures_are_the_seeds() -> None:
+def test_the_signatures_are_the_original_ones() -> None:
     assert list(inspect.signature(vidnb.save_video_from_url).parameters) == ["url", "save_path"]
     assert inspect.iscoroutinefunction(vidnb.save_video_from_url)
     assert list(inspect.signature(vidnb.get_video_data).parameters) == ["file_name"]
 
 
 @pytest.mark.parametrize("kind", [str, Path])
-def test_save_makes_folders_and_answers_the_path(
+def test_save_creates_folders_and_returns_the_path(
     kind: type[Any], origin: Origin, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     target = tmp_path / "new" / "folders" / "film.mp4"
@@ -75,7 +75,7 @@ def test_save_makes_folders_and_answers_the_path(
     assert not caplog.records
 
 
-def test_save_answers_a_relative_path_as_it_was_given(
+def test_save_returns_a_relative_path_unchanged(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -83,21 +83,21 @@ def test_save_answers_a_relative_path_as_it_was_given(
     assert (tmp_path / "a" / "film.mp4").read_bytes() == DATA
 
 
-def test_save_saves_whatever_it_is(tmp_path: Path) -> None:
-    """The seed's function saves what the address answers, also a page."""
+def test_save_saves_any_content(tmp_path: Path) -> None:
+    """The original function saves a page, too."""
     page = b"<!doctype html><title>Sign in</title>"
     with Origin(Film(page, media_type="text/html")) as origin:
         assert save(origin.url, tmp_path / "page") == tmp_path / "page"
     assert (tmp_path / "page").read_bytes() == page
 
 
-def test_save_recovers_by_itself(origin: Origin, tmp_path: Path) -> None:
+def test_save_retries(origin: Origin, tmp_path: Path) -> None:
     origin.script = [reset(100_000), status(503), honest]
     assert save(origin.url, tmp_path / "film.mp4") is not None
     assert (tmp_path / "film.mp4").read_bytes() == DATA
 
 
-def test_save_twice_fetches_once(origin: Origin, tmp_path: Path) -> None:
+def test_saving_twice_downloads_once(origin: Origin, tmp_path: Path) -> None:
     for _ in range(2):
         assert save(origin.url, tmp_path / "film.mp4") is not None
     assert origin.sent_bytes == len(DATA)
@@ -110,27 +110,27 @@ def test_save_twice_fetches_once(origin: Origin, tmp_path: Path) -> None:
         pytest.param(status(403), id="403"),
         pytest.param(status(500), id="500"),
         pytest.param(status(200), id="empty"),
-        pytest.param(cut(1000), id="cut-for-ever"),
+        pytest.param(cut(1000), id="always-truncated"),
         pytest.param(lambda exchange: exchange.reset(), id="reset"),
         pytest.param(redirect("ftp://example.org/film.mp4"), id="redirect-to-ftp"),
         pytest.param(redirect("file:///etc/passwd"), id="redirect-to-file"),
         pytest.param(redirect("/film.mp4"), id="redirect-loop"),
-        pytest.param(status(200, {"Content-Encoding": "gzip"}, b"packed"), id="packed"),
+        pytest.param(status(200, {"Content-Encoding": "gzip"}, b"packed"), id="compressed"),
     ],
 )
 @pytest.mark.parametrize("was_there", [False, True], ids=["new", "replacing"])
-def test_save_network_fault(
+def test_save_network_error(
     handler: Handler, was_there: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Logged as one; nothing new stands there, and what stood there still does."""
+    """The error is logged, and an earlier file is unchanged."""
     target = tmp_path / "film.mp4"
     if was_there:
         target.write_bytes(b"an earlier film")
-    # A small step forward each time would be progress for ever.
+    # Without a validator, so that a retry cannot resume and make progress each time.
     film = Film(DATA, etag=None)
     with Origin(film, otherwise=handler) as origin:
         assert save(origin.url, target) is None
-    assert said(caplog) == ["network fault"]
+    assert error_kinds(caplog) == ["network fault"]
     assert strangers(tmp_path) == ({"film.mp4"} if was_there else set())
     assert not was_there or target.read_bytes() == b"an earlier film"
 
@@ -147,7 +147,7 @@ def test_save_network_fault(
         pytest.param("http://nobody.invalid/film.mp4", id="unknown-host"),
     ],
 )
-def test_save_address_that_leads_nowhere(
+def test_save_with_a_url_that_cannot_be_fetched(
     url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def getaddrinfo(*_: object, **__: object) -> None:
@@ -155,32 +155,32 @@ def test_save_address_that_leads_nowhere(
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     assert save(url, tmp_path / "film.mp4") is None
-    assert said(caplog) == ["network fault"]
+    assert error_kinds(caplog) == ["network fault"]
     assert strangers(tmp_path) == set()
 
 
-def test_save_nobody_listens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_save_with_a_refused_connection(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     assert save(f"http://127.0.0.1:{port}/film.mp4", tmp_path / "film.mp4") is None
-    assert said(caplog) == ["network fault"]
+    assert error_kinds(caplog) == ["network fault"]
     assert "Connection refused" in caplog.text
 
 
 @pytest.mark.parametrize("path", ["folder", "folder/", "file/film.mp4", "nul\0.mp4", ""])
-def test_save_file_fault(
+def test_save_file_error(
     path: str, origin: Origin, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_bytes(b"here")
     assert save(origin.url, path and f"{tmp_path}/{path}") is None
-    assert said(caplog) == ["file fault"]
+    assert error_kinds(caplog) == ["file fault"]
     assert strangers(tmp_path) == {"folder", "file"}
     assert (tmp_path / "file").read_bytes() == b"here"
     assert not origin.requests
 
 
-def test_save_full_disk(
+def test_save_with_a_full_disk(
     origin: Origin,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -191,11 +191,11 @@ def test_save_full_disk(
 
     monkeypatch.setattr(part_file.PartFile, "write", full)
     assert save(origin.url, tmp_path / "film.mp4") is None
-    assert said(caplog) == ["file fault"]
+    assert error_kinds(caplog) == ["file fault"]
     assert "the disk is full" in caplog.text
 
 
-def test_save_cancelled_is_no_fault(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cancelled_save_logs_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def main(url: str) -> None:
         task = asyncio.create_task(vidnb.save_video_from_url(url, tmp_path / "film.mp4"))
         await asyncio.sleep(0.1)
@@ -205,11 +205,11 @@ def test_save_cancelled_is_no_fault(tmp_path: Path, caplog: pytest.LogCaptureFix
 
     with Origin(FILM, rate=1e5) as origin:
         asyncio.run(main(origin.url))
-    assert said(caplog) == []
+    assert error_kinds(caplog) == []
 
 
-def test_save_many_at_once(origin: Origin, tmp_path: Path) -> None:
-    """Under one running loop, as in a notebook."""
+def test_save_many_concurrently(origin: Origin, tmp_path: Path) -> None:
+    """In one running event loop, as in a notebook."""
 
     async def main() -> list[Path | None]:
         return await asyncio.gather(
@@ -220,7 +220,7 @@ def test_save_many_at_once(origin: Origin, tmp_path: Path) -> None:
     assert all((tmp_path / f"{n}.mp4").read_bytes() == DATA for n in range(10))
 
 
-def test_save_installs_no_handler(origin: Origin, tmp_path: Path) -> None:
+def test_save_installs_no_log_handler(origin: Origin, tmp_path: Path) -> None:
     save(origin.url, tmp_path / "film.mp4")
     assert logging.getLogger("vidnb").handlers == []
     assert logging.getLogger("vidnb.compat").handlers == []
@@ -230,7 +230,7 @@ def test_save_installs_no_handler(origin: Origin, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [str, Path])
-def test_data_is_the_files_bytes(kind: type[Any], tmp_path: Path) -> None:
+def test_data_has_the_bytes_of_the_file(kind: type[Any], tmp_path: Path) -> None:
     (tmp_path / "film.mp4").write_bytes(DATA)
     assert vidnb.get_video_data(kind(tmp_path / "film.mp4")) == DATA
 
@@ -249,10 +249,10 @@ def test_data_through_a_link(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["missing", "folder", "pipe", "socket", "dangling", "/dev/zero", "film.mp4/x", "a\0b"]
 )
-def test_data_of_what_is_no_file(
+def test_data_of_a_path_that_is_not_a_regular_file(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Answered at once: a pipe that nobody writes to would be waited for for ever."""
+    """None of them blocks, like opening a pipe without a writer would."""
     monkeypatch.chdir(tmp_path)
     Path("film.mp4").write_bytes(DATA)
     Path("folder").mkdir()
@@ -260,29 +260,29 @@ def test_data_of_what_is_no_file(
     Path("dangling").symlink_to("nowhere")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind("socket")
-    answers: list[bytes | None] = []
-    asking = threading.Thread(
-        target=lambda: answers.append(vidnb.get_video_data(name)), daemon=True
+    results: list[bytes | None] = []
+    reader = threading.Thread(
+        target=lambda: results.append(vidnb.get_video_data(name)), daemon=True
     )
-    asking.start()
-    asking.join(DEADLINE_S)
+    reader.start()
+    reader.join(DEADLINE_S)
     listener.close()
-    assert answers == [None]
-    assert said(caplog) == ["file fault"]
+    assert results == [None]
+    assert error_kinds(caplog) == ["file fault"]
 
 
 def test_data_that_cannot_be_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Root may read everything, so the refusal is played."""
+    """Root may read every file, so the error is simulated."""
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "film.mp4").write_bytes(DATA)
     monkeypatch.setattr(os, "open", refuse)
-    answer = vidnb.get_video_data(tmp_path / "film.mp4")
+    data = vidnb.get_video_data(tmp_path / "film.mp4")
     monkeypatch.undo()
-    assert answer is None
-    assert said(caplog) == ["file fault"]
+    assert data is None
+    assert error_kinds(caplog) == ["file fault"]
     assert "no permission" in caplog.text

@@ -1074,7 +1074,7 @@ def other_loop() -> Iterator[asyncio.AbstractEventLoop]:
         pytest.param({"checksum": f"md5:{'z' * 32}"}, "32 hexadecimal", id="checksum-no-hex"),
         pytest.param({"checksum": "shake_128:ab"}, "is no shake_128", id="checksum-no-length"),
         pytest.param({"session": object(), "public_only": True}, "give one", id="session-public"),
-        pytest.param({"headers": {"range": "bytes=5-"}}, "vidnb's own to send", id="header-range"),
+        pytest.param({"headers": {"range": "bytes=5-"}}, "is managed by vidnb", id="header-range"),
         pytest.param({"headers": {"X": "a\r\nHost: b"}}, "control character", id="header-break"),
     ],
 )
@@ -1096,7 +1096,7 @@ def test_a_session_that_asks_for_a_part_by_default_is_refused(
 ) -> None:
     async def main() -> None:
         async with aiohttp.ClientSession(headers={"Range": "bytes=5-"}) as session:
-            with pytest.raises(ValueError, match=r"session\.headers=.*'Range'.*leave it out"):
+            with pytest.raises(ValueError, match=r"session\.headers=.*'Range'.*remove it"):
                 await vidnb.download_async(origin.url, tmp_path / "a.mp4", session=session)
 
     asyncio.run(main())
@@ -1204,11 +1204,13 @@ def test_an_interrupted_wait_for_a_job_leaves_it_running(slow: Origin, tmp_path:
         pytest.param(
             Film(DATA, modified_s=OLD_S),
             False,
-            "already here; the source has not changed since 14 Nov 2023",
+            "already downloaded; the source has not changed since 14 Nov 2023",
             id="with-its-date",
         ),
-        pytest.param(FILM, False, "already here; the source has not changed", id="without-a-date"),
-        pytest.param(FILM, True, "already here, with the sha256 digest asked for", id="by-digest"),
+        pytest.param(
+            FILM, False, "already downloaded; the source has not changed", id="without-a-date"
+        ),
+        pytest.param(FILM, True, "already downloaded; the sha256 digest matches", id="by-digest"),
     ],
 )
 def test_a_download_that_was_none_says_so(

@@ -763,11 +763,11 @@ def test_redirect_does_not_carry_user_information(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("location", "says"),
     [
-        pytest.param("/film.mp4", "circle", id="loop"),
+        pytest.param("/film.mp4", "redirect loop", id="loop"),
         pytest.param("ftp://example.org/film.mp4", "only from http and https", id="ftp"),
         pytest.param("file:///etc/passwd", "only from http and https", id="file"),
         pytest.param("data:video/mp4,x", "only from http and https", id="data"),
-        pytest.param("", "names no address", id="empty"),
+        pytest.param("", "its Location is empty", id="empty"),
         pytest.param("http://[::1", "malformed", id="malformed"),
     ],
 )

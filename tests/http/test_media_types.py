@@ -39,7 +39,7 @@ from vidnb.http.media_types import OCTET_STREAM, extension_of, media_type_of
         pytest.param("a.mp4.part", OCTET_STREAM, id="another-end"),
     ],
 )
-def test_the_type_of_a_name(name: str, media_type: str) -> None:
+def test_the_media_type_of_a_file_name(name: str, media_type: str) -> None:
     assert media_type_of(name) == media_type
 
 
@@ -67,11 +67,11 @@ def test_the_type_of_a_name(name: str, media_type: str) -> None:
         ("", None),
     ],
 )
-def test_the_extension_of_a_type(media_type: str, extension: str | None) -> None:
+def test_the_extension_of_a_media_type(media_type: str, extension: str | None) -> None:
     assert extension_of(media_type) == extension
 
 
-def test_every_type_leads_to_an_extension_that_leads_back() -> None:
+def test_every_media_type_has_an_extension_of_that_type() -> None:
     for extension, media_type in media_types._TYPES.items():
         assert extension == extension.lower()
         assert media_type_of("name" + (extension_of(media_type) or "")) == media_type
@@ -81,7 +81,7 @@ def test_every_type_leads_to_an_extension_that_leads_back() -> None:
 
 
 @given(st.text(max_size=50))
-def test_any_text_has_an_answer(text: str) -> None:
+def test_no_text_raises_an_error(text: str) -> None:
     assert "/" in media_type_of(text)
     extension = extension_of(text)
     assert extension is None or extension.startswith(".")

@@ -1,7 +1,8 @@
-"""The range server's judgement, rule by rule of RFC 9110, then against slow and obvious models.
+"""Tests of the range response: the rules of RFC 9110 in a table, then models.
 
-A row reads: section, what comes out, what went in. `show` writes an answer as a line: the status,
-then the length of a whole file, the range over the size, or the parts of a multipart body.
+A row has the section, the expected response and the request. `summary` formats a response as one
+line: the status, then the length of a file, the range over the size, or the parts of a multipart
+body.
 """
 
 from collections import Counter
@@ -20,7 +21,7 @@ from vidnb.http.headers import ETag, parse_content_range, parse_range
 from vidnb.http.range_response import MAX_PARTS, RangeResponse, build_response
 from vidnb.http.ranges import ByteRange
 
-unhurried = settings(deadline=None)  # a busy machine is no failure
+no_deadline = settings(deadline=None)  # a slow machine is not a failure
 
 SIZE = 10_000
 NOW_S = 1_000_000_000.9
@@ -33,7 +34,7 @@ LATER = "Sun, 09 Sep 2001 01:30:01 GMT"
 TAG, WEAK, OTHER = '"v1"', 'W/"v1"', '"v2"'
 JUNK = "yesterday"
 
-# What one more part costs in a file of SIZE bytes, counted by hand:
+# The size of the framing of one more part in a file of SIZE bytes, counted by hand:
 # CRLF --B CRLF (7), Content-Type: video/mp4 CRLF (25),
 # Content-Range: bytes 9999-9999/10000 CRLF (38), CRLF (2); the end is CRLF --B-- CRLF.
 OVERHEAD = 72
@@ -43,7 +44,7 @@ STRONG_TAG = ETag("v1")
 WEAK_TAG = ETag("v1", weak=True)
 
 
-def ask(  # the defaults of a table row
+def respond(  # the defaults of a table row
     *,
     method: str = "GET",
     size: int = SIZE,
@@ -55,9 +56,9 @@ def ask(  # the defaults of a table row
     boundary: str = "B",
     **fields: str,
 ) -> RangeResponse:
-    """Ask with header fields as keywords (`if_range=`) and check what holds for every answer."""
+    """Build a response to header fields given as keywords (`if_range=`); check the invariants."""
     request = {name.replace("_", "-"): value for name, value in fields.items()}
-    answered = build_response(
+    response = build_response(
         method,
         request,
         size,
@@ -68,48 +69,48 @@ def ask(  # the defaults of a table row
         boundary=boundary,
         max_partial_bytes=cap,
     )
-    check(answered, method, size)
-    return answered
+    check_invariants(response, method, size)
+    return response
 
 
-def check(answered: RangeResponse, method: str, size: int) -> None:
-    fields = dict(answered.headers)
-    assert len(fields) == len(answered.headers)  # no field twice
-    assert answered.headers[0][0] == "Date"
+def check_invariants(response: RangeResponse, method: str, size: int) -> None:
+    fields = dict(response.headers)
+    assert len(fields) == len(response.headers)  # no duplicate field
+    assert response.headers[0][0] == "Date"
     sent = sum(
-        part.size_bytes if isinstance(part, ByteRange) else len(part) for part in answered.body
+        part.size_bytes if isinstance(part, ByteRange) else len(part) for part in response.body
     )
-    if answered.status == 304:
+    if response.status == 304:
         assert "Content-Length" not in fields
-    elif method == "HEAD" and answered.status == 200:
+    elif method == "HEAD" and response.status == 200:
         assert fields["Content-Length"] == str(size)
     else:
         assert fields["Content-Length"] == str(sent)
     assert sent <= size
-    assert all(byte_range and byte_range.stop <= size for byte_range in answered.byte_ranges)
-    if method == "HEAD" or answered.status not in {200, 206}:
-        assert answered.body == ()
-    assert ("Content-Type" in fields) == (answered.status in {200, 206})
-    assert ("Accept-Ranges" in fields) == (answered.status in {200, 206, 416})
-    assert ("Allow" in fields) == (answered.status == 405)
+    assert all(byte_range and byte_range.stop <= size for byte_range in response.byte_ranges)
+    if method == "HEAD" or response.status not in {200, 206}:
+        assert response.body == ()
+    assert ("Content-Type" in fields) == (response.status in {200, 206})
+    assert ("Accept-Ranges" in fields) == (response.status in {200, 206, 416})
+    assert ("Allow" in fields) == (response.status == 405)
     multipart = fields.get("Content-Type", "").startswith("multipart/")
-    assert multipart == (len(answered.byte_ranges) > 1)
-    assert multipart == any(isinstance(part, bytes) for part in answered.body)
-    assert ("Content-Range" in fields) == (answered.status in {206, 416} and not multipart)
+    assert multipart == (len(response.byte_ranges) > 1)
+    assert multipart == any(isinstance(part, bytes) for part in response.body)
+    assert ("Content-Range" in fields) == (response.status in {206, 416} and not multipart)
 
 
-def show(answered: RangeResponse) -> str:
-    fields = dict(answered.headers)
-    match answered.status:
+def summary(response: RangeResponse) -> str:
+    fields = dict(response.headers)
+    match response.status:
         case 200:
             return f"200 {fields['Content-Length']}"
-        case 206 if len(answered.byte_ranges) > 1:
+        case 206 if len(response.byte_ranges) > 1:
             parts = (
-                f"{byte_range.start}-{byte_range.stop - 1}" for byte_range in answered.byte_ranges
+                f"{byte_range.start}-{byte_range.stop - 1}" for byte_range in response.byte_ranges
             )
             return f"206 {' + '.join(parts)}"
         case 206 | 416:
-            return f"{answered.status} {fields['Content-Range'].removeprefix('bytes ')}"
+            return f"{response.status} {fields['Content-Range'].removeprefix('bytes ')}"
         case status:
             return str(status)
 
@@ -134,9 +135,9 @@ METHODS: list[Row] = [
     ("15.5.6 empty", "405", {"method": ""}),
     ("9.1 methods are case-sensitive", "405", {"method": "get"}),
     ("9.1 methods are case-sensitive", "405", {"method": "Head"}),
-    ("13.2.1 no condition on what is no success", "405", {"method": "POST", "if_match": OTHER}),
-    ("13.2.1 no condition on what is no success", "405", {"method": "PUT", "if_none_match": "*"}),
-    ("14.2 no range on what is no GET", "405", {"method": "POST", **TEN}),
+    ("13.2.1 no condition without a success", "405", {"method": "POST", "if_match": OTHER}),
+    ("13.2.1 no condition without a success", "405", {"method": "PUT", "if_none_match": "*"}),
+    ("14.2 no range without GET", "405", {"method": "POST", **TEN}),
     ("9.3.1 GET", WHOLE, {}),
     ("9.3.2 HEAD", WHOLE, HEAD),
     ("9.3.1 GET of nothing", "200 0", EMPTY),
@@ -151,8 +152,8 @@ IF_MATCH: list[Row] = [
     ("13.1.1 none of a list", "412", {"if_match": f'{OTHER}, "v3"'}),
     ("13.1.1 star", WHOLE, {"if_match": "*"}),
     ("13.1.1 star without a tag", WHOLE, {"if_match": "*", **NO_TAG}),
-    ("13.1.1 a tag where there is none", "412", {"if_match": TAG, **NO_TAG}),
-    ("13.1.1 strong comparison, weak asked", "412", {"if_match": WEAK}),
+    ("13.1.1 a tag, the file has none", "412", {"if_match": TAG, **NO_TAG}),
+    ("13.1.1 strong comparison, weak requested", "412", {"if_match": WEAK}),
     ("13.1.1 strong comparison, weak here", "412", {"if_match": TAG, "etag": WEAK_TAG}),
     ("13.1.1 strong comparison, both weak", "412", {"if_match": WEAK, "etag": WEAK_TAG}),
     ("13.1.1 malformed matches nothing", "412", {"if_match": "v1"}),
@@ -197,8 +198,8 @@ IF_NONE_MATCH: list[Row] = [
     ("13.1.2 none of a list", WHOLE, {"if_none_match": f'{OTHER}, "v3"'}),
     ("13.1.2 star", "304", {"if_none_match": "*"}),
     ("13.1.2 star without a tag", "304", {"if_none_match": "*", **NO_TAG}),
-    ("13.1.2 a tag where there is none", WHOLE, {"if_none_match": TAG, **NO_TAG}),
-    ("13.1.2 weak comparison, weak asked", "304", {"if_none_match": WEAK}),
+    ("13.1.2 a tag, the file has none", WHOLE, {"if_none_match": TAG, **NO_TAG}),
+    ("13.1.2 weak comparison, weak requested", "304", {"if_none_match": WEAK}),
     ("13.1.2 weak comparison, weak here", "304", {"if_none_match": TAG, "etag": WEAK_TAG}),
     ("13.1.2 weak comparison, both weak", "304", {"if_none_match": WEAK, "etag": WEAK_TAG}),
     ("13.1.2 malformed matches nothing", WHOLE, {"if_none_match": "v1"}),
@@ -237,7 +238,7 @@ IF_MODIFIED_SINCE: list[Row] = [
         "304",
         {"if_none_match": TAG, "if_modified_since": EARLIER},
     ),
-    # A date from the future was Date when it was sent; the file may have changed since.
+    # A date in the future was Date when it was sent; the file may have changed since.
     ("8.8.2.1 a future file", WHOLE, {"modified_s": 2e9, "if_modified_since": MODIFIED}),
     ("8.8.2.1 a future file", "304", {"modified_s": 2e9, "if_modified_since": NOW}),
 ]
@@ -271,10 +272,10 @@ PRECEDENCE: list[Row] = [
 IF_RANGE: list[Row] = [
     ("13.1.5 equal tag", FIRST_TEN, {"if_range": TAG, **TEN}),
     ("13.1.5 other tag", WHOLE, {"if_range": OTHER, **TEN}),
-    ("13.1.5 strong comparison, weak asked", WHOLE, {"if_range": WEAK, **TEN}),
+    ("13.1.5 strong comparison, weak requested", WHOLE, {"if_range": WEAK, **TEN}),
     ("13.1.5 strong comparison, weak here", WHOLE, {"if_range": TAG, "etag": WEAK_TAG, **TEN}),
     ("13.1.5 strong comparison, both weak", WHOLE, {"if_range": WEAK, "etag": WEAK_TAG, **TEN}),
-    ("13.1.5 a tag where there is none", WHOLE, {"if_range": TAG, **NO_TAG, **TEN}),
+    ("13.1.5 a tag, the file has none", WHOLE, {"if_range": TAG, **NO_TAG, **TEN}),
     ("13.1.5 a list is no tag", WHOLE, {"if_range": f"{TAG}, {TAG}", **TEN}),
     ("13.1.5 star is no tag", WHOLE, {"if_range": "*", **TEN}),
     ("13.1.5 malformed", WHOLE, {"if_range": "v1", **TEN}),
@@ -297,7 +298,7 @@ IF_RANGE: list[Row] = [
         "206 0-9 + 500-509",
         {"if_range": TAG, "range": "bytes=0-9,500-509"},
     ),
-    # 8.8.2.2: strong when the second it covers is over by Date
+    # 8.8.2.2: strong if its second is over by Date
     (
         "8.8.2.2 the same second",
         WHOLE,
@@ -345,8 +346,8 @@ ONE_RANGE: list[Row] = [
     ("14.2 two fields", WHOLE, {"range": "bytes=0-9, bytes=20-29"}),
     ("14.2 other digits", WHOLE, {"range": "bytes=\u0660-\u0669"}),
     ("14.1.1 last before first", WHOLE, {"range": "bytes=9-0"}),
-    ("14.1.1 one invalid spoils the set", WHOLE, {"range": "bytes=0-9,9-0"}),
-    ("14.1.1 one invalid spoils the set", WHOLE, {"range": "bytes=10000-,9-0"}),
+    ("14.1.1 one invalid element makes the set invalid", WHOLE, {"range": "bytes=0-9,9-0"}),
+    ("14.1.1 one invalid element makes the set invalid", WHOLE, {"range": "bytes=10000-,9-0"}),
     ("15.5.17 first at the end", "416 */10000", {"range": "bytes=10000-"}),
     ("15.5.17 first beyond the end", "416 */10000", {"range": "bytes=10001-10002"}),
     ("15.5.17 first far beyond", "416 */10000", {"range": f"bytes={'9' * 5000}-"}),
@@ -373,21 +374,21 @@ ONE_RANGE: list[Row] = [
 ]
 
 
-def apart(gap: int) -> str:
+def separated(gap: int) -> str:
     """Two ranges of ten bytes with `gap` bytes between them."""
     return f"bytes=0-9,{10 + gap}-{19 + gap}"
 
 
 def many(count: int, *, step: int = 100) -> str:
-    return "bytes=" + ",".join(f"{place * step}-{place * step}" for place in range(count))
+    return "bytes=" + ",".join(f"{position * step}-{position * step}" for position in range(count))
 
 
 SEVERAL: list[Row] = [
     ("15.3.7.2 two", "206 0-9 + 500-509", {"range": "bytes=0-9,500-509"}),
     ("15.3.7.2 first and last byte", "206 0-0 + 9999-9999", {"range": "bytes=0-0,-1"}),
-    ("15.3.7.2 in the order asked", "206 500-509 + 0-9", {"range": "bytes=500-509,0-9"}),
+    ("15.3.7.2 in the order requested", "206 500-509 + 0-9", {"range": "bytes=500-509,0-9"}),
     (
-        "15.3.7.2 in the order asked",
+        "15.3.7.2 in the order requested",
         "206 9990-9999 + 0-9 + 5000-5009",
         {"range": "bytes=-10,0-9,5000-5009"},
     ),
@@ -403,12 +404,16 @@ SEVERAL: list[Row] = [
     ("15.3.7.2 twice the same", FIRST_TEN, {"range": "bytes=0-9,0-9"}),
     ("15.3.7.2 touching", "206 0-19/10000", {"range": "bytes=10-19,0-9"}),
     ("15.3.7.2 both halves", "206 0-9999/10000", {"range": "bytes=5000-,0-4999"}),
-    ("15.3.7.2 a gap below the overhead", f"206 0-{OVERHEAD + 18}/10000", {"range": apart(71)}),
-    ("15.3.7.2 a gap of the overhead", "206 0-9 + 82-91", {"range": apart(OVERHEAD)}),
-    ("15.3.7.2 a longer boundary", "206 0-91/10000", {"range": apart(72), "boundary": "BB"}),
-    ("15.3.7.2 a longer type", "206 0-91/10000", {"range": apart(72), "media_type": "video/webm"}),
+    ("15.3.7.2 a gap below the overhead", f"206 0-{OVERHEAD + 18}/10000", {"range": separated(71)}),
+    ("15.3.7.2 a gap of the overhead", "206 0-9 + 82-91", {"range": separated(OVERHEAD)}),
+    ("15.3.7.2 a longer boundary", "206 0-91/10000", {"range": separated(72), "boundary": "BB"}),
     (
-        "15.3.7.2 coalesced stands where its first was",
+        "15.3.7.2 a longer type",
+        "206 0-91/10000",
+        {"range": separated(72), "media_type": "video/webm"},
+    ),
+    (
+        "15.3.7.2 coalesced at the position of its first range",
         "206 5000-5009 + 0-29 + 9000-9009",
         {"range": "bytes=5000-5009,20-29,9000-9009,0-9"},
     ),
@@ -417,7 +422,7 @@ SEVERAL: list[Row] = [
         "206 0-209 + 900-909",
         {"range": "bytes=0-9,900-909,200-209,10-199"},
     ),
-    ("15.3.7.2 the widest wins", "206 0-999/10000", {"range": "bytes=0-999,10-19,990-995"}),
+    ("15.3.7.2 the widest range", "206 0-999/10000", {"range": "bytes=0-999,10-19,990-995"}),
     ("14.2 MAX_PARTS", "parts", {"range": many(64), "size": 10**6}),
     ("14.2 one beyond MAX_PARTS", "200 1000000", {"range": many(65), "size": 10**6}),
     (
@@ -452,20 +457,20 @@ TABLE = (
 @pytest.mark.parametrize(
     ("expected", "request_"), [pytest.param(out, into, id=rule) for rule, out, into in TABLE]
 )
-def test_rule(expected: str, request_: dict[str, Any]) -> None:
-    answered = ask(**request_)
+def test_a_rule_of_rfc_9110(expected: str, request_: dict[str, Any]) -> None:
+    response = respond(**request_)
     if expected == "parts":
-        assert len(answered.byte_ranges) == MAX_PARTS == 64
+        assert len(response.byte_ranges) == MAX_PARTS == 64
     else:
-        assert show(answered) == expected
+        assert summary(response) == expected
 
 
-def test_the_table_is_long_and_names_its_sections() -> None:
+def test_every_row_of_the_table_names_its_section() -> None:
     assert len(TABLE) > 150
     assert all(rule[0].isdigit() for rule, _, _ in TABLE)
 
 
-# The fields of each answer, whole ---------------------------------------------------------------
+# The complete header of each response ----------------------------------------------------------
 
 DATE = ("Date", NOW)
 NOTHING = ("Content-Length", "0")
@@ -564,10 +569,10 @@ def test_fields_and_body(
     headers: tuple[tuple[str, str], ...],
     body: tuple[bytes | ByteRange, ...],
 ) -> None:
-    answered = ask(**request_)
-    assert answered.headers == headers
-    assert answered.body == body
-    assert answered.byte_ranges == tuple(part for part in body if isinstance(part, ByteRange))
+    response = respond(**request_)
+    assert response.headers == headers
+    assert response.body == body
+    assert response.byte_ranges == tuple(part for part in body if isinstance(part, ByteRange))
 
 
 @pytest.mark.parametrize(
@@ -578,7 +583,7 @@ def test_fields_and_body(
         pytest.param(NOW_S, NOW, id="8.8.2.1 now"),
         pytest.param(NOW_S + 1, NOW, id="8.8.2.1 never later than Date"),
         pytest.param(1e15, NOW, id="8.8.2.1 beyond the calendar"),
-        pytest.param(float("inf"), NOW, id="8.8.2.1 for ever"),
+        pytest.param(float("inf"), NOW, id="8.8.2.1 infinite"),
         pytest.param(-0.5, "Wed, 31 Dec 1969 23:59:59 GMT", id="8.8.2 before 1970, down"),
         pytest.param(-62_135_596_800.0, "Mon, 01 Jan 0001 00:00:00 GMT", id="5.6.7 year 1"),
         pytest.param(-62_135_596_801.0, None, id="5.6.7 before the calendar"),
@@ -586,32 +591,32 @@ def test_fields_and_body(
     ],
 )
 def test_last_modified(modified_s: float | None, field: str | None) -> None:
-    assert dict(ask(modified_s=modified_s).headers).get("Last-Modified") == field
+    assert dict(respond(modified_s=modified_s).headers).get("Last-Modified") == field
 
 
 @pytest.mark.parametrize("boundary", ["", "b" * 71, "a b", 'a"b', "a\r\nb", "a:b", "a=b", "\u00e9"])
-def test_a_bad_boundary_is_the_callers_fault(boundary: str) -> None:
+def test_an_invalid_boundary_is_an_error(boundary: str) -> None:
     with pytest.raises(ValueError, match="cannot be a multipart boundary"):
-        ask(boundary=boundary)
+        respond(boundary=boundary)
 
 
-def test_the_longest_boundary() -> None:
-    assert ask(boundary="b" * 70, range="bytes=0-9,500-509").status == 206
+def test_a_boundary_of_70_characters_is_valid() -> None:
+    assert respond(boundary="b" * 70, range="bytes=0-9,500-509").status == 206
 
 
 @pytest.mark.parametrize("cap", [0, -1])
-def test_a_cap_of_nothing_is_the_callers_fault(cap: int) -> None:
+def test_a_limit_below_1_is_an_error(cap: int) -> None:
     with pytest.raises(ValueError, match=f"at least 1, not {cap}"):
-        ask(cap=cap)
+        respond(cap=cap)
 
 
-def test_an_answer_is_frozen() -> None:
-    answered = ask()
+def test_a_response_is_frozen() -> None:
+    response = respond()
     with pytest.raises(FrozenInstanceError):
-        answered.status = 500  # type: ignore[misc]  # the point of the test
+        response.status = 500  # type: ignore[misc]
 
 
-# Section 13.2.2, transcribed and tried in every combination --------------------------------------
+# Section 13.2.2: a model, and every combination --------------------------------------
 
 ABSENT = None
 MATCHES = {ABSENT: None, TAG: True, WEAK: False, OTHER: False, "*": True}
@@ -671,13 +676,13 @@ def test_every_combination_of_conditions() -> None:
             same=SAME[e],
             ranged=RANGE[f],
         )
-        assert show(ask(method=method, **sent)) == expected, (method, fields)
+        assert summary(respond(method=method, **sent)) == expected, (method, fields)
 
 
 # Ranges, byte by byte -----------------------------------------------------------------------------
 
 
-def bytes_asked(spec: str, size: int) -> set[int]:
+def requested_bytes(spec: str, size: int) -> set[int]:
     first, last = spec.split("-")
     if not first:
         return set(range(size)[-int(last) :]) if int(last) else set()
@@ -685,14 +690,14 @@ def bytes_asked(spec: str, size: int) -> set[int]:
 
 
 def framing(part: set[int], size: int) -> int:
-    """Count what precedes a part of a file of type a/b, with the boundary B."""
+    """Return the length of a part's header for a file of type a/b, with the boundary B."""
     where = f"{min(part)}-{max(part)}/{size}"
     return len(f"\r\n--B\r\nContent-Type: a/b\r\nContent-Range: bytes {where}\r\n\r\n")
 
 
 def model(specs: list[str], size: int) -> list[set[int]] | int:
-    """Return the bytes of each part in order, or 200 or 416, the slow way."""
-    parts = [asked for spec in specs if (asked := bytes_asked(spec, size))]
+    """Return the bytes of each part in order, or 200 or 416, by a slow model."""
+    parts = [requested for spec in specs if (requested := requested_bytes(spec, size))]
     overhead = framing({size - 1}, size)
     joined = True
     while joined:
@@ -717,19 +722,19 @@ specs_of_small = st.one_of(
 )
 
 
-@unhurried
+@no_deadline
 @given(st.lists(specs_of_small, min_size=1, max_size=9))
 def test_ranges_match_the_model(specs: list[str]) -> None:
-    answered = ask(range="bytes=" + ",".join(specs), size=SMALL, media_type="a/b")
-    parts = [set(range(byte_range.start, byte_range.stop)) for byte_range in answered.byte_ranges]
+    response = respond(range="bytes=" + ",".join(specs), size=SMALL, media_type="a/b")
+    parts = [set(range(byte_range.start, byte_range.stop)) for byte_range in response.byte_ranges]
     expected = model(specs, SMALL)
-    assert (parts if answered.status == 206 else answered.status) == expected
+    assert (parts if response.status == 206 else response.status) == expected
 
 
-DATA = bytes(ord("a") + place % 26 for place in range(3_000))
+DATA = bytes(ord("a") + position % 26 for position in range(3_000))
 
 
-@unhurried
+@no_deadline
 @given(
     st.lists(
         st.tuples(st.integers(0, len(DATA) - 1), st.integers(0, 60)).map(
@@ -739,15 +744,17 @@ DATA = bytes(ord("a") + place % 26 for place in range(3_000))
         max_size=8,
     )
 )
-def test_a_stranger_reads_the_parts(asked: list[ByteRange]) -> None:
-    """The mail parser of the standard library finds every byte asked for in its place."""
-    value = "bytes=" + ",".join(f"{byte_range.start}-{byte_range.stop - 1}" for byte_range in asked)
-    answered = ask(range=value, size=len(DATA), boundary="xyz")
+def test_another_parser_finds_every_requested_byte(requested: list[ByteRange]) -> None:
+    """The MIME parser of the standard library parses the multipart body."""
+    value = "bytes=" + ",".join(
+        f"{byte_range.start}-{byte_range.stop - 1}" for byte_range in requested
+    )
+    response = respond(range=value, size=len(DATA), boundary="xyz")
     body = b"".join(
         DATA[part.start : part.stop] if isinstance(part, ByteRange) else part
-        for part in answered.body
+        for part in response.body
     )
-    fields = dict(answered.headers)
+    fields = dict(response.headers)
     read: dict[int, int] = {}
 
     def part(head: dict[str, str], text: bytes) -> None:
@@ -759,7 +766,7 @@ def test_a_stranger_reads_the_parts(asked: list[ByteRange]) -> None:
         assert head["Content-Type"] == "video/mp4"
         read.update(enumerate(text, content_range.byte_range.start))
 
-    if len(answered.byte_ranges) == 1:
+    if len(response.byte_ranges) == 1:
         part(fields, body)
     else:
         message_head = f"Content-Type: {fields['Content-Type']}\r\n\r\n".encode()
@@ -769,11 +776,11 @@ def test_a_stranger_reads_the_parts(asked: list[ByteRange]) -> None:
             text = parsed.get_payload(decode=True)
             assert isinstance(text, bytes)
             part(dict(parsed.items()), text)
-    assert all(DATA[place] == byte for place, byte in read.items())
+    assert all(DATA[position] == byte for position, byte in read.items())
     assert all(
-        place in read
-        for byte_range in asked
-        for place in range(byte_range.start, min(byte_range.stop, 3_000))
+        position in read
+        for byte_range in requested
+        for position in range(byte_range.start, min(byte_range.stop, 3_000))
     )
 
 
@@ -781,24 +788,24 @@ def test_a_stranger_reads_the_parts(asked: list[ByteRange]) -> None:
 def test_lists_of_random_ranges() -> None:
     random = Random(14)
     noise = [*"0123456789----,,,, \t*\u0661", "bytes=", "5-6", "99-", "0-", ",-1"]
-    tidy = ["0-", "-1", "7-7", "100-120", "3999-", "4000-", "-0", f"{10**9}-", " ", ""]
+    valid = ["0-", "-1", "7-7", "100-120", "3999-", "4000-", "-0", f"{10**9}-", " ", ""]
     seen = dict.fromkeys([200, 206, 416], 0)
     for number in range(10_000):
         length = random.randint(0, 12 if number % 50 else 900)
-        listed = ",".join(random.choices(tidy, k=length))
+        listed = ",".join(random.choices(valid, k=length))
         if number % 2:
             listed = "".join(random.choices(noise, k=length))
         value = f"bytes={listed}" if number % 10 else listed
-        answered = ask(range=value, size=random.choice([0, 1, 80, 4_000, 10**9]))
-        seen[answered.status] += 1
+        response = respond(range=value, size=random.choice([0, 1, 80, 4_000, 10**9]))
+        seen[response.status] += 1
         if parse_range(value) is None:
-            assert answered.status == 200
+            assert response.status == 200
     assert min(seen.values()) > 200
 
 
 @pytest.mark.no_cover
 def test_a_million_random_ranges() -> None:
-    """A million headers, slices of one long noise: none crashes the judgement, none is slow."""
+    """Slices of one long random text: none raises an error, none is slow."""
     random = Random(16)
     words = [*"0123456789-,-, \tx=\u0661", "0-", "-1", "5-6,", "9" * 30]
     noise = "".join(random.choices(words, k=800_000))
@@ -807,25 +814,25 @@ def test_a_million_random_ranges() -> None:
         value = f"bytes={noise[start : start + 1 + start % 13]}"
         specs = parse_range(value)
         if specs is not None or not start % 100:
-            answered = ask(range=value, size=4_000)
-            seen[answered.status] += 1
-            assert specs is not None or answered.status == 200
+            response = respond(range=value, size=4_000)
+            seen[response.status] += 1
+            assert specs is not None or response.status == 200
     assert set(seen) == {200, 206, 416}
     assert min(seen.values()) > 1_000
 
 
-def test_twenty_thousand_ranges_take_the_time_of_twenty_thousand() -> None:
-    """Sixteen times the ranges may take ninety-six times the time, not two hundred and fifty."""
+def test_the_time_is_not_quadratic_in_the_number_of_ranges() -> None:
+    """16 times the ranges may take 96 times as long; quadratic time would be 256."""
 
     def seconds(count: int) -> float:
-        listed = [f"{place * 1_000}-{place * 1_000 + 5}" for place in range(count)]
+        listed = [f"{position * 1_000}-{position * 1_000 + 5}" for position in range(count)]
         Random(15).shuffle(listed)
         value = "bytes=" + ",".join(listed)
         best = float("inf")
         for _ in range(3):
-            begun = process_time()
-            assert ask(range=value, size=10**9).status == 200
-            best = min(best, process_time() - begun)
+            started = process_time()
+            assert respond(range=value, size=10**9).status == 200
+            best = min(best, process_time() - started)
         return best
 
     assert seconds(20_000) < 96 * seconds(1_250)

@@ -1,4 +1,4 @@
-"""Spans against the plainest model there is: a set of integers."""
+"""Tests of byte ranges against a model: a set of integers."""
 
 from dataclasses import FrozenInstanceError
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vidnb.http.ranges import ByteRange, ByteRangeSet
 
-unhurried = settings(deadline=None)  # a busy machine is no failure
+no_deadline = settings(deadline=None)  # a slow machine is not a failure
 
 END = 24
 offsets = st.integers(0, END)
@@ -21,7 +21,7 @@ def bytes_of(byte_range: ByteRange) -> set[int]:
 
 
 def runs_of(numbers: set[int]) -> list[ByteRange]:
-    """Walk every byte there is and note where runs begin and end."""
+    """Return the contiguous runs of a set of offsets."""
     runs: list[ByteRange] = []
     for number in sorted(numbers):
         if runs and runs[-1].stop == number:
@@ -31,24 +31,24 @@ def runs_of(numbers: set[int]) -> list[ByteRange]:
     return runs
 
 
-def made(edited: list[tuple[str, ByteRange]]) -> tuple[ByteRangeSet, set[int]]:
-    held, model = ByteRangeSet(), set[int]()
-    for verb, byte_range in edited:
-        if verb == "add":
-            held, model = held.add(byte_range), model | bytes_of(byte_range)
+def build(edited: list[tuple[str, ByteRange]]) -> tuple[ByteRangeSet, set[int]]:
+    actual, model = ByteRangeSet(), set[int]()
+    for operation, byte_range in edited:
+        if operation == "add":
+            actual, model = actual.add(byte_range), model | bytes_of(byte_range)
         else:
-            held, model = held.remove(byte_range), model - bytes_of(byte_range)
-        assert list(held) == runs_of(model)  # sorted, never touching, never empty
-    return held, model
+            actual, model = actual.remove(byte_range), model - bytes_of(byte_range)
+        assert list(actual) == runs_of(model)  # sorted, not adjacent, not empty
+    return actual, model
 
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 4), (5, 4), (-2, -1)])
-def test_no_span_runs_backwards_or_below_zero(start: int, stop: int) -> None:
-    with pytest.raises(ValueError, match=rf"no span of bytes runs from {start} to {stop}"):
+def test_a_range_has_0_le_start_le_stop(start: int, stop: int) -> None:
+    with pytest.raises(ValueError, match=rf"no byte range goes from {start} to {stop}"):
         ByteRange(start, stop)
 
 
-def test_a_span_is_half_open_frozen_ordered_and_readable() -> None:
+def test_a_range_is_half_open_frozen_and_ordered() -> None:
     byte_range = ByteRange(2, 5)
     assert byte_range.size_bytes == 3
     assert [offset in byte_range for offset in (1, 2, 4, 5)] == [False, True, True, False]
@@ -62,7 +62,7 @@ def test_a_span_is_half_open_frozen_ordered_and_readable() -> None:
     ]
     assert {byte_range, ByteRange(2, 5)} == {byte_range}
     with pytest.raises(FrozenInstanceError):
-        byte_range.start = 0  # type: ignore[misc]  # the point of the test
+        byte_range.start = 0  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_intersection(a: ByteRange, b: ByteRange, both: ByteRange) -> None:
     assert a.intersection(b) == b.intersection(a) == both
 
 
-@unhurried
+@no_deadline
 @given(byte_ranges, byte_ranges)
-def test_intersection_holds_the_bytes_of_both(a: ByteRange, b: ByteRange) -> None:
+def test_intersection_has_the_bytes_of_both(a: ByteRange, b: ByteRange) -> None:
     assert bytes_of(a.intersection(b)) == bytes_of(a) & bytes_of(b)
 
 
@@ -102,8 +102,8 @@ def test_intersection_holds_the_bytes_of_both(a: ByteRange, b: ByteRange) -> Non
     ],
 )
 def test_add(before: list[tuple[int, int]], byte_range: tuple[int, int], after: str) -> None:
-    held = ByteRangeSet(ByteRange(*ends) for ends in before)
-    assert repr(held.add(ByteRange(*byte_range))) == f"ByteRangeSet({after})"
+    actual = ByteRangeSet(ByteRange(*ends) for ends in before)
+    assert repr(actual.add(ByteRange(*byte_range))) == f"ByteRangeSet({after})"
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_add(before: list[tuple[int, int]], byte_range: tuple[int, int], after: 
     ],
 )
 def test_remove(before: list[tuple[int, int]], byte_range: tuple[int, int], after: str) -> None:
-    held = ByteRangeSet(ByteRange(*ends) for ends in before)
-    assert repr(held.remove(ByteRange(*byte_range))) == f"ByteRangeSet({after})"
+    actual = ByteRangeSet(ByteRange(*ends) for ends in before)
+    assert repr(actual.remove(ByteRange(*byte_range))) == f"ByteRangeSet({after})"
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_remove(before: list[tuple[int, int]], byte_range: tuple[int, int], afte
     ],
 )
 def test_gaps(within: tuple[int, int], missing: list[tuple[int, int]]) -> None:
-    held = ByteRangeSet([ByteRange(2, 4), ByteRange(6, 8)])
-    assert held.gaps(ByteRange(*within)) == tuple(ByteRange(*ends) for ends in missing)
+    actual = ByteRangeSet([ByteRange(2, 4), ByteRange(6, 8)])
+    assert actual.gaps(ByteRange(*within)) == tuple(ByteRange(*ends) for ends in missing)
 
 
 @pytest.mark.parametrize(
@@ -158,71 +158,71 @@ def test_gaps(within: tuple[int, int], missing: list[tuple[int, int]]) -> None:
     ],
 )
 def test_first_gap_from(offset: int, stop: int, gap: tuple[int, int] | None) -> None:
-    held = ByteRangeSet([ByteRange(2, 4), ByteRange(6, 8)])
-    assert held.first_gap_from(offset, stop) == (gap and ByteRange(*gap))
+    actual = ByteRangeSet([ByteRange(2, 4), ByteRange(6, 8)])
+    assert actual.first_gap_from(offset, stop) == (gap and ByteRange(*gap))
 
 
-@unhurried
+@no_deadline
 @given(edits)
 def test_edits_match_the_model(edited: list[tuple[str, ByteRange]]) -> None:
-    held, model = made(edited)
-    assert held.byte_ranges == tuple(runs_of(model))
-    assert held.size_bytes == len(model)
-    assert len(held) == len(runs_of(model))
-    assert bool(held) == bool(model)
-    assert [offset in held for offset in range(END + 1)] == [n in model for n in range(END + 1)]
+    actual, model = build(edited)
+    assert actual.byte_ranges == tuple(runs_of(model))
+    assert actual.size_bytes == len(model)
+    assert len(actual) == len(runs_of(model))
+    assert bool(actual) == bool(model)
+    assert [offset in actual for offset in range(END + 1)] == [n in model for n in range(END + 1)]
 
 
-@unhurried
+@no_deadline
 @given(st.lists(byte_ranges, max_size=12))
-def test_the_order_in_which_spans_come_does_not_matter(listed: list[ByteRange]) -> None:
+def test_the_order_of_adding_ranges_does_not_matter(listed: list[ByteRange]) -> None:
     model = set().union(*map(bytes_of, listed))
-    one_by_one = ByteRangeSet()
+    incremental = ByteRangeSet()
     for byte_range in reversed(listed):
-        one_by_one = one_by_one.add(byte_range)
+        incremental = incremental.add(byte_range)
     at_once = ByteRangeSet(listed)
     assert list(at_once) == runs_of(model)
-    assert at_once == one_by_one
-    assert hash(at_once) == hash(one_by_one)
+    assert at_once == incremental
+    assert hash(at_once) == hash(incremental)
 
 
-@unhurried
+@no_deadline
 @given(edits, byte_ranges)
-def test_questions_match_the_model(
+def test_queries_match_the_model(
     edited: list[tuple[str, ByteRange]], byte_range: ByteRange
 ) -> None:
-    held, model = made(edited)
+    actual, model = build(edited)
     wanted = bytes_of(byte_range)
     missing = runs_of(wanted - model)
-    assert list(held.gaps(byte_range)) == missing
-    assert held.covers(byte_range) == (wanted <= model)
-    assert held.first_gap_from(byte_range.start, byte_range.stop) == (
+    assert list(actual.gaps(byte_range)) == missing
+    assert actual.covers(byte_range) == (wanted <= model)
+    assert actual.first_gap_from(byte_range.start, byte_range.stop) == (
         missing[0] if missing else None
     )
-    run = held.run_from(byte_range.start)
+    run = actual.run_from(byte_range.start)
     assert run.start == byte_range.start
     assert bytes_of(run) <= model
     assert run.stop not in model
 
 
-@unhurried
+@no_deadline
 @given(edits, byte_ranges)
-def test_an_edit_leaves_the_original_alone(
+def test_an_edit_does_not_change_the_original(
     edited: list[tuple[str, ByteRange]], byte_range: ByteRange
 ) -> None:
-    held, model = made(edited)
-    held.add(byte_range)
-    held.remove(byte_range)
-    assert list(held) == runs_of(model)
+    actual, model = build(edited)
+    actual.add(byte_range)
+    actual.remove(byte_range)
+    assert list(actual) == runs_of(model)
 
 
-def test_a_span_set_equals_span_sets_only() -> None:
+def test_a_range_set_equals_range_sets_only() -> None:
     assert ByteRangeSet() == ByteRangeSet([ByteRange(3, 3)])
     assert ByteRangeSet([ByteRange(0, 1)]) != ByteRangeSet([ByteRange(0, 2)])
     assert ByteRangeSet() != ()
     assert repr(ByteRangeSet()) == "ByteRangeSet()"
 
 
-def test_where_it_stops() -> None:
+def test_the_end_of_a_range_set() -> None:
     assert ByteRangeSet().stop == 0
     assert ByteRangeSet([ByteRange(3, 5), ByteRange(9, 12)]).stop == 12

@@ -1,4 +1,4 @@
-"""Which header fields a caller may set: a table, and no value in any sentence."""
+"""Tests of the validation of a caller's request headers; no message shows a value."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vidnb.http.request_headers import check_headers, refuse_managed_headers
 
-OWN = [
+MANAGED = [
     "Range",
     "If-Range",
     "If-Match",
@@ -28,27 +28,25 @@ OWN = [
 ]
 
 
-@pytest.mark.parametrize("name", OWN)
-@pytest.mark.parametrize("spelt", [str, str.lower, str.upper], ids=["as-is", "lower", "upper"])
-def test_what_is_vidnbs_own_is_refused_however_it_is_spelt(name: str, spelt: Any) -> None:
-    with pytest.raises(
-        ValueError, match=r"is vidnb's own to send, because .*; leave it out"
-    ) as told:
-        check_headers({"X-Fine": "1", spelt(name): "s3cret"})
-    assert repr(spelt(name)) in str(told.value)
-    assert "s3cret" not in str(told.value)
+@pytest.mark.parametrize("name", MANAGED)
+@pytest.mark.parametrize("case", [str, str.lower, str.upper], ids=["mixed", "lower", "upper"])
+def test_a_managed_field_is_rejected_in_any_case(name: str, case: Any) -> None:
+    with pytest.raises(ValueError, match=r"is managed by vidnb, because .*; remove it") as caught:
+        check_headers({"X-Fine": "1", case(name): "s3cret"})
+    assert repr(case(name)) in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "why"),
+    ("name", "reason"),
     [
-        ("Range", "which bytes of which version"),
-        ("Accept-Encoding", "never packed"),
-        ("TE", "belongs to the connection"),
+        ("Range", "selects the bytes and the version"),
+        ("Accept-Encoding", "without compression"),
+        ("TE", "describes the connection"),
     ],
 )
-def test_the_sentence_says_why(name: str, why: str) -> None:
-    with pytest.raises(ValueError, match=why):
+def test_the_message_gives_the_reason(name: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
         check_headers({name: "x"})
 
 
@@ -63,20 +61,20 @@ def test_the_sentence_says_why(name: str, why: str) -> None:
         {"Proxy-Authorization": "Basic x", "Cache-Control": "no-cache", "Range-Unit": "x"},
     ],
 )
-def test_the_rest_passes_as_it_is(headers: dict[str, str]) -> None:
+def test_any_other_field_passes_unchanged(headers: dict[str, str]) -> None:
     assert check_headers(headers) == tuple(headers.items())
 
 
 @pytest.mark.parametrize(
-    ("headers", "says"),
+    ("headers", "message"),
     [
-        pytest.param({"": "x"}, "is no name of a header", id="no-name"),
-        pytest.param({"X Y": "x"}, "is no name of a header", id="space"),
-        pytest.param({"X:": "x"}, "is no name of a header", id="colon"),
-        pytest.param({"X\r\nY": "x"}, "is no name of a header", id="line-break-in-the-name"),
-        pytest.param({"X\0": "x"}, "is no name of a header", id="nul-in-the-name"),
-        pytest.param({"Ä": "x"}, "is no name of a header", id="not-ascii"),
-        pytest.param({"X\n": "x"}, "is no name of a header", id="line-end-in-the-name"),
+        pytest.param({"": "x"}, "is not a header name", id="no-name"),
+        pytest.param({"X Y": "x"}, "is not a header name", id="space"),
+        pytest.param({"X:": "x"}, "is not a header name", id="colon"),
+        pytest.param({"X\r\nY": "x"}, "is not a header name", id="line-break-in-the-name"),
+        pytest.param({"X\0": "x"}, "is not a header name", id="nul-in-the-name"),
+        pytest.param({"Ä": "x"}, "is not a header name", id="not-ascii"),
+        pytest.param({"X\n": "x"}, "is not a header name", id="line-end-in-the-name"),
         pytest.param({"X": "a\r\nHost: b"}, "control character", id="line-break"),
         pytest.param({"X": "a\n"}, "control character", id="line-end"),
         pytest.param({"X": "a\0b"}, "control character", id="nul"),
@@ -90,25 +88,25 @@ def test_the_rest_passes_as_it_is(headers: dict[str, str]) -> None:
         pytest.param({b"X": "1"}, "is not text", id="bytes-name"),
     ],
 )
-def test_what_cannot_be_sent_is_refused(headers: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=says) as told:
+def test_an_invalid_field_is_rejected(headers: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
         check_headers(headers)
-    assert "\n" not in str(told.value)
-    assert str(told.value).endswith(".")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
 
 
-@pytest.mark.parametrize("name", OWN)
-def test_a_sessions_defaults_may_not_choose_bytes(name: str) -> None:
-    """What vidnb replaces anyway, and what aiohttp makes of a connection, is the session's own."""
+@pytest.mark.parametrize("name", MANAGED)
+def test_the_default_headers_of_a_session_may_not_select_bytes(name: str) -> None:
+    """vidnb replaces or tolerates a session's other managed fields."""
     if "if-" in name.lower() or name == "Range":
-        with pytest.raises(ValueError, match=r"session\.headers=.* is vidnb's own"):
+        with pytest.raises(ValueError, match=r"session\.headers=.* is managed by vidnb"):
             refuse_managed_headers({name: "x"})
     else:
         refuse_managed_headers({name: "x"})
 
 
 @given(st.dictionaries(st.text(), st.text()))
-def test_whatever_passes_makes_one_line_each(headers: dict[str, str]) -> None:
+def test_every_accepted_field_is_one_line(headers: dict[str, str]) -> None:
     try:
         checked = check_headers(headers)
     except ValueError:

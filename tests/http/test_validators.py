@@ -8,8 +8,8 @@ from vidnb.http.validators import STRONG_DATE_MARGIN_S, Validators
 NOW_S = 1_800_000_000.0
 DATE_S = 784_111_777
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
-LATER = "Sun, 06 Nov 1994 08:50:37 GMT"  # a minute
-SOON = "Sun, 06 Nov 1994 08:50:36 GMT"  # a second less
+LATER = "Sun, 06 Nov 1994 08:50:37 GMT"  # one minute
+EARLIER = "Sun, 06 Nov 1994 08:50:36 GMT"  # one second less
 
 A = ETag("a", weak=False)
 B = ETag("b", weak=False)
@@ -17,7 +17,7 @@ WEAK = ETag("a", weak=True)
 
 
 @pytest.mark.parametrize(
-    ("headers", "version"),
+    ("headers", "validators"),
     [
         pytest.param({}, Validators(total_bytes=5), id="nothing"),
         pytest.param({"etag": '"a"'}, Validators(A, total_bytes=5), id="etag"),
@@ -32,11 +32,11 @@ WEAK = ETag("a", weak=True)
             id="a-minute-old",
         ),
         pytest.param(
-            {"last-modified": DATE, "date": SOON},
+            {"last-modified": DATE, "date": EARLIER},
             Validators(None, DATE_S, total_bytes=5),
             id="almost-a-minute-old",
         ),
-        pytest.param({"date": LATER}, Validators(total_bytes=5), id="date-alone"),
+        pytest.param({"date": LATER}, Validators(total_bytes=5), id="date-only"),
         pytest.param(
             {"last-modified": "yesterday", "date": LATER},
             Validators(total_bytes=5),
@@ -49,48 +49,48 @@ WEAK = ETag("a", weak=True)
         ),
     ],
 )
-def test_what_an_answer_says(headers: dict[str, str], version: Validators) -> None:
-    assert Validators.of_answer(headers, 5, NOW_S) == version
+def test_the_validators_of_a_response(headers: dict[str, str], validators: Validators) -> None:
+    assert Validators.from_response(headers, 5, NOW_S) == validators
 
 
-def test_the_margin_is_a_minute() -> None:
+def test_the_margin_of_a_strong_date_is_a_minute() -> None:
     assert STRONG_DATE_MARGIN_S == 60
 
 
 NOTHING = Validators()
 OLD_DATE = Validators(None, DATE_S, date_is_strong=True)
-FRESH_DATE = Validators(None, DATE_S)
+NEW_DATE = Validators(None, DATE_S)
 WEAK_AND_DATE = Validators(WEAK, DATE_S, date_is_strong=True)
 STRONG_AND_DATE = Validators(A, DATE_S, date_is_strong=True)
 
 
 @pytest.mark.parametrize(
-    ("version", "is_strong", "if_range", "if_changed"),
+    ("validators", "is_strong", "if_range", "conditional_headers"),
     [
         pytest.param(NOTHING, False, None, (), id="nothing"),
         pytest.param(Validators(A), True, '"a"', (("If-None-Match", '"a"'),), id="etag"),
         pytest.param(Validators(WEAK), False, None, (("If-None-Match", 'W/"a"'),), id="weak-etag"),
         pytest.param(OLD_DATE, True, DATE, (("If-Modified-Since", DATE),), id="old-date"),
-        pytest.param(FRESH_DATE, False, None, (), id="fresh-date"),
+        pytest.param(NEW_DATE, False, None, (), id="new-date"),
         pytest.param(
             WEAK_AND_DATE, False, None, (("If-None-Match", 'W/"a"'),), id="weak-etag-and-date"
         ),
         pytest.param(STRONG_AND_DATE, True, '"a"', (("If-None-Match", '"a"'),), id="etag-and-date"),
     ],
 )
-def test_what_a_version_is_good_for(
-    version: Validators,
+def test_the_request_headers_of_validators(
+    validators: Validators,
     is_strong: bool,
     if_range: str | None,
-    if_changed: tuple[tuple[str, str], ...],
+    conditional_headers: tuple[tuple[str, str], ...],
 ) -> None:
-    assert version.is_strong is is_strong
-    assert version.if_range() == if_range
-    assert version.if_changed() == if_changed
+    assert validators.is_strong is is_strong
+    assert validators.if_range() == if_range
+    assert validators.conditional_headers() == conditional_headers
 
 
 @pytest.mark.parametrize(
-    ("ours", "other", "is_same"),
+    ("first", "second", "is_same"),
     [
         pytest.param(Validators(A), Validators(A), True, id="same-etag"),
         pytest.param(Validators(A), Validators(B), False, id="other-etag"),
@@ -100,50 +100,48 @@ def test_what_a_version_is_good_for(
         pytest.param(Validators(A), OLD_DATE, False, id="date-in-place-of-etag"),
         pytest.param(NOTHING, NOTHING, False, id="nothing"),
         pytest.param(OLD_DATE, OLD_DATE, True, id="same-old-date"),
-        pytest.param(OLD_DATE, FRESH_DATE, True, id="ours-decides-that-a-date-is-old"),
-        pytest.param(FRESH_DATE, OLD_DATE, False, id="a-fresh-date-is-never-certain"),
+        pytest.param(OLD_DATE, NEW_DATE, True, id="only-the-first-date-must-be-strong"),
+        pytest.param(NEW_DATE, OLD_DATE, False, id="a-new-date-is-never-certain"),
         pytest.param(OLD_DATE, Validators(None, DATE_S + 1, date_is_strong=True), False, id="date"),
         pytest.param(OLD_DATE, NOTHING, False, id="date-missing"),
-        pytest.param(OLD_DATE, STRONG_AND_DATE, False, id="an-etag-that-was-not-there"),
-        pytest.param(
-            STRONG_AND_DATE, Validators(A, DATE_S + 1), True, id="the-etag-counts-not-the-date"
-        ),
+        pytest.param(OLD_DATE, STRONG_AND_DATE, False, id="etag-added"),
+        pytest.param(STRONG_AND_DATE, Validators(A, DATE_S + 1), True, id="etag-before-date"),
     ],
 )
 @pytest.mark.parametrize(
-    ("our_total", "their_total"), [(None, None), (5, None), (None, 5), (5, 5), (5, 6), (0, 6)]
+    ("first_total", "second_total"), [(None, None), (5, None), (None, 5), (5, 5), (5, 6), (0, 6)]
 )
-def test_when_two_are_one(
-    ours: Validators,
-    other: Validators,
+def test_whether_two_validators_identify_one_version(
+    first: Validators,
+    second: Validators,
     is_same: bool,
-    our_total: int | None,
-    their_total: int | None,
+    first_total: int | None,
+    second_total: int | None,
 ) -> None:
-    """Equal validators with two lengths are two versions all the same."""
-    fits = None in (our_total, their_total) or our_total == their_total
-    ours = Validators(ours.etag, ours.last_modified_s, ours.date_is_strong, our_total)
-    other = Validators(other.etag, other.last_modified_s, other.date_is_strong, their_total)
-    assert ours.is_same_as(other) is (is_same and fits)
+    """Equal validators with different lengths are two versions."""
+    is_same_length = None in (first_total, second_total) or first_total == second_total
+    first = Validators(first.etag, first.last_modified_s, first.date_is_strong, first_total)
+    second = Validators(second.etag, second.last_modified_s, second.date_is_strong, second_total)
+    assert first.is_same_as(second) is (is_same and is_same_length)
 
 
-def test_only_a_strong_version_is_ever_the_same() -> None:
-    versions = [
+def test_only_strong_validators_identify_a_version() -> None:
+    every = [
         Validators(etag, date_s, strong, total)
         for etag, date_s, strong, total in product(
             [None, A, B, WEAK], [None, DATE_S], [False, True], [None, 5]
         )
     ]
-    for ours, other in product(versions, versions):
-        assert not ours.is_same_as(other) or ours.is_strong
+    for first, second in product(every, every):
+        assert not first.is_same_as(second) or first.is_strong
 
 
-def test_a_tag_that_cannot_be_sent_back_still_tells_versions_apart() -> None:
-    """Its bytes were no UTF-8 and came as lone surrogates, which no request can carry."""
-    odd = Validators(ETag("a\udce9"), total_bytes=5)
-    assert odd.is_strong
-    assert odd.is_same_as(Validators(ETag("a\udce9"), total_bytes=5))
-    assert not odd.is_same_as(Validators(ETag("a"), total_bytes=5))
-    assert odd.if_range() is None
-    assert odd.if_changed() == ()
+def test_a_tag_that_cannot_be_encoded_still_identifies_a_version() -> None:
+    """Its bytes were not UTF-8 and were decoded as lone surrogates."""
+    undecoded = Validators(ETag("a\udce9"), total_bytes=5)
+    assert undecoded.is_strong
+    assert undecoded.is_same_as(Validators(ETag("a\udce9"), total_bytes=5))
+    assert not undecoded.is_same_as(Validators(ETag("a"), total_bytes=5))
+    assert undecoded.if_range() is None
+    assert undecoded.conditional_headers() == ()
     assert Validators(ETag("é")).if_range() == '"é"'

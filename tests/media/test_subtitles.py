@@ -28,7 +28,7 @@ ARABIC_INDIC = {ord(str(digit)): 0x0660 + digit for digit in range(10)}
 
 
 def one_cue(text: str, times: str = "00:00:01,000 --> 00:00:02,000") -> str:
-    """The body of the only cue that `text` becomes."""
+    """Return the body of the only cue of `text`."""
     head, _, body = to_webvtt(f"1\n{times}\n{text}\n").partition(".000\n")
     assert head.startswith("WEBVTT\n\n00:00:01.000 --> 00:00:02")
     return body.removesuffix("\n")
@@ -65,7 +65,7 @@ def one_cue(text: str, times: str = "00:00:01,000 --> 00:00:02,000") -> str:
         SRT + "\n3\n00:00:05,000 --> 00:00:06,000\n<font></font>\n",
     ],
 )
-def test_srt_as_it_is_found_becomes_the_same_webvtt(srt: str) -> None:
+def test_common_variants_of_srt_become_the_same_webvtt(srt: str) -> None:
     assert to_webvtt(srt) == VTT
     assert is_subtitle_text(srt)
 
@@ -89,16 +89,16 @@ def test_srt_as_it_is_found_becomes_the_same_webvtt(srt: str) -> None:
         ("nul\0", "nul\ufffd"),
     ],
 )
-def test_text_is_escaped_and_keeps_shared_markup(text: str, cue: str) -> None:
+def test_text_is_escaped_and_keeps_the_markup_of_webvtt(text: str, cue: str) -> None:
     assert one_cue(text) == cue
 
 
 @pytest.mark.parametrize("tag", ["{\\an7}", "{\\an8}", "{\\an9}"])
-def test_a_cue_for_the_top_stays_at_the_top(tag: str) -> None:
+def test_a_cue_at_the_top_stays_at_the_top(tag: str) -> None:
     assert " --> 00:00:02.000 line:0\nup\n" in to_webvtt(f"00:01 --> 00:02\n{tag}up")
 
 
-def test_a_number_is_text_where_no_times_follow_it() -> None:
+def test_a_number_is_text_if_no_times_follow_it() -> None:
     srt = "1\n00:01,000 --> 00:02,000\nThe answer:\n42\n\n2\n00:03,000 --> 00:04,000\n43"
     assert to_webvtt(srt) == (
         "WEBVTT\n\n00:00:01.000 --> 00:00:02.000\nThe answer:\n42\n"
@@ -112,14 +112,14 @@ def test_only_ascii_digits_number_a_cue() -> None:
     )
 
 
-def test_times_directly_under_times_leave_the_first_cue_out() -> None:
+def test_a_cue_without_text_is_omitted() -> None:
     assert to_webvtt("00:01 --> 00:02\n00:03 --> 00:04\nb") == (
         "WEBVTT\n\n00:00:03.000 --> 00:00:04.000\nb\n"
     )
 
 
 @pytest.mark.parametrize(
-    ("clock", "written"),
+    ("clock", "timestamp"),
     [
         ("100:00:00,000", "100:00:00.000"),
         ("00:75:00,000", "01:15:00.000"),
@@ -127,14 +127,14 @@ def test_times_directly_under_times_leave_the_first_cue_out() -> None:
         ("01:02:03.123456789", "01:02:03.123"),
     ],
 )
-def test_a_clock_is_carried_and_padded(clock: str, written: str) -> None:
-    assert f"\n00:00:00.000 --> {written}\n" in to_webvtt(f"00:00 --> {clock}\nx")
+def test_a_timestamp_is_normalised(clock: str, timestamp: str) -> None:
+    assert f"\n00:00:00.000 --> {timestamp}\n" in to_webvtt(f"00:00 --> {clock}\nx")
 
 
 @pytest.mark.parametrize(
     "vtt", ["WEBVTT", "WEBVTT\n", "WEBVTT - a title\n\nNOTE x\n", "WEBVTT\tx\n", VTT]
 )
-def test_webvtt_is_handed_through(vtt: str) -> None:
+def test_webvtt_is_not_changed(vtt: str) -> None:
     assert to_webvtt(vtt) == vtt.rstrip("\n") + "\n"
     assert to_webvtt("\ufeff" + vtt.replace("\n", "\r\n")) == vtt.rstrip("\n") + "\n"
     assert is_subtitle_text(vtt)
@@ -154,9 +154,9 @@ def test_webvtt_is_handed_through(vtt: str) -> None:
         "12345:00:01 --> 12345:00:02\nx",
     ],
 )
-def test_what_holds_no_cue_is_refused(text: str) -> None:
+def test_text_without_a_cue_is_an_error(text: str) -> None:
     assert not is_subtitle_text(text)
-    with pytest.raises(ValueError, match="neither begins with WEBVTT nor holds"):
+    with pytest.raises(ValueError, match="neither begins with WEBVTT nor has"):
         to_webvtt(text)
 
 
@@ -173,24 +173,24 @@ def test_what_holds_no_cue_is_refused(text: str) -> None:
         (b"\xff\xfeg", "\ufffd"),
     ],
 )
-def test_bytes_become_text_whatever_their_encoding(data: bytes, text: str) -> None:
+def test_bytes_of_any_encoding_are_decoded(data: bytes, text: str) -> None:
     assert decode_subtitles(data) == text
 
 
 @pytest.mark.parametrize("name", ["en", "deu", "pt-BR", "zh-Hant-TW"])
-def test_a_language_tag_is_known_by_its_form(name: str) -> None:
+def test_a_language_tag_is_recognised_by_its_form(name: str) -> None:
     assert language_tag(name) == name
 
 
 @pytest.mark.parametrize(
     "name", ["English", "e", "EN", "en_US", "en-", "", "Deutsch (SDH)", "en\n"]
 )
-def test_a_label_is_no_language_tag(name: str) -> None:
+def test_a_label_is_not_a_language_tag(name: str) -> None:
     assert language_tag(name) is None
 
 
 @given(st.lists(st.text(alphabet='ab <>/&{}\\"=\n-', max_size=30), min_size=1, max_size=5))
-def test_no_text_can_open_a_cue_or_a_tag_of_its_own(texts: list[str]) -> None:
+def test_text_cannot_inject_a_cue_or_a_tag(texts: list[str]) -> None:
     srt = "".join(
         f"{n}\n00:00:0{n},000 --> 00:00:0{n},500\nx{text}x\n\n" for n, text in enumerate(texts)
     )
@@ -205,7 +205,7 @@ def test_no_text_can_open_a_cue_or_a_tag_of_its_own(texts: list[str]) -> None:
 
 
 @given(st.text())
-def test_any_text_is_either_converted_or_refused(text: str) -> None:
+def test_any_text_is_converted_or_an_error(text: str) -> None:
     if is_subtitle_text(text):
         assert to_webvtt(text).startswith("WEBVTT")
     else:
@@ -216,8 +216,8 @@ def test_any_text_is_either_converted_or_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "hostile", ["<a" * 200_000, "{\\" * 200_000, "1:" * 200_000, "\t" * 400_000]
 )
-def test_hostile_text_is_read_in_linear_time(hostile: str) -> None:
-    """A squared reading of these takes minutes; a linear one a fraction of a second."""
-    began_s = time.perf_counter()
+def test_hostile_text_takes_linear_time(hostile: str) -> None:
+    """Quadratic time takes minutes, linear time a fraction of a second."""
+    started_s = time.perf_counter()
     to_webvtt(f"00:01 --> 00:02\nx{hostile}\n{hostile}")
-    assert time.perf_counter() - began_s < 5.0
+    assert time.perf_counter() - started_s < 30

@@ -323,18 +323,18 @@ def test_a_rate_limit_per_connection_is_detected(link: Link) -> None:
 )
 @pytest.mark.no_cover
 def test_a_shared_limit_gets_few_connections(link: Link, size_bytes: int, max_peak: int) -> None:
-    simulation = Simulation(link, size_bytes).run()
-    assert isinstance(simulation.outcome, Complete)
-    assert 2 <= simulation.peak <= max_peak
-    assert simulation.elapsed_s <= 1.1 * size_bytes / link.shared + 0.5
+    sim = Simulation(link, size_bytes).run()
+    assert isinstance(sim.outcome, Complete)
+    assert 2 <= sim.peak <= max_peak
+    assert sim.elapsed_s <= 1.1 * size_bytes / link.shared + 0.5
 
 
 @pytest.mark.no_cover
 def test_a_fast_origin_gets_one_connection() -> None:
     """At 1 GB/s more connections only cost CPU time."""
-    simulation = Simulation(Link(capacity=1e9), 512 * MIB).run()
-    assert (simulation.peak, simulation.requests) == (1, 1)
-    assert simulation.elapsed_s < 0.7
+    sim = Simulation(Link(capacity=1e9), 512 * MIB).run()
+    assert (sim.peak, sim.requests) == (1, 1)
+    assert sim.elapsed_s < 0.7
     assert Simulation(Link(capacity=1.1 * FAST_CONNECTION_BYTES_PER_S), 512 * MIB).run().peak == 1
     assert Simulation(Link(capacity=0.9 * FAST_CONNECTION_BYTES_PER_S), 512 * MIB).run().peak == 2
 
@@ -370,48 +370,46 @@ def test_a_short_transfer_gets_one_connection(size_bytes: int, link: Link) -> No
 
 
 def test_a_small_file_at_a_low_rate_gets_a_second_connection() -> None:
-    simulation = Simulation(Link(per_connection=1e6), 5 * MIB).run()
-    assert simulation.peak >= 2
-    assert simulation.elapsed_s < 2.5
+    sim = Simulation(Link(per_connection=1e6), 5 * MIB).run()
+    assert sim.peak >= 2
+    assert sim.elapsed_s < 2.5
 
 
 @pytest.mark.parametrize("host_limit", [1, 4])
 @pytest.mark.parametrize("refusal", ["503", "CONNECT"])
 def test_a_refused_connection_costs_no_time(host_limit: int, refusal: str) -> None:
     link = Link(per_connection=10e6, host_limit=host_limit, refusal=refusal)
-    simulation = Simulation(link, 64 * MIB).run()
-    assert isinstance(simulation.outcome, Complete)
-    assert simulation.transfer.observed_host_limit == host_limit
-    assert simulation.elapsed_s <= 64 * MIB / (host_limit * 10e6) + 0.5
-    assert simulation.requests <= 2 * host_limit + 2  # no refused request is repeated
+    sim = Simulation(link, 64 * MIB).run()
+    assert isinstance(sim.outcome, Complete)
+    assert sim.transfer.observed_host_limit == host_limit
+    assert sim.elapsed_s <= 64 * MIB / (host_limit * 10e6) + 0.5
+    assert sim.requests <= 2 * host_limit + 2  # no refused request is repeated
 
 
 @pytest.mark.no_cover
 def test_a_connection_that_breaks_is_retried_later() -> None:
     """After 15 s, then after twice as long; it is not recorded as refused."""
-    simulation = Simulation(
-        Link(per_connection=10e6, host_limit=1, refusal="LOST"), 600 * MIB
-    ).run()
-    assert isinstance(simulation.outcome, Complete)
-    assert simulation.transfer.observed_host_limit is None
-    assert simulation.requests == 4  # at the start, after 15 s, after 45 s; it ends before 105 s
+    sim = Simulation(Link(per_connection=10e6, host_limit=1, refusal="LOST"), 600 * MIB).run()
+    assert isinstance(sim.outcome, Complete)
+    assert sim.transfer.observed_host_limit is None
+    assert sim.requests == 4  # at the start, after 15 s, after 45 s; it ends before 105 s
 
 
 def test_a_connection_without_a_response_is_cancelled() -> None:
-    simulation = Simulation(Link(per_connection=10e6, host_limit=1, refusal="silence"), 100 * MIB)
-    simulation.run(until_s=0.5)
-    assert len(simulation.connections) == 2
-    simulation.run(until_s=2.5)
-    assert len(simulation.connections) == 1
-    assert isinstance(simulation.run().outcome, Complete)
+    sim = Simulation(Link(per_connection=10e6, host_limit=1, refusal="silence"), 100 * MIB)
+    sim.run(until_s=0.5)
+    assert len(sim.connections) == 2
+    sim.run(until_s=2.5)
+    assert len(sim.connections) == 1
+    assert isinstance(sim.run().outcome, Complete)
 
 
 def test_range_support_is_tried_twice() -> None:
     """With If-Range and without; meanwhile the first response continues."""
-    simulation = Simulation(Link(per_connection=10e6, has_ranges=False), 64 * MIB).run()
-    assert isinstance(simulation.outcome, Complete)
-    assert (simulation.requests, simulation.transfer.observed_host_limit) == (3, 1)
-    assert simulation.elapsed_s <= 64 * MIB / 10e6 + 0.1
+    sim = Simulation(Link(per_connection=10e6, has_ranges=False), 64 * MIB).run()
+    assert isinstance(sim.outcome, Complete)
+    assert (sim.requests, sim.transfer.observed_host_limit) == (3, 1)
+    assert sim.elapsed_s <= 64 * MIB / 10e6 + 0.1
 
 
 def test_bursts_that_fill_a_shared_path() -> None:
@@ -428,12 +426,12 @@ def test_bursts_that_fill_a_shared_path() -> None:
 @pytest.mark.no_cover
 def test_the_end_of_a_shared_limit_is_detected() -> None:
     link = Link(per_connection=10e6, shared=10e6)
-    simulation = Simulation(link, 600 * MIB)
-    simulation.run(until_s=14.0)
+    sim = Simulation(link, 600 * MIB)
+    sim.run(until_s=14.0)
     link.shared = 1e9
-    assert (simulation.peak, len(simulation.connections)) == (2, 1)
-    simulation.run(until_s=18.0)
-    assert simulation.peak == MAX_CONNECTIONS
+    assert (sim.peak, len(sim.connections)) == (2, 1)
+    sim.run(until_s=18.0)
+    assert sim.peak == MAX_CONNECTIONS
 
 
 @pytest.mark.parametrize(
@@ -446,10 +444,10 @@ def test_the_end_of_a_shared_limit_is_detected() -> None:
     ],
 )
 def test_a_clock_that_jumps_only_costs_time(jumps: dict[float, float]) -> None:
-    simulation = Simulation(Link(per_connection=10e6), 64 * MIB, jumps=jumps).run()
-    assert isinstance(simulation.outcome, Complete)
-    assert simulation.received_bytes <= 1.05 * 64 * MIB
-    assert simulation.elapsed_s <= 64 * MIB / 10e6 + 0.1
+    sim = Simulation(Link(per_connection=10e6), 64 * MIB, jumps=jumps).run()
+    assert isinstance(sim.outcome, Complete)
+    assert sim.received_bytes <= 1.05 * 64 * MIB
+    assert sim.elapsed_s <= 64 * MIB / 10e6 + 0.1
 
 
 # Limits of the process and of the host.
@@ -457,38 +455,36 @@ def test_a_clock_that_jumps_only_costs_time(jumps: dict[float, float]) -> None:
 
 @pytest.mark.parametrize("connections", [None, 16])
 def test_the_limit_of_the_process_is_obeyed(connections: int | None) -> None:
-    simulation = Simulation(
-        Link(per_connection=10e6), 64 * MIB, connections, available=lambda _: 3
-    ).run()
-    assert isinstance(simulation.outcome, Complete)
-    assert simulation.peak == 3
+    sim = Simulation(Link(per_connection=10e6), 64 * MIB, connections, available=lambda _: 3).run()
+    assert isinstance(sim.outcome, Complete)
+    assert sim.peak == 3
 
 
 @pytest.mark.parametrize("connections", [None, 16])
 @pytest.mark.no_cover
 def test_connections_are_released_for_waiting_transfers(connections: int | None) -> None:
     """One per tick, but never the last; afterwards the number grows again."""
-    simulation = Simulation(Link(per_connection=5e6), 512 * MIB, connections)
-    simulation.run(until_s=0.7)
-    before = len(simulation.connections)
+    sim = Simulation(Link(per_connection=5e6), 512 * MIB, connections)
+    sim.run(until_s=0.7)
+    before = len(sim.connections)
     assert before >= 8
-    simulation.available = lambda _: len(simulation.connections) - 1
-    simulation.run(until_s=0.7 + TICK_S)
-    assert len(simulation.connections) == before - 1
-    simulation.run(until_s=2.0)
-    assert len(simulation.connections) == 1
-    simulation.available = None
-    simulation.run(until_s=2.5)
-    assert len(simulation.connections) > 1
+    sim.available = lambda _: len(sim.connections) - 1
+    sim.run(until_s=0.7 + TICK_S)
+    assert len(sim.connections) == before - 1
+    sim.run(until_s=2.0)
+    assert len(sim.connections) == 1
+    sim.available = None
+    sim.run(until_s=2.5)
+    assert len(sim.connections) > 1
 
 
 @pytest.mark.parametrize(("connections", "peak"), [(None, 4), (16, 4), (2, 2)])
 def test_a_known_host_limit_is_obeyed(connections: int | None, peak: int) -> None:
-    simulation = Simulation(
+    sim = Simulation(
         Link(per_connection=10e6, host_limit=4), 64 * MIB, connections, host_limit=4
     ).run()
-    assert simulation.peak == peak
-    assert simulation.transfer.observed_host_limit is None
+    assert sim.peak == peak
+    assert sim.transfer.observed_host_limit is None
 
 
 def test_one_connection_sends_one_request() -> None:
@@ -497,29 +493,24 @@ def test_one_connection_sends_one_request() -> None:
 
 def test_a_waiting_reader_does_not_wait_for_a_measurement() -> None:
     """Its request is sent at once, before range support is proved."""
-    simulation = Simulation(Link(per_connection=10e6), 256 * MIB)
-    simulation.run(until_s=0.01)
-    assert len(simulation.connections) == 1
-    simulation.report(ReaderWaits(1, 200 * MIB))
-    assert [connection.request.start for connection in simulation.connections.values()] == [
-        0,
-        200 * MIB,
-    ]
-    simulation.report(ReaderWaits(2, 100 * MIB))  # waits for that proof
-    assert len(simulation.connections) == 2
-    simulation.run(until_s=0.02)
-    assert [connection.request.start for connection in simulation.connections.values()] == [
+    sim = Simulation(Link(per_connection=10e6), 256 * MIB)
+    sim.run(until_s=0.01)
+    assert len(sim.connections) == 1
+    sim.report(ReaderWaits(1, 200 * MIB))
+    assert [connection.request.start for connection in sim.connections.values()] == [0, 200 * MIB]
+    sim.report(ReaderWaits(2, 100 * MIB))  # waits for that proof
+    assert len(sim.connections) == 2
+    sim.run(until_s=0.02)
+    assert [connection.request.start for connection in sim.connections.values()] == [
         0,
         200 * MIB,
         100 * MIB,
     ]
-    simulation.available = lambda _: 3
-    for reader, connection in enumerate(list(simulation.connections.values())[1:], 1):
-        simulation.report(
-            ReaderWaits(reader, connection.request.start + int(connection.sent_bytes))
-        )
-    simulation.report(ReaderWaits(3, 50 * MIB))  # replaces a request that no reader needs
-    assert [connection.request.start for connection in simulation.connections.values()] == [
+    sim.available = lambda _: 3
+    for reader, connection in enumerate(list(sim.connections.values())[1:], 1):
+        sim.report(ReaderWaits(reader, connection.request.start + int(connection.sent_bytes)))
+    sim.report(ReaderWaits(3, 50 * MIB))  # replaces a request that no reader needs
+    assert [connection.request.start for connection in sim.connections.values()] == [
         200 * MIB,
         100 * MIB,
         50 * MIB,
@@ -528,17 +519,15 @@ def test_a_waiting_reader_does_not_wait_for_a_measurement() -> None:
 
 def test_a_request_that_a_reader_needs_is_not_cancelled() -> None:
     """Also when the probe that added it fails."""
-    simulation = Simulation(Link(shared=10e6), 256 * MIB)
-    simulation.run(until_s=0.08)
-    assert len(simulation.connections) == 2
-    (added,) = [
-        connection for connection in simulation.connections.values() if connection.request.start
-    ]
+    sim = Simulation(Link(shared=10e6), 256 * MIB)
+    sim.run(until_s=0.08)
+    assert len(sim.connections) == 2
+    (added,) = [connection for connection in sim.connections.values() if connection.request.start]
     for _ in range(60):
         position = added.request.start + int(added.sent_bytes)
-        simulation.report(ReaderWaits(1, position + MIB // 2))
-        simulation.run(until_s=simulation.elapsed_s + STEP_S)
-    assert added.request.request_id in simulation.connections
+        sim.report(ReaderWaits(1, position + MIB // 2))
+        sim.run(until_s=sim.elapsed_s + STEP_S)
+    assert added.request.request_id in sim.connections
 
 
 # The controller alone.

@@ -457,12 +457,12 @@ def two_files(size: int, other_size: int) -> list[File]:
     return [File(content(1, size), "a"), File(content(2, other_size), "b", NOW_S - 500)]
 
 
-def check_outcome(simulation: Simulation, outcome: Complete | GiveUp) -> None:
+def check_outcome(sim: Simulation, outcome: Complete | GiveUp) -> None:
     if isinstance(outcome, Complete):
         total = outcome.validators.total_bytes
         assert total is not None
-        published = bytes(simulation.disk[:total])
-        assert published in [file.data for file in simulation.origin.files], simulation.counts
+        published = bytes(sim.disk[:total])
+        assert published in [file.data for file in sim.origin.files], sim.counts
 
 
 @settings(
@@ -493,7 +493,7 @@ def test_a_transfer_survives_any_mixture_of_faults(
     readers: int,
 ) -> None:
     """With kills and readers: one version, nothing reported early, nothing written twice."""
-    simulation = Simulation(
+    sim = Simulation(
         Origin(
             two_files(size, size if other_size < 1 else other_size),
             validators=validators,
@@ -505,7 +505,7 @@ def test_a_transfer_survives_any_mixture_of_faults(
         max_connections=max_connections,
         chunk_bytes=chunk_bytes,
     )
-    check_outcome(simulation, simulation.run(kills=kills, readers=readers))
+    check_outcome(sim, sim.run(kills=kills, readers=readers))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -517,7 +517,7 @@ def test_a_transfer_survives_each_fault(
 ) -> None:
     """Each fault alone, up to three times; all but a 403 are recoverable."""
     for seed in range(30):
-        simulation = Simulation(
+        sim = Simulation(
             Origin(two_files(50, 50 if seed % 2 else 41), validators=validators),
             Random(seed),
             [fault],
@@ -525,10 +525,10 @@ def test_a_transfer_survives_each_fault(
             max_connections=connections,
             attempts=6,
         )
-        outcome = simulation.run(kills=seed % 2)
-        check_outcome(simulation, outcome)
+        outcome = sim.run(kills=seed % 2)
+        check_outcome(sim, outcome)
         if fault != "403":
-            assert isinstance(outcome, Complete), (seed, outcome, simulation.counts)
+            assert isinstance(outcome, Complete), (seed, outcome, sim.counts)
 
 
 @pytest.mark.parametrize("chunk_bytes", [None, 1, 7, 10_000])
@@ -540,13 +540,13 @@ def test_without_faults_no_byte_is_sent_twice(
     """A split may repeat the chunk in transit, and nothing with chunks of one byte."""
     for seed in range(40):
         origin = Origin(two_files(90, 90))
-        simulation = Simulation(
+        sim = Simulation(
             origin, Random(seed), ["none"], 0, max_connections=connections, chunk_bytes=chunk_bytes
         )
-        outcome = simulation.run()
+        outcome = sim.run()
         assert isinstance(outcome, Complete)
-        check_outcome(simulation, outcome)
-        assert simulation.counts.keys() <= {"none", "tick"}
+        check_outcome(sim, outcome)
+        assert sim.counts.keys() <= {"none", "tick"}
         if connections == 1:
             assert origin.sent_bytes == 90
             assert len(origin.requests) == 1
@@ -558,11 +558,11 @@ def test_without_faults_no_byte_is_sent_twice(
 def test_after_a_kill_only_the_missing_bytes_are_requested() -> None:
     for seed in range(60):
         origin = Origin(two_files(90, 90))
-        simulation = Simulation(origin, Random(seed), ["none"], 0, max_connections=1, chunk_bytes=1)
-        outcome = simulation.run(kills=3)
+        sim = Simulation(origin, Random(seed), ["none"], 0, max_connections=1, chunk_bytes=1)
+        outcome = sim.run(kills=3)
         assert isinstance(outcome, Complete)
-        check_outcome(simulation, outcome)
-        assert "restart" not in simulation.counts
+        check_outcome(sim, outcome)
+        assert "restart" not in sim.counts
         resumed = [headers for headers in origin.requests[1:] if "range" in headers]
         assert all(headers["if-range"] == '"a"' for headers in resumed)
 
@@ -572,14 +572,14 @@ def test_a_206_of_another_version_is_not_joined() -> None:
     """The file changes and the origin ignores If-Range: only the ETag of the 206 tells."""
     for seed in range(80):
         origin = Origin(two_files(50, 50))
-        simulation = Simulation(
+        sim = Simulation(
             origin,
             Random(seed),
             ["connection lost", "file changed", "If-Range ignored"],
             9,
             max_connections=1,
         )
-        check_outcome(simulation, simulation.run())
+        check_outcome(sim, sim.run())
 
 
 @pytest.mark.parametrize("readers", [1, 3])
@@ -588,24 +588,22 @@ def test_a_waiting_reader_is_served_first(readers: int) -> None:
     """Once range support is proved, the next request starts where a reader waits."""
     for seed in range(15):
         origin = Origin(two_files(4000, 4000))
-        simulation = Simulation(
-            origin, Random(seed), ["none"], 0, max_connections=2, chunk_bytes=10
-        )
-        simulation.begin(None, ByteRangeSet())
-        while simulation.transfer.source.supports_ranges is None:
-            simulation.step()
+        sim = Simulation(origin, Random(seed), ["none"], 0, max_connections=2, chunk_bytes=10)
+        sim.begin(None, ByteRangeSet())
+        while sim.transfer.source.supports_ranges is None:
+            sim.step()
         offset = Random(seed).randrange(3000, 3900)
-        before = len(simulation.sent_headers)
+        before = len(sim.sent_headers)
         is_delivered = any(
             request.position <= offset < request.position + 4
-            for request in simulation.transfer._segments.requests.values()
+            for request in sim.transfer._segments.requests.values()
         )
         for reader in range(readers):
-            simulation.report(ReaderWaits(reader, offset))
+            sim.report(ReaderWaits(reader, offset))
         if not is_delivered:
-            assert [
-                headers["range"] for headers in list(simulation.sent_headers.values())[before:]
-            ] == [f"bytes={offset}-"]
-        while simulation.outcome is None:
-            simulation.step()
-        check_outcome(simulation, simulation.outcome)
+            assert [headers["range"] for headers in list(sim.sent_headers.values())[before:]] == [
+                f"bytes={offset}-"
+            ]
+        while sim.outcome is None:
+            sim.step()
+        check_outcome(sim, sim.outcome)

@@ -124,9 +124,7 @@ def test_memory_does_not_grow_with_updates() -> None:
         max_size=40,
     )
 )
-def test_progress_is_valid_for_any_history(
-    updates: list[tuple[float, int, int | None]],
-) -> None:
+def test_progress_is_valid_for_any_history(updates: list[tuple[float, int, int | None]]) -> None:
     meter = ProgressMeter(0.0)
     for now_s, done_bytes, total_bytes in updates:
         progress = meter.update(now_s, done_bytes, total_bytes)

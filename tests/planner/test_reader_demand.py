@@ -330,7 +330,7 @@ def test_random_readers_under_any_mixture_of_faults(
     chunk_bytes: int | None,
     readers: int,
 ) -> None:
-    simulation = simulate(
+    sim = simulate(
         Random(seed),
         size,
         list(FAULTS),
@@ -338,7 +338,7 @@ def test_random_readers_under_any_mixture_of_faults(
         max_connections=max_connections,
         chunk_bytes=chunk_bytes,
     )
-    check_outcome(simulation, simulation.run_readers(readers))
+    check_outcome(sim, sim.run_readers(readers))
 
 
 @pytest.mark.parametrize("connections", [1, 4, None])
@@ -346,7 +346,7 @@ def test_random_readers_under_any_mixture_of_faults(
 def test_only_the_windows_of_readers_are_requested(connections: int | None) -> None:
     """Unless the whole file is wanted; without readers the transfer is idle."""
     for seed in range(4):
-        simulation = simulate(
+        sim = simulate(
             Random(seed),
             400,
             ["none"],
@@ -355,29 +355,27 @@ def test_only_the_windows_of_readers_are_requested(connections: int | None) -> N
             chunk_bytes=1,
             is_whole_wanted=False,
         )
-        simulation.begin(None, ByteRangeSet())
-        assert simulation.continue_readers(readers=2, reads=6) is None
-        read_bytes = sum(
-            byte_range.size_bytes + MIN_WINDOW_BYTES for byte_range in simulation.requested
-        )
-        assert simulation.planned.size_bytes <= MIN_WINDOW_BYTES + 3 * read_bytes
+        sim.begin(None, ByteRangeSet())
+        assert sim.continue_readers(readers=2, reads=6) is None
+        read_bytes = sum(byte_range.size_bytes + MIN_WINDOW_BYTES for byte_range in sim.requested)
+        assert sim.planned.size_bytes <= MIN_WINDOW_BYTES + 3 * read_bytes
         near = ByteRangeSet(
             ByteRange(byte_range.start, byte_range.stop + MAX_WINDOW_BYTES)
-            for byte_range in simulation.requested
+            for byte_range in sim.requested
         )
         far = [
             byte_range
-            for byte_range in simulation.planned
+            for byte_range in sim.planned
             if not near.add(ByteRange(0, MIN_WINDOW_BYTES)).covers(byte_range)
         ]
         assert not far, "bytes outside of the windows"
-        assert not simulation.in_flight, "a request is still in flight"
-        assert not simulation.transfer.is_whole_wanted
-        simulation.is_whole_wanted = True
-        simulation.report(DemandChanged(is_whole=True))
-        assert isinstance(simulation.continue_readers(readers=2), Complete)
-        assert bytes(simulation.disk) == simulation.origin.files[0].data
-        assert simulation.origin.sent_bytes <= 400 + 6 * MIN_WINDOW_BYTES
+        assert not sim.in_flight, "a request is still in flight"
+        assert not sim.transfer.is_whole_wanted
+        sim.is_whole_wanted = True
+        sim.report(DemandChanged(is_whole=True))
+        assert isinstance(sim.continue_readers(readers=2), Complete)
+        assert bytes(sim.disk) == sim.origin.files[0].data
+        assert sim.origin.sent_bytes <= 400 + 6 * MIN_WINDOW_BYTES
 
 
 @pytest.mark.parametrize(
@@ -388,7 +386,7 @@ def test_only_the_windows_of_readers_are_requested(connections: int | None) -> N
 def test_a_single_stream_is_read_as_far_as_readers_need_it(fault: str, validators: str) -> None:
     """Where ranges are not supported, or could not be joined; it is not restarted."""
     for seed in range(4):
-        simulation = simulate(
+        sim = simulate(
             Random(seed),
             400,
             [fault],
@@ -397,15 +395,15 @@ def test_a_single_stream_is_read_as_far_as_readers_need_it(fault: str, validator
             chunk_bytes=1,
             is_whole_wanted=False,
         )
-        simulation.origin.validators = validators
-        simulation.begin(None, ByteRangeSet())
-        assert simulation.continue_readers(readers=1, reads=1) is None
+        sim.origin.validators = validators
+        sim.begin(None, ByteRangeSet())
+        assert sim.continue_readers(readers=1, reads=1) is None
         assert (
-            simulation.planned.stop
-            <= max(byte_range.stop for byte_range in simulation.requested) + 2 * MAX_WINDOW_BYTES
+            sim.planned.stop
+            <= max(byte_range.stop for byte_range in sim.requested) + 2 * MAX_WINDOW_BYTES
         )
-        assert simulation.counts["restart"] == 0
-        assert len(simulation.origin.requests) <= 2
+        assert sim.counts["restart"] == 0
+        assert len(sim.origin.requests) <= 2
 
 
 def test_the_read_ahead_window_grows_with_sequential_reading() -> None:
@@ -441,7 +439,7 @@ def test_reads_end_also_when_the_whole_file_is_not_wanted(
     budget: int,
 ) -> None:
     """Under any mixture of faults; then the transfer is idle or has ended."""
-    simulation = simulate(
+    sim = simulate(
         Random(seed),
         size,
         list(FAULTS),
@@ -449,11 +447,11 @@ def test_reads_end_also_when_the_whole_file_is_not_wanted(
         max_connections=max_connections,
         is_whole_wanted=False,
     )
-    simulation.origin.validators, simulation.origin.has_length = validators, has_length
-    simulation.begin(None, ByteRangeSet())
-    outcome = simulation.continue_readers(readers=3, reads=10)
+    sim.origin.validators, sim.origin.has_length = validators, has_length
+    sim.begin(None, ByteRangeSet())
+    outcome = sim.continue_readers(readers=3, reads=10)
     if outcome is not None:
-        check_outcome(simulation, outcome)
+        check_outcome(sim, outcome)
 
 
 @pytest.mark.parametrize("connections", [2, 4, None])
@@ -462,14 +460,12 @@ def test_without_faults_readers_cause_no_repeated_bytes(connections: int | None)
     """Each byte is sent once; some responses stay unread for a while."""
     held = read_bytes = 0
     for seed in range(4):
-        simulation = simulate(
-            Random(seed), 300, ["none"], 0, max_connections=connections, chunk_bytes=1
-        )
-        outcome = simulation.run_readers(3)
+        sim = simulate(Random(seed), 300, ["none"], 0, max_connections=connections, chunk_bytes=1)
+        outcome = sim.run_readers(3)
         assert isinstance(outcome, Complete)
-        check_outcome(simulation, outcome)
-        assert simulation.origin.sent_bytes == 300
-        held += simulation.counts["held"]
-        read_bytes += simulation.read_bytes
+        check_outcome(sim, outcome)
+        assert sim.origin.sent_bytes == 300
+        held += sim.counts["held"]
+        read_bytes += sim.read_bytes
     assert held
     assert read_bytes > 4 * 100

@@ -162,10 +162,7 @@ INCOMPLETE = InvalidPartialResponse(
             id="chunked-overrides-the-length",
         ),
         pytest.param(
-            {
-                "content-range": "bytes 5-99/100",
-                "content-type": "Multipart/ByteRanges; boundary=x",
-            },
+            {"content-range": "bytes 5-99/100", "content-type": "Multipart/ByteRanges; boundary=x"},
             InvalidPartialResponse(
                 protocol_error("the origin answered a request for one range with several")
             ),

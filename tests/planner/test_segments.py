@@ -6,7 +6,7 @@ from vidnb.download.planner.segments import UNBOUNDED, ActiveRequest, SegmentMap
 from vidnb.http.ranges import ByteRange, ByteRangeSet
 
 
-def in_flight(
+def sent(
     number: int, start: int, *, position: int | None = None, stop: int = UNBOUNDED
 ) -> ActiveRequest:
     return ActiveRequest(
@@ -50,61 +50,44 @@ def test_the_initial_state() -> None:
 @pytest.mark.parametrize(
     ("received", "others", "active", "stop"),
     [
-        pytest.param([], [], in_flight(1, 0), UNBOUNDED, id="unbounded"),
-        pytest.param([], [], in_flight(1, 0, stop=100), 100, id="its-body"),
-        pytest.param([], [in_flight(2, 50)], in_flight(1, 0, stop=100), 50, id="another-one"),
-        pytest.param([], [in_flight(2, 50)], in_flight(1, 50, stop=100), 50, id="at-the-same-byte"),
-        pytest.param([], [in_flight(2, 10)], in_flight(1, 50, stop=100), 100, id="one-before-it"),
+        pytest.param([], [], sent(1, 0), UNBOUNDED, id="unbounded"),
+        pytest.param([], [], sent(1, 0, stop=100), 100, id="its-body"),
+        pytest.param([], [sent(2, 50)], sent(1, 0, stop=100), 50, id="another-one"),
+        pytest.param([], [sent(2, 50)], sent(1, 50, stop=100), 50, id="at-the-same-byte"),
+        pytest.param([], [sent(2, 10)], sent(1, 50, stop=100), 100, id="one-before-it"),
+        pytest.param([], [sent(2, 80), sent(3, 60)], sent(1, 0, stop=100), 60, id="the-nearest"),
         pytest.param(
-            [],
-            [in_flight(2, 80), in_flight(3, 60)],
-            in_flight(1, 0, stop=100),
-            60,
-            id="the-nearest",
+            [(0, 10)], [sent(2, 50)], sent(1, 0, position=10, stop=30), 30, id="body-first"
         ),
-        pytest.param(
-            [(0, 10)],
-            [in_flight(2, 50)],
-            in_flight(1, 0, position=10, stop=30),
-            30,
-            id="body-first",
-        ),
-        pytest.param([(40, 60)], [], in_flight(1, 0, stop=100), 40, id="received-bytes"),
-        pytest.param(
-            [(0, 60)], [], in_flight(1, 0, position=20, stop=100), 20, id="in-received-bytes"
-        ),
-        pytest.param([(0, 10)], [], in_flight(1, 10, position=0, stop=90), 90, id="began-before"),
-        pytest.param([], [], in_flight(1, 0, position=90, stop=90), 90, id="at-its-end"),
-        pytest.param([], [], in_flight(1, 90, position=0, stop=50), 50, id="ends-before-its-start"),
+        pytest.param([(40, 60)], [], sent(1, 0, stop=100), 40, id="received-bytes"),
+        pytest.param([(0, 60)], [], sent(1, 0, position=20, stop=100), 20, id="in-received-bytes"),
+        pytest.param([(0, 10)], [], sent(1, 10, position=0, stop=90), 90, id="began-before"),
+        pytest.param([], [], sent(1, 0, position=90, stop=90), 90, id="at-its-end"),
+        pytest.param([], [], sent(1, 90, position=0, stop=50), 50, id="ends-before-its-start"),
     ],
 )
 def test_where_a_request_stops(
-    received: list[tuple[int, int]],
-    others: list[ActiveRequest],
-    active: ActiveRequest,
-    stop: int,
+    received: list[tuple[int, int]], others: list[ActiveRequest], active: ActiveRequest, stop: int
 ) -> None:
     assert segments(received, active, *others).stop_of(active) == stop
 
 
 def test_the_one_stream_of_an_origin_without_ranges_runs_through() -> None:
-    active = in_flight(1, 0, stop=100)
-    assert (
-        segments([(40, 60)], active, in_flight(2, 30), is_single_stream=True).stop_of(active) == 100
-    )
+    active = sent(1, 0, stop=100)
+    assert segments([(40, 60)], active, sent(2, 30), is_single_stream=True).stop_of(active) == 100
 
 
 @pytest.mark.parametrize(
     ("received", "active", "size_bytes", "new", "position"),
     [
-        pytest.param([], in_flight(1, 0, stop=100), 30, [(0, 30)], 30, id="new"),
-        pytest.param([], in_flight(1, 0, stop=20), 30, [(0, 20)], 20, id="beyond-its-body"),
-        pytest.param([(20, 40)], in_flight(1, 0, stop=100), 30, [(0, 20)], 20, id="up-to-received"),
+        pytest.param([], sent(1, 0, stop=100), 30, [(0, 30)], 30, id="new"),
+        pytest.param([], sent(1, 0, stop=20), 30, [(0, 20)], 20, id="beyond-its-body"),
+        pytest.param([(20, 40)], sent(1, 0, stop=100), 30, [(0, 20)], 20, id="up-to-received"),
         pytest.param(
-            [(0, 10)], in_flight(1, 10, position=0, stop=90), 30, [(10, 30)], 30, id="began-before"
+            [(0, 10)], sent(1, 10, position=0, stop=90), 30, [(10, 30)], 30, id="began-before"
         ),
-        pytest.param([(0, 50)], in_flight(1, 0, position=20), 10, [], 20, id="inside-received"),
-        pytest.param([], in_flight(1, 0, stop=100), 0, [], 0, id="nothing"),
+        pytest.param([(0, 50)], sent(1, 0, position=20), 10, [], 20, id="inside-received"),
+        pytest.param([], sent(1, 0, stop=100), 0, [], 0, id="nothing"),
     ],
 )
 def test_only_new_ranges_are_returned(
@@ -125,7 +108,7 @@ def test_only_new_ranges_are_returned(
 
 
 def test_a_single_stream_delivers_the_gaps_between_received_bytes() -> None:
-    active = in_flight(1, 0, stop=100)
+    active = sent(1, 0, stop=100)
     segment_map = segments([(10, 20), (30, 40)], active, is_single_stream=True)
     assert segment_map.advance(active, 50) == (
         ByteRange(0, 10),
@@ -141,12 +124,12 @@ def test_a_single_stream_delivers_the_gaps_between_received_bytes() -> None:
         pytest.param([], [], 0, id="nothing-yet"),
         pytest.param([(0, 100)], [], None, id="everything"),
         pytest.param([(0, 40)], [], 40, id="after-received-bytes"),
-        pytest.param([], [in_flight(1, 0)], None, id="all-assigned"),
-        pytest.param([], [in_flight(1, 0, stop=60)], 60, id="after-a-short-body"),
-        pytest.param([], [in_flight(1, 30)], 0, id="before-a-request"),
-        pytest.param([(60, 80)], [in_flight(1, 0)], 80, id="after-more-received-bytes"),
-        pytest.param([], [in_flight(1, 0), in_flight(2, 50)], None, id="two-share-it"),
-        pytest.param([(0, 100)], [in_flight(1, 0, position=100, stop=100)], None, id="at-its-end"),
+        pytest.param([], [sent(1, 0)], None, id="all-assigned"),
+        pytest.param([], [sent(1, 0, stop=60)], 60, id="after-a-short-body"),
+        pytest.param([], [sent(1, 30)], 0, id="before-a-request"),
+        pytest.param([(60, 80)], [sent(1, 0)], 80, id="after-more-received-bytes"),
+        pytest.param([], [sent(1, 0), sent(2, 50)], None, id="two-share-it"),
+        pytest.param([(0, 100)], [sent(1, 0, position=100, stop=100)], None, id="at-its-end"),
     ],
 )
 def test_the_first_unassigned_byte(
@@ -159,14 +142,14 @@ def test_the_first_unassigned_byte(
     ("requests", "middle"),
     [
         pytest.param([], None, id="none"),
-        pytest.param([in_flight(1, 0)], 50, id="one"),
-        pytest.param([in_flight(1, 0, position=41)], 70, id="odd"),
-        pytest.param([in_flight(1, 50, position=0)], 75, id="began-before-its-start"),
-        pytest.param([in_flight(1, 60, position=0, stop=40)], None, id="ends-before-its-start"),
-        pytest.param([in_flight(1, 0, position=60)], 80, id="just-worth-it"),
-        pytest.param([in_flight(1, 0, position=61)], None, id="not-worth-it"),
-        pytest.param([in_flight(1, 0), in_flight(2, 30)], 65, id="the-longest"),
-        pytest.param([in_flight(1, 0, stop=40), in_flight(2, 50)], 75, id="bounded-by-its-body"),
+        pytest.param([sent(1, 0)], 50, id="one"),
+        pytest.param([sent(1, 0, position=41)], 70, id="odd"),
+        pytest.param([sent(1, 50, position=0)], 75, id="began-before-its-start"),
+        pytest.param([sent(1, 60, position=0, stop=40)], None, id="ends-before-its-start"),
+        pytest.param([sent(1, 0, position=60)], 80, id="just-worth-it"),
+        pytest.param([sent(1, 0, position=61)], None, id="not-worth-it"),
+        pytest.param([sent(1, 0), sent(2, 30)], 65, id="the-longest"),
+        pytest.param([sent(1, 0, stop=40), sent(2, 50)], 75, id="bounded-by-its-body"),
     ],
 )
 def test_the_largest_segment_is_split(requests: list[ActiveRequest], middle: int | None) -> None:
@@ -178,15 +161,13 @@ def test_the_largest_segment_is_split(requests: list[ActiveRequest], middle: int
     [
         pytest.param([], [], 10, None, None, id="total-unknown"),
         pytest.param([], [], 10, 100, None, id="the-last-range-is-open-ended"),
-        pytest.param([], [in_flight(1, 50)], 10, 100, 50, id="up-to-another"),
-        pytest.param([], [in_flight(1, 5)], 10, 100, None, id="another-before"),
-        pytest.param([], [in_flight(1, 10)], 10, 100, None, id="another-at-the-same"),
-        pytest.param([(30, 40)], [in_flight(1, 50)], 10, 100, 30, id="up-to-received-bytes"),
-        pytest.param(
-            [(30, 40)], [in_flight(1, 10)], 10, 100, 30, id="received-and-one-at-the-same"
-        ),
+        pytest.param([], [sent(1, 50)], 10, 100, 50, id="up-to-another"),
+        pytest.param([], [sent(1, 5)], 10, 100, None, id="another-before"),
+        pytest.param([], [sent(1, 10)], 10, 100, None, id="another-at-the-same"),
+        pytest.param([(30, 40)], [sent(1, 50)], 10, 100, 30, id="up-to-received-bytes"),
+        pytest.param([(30, 40)], [sent(1, 10)], 10, 100, 30, id="received-and-one-at-the-same"),
         pytest.param([(90, 100)], [], 10, 100, 90, id="up-to-a-received-end"),
-        pytest.param([(10, 50)], [in_flight(1, 50)], 10, 100, None, id="nothing-to-request"),
+        pytest.param([(10, 50)], [sent(1, 50)], 10, 100, None, id="nothing-to-request"),
     ],
 )
 def test_where_a_range_ends(
@@ -203,19 +184,19 @@ def test_where_a_range_ends(
     ("offset", "is_soon"), [(19, False), (20, True), (29, True), (30, False), (99, False)]
 )
 def test_a_request_delivers_the_bytes_within_the_read_ahead(offset: int, is_soon: bool) -> None:
-    active = in_flight(1, 0, position=20, stop=100)
+    active = sent(1, 0, position=20, stop=100)
     assert segments((), active).will_deliver(active, offset, read_ahead_bytes=10) is is_soon
 
 
 def test_a_request_does_not_deliver_the_bytes_of_another_one() -> None:
-    active = in_flight(1, 0, position=20, stop=100)
-    segment_map = segments((), active, in_flight(2, 25))
+    active = sent(1, 0, position=20, stop=100)
+    segment_map = segments((), active, sent(2, 25))
     assert segment_map.will_deliver(active, 24, 10)
     assert not segment_map.will_deliver(active, 25, 10)
 
 
 def test_the_least_useful_request_has_the_most_remaining_bytes() -> None:
-    one, two, three = in_flight(1, 0), in_flight(2, 30), in_flight(3, 90, stop=100)
+    one, two, three = sent(1, 0), sent(2, 30), sent(3, 90, stop=100)
     segment_map = segments((), one, two, three)
     assert segment_map.least_useful_request([], 10) is two
     assert segment_map.least_useful_request([35], 10) is one
@@ -224,14 +205,14 @@ def test_the_least_useful_request_has_the_most_remaining_bytes() -> None:
 
 
 def test_a_request_without_a_response_is_the_least_useful() -> None:
-    one, two = in_flight(1, 0), in_flight(2, 90, stop=100)
+    one, two = sent(1, 0), sent(2, 90, stop=100)
     two.has_started = False
     assert segments((), one, two).least_useful_request([], 10) is two
 
 
 def test_a_request_delivers_its_first_byte() -> None:
     """Also where its response begins far before it."""
-    active = in_flight(1, 50, position=0, stop=100)
+    active = sent(1, 50, position=0, stop=100)
     segment_map = segments((), active)
     assert segment_map.will_deliver(active, 50, 10)
     assert not segment_map.will_deliver(active, 51, 10)
@@ -246,7 +227,7 @@ def at_rate(
     number: int, start: int, stop: int, *, mb_per_s: float, since_s: float = 10.0
 ) -> ActiveRequest:
     """A request with this throughput for `since_s` seconds until second 100."""
-    active = in_flight(number, start, stop=stop)
+    active = sent(number, start, stop=stop)
     active.sent_s = 100.0 - since_s
     active.throughput.start(active.sent_s)
     for step in range(1, 101):
@@ -321,7 +302,7 @@ def test_the_segment_that_finishes_last_is_split(
 
 @pytest.mark.parametrize(("sent_s", "middle"), [(99.9, 10 * MB), (90.0, 25 * MB), (None, 10 * MB)])
 def test_the_segment_of_a_stalled_request_is_split(sent_s: float | None, middle: int) -> None:
-    stalled = in_flight(2, 20 * MB, stop=30 * MB)
+    stalled = sent(2, 20 * MB, stop=30 * MB)
     stalled.sent_s = sent_s
     segment_map = segments((), at_rate(1, 0, 20 * MB, mb_per_s=10), stalled)
     assert segment_map.split_point(100 * MB, now_s=100.0) == middle

@@ -41,20 +41,24 @@ def test_the_summary_of_a_transfer(
 @pytest.mark.parametrize(
     ("modified_s", "line"),
     [
-        pytest.param(None, "already here; the source has not changed", id="no-date"),
+        pytest.param(None, "already downloaded; the source has not changed", id="no-date"),
         pytest.param(
-            1_794_441_600, "already here; the source has not changed since 12 Nov 2026", id="date"
+            1_794_441_600,
+            "already downloaded; the source has not changed since 12 Nov 2026",
+            id="date",
         ),
         pytest.param(
             1_794_527_999,
-            "already here; the source has not changed since 12 Nov 2026",
+            "already downloaded; the source has not changed since 12 Nov 2026",
             id="end-of-the-day",
         ),
-        pytest.param(0, "already here; the source has not changed since 1 Jan 1970", id="epoch"),
         pytest.param(
-            -86_400, "already here; the source has not changed since 31 Dec 1969", id="before"
+            0, "already downloaded; the source has not changed since 1 Jan 1970", id="epoch"
         ),
-        pytest.param(10**18, "already here; the source has not changed", id="invalid-date"),
+        pytest.param(
+            -86_400, "already downloaded; the source has not changed since 31 Dec 1969", id="before"
+        ),
+        pytest.param(10**18, "already downloaded; the source has not changed", id="invalid-date"),
     ],
 )
 def test_the_summary_of_an_unchanged_file(modified_s: int | None, line: str) -> None:
@@ -62,4 +66,4 @@ def test_the_summary_of_an_unchanged_file(modified_s: int | None, line: str) -> 
 
 
 def test_the_summary_of_a_file_with_the_expected_digest() -> None:
-    assert known_summary("sha256") == "already here, with the sha256 digest asked for"
+    assert known_summary("sha256") == "already downloaded; the sha256 digest matches"

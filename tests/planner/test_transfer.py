@@ -68,7 +68,7 @@ def resumed(*pairs: tuple[int, int], validators: Validators = A, **options: Any)
     return plan(validators=validators, stored=byte_ranges(*pairs), **options)
 
 
-def request(number: int, start: int = 0, *headers: tuple[str, str]) -> StartRequest:
+def plain(number: int, start: int = 0, *headers: tuple[str, str]) -> StartRequest:
     return StartRequest(number, start, headers)
 
 
@@ -155,7 +155,7 @@ def started(transfer: Transfer, *commands: Command) -> Transfer:
     ],
 )
 def test_the_first_request(options: dict[str, Any], headers: tuple[tuple[str, str], ...]) -> None:
-    transfer = started(plan(**options), request(1, 0, *headers))
+    transfer = started(plan(**options), plain(1, 0, *headers))
     assert transfer.source.stored == ByteRangeSet()
     assert transfer.source.total_bytes is None
     assert not transfer.source.is_resumable
@@ -170,7 +170,7 @@ def test_the_first_request(options: dict[str, Any], headers: tuple[tuple[str, st
         ),
         pytest.param(resumed((0, 50), (70, 100)), ranged(1, 50, 70), id="a-gap"),
         pytest.param(resumed((0, 50), (70, 90)), ranged(1, 50, 70), id="the-first-gap"),
-        pytest.param(resumed((60, 100)), request(1, 0), id="the-beginning"),
+        pytest.param(resumed((60, 100)), plain(1, 0), id="the-beginning"),
         pytest.param(
             resumed((60, 100), max_connections=2),
             ranged(1, 0, 60),
@@ -178,16 +178,16 @@ def test_the_first_request(options: dict[str, Any], headers: tuple[tuple[str, st
         ),
         pytest.param(
             resumed((0, 50), validators=DATED),
-            request(1, 50, ("Range", "bytes=50-"), ("If-Range", DATE)),
+            plain(1, 50, ("Range", "bytes=50-"), ("If-Range", DATE)),
             id="dated",
         ),
         pytest.param(
             resumed((0, 50), validators=Validators(A.etag)), ranged(1, 50), id="of-unknown-length"
         ),
-        pytest.param(resumed((0, 100)), request(1, 0, ("If-None-Match", '"a"')), id="everything"),
+        pytest.param(resumed((0, 100)), plain(1, 0, ("If-None-Match", '"a"')), id="everything"),
         pytest.param(
             resumed((0, 100), validators=DATED),
-            request(1, 0, ("If-Modified-Since", DATE)),
+            plain(1, 0, ("If-Modified-Since", DATE)),
             id="everything-dated",
         ),
     ],
@@ -213,7 +213,7 @@ def test_the_defaults() -> None:
 
 
 def test_a_download_from_start_to_end() -> None:
-    transfer = started(plan(), request(1))
+    transfer = started(plan(), plain(1))
     run_steps(
         transfer,
         [
@@ -232,7 +232,7 @@ def test_a_download_from_start_to_end() -> None:
 
 def test_a_transfer_completes_before_its_response_ends() -> None:
     run_steps(
-        started(plan(), request(1)),
+        started(plan(), plain(1)),
         [
             (whole(), []),
             (BodyReceived(1, 100), [write(0, 100)]),
@@ -243,7 +243,7 @@ def test_a_transfer_completes_before_its_response_ends() -> None:
 
 def test_the_first_byte_may_be_stored_last() -> None:
     run_steps(
-        started(plan(), request(1)),
+        started(plan(), plain(1)),
         [
             (whole(), []),
             (BodyReceived(1, 1), [write(0, 1)]),
@@ -257,7 +257,7 @@ def test_the_first_byte_may_be_stored_last() -> None:
 
 def test_bytes_beyond_the_announced_length_are_ignored() -> None:
     run_steps(
-        started(plan(), request(1)),
+        started(plan(), plain(1)),
         [
             (whole(), []),
             (BodyReceived(1, 105), [write(0, 100), CancelRequest(1)]),
@@ -269,7 +269,7 @@ def test_bytes_beyond_the_announced_length_are_ignored() -> None:
 
 @pytest.mark.parametrize("is_framed", [True, False])
 def test_a_body_without_length_ends_with_its_response(is_framed: bool) -> None:
-    transfer = started(plan(), request(1))
+    transfer = started(plan(), plain(1))
     known = Validators(A.etag, total_bytes=60)
     run_steps(
         transfer,
@@ -283,7 +283,7 @@ def test_a_body_without_length_ends_with_its_response(is_framed: bool) -> None:
 
 
 def test_a_body_without_length_may_end_before_it_is_stored() -> None:
-    transfer = started(plan(), request(1))
+    transfer = started(plan(), plain(1))
     run_steps(
         transfer,
         [
@@ -296,14 +296,14 @@ def test_a_body_without_length_may_end_before_it_is_stored() -> None:
 
 
 def test_an_unverified_length_is_reset_by_a_restart() -> None:
-    transfer = started(plan(), request(1))
+    transfer = started(plan(), plain(1))
     run_steps(
         transfer,
         [
             (whole(total=None, tag=None), []),
             (BodyReceived(1, 60), [write(0, 60)]),
             (ConnectionFailed(1, LOST), [Restart(1), ScheduleRetry(0.5, LOST)]),
-            (RetryTimerFired(), [request(2)]),
+            (RetryTimerFired(), [plain(2)]),
             (whole(2), []),
             (BodyReceived(2, 100), [write(0, 100, generation=1)]),
             (ResponseEnded(2), []),
@@ -335,7 +335,7 @@ def test_an_empty_file_is_rejected(options: dict[str, Any], head: ResponseStarte
 
 def test_an_empty_body_without_length_is_rejected() -> None:
     run_steps(
-        started(plan(), request(1)),
+        started(plan(), plain(1)),
         [(whole(total=None), []), (ResponseEnded(1), [GiveUp(GiveUpReason.EMPTY, EMPTY, 1)])],
     )
 
@@ -344,7 +344,7 @@ def test_an_empty_body_without_length_is_rejected() -> None:
 
 
 def test_a_truncated_body_is_resumed() -> None:
-    transfer = started(plan(), request(1))
+    transfer = started(plan(), plain(1))
     run_steps(
         transfer,
         [
@@ -364,7 +364,7 @@ def test_a_truncated_body_is_resumed() -> None:
 
 def test_a_body_without_length_is_resumed() -> None:
     run_steps(
-        started(plan(), request(1)),
+        started(plan(), plain(1)),
         [
             (whole(total=None), []),
             (BodyReceived(1, 60), [write(0, 60)]),
@@ -379,7 +379,7 @@ def test_a_body_without_length_is_resumed() -> None:
 
 
 def test_an_unclean_close_after_the_last_byte_is_no_failure() -> None:
-    transfer = started(plan(), request(1))
+    transfer = started(plan(), plain(1))
     run_steps(
         transfer,
         [
@@ -395,7 +395,7 @@ def test_an_unclean_close_after_the_last_byte_is_no_failure() -> None:
 @pytest.mark.parametrize("validators", [WEAK, Validators(total_bytes=100)], ids=["weak", "none"])
 def test_without_a_strong_validator_a_failure_restarts_the_file(validators: Validators) -> None:
     tag = None if validators.etag is None else str(validators.etag)
-    transfer = started(plan(), request(1))
+    transfer = started(plan(), plain(1))
     run_steps(
         transfer,
         [
@@ -403,7 +403,7 @@ def test_without_a_strong_validator_a_failure_restarts_the_file(validators: Vali
             (BodyReceived(1, 60), [write(0, 60)]),
             (stored(0, 60), []),
             (ConnectionFailed(1, LOST), [Restart(1), ScheduleRetry(0.5, LOST)]),
-            (RetryTimerFired(), [request(2)]),
+            (RetryTimerFired(), [plain(2)]),
             (whole(2, tag=tag), []),
             (BodyReceived(2, 100), [write(0, 100, generation=1)]),
             (stored(60, 100, 0), []),  # a late write of the first generation
@@ -414,14 +414,14 @@ def test_without_a_strong_validator_a_failure_restarts_the_file(validators: Vali
 
 
 def test_failures_without_progress_exhaust_the_budget() -> None:
-    transfer = started(plan(), request(1))
+    transfer = started(plan(), plain(1))
     run_steps(
         transfer,
         [
             (ConnectionFailed(1, LOST), [ScheduleRetry(0.5, LOST)]),
-            (RetryTimerFired(), [request(2)]),
+            (RetryTimerFired(), [plain(2)]),
             (status(2, 503), [CancelRequest(2), ScheduleRetry(1.0, UNAVAILABLE)]),
-            (RetryTimerFired(), [request(3)]),
+            (RetryTimerFired(), [plain(3)]),
             (ConnectionFailed(3, LOST), [GiveUp(GiveUpReason.FAILED, LOST, 3)]),
         ],
     )
@@ -429,22 +429,22 @@ def test_failures_without_progress_exhaust_the_budget() -> None:
 
 def test_progress_resets_the_budget() -> None:
     """A retry that delivers only bytes that were received before does not."""
-    transfer = started(plan(), request(1))
+    transfer = started(plan(), plain(1))
     run_steps(
         transfer,
         [
             (ConnectionFailed(1, LOST), [ScheduleRetry(0.5, LOST)]),
-            (RetryTimerFired(), [request(2)]),
+            (RetryTimerFired(), [plain(2)]),
             (ConnectionFailed(2, LOST), [ScheduleRetry(1.0, LOST)]),
-            (RetryTimerFired(), [request(3)]),
+            (RetryTimerFired(), [plain(3)]),
             (whole(3, tag=None), []),
             (BodyReceived(3, 10), [write(0, 10)]),
             (ConnectionFailed(3, LOST), [Restart(1), ScheduleRetry(0.5, LOST)]),
-            (RetryTimerFired(), [request(4)]),
+            (RetryTimerFired(), [plain(4)]),
             (whole(4, tag=None), []),
             (BodyReceived(4, 10), [write(0, 10, generation=1)]),
             (ConnectionFailed(4, LOST), [Restart(2), ScheduleRetry(1.0, LOST)]),
-            (RetryTimerFired(), [request(5)]),
+            (RetryTimerFired(), [plain(5)]),
             (whole(5, tag=None), []),
             (BodyReceived(5, 10), [write(0, 10, generation=2)]),
             (ConnectionFailed(5, LOST), [GiveUp(GiveUpReason.FAILED, LOST, 3)]),
@@ -499,7 +499,7 @@ def test_retry_after_is_obeyed(more: dict[str, str], wait_s: float) -> None:
 def test_a_retry_after_beyond_the_limit_ends_the_transfer() -> None:
     failure = Failure(FailureKind.STATUS, "the origin answered 429", 429, 121.0)
     run_steps(
-        started(plan(), request(1)),
+        started(plan(), plain(1)),
         [
             (
                 status(1, 429, retry_after="121"),
@@ -518,7 +518,7 @@ def test_jitter_is_passed_to_the_policy() -> None:
 
 def test_a_permanent_status_ends_the_transfer() -> None:
     run_steps(
-        started(plan(), request(1)),
+        started(plan(), plain(1)),
         [(status(1, 404), [CancelRequest(1), GiveUp(GiveUpReason.FAILED, MISSING, 1)])],
     )
 
@@ -529,7 +529,7 @@ def test_a_content_coding_ends_the_transfer() -> None:
         "the origin sent the file compressed (gzip) although it was asked not to",
     )
     run_steps(
-        started(plan(), request(1)),
+        started(plan(), plain(1)),
         [
             (
                 whole(content_encoding="gzip"),
@@ -541,12 +541,12 @@ def test_a_content_coding_ends_the_transfer() -> None:
 
 def test_a_second_malformed_response_ends_the_transfer() -> None:
     run_steps(
-        started(plan(policy=RetryPolicy(base_delay_s=1.0)), request(1)),
+        started(plan(policy=RetryPolicy(base_delay_s=1.0)), plain(1)),
         [
             (ConnectionFailed(1, MALFORMED), [ScheduleRetry(0.5, MALFORMED)]),
-            (RetryTimerFired(), [request(2)]),
+            (RetryTimerFired(), [plain(2)]),
             (ConnectionFailed(2, LOST), [ScheduleRetry(1.0, LOST)]),
-            (RetryTimerFired(), [request(3)]),
+            (RetryTimerFired(), [plain(3)]),
             (ConnectionFailed(3, MALFORMED), [GiveUp(GiveUpReason.PROTOCOL_ERROR, MALFORMED, 3)]),
         ],
     )
@@ -554,10 +554,10 @@ def test_a_second_malformed_response_ends_the_transfer() -> None:
 
 def test_progress_resets_the_count_of_malformed_responses() -> None:
     run_steps(
-        started(plan(), request(1)),
+        started(plan(), plain(1)),
         [
             (ConnectionFailed(1, MALFORMED), [ScheduleRetry(0.5, MALFORMED)]),
-            (RetryTimerFired(), [request(2)]),
+            (RetryTimerFired(), [plain(2)]),
             (whole(2), []),
             (BodyReceived(2, 5), [write(0, 5)]),
             (ConnectionFailed(2, MALFORMED), [ScheduleRetry(0.5, MALFORMED)]),
@@ -569,14 +569,14 @@ def test_progress_resets_the_count_of_malformed_responses() -> None:
 
 
 def test_an_unchanged_published_file_is_reused() -> None:
-    transfer = started(plan(published_validators=A), request(1, 0, ("If-None-Match", '"a"')))
+    transfer = started(plan(published_validators=A), plain(1, 0, ("If-None-Match", '"a"')))
     run_steps(transfer, [(status(1, 304), [CancelRequest(1), Complete(A, is_unchanged=True)])])
     assert transfer.is_done
 
 
 def test_a_changed_published_file_is_downloaded_again() -> None:
     run_steps(
-        started(plan(published_validators=A), request(1, 0, ("If-None-Match", '"a"'))),
+        started(plan(published_validators=A), plain(1, 0, ("If-None-Match", '"a"'))),
         [
             (whole(tag='"b"'), []),
             (BodyReceived(1, 100), [write(0, 100)]),
@@ -588,14 +588,14 @@ def test_a_changed_published_file_is_downloaded_again() -> None:
 @pytest.mark.parametrize("head", [status(1, 304), whole()], ids=["304", "200"])
 def test_a_complete_part_file_needs_one_response(head: ResponseStarted) -> None:
     run_steps(
-        started(resumed((0, 100)), request(1, 0, ("If-None-Match", '"a"'))),
+        started(resumed((0, 100)), plain(1, 0, ("If-None-Match", '"a"'))),
         [(head, [CancelRequest(1), Complete(A)])],
     )
 
 
 def test_a_complete_part_file_of_an_old_version_is_discarded() -> None:
     run_steps(
-        started(resumed((0, 100)), request(1, 0, ("If-None-Match", '"a"'))),
+        started(resumed((0, 100)), plain(1, 0, ("If-None-Match", '"a"'))),
         [
             (whole(tag='"b"'), [Restart(1)]),
             (BodyReceived(1, 100), [write(0, 100, generation=1)]),
@@ -613,30 +613,30 @@ def test_a_complete_part_file_of_an_old_version_is_discarded() -> None:
         pytest.param(whole(total=101), [Restart(1)], id="200-same-tag-another-length"),
         pytest.param(
             part(1, 50, 100, tag='"b"'),
-            [CancelRequest(1), Restart(1), request(2)],
+            [CancelRequest(1), Restart(1), plain(2)],
             id="206-of-a-new-version",
         ),
         pytest.param(
             part(1, 50, 100, tag=None),
-            [CancelRequest(1), Restart(1), request(2)],
+            [CancelRequest(1), Restart(1), plain(2)],
             id="206-without-etag",
         ),
         pytest.param(
-            part(1, 50, 101, 101), [CancelRequest(1), Restart(1), request(2)], id="total-changed"
+            part(1, 50, 101, 101), [CancelRequest(1), Restart(1), plain(2)], id="total-changed"
         ),
         pytest.param(
             part(1, 0, 100, tag='"b"'), [Restart(1)], id="206-of-a-new-version-from-byte-0"
         ),
         pytest.param(part(1, 0, 100), [], id="more-than-requested"),
         pytest.param(part(1, 50, 60), [], id="less-than-requested"),
-        pytest.param(part(1, 60, 100), [CancelRequest(1), request(2)], id="wrong-start"),
-        pytest.param(part(1, 0, 50), [CancelRequest(1), request(2)], id="ends-before"),
-        pytest.param(part(1, 50, 100, "*"), [CancelRequest(1), request(2)], id="total-unknown"),
+        pytest.param(part(1, 60, 100), [CancelRequest(1), plain(2)], id="wrong-start"),
+        pytest.param(part(1, 0, 50), [CancelRequest(1), plain(2)], id="ends-before"),
+        pytest.param(part(1, 50, 100, "*"), [CancelRequest(1), plain(2)], id="total-unknown"),
         pytest.param(whole(), [CancelRequest(1), ranged(2, 50, bare=True)], id="200-to-if-range"),
-        pytest.param(status(1, 416), [CancelRequest(1), Restart(1), request(2)], id="416"),
+        pytest.param(status(1, 416), [CancelRequest(1), Restart(1), plain(2)], id="416"),
         pytest.param(
             status(1, 416, content_range="bytes */40"),
-            [CancelRequest(1), Restart(1), request(2)],
+            [CancelRequest(1), Restart(1), plain(2)],
             id="416-of-another-length",
         ),
         pytest.param(
@@ -694,7 +694,7 @@ def test_after_a_206_from_another_byte_the_whole_file_is_requested() -> None:
     run_steps(
         transfer,
         [
-            (part(1, 60, 100), [CancelRequest(1), request(2)]),
+            (part(1, 60, 100), [CancelRequest(1), plain(2)]),
             (whole(2), []),
             (BodyReceived(2, 40), []),
             (BodyReceived(2, 60), [write(50, 100, chunk_offset=10)]),
@@ -719,7 +719,7 @@ def test_a_200_to_a_resumed_request_is_verified_without_if_range() -> None:
 
 def test_an_origin_that_fails_on_if_range_gets_none() -> None:
     """The ETag of the 206 then identifies the version."""
-    start_over: list[Command] = [CancelRequest(2), Restart(1), request(3)]
+    start_over: list[Command] = [CancelRequest(2), Restart(1), plain(3)]
     for tag, commands in (('"a"', []), ('"b"', start_over)):
         run_steps(
             started(resumed((0, 50)), ranged(1, 50)),
@@ -734,11 +734,11 @@ def test_a_single_stream_that_fails_starts_from_byte_0() -> None:
     run_steps(
         started(resumed((0, 50)), ranged(1, 50)),
         [
-            (part(1, 60, 100), [CancelRequest(1), request(2)]),
+            (part(1, 60, 100), [CancelRequest(1), plain(2)]),
             (whole(2), []),
             (BodyReceived(2, 60), [write(50, 60, chunk_offset=50)]),
             (ConnectionFailed(2, LOST), [ScheduleRetry(0.5, LOST)]),
-            (RetryTimerFired(), [request(3)]),
+            (RetryTimerFired(), [plain(3)]),
             (whole(3, tag='"b"'), [Restart(1)]),
         ],
     )
@@ -756,7 +756,7 @@ def test_a_body_without_length_that_ends_before_received_bytes_is_truncated(
             (whole(2, None), []),
             (BodyReceived(2, 30), []),
             (ResponseEnded(2, is_framed=is_framed), [ScheduleRetry(0.5, TRUNCATED)]),
-            (RetryTimerFired(), [request(3)]),
+            (RetryTimerFired(), [plain(3)]),
             (whole(3, None), []),
             (BodyReceived(3, 60), [write(50, 60, chunk_offset=50)]),
             (stored(50, 60), []),
@@ -788,15 +788,15 @@ def test_a_length_below_the_received_bytes_means_another_version() -> None:
         ),
         pytest.param(
             {"content_range": "bytes */50", "etag": '"b"'},
-            [CancelRequest(1), Restart(1), request(2)],
+            [CancelRequest(1), Restart(1), plain(2)],
             id="another-etag",
         ),
         pytest.param(
             {"content_range": "bytes */51"},
-            [CancelRequest(1), Restart(1), request(2)],
+            [CancelRequest(1), Restart(1), plain(2)],
             id="another-length",
         ),
-        pytest.param({}, [CancelRequest(1), Restart(1), request(2)], id="no-length"),
+        pytest.param({}, [CancelRequest(1), Restart(1), plain(2)], id="no-length"),
     ],
 )
 def test_a_416_completes_a_file_of_unknown_length(
@@ -814,7 +814,7 @@ def test_a_416_does_not_complete_a_file_with_a_gap() -> None:
     transfer = resumed((1, 50), validators=Validators(A.etag), max_connections=2)
     run_steps(
         started(transfer, ranged(1, 0)),
-        [(status(1, 416, content_range="bytes */50"), [CancelRequest(1), Restart(1), request(2)])],
+        [(status(1, 416, content_range="bytes */50"), [CancelRequest(1), Restart(1), plain(2)])],
     )
 
 
@@ -822,11 +822,11 @@ def test_after_a_416_no_range_is_requested() -> None:
     run_steps(
         started(resumed((0, 50)), ranged(1, 50)),
         [
-            (status(1, 416), [CancelRequest(1), Restart(1), request(2)]),
+            (status(1, 416), [CancelRequest(1), Restart(1), plain(2)]),
             (whole(2), []),
             (BodyReceived(2, 60), [write(0, 60, generation=1)]),
             (ConnectionFailed(2, LOST), [ScheduleRetry(0.5, LOST)]),
-            (RetryTimerFired(), [request(3)]),
+            (RetryTimerFired(), [plain(3)]),
         ],
     )
 
@@ -836,10 +836,7 @@ def test_a_416_without_if_range_proves_nothing() -> None:
         started(resumed((0, 50), validators=Validators(A.etag)), ranged(1, 50)),
         [
             (whole(1, None), [CancelRequest(1), ranged(2, 50, bare=True)]),
-            (
-                status(2, 416, content_range="bytes */50"),
-                [CancelRequest(2), Restart(1), request(3)],
-            ),
+            (status(2, 416, content_range="bytes */50"), [CancelRequest(2), Restart(1), plain(3)]),
         ],
     )
 
@@ -847,7 +844,7 @@ def test_a_416_without_if_range_proves_nothing() -> None:
 def test_a_416_to_the_first_byte_is_repeated_without_a_range() -> None:
     run_steps(
         started(plan(max_connections=2), ranged(1, 0, bare=True)),
-        [(status(1, 416), [CancelRequest(1), Restart(1), request(2)])],
+        [(status(1, 416), [CancelRequest(1), Restart(1), plain(2)])],
     )
 
 
@@ -856,10 +853,10 @@ def test_a_206_to_a_request_without_range_is_a_failure() -> None:
         FailureKind.PROTOCOL_ERROR, "the origin answered 206 although no range was asked for"
     )
     run_steps(
-        started(plan(), request(1)),
+        started(plan(), plain(1)),
         [
             (part(1, 0, 100), [CancelRequest(1), ScheduleRetry(0.5, failure)]),
-            (RetryTimerFired(), [request(2)]),
+            (RetryTimerFired(), [plain(2)]),
             (part(2, 0, 100), [CancelRequest(2), GiveUp(GiveUpReason.PROTOCOL_ERROR, failure, 2)]),
         ],
     )
@@ -870,7 +867,7 @@ CHANGED = Failure(FailureKind.CHANGED, "the file at the origin changed 4 times")
 
 def test_changes_of_the_source_are_bounded() -> None:
     """By the attempts of the policy; bytes of two versions are never joined."""
-    transfer = started(plan(), request(1))
+    transfer = started(plan(), plain(1))
     run_steps(transfer, [(whole(tag='"v0"'), [])])
     for number in range(1, 5):
         resume = StartRequest(
@@ -893,13 +890,13 @@ def test_changes_of_the_source_are_bounded() -> None:
 
 
 def test_changes_that_need_another_request_are_bounded() -> None:
-    transfer = started(plan(), request(1))
+    transfer = started(plan(), plain(1))
     run_steps(transfer, [(whole(tag='"v0"'), [])])
     for number in range(1, 5):
         first, second = 2 * number - 1, 2 * number
         resume = StartRequest(second, 9, (("Range", "bytes=9-"), ("If-Range", f'"v{number - 1}"')))
         end: list[Command] = [CancelRequest(second), GiveUp(GiveUpReason.CHANGED, CHANGED, 1)]
-        again: list[Command] = [CancelRequest(second), Restart(number), request(second + 1)]
+        again: list[Command] = [CancelRequest(second), Restart(number), plain(second + 1)]
         run_steps(
             transfer,
             [
@@ -955,7 +952,7 @@ def test_a_length_above_max_bytes_is_rejected(
 def test_a_body_without_length_is_rejected_at_max_bytes() -> None:
     failure = Failure(FailureKind.REFUSED, "it is longer than the 99 bytes that max_bytes allows")
     run_steps(
-        started(plan(max_bytes=99), request(1)),
+        started(plan(max_bytes=99), plain(1)),
         [
             (whole(total=None), []),
             (BodyReceived(1, 99), [write(0, 99)]),
@@ -972,7 +969,7 @@ def test_a_known_length_above_max_bytes_sends_no_request() -> None:
 def test_a_length_of_max_bytes_is_accepted() -> None:
     started(resumed((0, 50), max_bytes=100), ranged(1, 50))
     run_steps(
-        started(plan(max_bytes=100), request(1)),
+        started(plan(max_bytes=100), plain(1)),
         [(whole(), []), (BodyReceived(1, 100), [write(0, 100)])],
     )
 
@@ -1106,7 +1103,7 @@ def test_the_second_request_continues_when_the_first_one_fails() -> None:
             (part(2, 50, 100), []),
             (ConnectionFailed(1, LOST), []),
             (BodyReceived(2, 50), [write(50, 100)]),
-            (ResponseEnded(2), [request(3)]),
+            (ResponseEnded(2), [plain(3)]),
         ],
     )
 
@@ -1127,13 +1124,13 @@ def test_a_request_that_reaches_another_one_is_cancelled() -> None:
     [
         pytest.param(
             part(2, 50, 100, tag='"b"'),
-            [CancelRequest(1), CancelRequest(2), Restart(1), request(3)],
+            [CancelRequest(1), CancelRequest(2), Restart(1), plain(3)],
             id="206",
         ),
         pytest.param(whole(2, tag='"b"'), [CancelRequest(1), Restart(1)], id="200"),
         pytest.param(
             part(2, 50, 101, 101),
-            [CancelRequest(1), CancelRequest(2), Restart(1), request(3)],
+            [CancelRequest(1), CancelRequest(2), Restart(1), plain(3)],
             id="total",
         ),
     ],
@@ -1229,7 +1226,7 @@ def test_a_request_for_one_reader_is_not_cancelled_for_another() -> None:
     ],
 )
 def test_readers_wait_for_a_single_stream(head: ResponseStarted) -> None:
-    run_steps(started(plan(), request(1)), [(head, []), (ReaderWaits(1, 90), [])])
+    run_steps(started(plan(), plain(1)), [(head, []), (ReaderWaits(1, 90), [])])
 
 
 def test_other_responses_are_not_read_while_a_reader_waits() -> None:
@@ -1314,20 +1311,20 @@ def test_a_demand_for_the_whole_file_requests_the_rest() -> None:
 @pytest.mark.parametrize(
     ("transfer", "first"),
     [
-        pytest.param(plan(max_connections=None), request(1), id="plain"),
+        pytest.param(plan(max_connections=None), plain(1), id="plain"),
         pytest.param(resumed((0, 50), max_connections=None), ranged(1, 50), id="the-rest"),
         pytest.param(
             resumed((60, 100), max_connections=None), ranged(1, 0, 60), id="the-beginning"
         ),
         pytest.param(
             resumed((0, 100), max_connections=None),
-            request(1, 0, ("If-None-Match", '"a"')),
+            plain(1, 0, ("If-None-Match", '"a"')),
             id="everything",
         ),
-        pytest.param(plan(max_connections=4, host_limit=1), request(1), id="host-limit-1"),
+        pytest.param(plan(max_connections=4, host_limit=1), plain(1), id="host-limit-1"),
         pytest.param(
             resumed((60, 100), max_connections=None, host_limit=1),
-            request(1),
+            plain(1),
             id="the-beginning-host-limit-1",
         ),
     ],
@@ -1350,7 +1347,7 @@ def test_the_first_request_of_an_adaptive_transfer(transfer: Transfer, first: St
 )
 def test_when_range_support_is_probed(head: ResponseStarted, is_probed: bool) -> None:
     """With one more request, after a measurement."""
-    transfer = started(plan(max_connections=None), request(1))
+    transfer = started(plan(max_connections=None), plain(1))
     assert transfer.handle(head, now_s=NOW_S) == ()
     transfer.handle(BodyReceived(1, 1), now_s=NOW_S)
     returned = [
@@ -1361,7 +1358,7 @@ def test_when_range_support_is_probed(head: ResponseStarted, is_probed: bool) ->
 
 
 def test_an_adaptive_transfer_does_not_repeat_a_broken_second_request_at_once() -> None:
-    transfer = started(plan(max_connections=None), request(1))
+    transfer = started(plan(max_connections=None), plain(1))
     for event in (whole(), BodyReceived(1, 1), Ticked()):
         transfer.handle(event, now_s=NOW_S)
     assert transfer.handle(Ticked(), now_s=NOW_S + 0.5) == (ranged(2, 50),)
@@ -1447,18 +1444,18 @@ def test_ignored_ranges_leave_a_single_stream() -> None:
     ids=["head", "body", "end", "failure", "body-before-head", "stored-of-a-later-generation"],
 )
 def test_events_of_unknown_requests_are_ignored(event: Event) -> None:
-    transfer = started(plan(), request(1))
+    transfer = started(plan(), plain(1))
     run_steps(transfer, [(event, [])])
     assert transfer.source.stored == ByteRangeSet()
     run_steps(transfer, [(whole(), [])])
 
 
 def test_a_second_head_is_ignored() -> None:
-    run_steps(started(plan(), request(1)), [(whole(), []), (whole(tag='"b"'), [])])
+    run_steps(started(plan(), plain(1)), [(whole(), []), (whole(tag='"b"'), [])])
 
 
 def test_after_the_end_only_late_writes_have_an_effect() -> None:
-    transfer = started(plan(policy=RetryPolicy(attempts=1)), request(1))
+    transfer = started(plan(policy=RetryPolicy(attempts=1)), plain(1))
     run_steps(
         transfer,
         [

@@ -1,4 +1,4 @@
-"""What a folder's page lists, in the order that people expect."""
+"""Tests of the entries of a folder's page and of their natural order."""
 
 from random import Random
 
@@ -28,7 +28,7 @@ IN_ORDER = [
 ]
 
 
-def test_a_list_is_in_natural_order() -> None:
+def test_paths_are_sorted_in_natural_order() -> None:
     shuffled = list(IN_ORDER)
     Random(3).shuffle(shuffled)
     assert [
@@ -37,7 +37,7 @@ def test_a_list_is_in_natural_order() -> None:
 
 
 @given(st.lists(st.text(alphabet="aA0129/é٣ .", min_size=1, max_size=12), max_size=8))
-def test_any_names_can_be_ordered_and_in_one_way(names: list[str]) -> None:
+def test_the_order_of_any_names_is_total(names: list[str]) -> None:
     backwards = names[::-1]
     assert sorted(names, key=natural_key) == sorted(backwards, key=natural_key)
 
@@ -48,12 +48,12 @@ def test_numbers_are_ordered_as_numbers(one: int, two: int) -> None:
     assert (first < second) is (one < two) or one == two
 
 
-def test_a_number_may_be_longer_than_python_reads() -> None:
+def test_a_number_may_exceed_the_digit_limit_of_int() -> None:
     assert natural_key("9" * 5000) < natural_key("1" + "0" * 5000)
 
 
 @pytest.mark.parametrize(
-    ("name", "listed"),
+    ("name", "is_video"),
     [
         ("film.mp4", True),
         ("FILM.MKV", True),
@@ -69,11 +69,11 @@ def test_a_number_may_be_longer_than_python_reads() -> None:
         (".mp4", False),
     ],
 )
-def test_videos_are_listed_by_their_extension(name: str, listed: bool) -> None:
-    assert may_be_video(name) is listed
+def test_videos_are_recognised_by_their_extension(name: str, is_video: bool) -> None:
+    assert may_be_video(name) is is_video
 
 
-def test_groups_are_folders() -> None:
+def test_files_are_grouped_by_folder() -> None:
     paths = ["b/2.mp4", "a.mp4", "b/10.mp4", "a/b/c.mp4", "b.mp4"]
     assert by_folder((path, path.upper()) for path in paths) == [
         ("", ["A.MP4", "B.MP4"]),

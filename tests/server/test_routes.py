@@ -1,4 +1,4 @@
-"""Which roads an environment offers: a table, host by host."""
+"""Tests of the candidate routes of each notebook host."""
 
 import pytest
 
@@ -12,11 +12,11 @@ from vidnb.server.routes import (
 )
 
 URL = "http://127.0.0.1:4321/TOKEN/a%20%7Bport%7D.mp4"
-BOX = "http://127.0.0.1:4321/~/BOX/"
+ENDPOINT = "http://127.0.0.1:4321/~/BOX/"
 NAME = "TOKEN/a%20%7Bport%7D.mp4"
 
 BASE = Route("proxy", f"{{base}}proxy/4321/{NAME}", "{base}proxy/4321/~/BOX/")
-DIRECT = Route("direct", URL, BOX, "loopback")
+DIRECT = Route("direct", URL, ENDPOINT, "loopback")
 KERNEL = Route("kernel")
 
 
@@ -88,19 +88,22 @@ def proxy(prefix: str) -> Route:
         ),
     ],
 )
-def test_an_environment_offers_its_roads(
+def test_the_candidates_of_an_environment(
     environment: dict[str, str], expected: list[Route]
 ) -> None:
-    assert find_routes(NotebookHost.of(environment), URL, box=BOX, path="/data/a.mp4") == expected
+    assert (
+        find_routes(NotebookHost.of(environment), URL, endpoint=ENDPOINT, path="/data/a.mp4")
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
-    ("cluster", "offered"),
+    ("cluster", "expected"),
     [("123/1115-164516-abc42", True), ("", False), ("1/..", False), ("a/b", False)],
 )
-def test_databricks_has_a_proxy_on_its_driver(cluster: str, offered: bool) -> None:
-    found = find_routes(NotebookHost.of({}, databricks=cluster), URL, box=BOX)
-    assert (proxy(f"/driver-proxy/o/{cluster}/4321/") in found) == offered
+def test_databricks_has_a_proxy_on_the_driver(cluster: str, expected: bool) -> None:
+    found = find_routes(NotebookHost.of({}, databricks=cluster), URL, endpoint=ENDPOINT)
+    assert (proxy(f"/driver-proxy/o/{cluster}/4321/") in found) == expected
 
 
 @pytest.mark.parametrize(
@@ -123,16 +126,15 @@ def test_databricks_has_a_proxy_on_its_driver(cluster: str, offered: bool) -> No
         ("/home/me", "", None),
     ],
 )
-def test_jupyter_serves_what_lies_below_its_root(root: str, path: str, url: str | None) -> None:
-    found = find_routes(NotebookHost.of({}, server_root=root), URL, box=BOX, path=path)
-    files = [road for road in found if road.route == "files"]
+def test_jupyter_serves_files_below_its_root(root: str, path: str, url: str | None) -> None:
+    found = find_routes(NotebookHost.of({}, server_root=root), URL, endpoint=ENDPOINT, path=path)
+    files = [route for route in found if route.route == "files"]
     assert files == ([] if url is None else [Route("files", url)])
     if files:
-        assert [road.route for road in found] == ["proxy", "direct", "files", "kernel"]
+        assert [route.route for route in found] == ["proxy", "direct", "files", "kernel"]
 
 
-def test_what_is_no_file_of_the_persons_takes_no_road_of_files() -> None:
-    """Subtitles and posters have no player of their own that the kernel could answer."""
+def test_a_resource_without_a_path_has_no_files_and_no_kernel_route() -> None:
     assert find_routes(NotebookHost.of({}, server_root="/"), URL) == [
         Route("proxy", f"{{base}}proxy/4321/{NAME}"),
         Route("direct", URL, "", "loopback"),
@@ -140,33 +142,35 @@ def test_what_is_no_file_of_the_persons_takes_no_road_of_files() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "passes"),
+    ("name", "is_safe"),
     [("a%20b.mp4", True), ("100%25.mp4", True), ("%C3%9C&%2B.mp4", True), ("%3F.mp4", False),
      ("a%231.mp4", False), ("%FF.mp4", False)],
 )  # fmt: skip
-def test_a_name_that_no_proxy_hands_on_is_left_out(name: str, passes: bool) -> None:
+def test_a_name_that_a_proxy_would_break_is_replaced(name: str, is_safe: bool) -> None:
     url = f"http://127.0.0.1:4321/TOKEN/{name}"
     found = find_routes(NotebookHost.of({}), url)
-    assert found[0].url == "{base}proxy/4321/TOKEN/" + (name if passes else ANY_FILE_NAME)
+    assert found[0].url == "{base}proxy/4321/TOKEN/" + (name if is_safe else ANY_FILE_NAME)
     assert found[1].url == url
 
 
 @pytest.mark.parametrize("route", ROUTE_NAMES)
-def test_one_road_may_be_asked_for(route: str) -> None:
+def test_one_route_may_be_selected(route: str) -> None:
     template = {"VIDNB_URL_TEMPLATE": "/x/{port}/{path}"}
     host = NotebookHost.of(template, server_root="/data")
-    found = find_routes(host, URL, box=BOX, path="/data/a.mp4", route=route)
-    assert [road.route for road in found] == [route]
+    found = find_routes(host, URL, endpoint=ENDPOINT, path="/data/a.mp4", route=route)
+    assert [route.route for route in found] == [route]
 
 
-def test_whoever_asks_for_the_direct_road_gets_it_on_every_page() -> None:
-    assert find_routes(NotebookHost.of({}), URL, box=BOX, route="direct") == [
-        Route("direct", URL, BOX)
+def test_a_selected_direct_route_is_for_every_page() -> None:
+    assert find_routes(NotebookHost.of({}), URL, endpoint=ENDPOINT, route="direct") == [
+        Route("direct", URL, ENDPOINT)
     ]
 
 
-def test_a_template_is_taken_alone() -> None:
-    found = find_routes(NotebookHost.of({}), URL, box=BOX, path="/a.mp4", route="/p/{port}/{path}")
+def test_a_selected_template_is_the_only_candidate() -> None:
+    found = find_routes(
+        NotebookHost.of({}), URL, endpoint=ENDPOINT, path="/a.mp4", route="/p/{port}/{path}"
+    )
     assert found == [Route("template", f"/p/4321/{NAME}", "/p/4321/~/BOX/")]
 
 
@@ -176,15 +180,15 @@ def test_a_template_is_taken_alone() -> None:
      "h/{port}/{path}", "https:///{port}/{path}", "ftp://h/{port}/{path}",
      "https://h h/{port}/{path}"],
 )  # fmt: skip
-def test_what_is_no_template_is_refused(template: str) -> None:
-    with pytest.raises(ValueError, match="VIDNB_URL_TEMPLATE is the address of a proxy with"):
+def test_an_invalid_template_is_an_error(template: str) -> None:
+    with pytest.raises(ValueError, match="VIDNB_URL_TEMPLATE is the URL of a proxy with"):
         NotebookHost.of({"VIDNB_URL_TEMPLATE": template})
 
 
 @pytest.mark.parametrize(
     "template", ["/{port}/{path}", "http://h:1/{port}/{path}", "https://{port}.h/{path}"]
 )
-def test_what_is_a_template_is_taken(template: str) -> None:
+def test_a_valid_template_is_accepted(template: str) -> None:
     check_template("route", template)
 
 
@@ -200,5 +204,5 @@ def test_what_is_a_template_is_taken(template: str) -> None:
         ("files", "{base}files/x", ""),
     ],
 )
-def test_a_road_tells_the_host_that_somebody_named(route: str, url: str, host: str) -> None:
+def test_the_host_of_a_route(route: str, url: str, host: str) -> None:
     assert Route(route, url).host == host

@@ -383,9 +383,9 @@ def test_a_host_that_is_not_ours_is_one_sentence(clip: Path, host: str, reason: 
 
 def test_a_senseless_host_is_refused_before_anything_listens(clip: Path) -> None:
     for wrong in "", "http://localhost", "localhost:80":
-        with pytest.raises(ValueError, match="which is no host"):
+        with pytest.raises(ValueError, match="which is not a host"):
             serve(clip, host=wrong)
-        with pytest.raises(ValueError, match="which is no host"):
+        with pytest.raises(ValueError, match="which is not a host"):
             serve(clip, allowed_hosts=[wrong])
 
 

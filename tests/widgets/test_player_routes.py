@@ -80,7 +80,7 @@ def test_a_template_of_the_environment_comes_first(monkeypatch: pytest.MonkeyPat
         assert roads[0]["url"].startswith("https://host/p/")
     player.close()
     monkeypatch.setenv("VIDNB_URL_TEMPLATE", "https://host/p/")
-    with pytest.raises(ValueError, match="VIDNB_URL_TEMPLATE is the address of a proxy"):
+    with pytest.raises(ValueError, match="VIDNB_URL_TEMPLATE is the URL of a proxy"):
         play(sample())
 
 

@@ -52,11 +52,11 @@ def _check_content(request: DownloadRequest, part: PartFile, end: Complete) -> N
     if not (layout.is_mp4 and layout.truncated):
         return
     if not end.is_size_verified:
-        raise cut_short(request.url, layout.what_is_missing)
+        raise cut_short(request.url, layout.missing_part)
     logger.warning(
         "%s is truncated at its origin: %s; it will not play to its end.",
         redact(request.url),
-        layout.what_is_missing,
+        layout.missing_part,
     )
 
 
@@ -67,6 +67,6 @@ def _read(part: PartFile, byte_range: ByteRange) -> bytes:
 def _scan(part: PartFile, total_bytes: int) -> sniff.Layout:
     """Walk the boxes of an MP4: some dozen bytes each, however long the film."""
     scan = sniff.BoxScanner(total_bytes)
-    while (byte_range := scan.wants()) is not None:
+    while (byte_range := scan.next_range()) is not None:
         scan.feed(_read(part, byte_range))
     return scan.layout()

@@ -1,13 +1,13 @@
-"""Under which names a server may be asked: the judgement of a request's Host.
+"""The Host check of the server: protection against DNS rebinding.
 
-A page of a foreign site can have its own name lead to this machine (DNS rebinding) and then ask
-under that name. So a request counts only where its Host (RFC 9110 section 7.2) is a name that
-leads here for certain: a loopback name, one that the caller allowed, or, on an address of the
-caller's own choice, any IP address, which no name server can lead elsewhere.
+A page of another site can make its own host name resolve to this machine (DNS rebinding) and send
+requests under that name. So a request is served only if its Host (RFC 9110 section 7.2) certainly
+means this server: a loopback name, a name that the caller allowed, or, if the caller chose the
+address to listen on, any IP address, which no name server can redirect.
 
-What belongs to a player also answers to the name under which its notebook's page asks, once that
-page has told it over the kernel's own channel: a page there runs code as the user already, and a
-foreign one cannot speak there. It holds for that player's tokens alone, never for the server.
+The resources of a player also accept the host name of the page that shows the notebook, after that
+page has sent it through the kernel channel: a page there can already run code as the user, and a
+page of another site cannot send there. It is allowed for that player's tokens only.
 """
 
 import re
@@ -29,44 +29,44 @@ __all__ = [
 ]
 
 LOOPBACK: Final = "127.0.0.1"
-"""Where the server listens unless the caller asks for another address."""
+"""The address that the server listens on by default."""
 
 PROXY_PARTIAL_BYTES: Final = 4_000_000
-"""The most in a 206 through jupyter-server-proxy (B): what it collects in reasonable time."""
+"""The limit of a 206 through jupyter-server-proxy (B), which buffers it before sending it on."""
 
-_MOST_NAMES: Final = 32  # the pages of one notebook come by one name, perhaps two
+_MAX_NAMES: Final = 32  # the pages of one notebook use one name, perhaps two
 
 _PROXY_FIELDS: Final = ("x-forwarded-context", "x-forwarded-prefix", "x-proxycontextpath")
-# Nearly every request has one of these, so they are looked for first and in one step.
-_OURS: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
-# RFC 3986 section 3.2.2, without what no resolver of names takes; the port as in 3.2.3.
-_FIELD: Final = re.compile(
+# Nearly every request has one of these, so one match tests for them first.
+_LOOPBACK_HOST: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
+# RFC 3986 section 3.2.2 without the characters that no resolver accepts; the port as in 3.2.3.
+_HOST_FIELD: Final = re.compile(
     r"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z_](?:[0-9A-Za-z_.-]{0,251}[0-9A-Za-z_])?)(?::[0-9]{1,5})?"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class AllowedHosts:
-    """The names beside loopback's own that hold: `names`, and any IP address if `addresses`."""
+    """The hosts allowed beside loopback: `names`, and any IP address if `addresses`."""
 
     names: frozenset[str] = frozenset()
     addresses: bool = False
 
-    def hold(self, field: str) -> bool:
-        """Tell whether a Host field's value, with or without a port, is one of ours."""
-        if _OURS.fullmatch(field):
+    def allows(self, field: str) -> bool:
+        """Return whether a Host field's value, with or without a port, is allowed."""
+        if _LOOPBACK_HOST.fullmatch(field):
             return True
-        match = _FIELD.fullmatch(field)
+        match = _HOST_FIELD.fullmatch(field)
         if match is None or not (self.names or self.addresses):
             return False
         name = _canonical(match[1])
         return name in self.names or (self.addresses and _is_address(name))
 
-    def with_names(self, told: Iterable[object]) -> "AllowedHosts":
-        """Return these and the names that were told, without what is no host or too many."""
+    def with_names(self, reported: Iterable[object]) -> "AllowedHosts":
+        """Return these hosts and the names that a page reported; invalid ones are ignored."""
         names = set(self.names)
-        for name in told:
-            if not isinstance(name, str) or len(names) >= _MOST_NAMES:
+        for name in reported:
+            if not isinstance(name, str) or len(names) >= _MAX_NAMES:
                 continue
             with suppress(ValueError):
                 names.add(_checked("the page", name))
@@ -74,26 +74,26 @@ class AllowedHosts:
 
 
 def parse_allowed_hosts(host: str, allowed_hosts: Collection[str]) -> AllowedHosts:
-    """Return what holds for a server that listens on `host` and whose caller allowed these names.
+    """Return the allowed hosts of a server that listens on `host`.
 
-    `ValueError` with one sentence for what is no host: a scheme, a port, a path or nothing.
+    `ValueError` with one sentence for an invalid host: with a scheme, a port or a path, or empty.
     """
     if isinstance(allowed_hosts, str):
         raise ValueError(  # noqa: TRY004 - every bad argument of `serve` is a ValueError
-            f"allowed_hosts={allowed_hosts!r} is one text; give a list: [{allowed_hosts!r}]."
+            f"allowed_hosts={allowed_hosts!r} is a string; give a list: [{allowed_hosts!r}]."
         )
-    own = _checked("host", host)
+    listening = _checked("host", host)
     names = {_checked("allowed_hosts", name) for name in allowed_hosts}
-    if own == LOOPBACK:
+    if listening == LOOPBACK:
         return AllowedHosts(frozenset(names))
-    return AllowedHosts(frozenset({own, *names}), addresses=True)
+    return AllowedHosts(frozenset({listening, *names}), addresses=True)
 
 
 def url_host(host: str, allowed_hosts: Collection[str]) -> str:
-    """Return the host that the addresses of a server on `host` name, as a URL holds it.
+    """Return the host for the URLs of a server that listens on `host`.
 
-    An address that stands for all of a machine's (0.0.0.0, ::) is none that a browser can ask. The
-    first name that the caller allowed stands for it, or else loopback, which it includes.
+    A browser cannot connect to the unspecified address (0.0.0.0, ::); the first name that the
+    caller allowed replaces it, or else loopback, which it includes.
     """
     name = _canonical(host)
     if not _is_address(name) or not ip_address(name.strip("[]")).is_unspecified:
@@ -104,29 +104,29 @@ def url_host(host: str, allowed_hosts: Collection[str]) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a server that listens on `host` is reached from its own machine alone."""
+    """Return whether a server that listens on `host` is reachable from its own machine only."""
     name = _canonical(host)
     return name == "localhost" or (_is_address(name) and ip_address(name.strip("[]")).is_loopback)
 
 
-def is_disallowed_host(host: str | None, fields: Mapping[str, str], ours: AllowedHosts) -> bool:
-    """Tell whether a request came under a name that is not ours, as DNS rebinding would have it.
+def is_disallowed_host(host: str | None, fields: Mapping[str, str], allowed: AllowedHosts) -> bool:
+    """Return whether a request names a host that is not allowed, as in DNS rebinding.
 
-    `host` is the one it names, None where HTTP/1.0 named none; `fields` have lower-case names.
-    jupyter-server-proxy forwards the browser's Host unchanged, and its own fields beside it. The
-    token is the lock; this is the chain on the door.
+    `host` is its Host, None in HTTP/1.0 without one; `fields` have lower-case names.
+    jupyter-server-proxy forwards the browser's Host unchanged, with fields of its own; the secret
+    token still protects what passes through it.
     """
-    return host is not None and not ours.hold(host) and not _is_proxied(fields)
+    return host is not None and not allowed.allows(host) and not _is_proxied(fields)
 
 
-def partial_limit_bytes(fields: Mapping[str, str], wanted_bytes: int | None) -> int | None:
-    """Return the most that one 206 may hold (B), None for no limit; `wanted_bytes` is a caller's.
+def partial_limit_bytes(fields: Mapping[str, str], limit_bytes: int | None) -> int | None:
+    """Return the limit (B) of a 206, None for no limit; `limit_bytes` is the caller's own limit.
 
-    jupyter-server-proxy collects an answer before it sends it on, and gives up on a large one.
+    jupyter-server-proxy buffers a response before it sends it on, and fails on a large one.
     """
     if not _is_proxied(fields):
-        return wanted_bytes
-    return min(wanted_bytes or PROXY_PARTIAL_BYTES, PROXY_PARTIAL_BYTES)
+        return limit_bytes
+    return min(limit_bytes or PROXY_PARTIAL_BYTES, PROXY_PARTIAL_BYTES)
 
 
 def _is_proxied(fields: Mapping[str, str]) -> bool:
@@ -135,10 +135,10 @@ def _is_proxied(fields: Mapping[str, str]) -> bool:
 
 def _checked(argument: str, host: str) -> str:
     name = _canonical(host)
-    match = _FIELD.fullmatch(name)
+    match = _HOST_FIELD.fullmatch(name)
     if match is None or match[1] != name or (name.startswith("[") and not _is_address(name)):
         raise ValueError(
-            f"{argument} holds {host!r}, which is no host; give a name or an IP address without "
+            f"{argument} has {host!r}, which is not a host; give a name or an IP address without "
             "scheme, port and path, such as 'hub.example'."
         )
     return name

@@ -1,7 +1,7 @@
-"""HTTP dates, and the one field that may hold either a date or a delay.
+"""HTTP dates (RFC 9110 section 5.6.7) and Retry-After.
 
-RFC 9110 section 5.6.7. A recipient reads three forms; a sender writes the first one only.
-Times are POSIX seconds in UTC. The clock is an argument.
+A recipient parses three formats; a sender writes the first one only. Times are POSIX seconds in
+UTC. The current time is an argument.
 """
 
 import re
@@ -19,13 +19,13 @@ _LONG_DAYS: Final = "Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday"
 _MONTH: Final = f"(?P<month>{'|'.join(_MONTHS)})"
 _TIME: Final = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
 _CLOCK: Final = ("hour", "minute", "second")
-_LEAP_SECOND: Final = ("23", "59", "60")  # the only 60 there is; POSIX time counts it as 00:00:00
+_LEAP_SECOND: Final = ("23", "59", "60")  # the only valid 60; POSIX time counts it as 00:00:00
 _DELAY: Final = re.compile(r"[0-9]+")
-_LONGEST_DELAY_S: Final = 1e18
+_MAX_DELAY_S: Final = 1e18
 
-# Case counts, as the section says. The name of the day must be one, but need not be the right one:
-# it adds nothing, and recipients "are encouraged to be robust".
-_FORMS: Final = (
+# Dates are case-sensitive. The name of the day is not checked against the date: recipients "are
+# encouraged to be robust".
+_FORMATS: Final = (
     # IMF-fixdate: Sun, 06 Nov 1994 08:49:37 GMT
     re.compile(
         rf"(?:{'|'.join(_DAYS)}), (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT"
@@ -40,12 +40,12 @@ _FORMS: Final = (
 
 
 def parse_http_date(value: str, now_s: float) -> int | None:
-    """Return the POSIX time of an HTTP date in any of its three forms, or None (section 5.6.7).
+    """Return the POSIX time of an HTTP date in any of its three formats, None if it is malformed.
 
-    `now_s` (POSIX seconds) decides the century of an RFC 850 date.
+    `now_s` (POSIX seconds) determines the century of an RFC 850 date.
     """
-    for form in _FORMS:
-        match = form.fullmatch(value.strip(" \t"))
+    for date_format in _FORMATS:
+        match = date_format.fullmatch(value.strip(" \t"))
         if match is not None:
             return _posix_time(match, now_s)
     return None
@@ -75,9 +75,9 @@ def _century(now_s: float, moment: list[int]) -> int:
     return century if [century + moment[0], *moment[1:]] <= latest else century - 100
 
 
-@lru_cache(maxsize=256)  # a server writes the same two dates into every answer of a second
+@lru_cache(maxsize=256)  # a server sends the same few dates for a second
 def format_http_date(epoch_s: int) -> str:
-    """Write a POSIX time as IMF-fixdate; `OverflowError` outside the years 1 to 9999."""
+    """Format a POSIX time as IMF-fixdate; `OverflowError` outside the years 1 to 9999."""
     moment = _EPOCH + timedelta(seconds=epoch_s)
     return (
         f"{_DAYS[moment.weekday()]}, {moment.day:02} {_MONTHS[moment.month - 1]} {moment.year:04} "
@@ -86,12 +86,12 @@ def format_http_date(epoch_s: int) -> str:
 
 
 def parse_retry_after(value: str, now_s: float) -> float | None:
-    """Return how many seconds Retry-After asks to wait (>= 0), or None (RFC 9110 section 10.2.3).
+    """Return the delay (s, >= 0) of a Retry-After field, None if malformed (RFC 9110 10.2.3).
 
-    The field holds seconds or an HTTP date; a date that has passed means 0.
+    The value is a number of seconds or an HTTP date; a date in the past means 0.
     """
     value = value.strip(" \t")
     if _DELAY.fullmatch(value):
-        return min(float(value), _LONGEST_DELAY_S)
+        return min(float(value), _MAX_DELAY_S)
     date_s = parse_http_date(value, now_s)
     return None if date_s is None else max(0.0, date_s - now_s)

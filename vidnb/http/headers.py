@@ -1,11 +1,10 @@
-"""The grammar of the HTTP fields vidnb speaks (RFC 9110), to read and to write.
+"""Parsers and formatters of HTTP header fields (RFC 9110).
 
-Three rules hold for every parser here. A malformed value gives None, never an exception: what
-None means (ignore, refuse, retry) is the caller's decision. Digits are ASCII. The time is linear
-in the length of the value, whatever it holds.
+Every parser returns None for a malformed value and never raises; whether to ignore, reject or retry
+is the caller's decision. Digits are ASCII. Parsing takes linear time for any value.
 
-Field values come as `str`, where every character above U+007F stands for obs-text (section 5.5).
-HTTP's closed ranges (`0-499`) become half-open spans here and nowhere else.
+Field values are `str`; characters above U+007F stand for obs-text (section 5.5). HTTP's closed
+ranges (`0-499`) are converted to half-open `ByteRange` here and nowhere else.
 """
 
 import re
@@ -18,7 +17,7 @@ from vidnb.http.dates import format_http_date, parse_http_date, parse_retry_afte
 from vidnb.http.ranges import ByteRange
 
 __all__ = [
-    "LARGEST_BYTES",
+    "MAX_FILE_BYTES",
     "ContentRange",
     "ETag",
     "RangeSpec",
@@ -39,14 +38,14 @@ __all__ = [
     "weak_match",
 ]
 
-LARGEST_BYTES: Final = 10**18
-"""No file is larger (1 EB); a field that says so is wrong."""
+MAX_FILE_BYTES: Final = 10**18
+"""The limit of a plausible file size (B, 1 EB); a larger number in a field is invalid."""
 
-_OWS: Final = " \t"  # optional white space, section 5.6.3; str.strip() alone takes Unicode's too
+_OWS: Final = " \t"  # optional white space, section 5.6.3; str.strip() alone also strips Unicode's
 _NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _ETAG_TEXT: Final = re.compile(r"[!\x23-\x7e\x80-\U0010ffff]*")
 
-# Possessive quantifiers (`*+`) never give back what they took, so a match costs linear time.
+# Possessive quantifiers (`*+`) never backtrack, so a match takes linear time.
 _RANGE_SPEC: Final = re.compile(r"(?P<first>[0-9]++)-(?P<last>[0-9]*+)|-(?P<suffix>[0-9]++)")
 _CONTENT_RANGE: Final = re.compile(
     r"bytes (?:(?P<first>[0-9]++)-(?P<last>[0-9]++)/(?:(?P<total>[0-9]++)|\*)"
@@ -61,25 +60,25 @@ _OBS_FOLD: Final = re.compile(r"\r?\n[ \t]++")
 
 
 def _number(digits: str) -> int:
-    # Exact up to 20 digits; beyond them still larger than LARGEST_BYTES, which is all that counts.
-    # int() of a whole attacker's field would take quadratic time, or raise.
+    # Exact up to 20 digits; a longer number stays larger than MAX_FILE_BYTES. int() of a whole
+    # hostile field would take quadratic time, or raise.
     return int(digits.lstrip("0")[:20] or "0")
 
 
 @dataclass(frozen=True, slots=True)
 class RangeSpec:
-    """One element of a byte Range (RFC 9110 section 14.1.2), offsets in bytes, `last` included.
+    """One element of a Range field (RFC 9110 section 14.1.2), offsets in bytes, `last` inclusive.
 
-    `first` None: the last `last` bytes. `last` None: all bytes from `first` on.
+    `first` None: the last `last` bytes. `last` None: all bytes from `first`.
     """
 
     first: int | None
     last: int | None
 
-    def within(self, size_bytes: int) -> ByteRange | None:
-        """Return the bytes this names of a file of `size_bytes`; None where it is unsatisfiable.
+    def resolve(self, size_bytes: int) -> ByteRange | None:
+        """Return the bytes of a file of `size_bytes`; None if unsatisfiable.
 
-        A suffix of an empty file is satisfiable, says the section, and empty.
+        A suffix of an empty file is satisfiable by that section, and empty.
         """
         if self.first is None:
             return ByteRange(max(0, size_bytes - self.last), size_bytes) if self.last else None
@@ -88,10 +87,10 @@ class RangeSpec:
 
 
 def parse_range(value: str) -> tuple[RangeSpec, ...] | None:
-    """Return the elements of a Range field in their order, or None: another unit, or malformed.
+    """Return the elements of a Range field in order, or None: another unit, or malformed.
 
-    RFC 9110 section 14.1. One invalid element (`5-2`, `abc`) spoils the set. Empty list elements
-    are skipped (section 5.6.1.2), positions clamped to `LARGEST_BYTES`.
+    RFC 9110 section 14.1. One invalid element (`5-2`, `abc`) makes the field malformed. Empty list
+    elements are skipped (section 5.6.1.2); positions are clamped to `MAX_FILE_BYTES`.
     """
     unit, _, listed = value.strip(_OWS).partition("=")
     if unit.lower() != "bytes":
@@ -106,8 +105,8 @@ def parse_range(value: str) -> tuple[RangeSpec, ...] | None:
             return None
         first, last = match["first"], match["last"] or match["suffix"]
         spec = RangeSpec(
-            None if first is None else min(_number(first), LARGEST_BYTES),
-            None if last is None else min(_number(last), LARGEST_BYTES),
+            None if first is None else min(_number(first), MAX_FILE_BYTES),
+            None if last is None else min(_number(last), MAX_FILE_BYTES),
         )
         if spec.first is not None and spec.last is not None and spec.last < spec.first:
             return None
@@ -116,12 +115,12 @@ def parse_range(value: str) -> tuple[RangeSpec, ...] | None:
 
 
 def format_range(start: int, stop: int | None) -> str:
-    """Write a Range field for the bytes `start` to `stop` (half-open; None: to the end).
+    """Format a Range field for the bytes `start` to `stop` (half-open; None: to the end).
 
-    `ValueError` where that is no byte at all: HTTP cannot ask for nothing.
+    `ValueError` for an empty range, which HTTP cannot express.
     """
     if start < 0 or (stop is not None and stop <= start):
-        raise ValueError(f"no Range asks for the bytes from {start} to {stop}")
+        raise ValueError(f"no Range field requests the bytes from {start} to {stop}")
     return f"bytes={start}-" if stop is None else f"bytes={start}-{stop - 1}"
 
 
@@ -129,7 +128,7 @@ def format_range(start: int, stop: int | None) -> str:
 class ContentRange:
     """A Content-Range in bytes (RFC 9110 section 14.4).
 
-    `byte_range` None: a 416's `bytes */total`. `total` None: the size is not known yet (`/*`).
+    `byte_range` None: `bytes */total` of a 416. `total` None: the size is unknown (`/*`).
     """
 
     byte_range: ByteRange | None
@@ -137,33 +136,33 @@ class ContentRange:
 
 
 def parse_content_range(value: str) -> ContentRange | None:
-    """Return what a Content-Range says, or None: another unit, malformed, or impossible.
+    """Parse a Content-Range; None for another unit and for a malformed or invalid value.
 
-    RFC 9110 section 14.4: the last position must not lie before the first, nor outside the total.
+    RFC 9110 section 14.4: the last position must not be before the first, nor outside the total.
     """
     match = _CONTENT_RANGE.fullmatch(value.strip(_OWS))
     if match is None:
         return None
     if match["size"] is not None:
         size = _number(match["size"])
-        return ContentRange(None, size) if size <= LARGEST_BYTES else None
+        return ContentRange(None, size) if size <= MAX_FILE_BYTES else None
     first, last = _number(match["first"]), _number(match["last"])
     total = None if match["total"] is None else _number(match["total"])
-    end = LARGEST_BYTES if total is None else min(total, LARGEST_BYTES + 1)
-    if not first <= last < end <= LARGEST_BYTES:
+    end = MAX_FILE_BYTES if total is None else min(total, MAX_FILE_BYTES + 1)
+    if not first <= last < end <= MAX_FILE_BYTES:
         return None
     return ContentRange(ByteRange(first, last + 1), total)
 
 
 def format_content_range(byte_range: ByteRange | None, total: int | None) -> str:
-    """Write a Content-Range; `ValueError` where the section has no words for it.
+    """Format a Content-Range.
 
-    These are an empty span, a span outside `total`, and neither span nor total.
+    `ValueError` for an empty range, a range outside `total`, and neither range nor total.
     """
     if byte_range is None and total is not None:
         return f"bytes */{total}"
     if not byte_range or (total is not None and total < byte_range.stop):
-        raise ValueError(f"no Content-Range says {byte_range} of {total}")
+        raise ValueError(f"no Content-Range field expresses {byte_range} of {total}")
     return f"bytes {byte_range.start}-{byte_range.stop - 1}/{'*' if total is None else total}"
 
 
@@ -171,7 +170,7 @@ def format_content_range(byte_range: ByteRange | None, total: int | None) -> str
 class ETag:
     """An entity tag (RFC 9110 section 8.8.3); `str()` of it is the field value.
 
-    `opaque` comes without its quotes; `ValueError` for a character that cannot stand in one.
+    `opaque` is the text without quotes; `ValueError` for a character that a tag cannot contain.
     """
 
     opaque: str
@@ -179,22 +178,22 @@ class ETag:
 
     def __post_init__(self) -> None:
         if _ETAG_TEXT.fullmatch(self.opaque) is None:
-            raise ValueError(f"an entity tag cannot hold {self.opaque!r}")
+            raise ValueError(f"an entity tag cannot contain {self.opaque!r}")
 
     def __str__(self) -> str:
         return f'{"W/" if self.weak else ""}"{self.opaque}"'
 
 
 def parse_etag(value: str) -> ETag | None:
-    """Return the entity tag, or None where the value is not exactly one."""
+    """Return the entity tag, or None if the value is not exactly one."""
     match = _ETAG.fullmatch(value.strip(_OWS))
     return None if match is None else ETag(match["opaque"], match["weak"] is not None)
 
 
 def parse_etag_list(value: str) -> Literal["*"] | tuple[ETag, ...] | None:
-    """Return the tags of If-Match or If-None-Match, "*", or None where the value is malformed.
+    """Return the tags of If-Match or If-None-Match, "*", or None if the value is malformed.
 
-    RFC 9110 sections 13.1.1 and 13.1.2. A tag may hold commas; empty list elements are skipped.
+    RFC 9110 sections 13.1.1 and 13.1.2. A tag may contain commas; empty list elements are skipped.
     """
     if value.strip(_OWS) == "*":
         return "*"
@@ -211,19 +210,19 @@ def parse_etag_list(value: str) -> Literal["*"] | tuple[ETag, ...] | None:
 
 
 def strong_match(a: ETag, b: ETag) -> bool:
-    """Tell whether two tags name the same bytes (RFC 9110 section 8.8.3.2); a weak one can't."""
+    """Compare two tags strongly (RFC 9110 section 8.8.3.2): equal, and neither is weak."""
     return not a.weak and not b.weak and a.opaque == b.opaque
 
 
 def weak_match(a: ETag, b: ETag) -> bool:
-    """Tell whether two tags name equivalent representations (RFC 9110 section 8.8.3.2)."""
+    """Compare two tags weakly (RFC 9110 section 8.8.3.2): weak or not, their text is equal."""
     return a.opaque == b.opaque
 
 
 def parse_content_length(value: str) -> int | None:
-    """Return the length in bytes, or None: malformed, conflicting, or above `LARGEST_BYTES`.
+    """Return the length in bytes, or None: malformed, conflicting, or above `MAX_FILE_BYTES`.
 
-    RFC 9110 section 8.6: a field merged from equal ones (`5, 5`) may be read as one of them.
+    RFC 9110 section 8.6: a list of equal values (`5, 5`) may be read as one value.
     """
     lengths: set[int] = set()
     for item in value.split(","):
@@ -232,7 +231,7 @@ def parse_content_length(value: str) -> int | None:
             return None
         lengths.add(_number(digits))
     length = lengths.pop()
-    return None if lengths or length > LARGEST_BYTES else length
+    return None if lengths or length > MAX_FILE_BYTES else length
 
 
 def parse_media_type(value: str) -> str | None:
@@ -244,9 +243,9 @@ def parse_media_type(value: str) -> str | None:
 def fold_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return fields by lower-case name, repeated ones joined by ", " (RFC 9110 section 5.3).
 
-    A line folded in the old way becomes one line (RFC 9112 section 5.2). Two ETags or two
-    Content-Ranges join to a value that no parser accepts, which is what they deserve. Set-Cookie
-    does not survive joining; vidnb never reads it.
+    An obsolete line folding becomes a space (RFC 9112 section 5.2). Two ETags or two
+    Content-Ranges join to a value that every parser rejects. Set-Cookie cannot be joined; vidnb
+    does not use it.
     """
     folded: dict[str, str] = {}
     for name, value in pairs:

@@ -1,24 +1,23 @@
-"""File name extensions and media types: the one table that naming and the server share.
+"""The table of file name extensions and media types, used for file names and by the server.
 
-The system's own table (`mimetypes`) differs from machine to machine and knows neither `.mkv` nor
-`.m4v` nor `.ts` on many of them, so vidnb carries its own. It holds media only: a page is never
-named, and never served, as one.
+The system's table (`mimetypes`) differs between machines and often lacks `.mkv`, `.m4v` and `.ts`.
+This one has media only, so that vidnb never names or serves a file as a page.
 """
 
 __all__ = ["OCTET_STREAM", "extension_of", "media_type_of"]
 
 OCTET_STREAM = "application/octet-stream"
-"""The type of bytes nobody has named (RFC 2046 4.5.1)."""
+"""The type of unknown data (RFC 2046 section 4.5.1)."""
 
 _TYPES = {
-    # The first extension of a type is the one a new file gets.
+    # A new file gets the first extension of its type.
     ".mp4": "video/mp4",  # RFC 4337
     ".m4v": "video/mp4",  # as browsers map it; `video/x-m4v` is an alias below
     ".m4s": "video/iso.segment",
     ".mov": "video/quicktime",
     ".qt": "video/quicktime",
     ".webm": "video/webm",
-    ".mkv": "video/x-matroska",  # what the world sends; RFC 9559 registers `video/matroska`
+    ".mkv": "video/x-matroska",  # in common use; RFC 9559 registers `video/matroska`
     ".mk3d": "video/x-matroska",
     ".ts": "video/mp2t",  # RFC 3555
     ".m2ts": "video/mp2t",
@@ -80,18 +79,18 @@ _EXTENSIONS["video/x-m4v"] = ".m4v"
 
 
 def media_type_of(name: str) -> str:
-    """Return the media type a file name's extension stands for, `OCTET_STREAM` where none does.
+    """Return the media type of a file name's extension, `OCTET_STREAM` for an unknown one.
 
-    `name` is a file name or a path; only what follows its last dot counts, in either case.
+    `name` is a file name or a path; the extension follows its last dot, in either case.
     """
     _, dot, extension = name.rpartition(".")
     return _TYPES.get((dot + extension).lower(), OCTET_STREAM)
 
 
 def extension_of(media_type: str) -> str | None:
-    """Return the extension (`.mp4`) a file of this media type gets, None for a type not known.
+    """Return the extension (`.mp4`) for a media type, None for an unknown type.
 
-    Case, parameters (`; codecs=…`) and the common unregistered spellings do not matter
-    (RFC 9110 8.3.1).
+    Case and parameters (`; codecs=…`) are ignored (RFC 9110 section 8.3.1), and common unregistered
+    spellings are known.
     """
     return _EXTENSIONS.get(media_type.partition(";")[0].strip().lower())

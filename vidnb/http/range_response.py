@@ -1,14 +1,15 @@
-"""The range server's whole judgement: a request and a file's state in, the answer out.
+"""The response of the range server: status, headers and byte ranges, without I/O.
 
-RFC 9110 sections 8.8 (validators), 13 (conditional requests) and 14 (ranges), to the letter. Where
-the RFC leaves a choice, the comment beside the rule says which was taken and why. Nothing here
-reads a file: the body names spans, the caller sends them.
+Implements RFC 9110 sections 8.8 (validators), 13 (conditional requests) and 14 (ranges). Where the
+RFC leaves a choice, a comment says which was made and why. Section numbers are those of RFC 9110.
+The body consists of byte ranges of the file, which the caller reads and sends.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
+from operator import itemgetter
 from typing import Final, Literal
 
 from vidnb.http.headers import (
@@ -27,26 +28,26 @@ from vidnb.http.ranges import ByteRange
 __all__ = ["MAX_PARTS", "RangeResponse", "build_response"]
 
 MAX_PARTS: Final = 64
-"""More parts than this after coalescing, and Range is ignored (section 14.2 allows it).
+"""The limit of parts after coalescing; above it Range is ignored (section 14.2 allows it).
 
-Readers of video ask for one range, those of archives and documents for a few dozen; Apache's
-limit of 200 dates from the attack that limits exist for.
+Video players request one range, readers of archives and documents a few dozen; Apache's limit of
+200 was its reaction to the attack that such limits prevent.
 """
 
-# What RFC 2046 section 5.1.1 allows in a boundary and a parameter can hold without quotes, because
+# The characters that RFC 2046 section 5.1.1 allows in a boundary and that need no quotes, because
 # "some existing implementations handle a quoted boundary string incorrectly" (section 14.6).
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'+_.-]{1,70}")
-_FIRST_DATE_S: Final = -62_135_596_800  # 1 January of the year 1: no HTTP date is earlier
+_MIN_DATE_S: Final = -62_135_596_800  # 1 January of the year 1, the earliest HTTP date
 
 _Fields = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RangeResponse:
-    """Status, header fields in their order, and a body of spans of the file.
+    """Status, header fields in order, and the body as byte ranges of the file.
 
-    `body` holds literal bytes only as multipart framing; what stands in it is what Content-Length
-    counts, except in an answer to HEAD, whose body is empty.
+    `body` has literal bytes only as multipart framing. Its length is the Content-Length, except in
+    a response to HEAD, whose body is empty.
     """
 
     status: int
@@ -55,13 +56,13 @@ class RangeResponse:
 
     @property
     def byte_ranges(self) -> tuple[ByteRange, ...]:
-        """The spans of the file that the body holds, in the order they are sent."""
+        """The byte ranges of the file in the body, in the order they are sent."""
         return tuple(part for part in self.body if isinstance(part, ByteRange))
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """The selected representation, as this answer's header fields describe it."""
+    """The selected representation (section 3.2), as the response's header fields describe it."""
 
     size_bytes: int
     etag: ETag | None
@@ -89,13 +90,13 @@ def build_response(
     boundary: str,
     max_partial_bytes: int | None = None,
 ) -> RangeResponse:
-    """Decide how to answer a request for a file of `size_bytes`.
+    """Build the response to a request for a file of `size_bytes`.
 
-    `request_headers` come folded, with lower-case names (`fold_headers`). `modified_s` and `now_s`
-    are POSIX seconds. `boundary` parts a multipart answer: 1 to 70 ASCII letters, digits or `'+_.-`
-    that do not occur in the file. `max_partial_bytes` (B) cuts a 206 for a single range; an answer
-    without a range stays whole. `ValueError` for a cap below 1 and for a bad boundary; every
-    request gets an answer.
+    `request_headers` are folded, with lower-case names (`fold_headers`). `modified_s` and `now_s`
+    are POSIX seconds. `boundary` separates multipart parts: 1 to 70 ASCII letters, digits or
+    `'+_.-` that do not occur in the file. `max_partial_bytes` (B) limits a 206 for a single range,
+    never a 200. `ValueError` for a limit below 1 and for an invalid boundary; every request gets a
+    response.
     """
     if max_partial_bytes is not None and max_partial_bytes < 1:
         raise ValueError(f"max_partial_bytes must be at least 1, not {max_partial_bytes}")
@@ -103,20 +104,20 @@ def build_response(
         raise ValueError(f"{boundary!r} cannot be a multipart boundary")
     date_s = floor(now_s)
     date = ("Date", format_http_date(date_s))
-    # Section 15.5.6. Methods are case-sensitive (9.1), and conditions count only where the answer
-    # without them would have been a success (13.2.1).
+    # Section 15.5.6. Methods are case-sensitive (9.1), and conditions are evaluated only if the
+    # response without them would be a success (13.2.1).
     if method not in {"GET", "HEAD"}:
         return RangeResponse(405, (date, ("Allow", "GET, HEAD"), ("Content-Length", "0")))
     file = _File(size_bytes, validator, _last_modified_s(modified_s, date_s), date_s)
     validators = file.validators()
     match _precondition(request_headers, file, now_s):
-        case 304:  # section 15.4.5: Last-Modified only "if the response does not have an ETag"
+        case 304:  # 15.4.5: Last-Modified only "if the response does not have an ETag"
             return RangeResponse(304, (date, *validators[:1]))
         case 412:
             return RangeResponse(412, (date, ("Content-Length", "0"), *validators))
     common = (("Accept-Ranges", "bytes"), *validators)
-    # Section 14.2: Range is defined for GET alone, so HEAD ignores it.
-    byte_ranges = _asked(request_headers, file, now_s) if method == "GET" else None
+    # Section 14.2: Range is defined for GET only, so HEAD ignores it.
+    byte_ranges = _requested_ranges(request_headers, file, now_s) if method == "GET" else None
     if byte_ranges is not None and not byte_ranges:
         size = ("Content-Range", format_content_range(None, size_bytes))
         return RangeResponse(416, (date, ("Content-Length", "0"), size, *common))
@@ -124,8 +125,8 @@ def build_response(
         partial = _partial(byte_ranges, size_bytes, media_type, boundary, max_partial_bytes)
         if partial is not None:
             fields, body = partial
-            # Section 15.3.7 would leave out Content-Type and Last-Modified after If-Range. A media
-            # element takes the type from each answer anew, and nobody is harmed by a validator.
+            # Section 15.3.7 omits Content-Type and Last-Modified after If-Range. But a media
+            # element reads the type from each response, and a validator does no harm.
             return RangeResponse(206, (date, *fields, *common), body)
     whole = (ByteRange(0, size_bytes),) if method == "GET" and size_bytes else ()
     length = ("Content-Length", str(size_bytes))
@@ -133,9 +134,9 @@ def build_response(
 
 
 def _last_modified_s(modified_s: float | None, date_s: int) -> int | None:
-    # Section 8.8.2.1: never later than Date. Rounded down, as 8.8.2.2 reasons about "the second
-    # covered by" the date; a rounded up one would lie in the future of a fresh file.
-    if modified_s is None or modified_s < _FIRST_DATE_S:
+    # Section 8.8.2.1: never later than Date. Rounded down, as 8.8.2.2 assumes ("the second covered
+    # by" the date); rounded up, the date of a new file would be in the future.
+    if modified_s is None or modified_s < _MIN_DATE_S:
         return None
     return floor(min(modified_s, date_s))
 
@@ -143,31 +144,31 @@ def _last_modified_s(modified_s: float | None, date_s: int) -> int | None:
 def _precondition(
     request: Mapping[str, str], file: _File, now_s: float
 ) -> Literal[304, 412] | None:
-    """Evaluate the conditions in the order of section 13.2.2; None where the method goes on."""
+    """Evaluate the conditions in the order of section 13.2.2; None to perform the method."""
     if_match = request.get("if-match")
     if if_match is not None:
-        # 13.1.1: strong comparison. "*" holds, because there is a file. What is no list of tags
-        # matches none: whoever sends this field wants one version or nothing.
-        if not _names(if_match, file.etag, strong_match):
+        # 13.1.1: strong comparison. "*" matches, because the file exists. A malformed list matches
+        # nothing: a client that sends this field requires one version.
+        if not _matches_any(if_match, file.etag, strong_match):
             return 412
     elif file.last_modified_s is not None:
-        # 13.1.4: ignored beside If-Match, without a date to compare, and where it is no date.
+        # 13.1.4: ignored beside If-Match, without a date to compare, and if malformed.
         unmodified_since_s = _date(request.get("if-unmodified-since"), now_s)
         if unmodified_since_s is not None and file.last_modified_s > unmodified_since_s:
             return 412
     if_none_match = request.get("if-none-match")
     if if_none_match is not None:
         # 13.1.2: weak comparison; the method is GET or HEAD here, so a match means 304.
-        return 304 if _names(if_none_match, file.etag, weak_match) else None
+        return 304 if _matches_any(if_none_match, file.etag, weak_match) else None
     if file.last_modified_s is not None:
-        # 13.1.3: ignored beside If-None-Match, without a date to compare, and where it is no date.
+        # 13.1.3: ignored beside If-None-Match, without a date to compare, and if malformed.
         modified_since_s = _date(request.get("if-modified-since"), now_s)
         if modified_since_s is not None and file.last_modified_s <= modified_since_s:
             return 304
     return None
 
 
-def _names(value: str, etag: ETag | None, matches: Callable[[ETag, ETag], bool]) -> bool:
+def _matches_any(value: str, etag: ETag | None, matches: Callable[[ETag, ETag], bool]) -> bool:
     tags = parse_etag_list(value)
     if tags is None or tags == "*":
         return tags == "*"
@@ -178,56 +179,57 @@ def _date(value: str | None, now_s: float) -> int | None:
     return None if value is None else parse_http_date(value, now_s)
 
 
-def _if_range_holds(value: str, file: _File, now_s: float) -> bool:
-    """Tell whether the client's part is of this very file (If-Range, section 13.1.5)."""
+def _if_range_matches(value: str, file: _File, now_s: float) -> bool:
+    """Return whether the client's part is of this version (If-Range, section 13.1.5)."""
     etag = parse_etag(value)
     if etag is not None:  # strong comparison, so a weak tag on either side is false
         return file.etag is not None and strong_match(etag, file.etag)
-    # A date counts where it "exactly matches" Last-Modified and is strong (8.8.2.2): the second it
-    # covers must be over by Date, or the file may change once more without a trace. A value
-    # that is neither tag nor date is false.
+    # A date must "exactly match" Last-Modified and be strong (8.8.2.2): its second must be over by
+    # Date, or the file may change again within it. A value that is neither tag nor date is false.
     date_s = parse_http_date(value, now_s)
     return date_s is not None and date_s == file.last_modified_s and date_s < file.date_s
 
 
-def _asked(request: Mapping[str, str], file: _File, now_s: float) -> list[ByteRange] | None:
-    """Return the satisfiable ranges as asked (sections 13.2.2 step 5 and 14.2).
+def _requested_ranges(
+    request: Mapping[str, str], file: _File, now_s: float
+) -> list[ByteRange] | None:
+    """Return the satisfiable ranges as requested (sections 13.2.2 step 5 and 14.2).
 
-    None: there is no Range, or none that counts, so 200. Empty: nothing satisfiable, so 416.
+    None: no Range, or one to ignore, so 200. Empty: none is satisfiable, so 416.
     """
     value = request.get("range")
-    if value is None:  # then If-Range means nothing (13.1.5)
+    if value is None:  # If-Range is then ignored (13.1.5)
         return None
     if_range = request.get("if-range")
-    if if_range is not None and not _if_range_holds(if_range, file, now_s):
+    if if_range is not None and not _if_range_matches(if_range, file, now_s):
         return None
     specs = parse_range(value)
     if specs is None:  # another unit must be ignored, a malformed set may be (14.2)
         return None
     found = [
-        byte_range for spec in specs if (byte_range := spec.within(file.size_bytes)) is not None
+        byte_range for spec in specs if (byte_range := spec.resolve(file.size_bytes)) is not None
     ]
-    # A suffix of an empty file is satisfiable (14.1.2), but no Content-Range can name its bytes.
+    # A suffix of an empty file is satisfiable (14.1.2), but no Content-Range can express it.
     return found if all(found) else None
 
 
 def _partial(
-    asked: Sequence[ByteRange],
+    requested: Sequence[ByteRange],
     size_bytes: int,
     media_type: str,
     boundary: str,
     max_partial_bytes: int | None,
 ) -> tuple[_Fields, tuple[bytes | ByteRange, ...]] | None:
-    """Return header fields and body of a 206 (section 15.3.7); None where the whole is better."""
-    byte_ranges = asked
-    if len(asked) > 1:
+    """Return header fields and body of a 206 (section 15.3.7); None if a 200 is better."""
+    byte_ranges = requested
+    if len(requested) > 1:
         last_byte = ByteRange(size_bytes - 1, size_bytes)
         byte_ranges = _coalesced(
-            asked, len(_part_head(last_byte, size_bytes, media_type, boundary))
+            requested, len(_part_head(last_byte, size_bytes, media_type, boundary))
         )
     if len(byte_ranges) == 1:
-        # 15.3.7.1. A request for one range must never get a multipart answer (15.3.7.2); one whose
-        # ranges coalesced to one could, but fewer clients read it.
+        # 15.3.7.1. A request for one range must not get a multipart response (15.3.7.2); one whose
+        # ranges coalesced to one may, but fewer clients support it.
         only = byte_ranges[0]
         if max_partial_bytes is not None:
             only = ByteRange(only.start, min(only.stop, only.start + max_partial_bytes))
@@ -247,7 +249,7 @@ def _partial(
     )
     if length_bytes > size_bytes:
         return None
-    # 15.3.7.2: no Content-Range at the top of a multipart answer, each part has its own.
+    # 15.3.7.2: no Content-Range in the header of a multipart response; each part has its own.
     return (
         ("Content-Length", str(length_bytes)),
         ("Content-Type", f"multipart/byteranges; boundary={boundary}"),
@@ -255,8 +257,8 @@ def _partial(
 
 
 def _part_head(byte_range: ByteRange, size_bytes: int, media_type: str, boundary: str) -> bytes:
-    # Sections 14.6 and 15.3.7.2. The line break before the boundary belongs to it; before the
-    # first one it is an empty preamble, "additional CRLFs might precede the first boundary string".
+    # Sections 14.6 and 15.3.7.2. The line break before a boundary is part of it; before the first
+    # one it is an empty preamble ("additional CRLFs might precede the first boundary string").
     return (
         f"\r\n--{boundary}\r\nContent-Type: {media_type}\r\n"
         f"Content-Range: {format_content_range(byte_range, size_bytes)}\r\n\r\n"
@@ -264,20 +266,17 @@ def _part_head(byte_range: ByteRange, size_bytes: int, media_type: str, boundary
 
 
 def _coalesced(byte_ranges: Iterable[ByteRange], overhead_bytes: int) -> list[ByteRange]:
-    """Join ranges that overlap or lie closer than a part's framing costs (section 15.3.7.2).
+    """Join ranges that overlap or whose gap is smaller than a part's framing (section 15.3.7.2).
 
-    Each stands where the first range joined in it stood, so the order asked for is kept.
-    O(n log n) in the number of ranges, whatever their order.
+    A joined range has the position of the first of its ranges, so the requested order is kept.
+    O(n log n) in the number of ranges, in any order.
     """
-    runs: list[tuple[int, ByteRange]] = []
-    for place, byte_range in sorted(enumerate(byte_ranges), key=_by_span):
-        if runs and byte_range.start - runs[-1][1].stop < overhead_bytes:
-            earlier, run = runs[-1]
-            runs[-1] = min(earlier, place), ByteRange(run.start, max(run.stop, byte_range.stop))
+    joined: list[tuple[int, ByteRange]] = []
+    for position, byte_range in sorted(enumerate(byte_ranges), key=itemgetter(1)):
+        if joined and byte_range.start - joined[-1][1].stop < overhead_bytes:
+            earlier, last = joined[-1]
+            stop = max(last.stop, byte_range.stop)
+            joined[-1] = min(earlier, position), ByteRange(last.start, stop)
         else:
-            runs.append((place, byte_range))
-    return [byte_range for _, byte_range in sorted(runs)]
-
-
-def _by_span(placed: tuple[int, ByteRange]) -> ByteRange:
-    return placed[1]
+            joined.append((position, byte_range))
+    return [byte_range for _, byte_range in sorted(joined)]

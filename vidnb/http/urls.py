@@ -1,8 +1,8 @@
-"""Where vidnb fetches from, and where it follows a redirect to.
+"""URLs: validation, normalisation (IDNA), redirects, public addresses, redaction for messages.
 
-Two readers of one URL must not see two hosts: whatever a resolver, a proxy or a browser could read
-differently (a backslash, a number that is no dotted address, a letter that folds to a slash) is
-refused here, once, in one sentence. What passes is rewritten in ASCII by RFC 3986.
+A URL that a resolver, a proxy or a browser could parse differently (a backslash, a number that is
+not a dotted address, a letter that normalises to a slash) is not allowed, so that no two programs
+see two hosts in it. Any other is normalised to ASCII by RFC 3986.
 """
 
 import functools
@@ -26,28 +26,28 @@ __all__ = [
 ]
 
 MAX_REDIRECTS = 10
-"""How many redirects are followed: aiohttp's own limit; the Fetch standard has 20."""
+"""The limit of redirects: the same as aiohttp's; the Fetch standard has 20."""
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_LARGEST_PORT, _LONGEST_PORT = 65535, 5
-_LONGEST_LABEL, _LONGEST_HOST = 63, 253  # RFC 1035 2.3.4, as characters
-_HOST_TOO_LONG = f"has a host of more than {_LONGEST_HOST} characters"
-_LONGEST_SHOWN = 300  # characters of an address in a message
+_MAX_PORT, _MAX_PORT_DIGITS = 65535, 5
+_MAX_LABEL, _MAX_HOST = 63, 253  # characters, RFC 1035 section 2.3.4
+_HOST_TOO_LONG = f"has a host of more than {_MAX_HOST} characters"
+_MAX_SHOWN = 300  # characters of a URL in a message
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*+):")
-_SCHEME_MARK = re.compile(_SCHEME.pattern + "//")
+_SCHEME_PREFIX = re.compile(_SCHEME.pattern + "//")
 _AUTHORITY = re.compile(r"(?:([^@]*)@)?(\[[^\]@]*\]|[^\[\]@:]*)(?::([0-9]*))?")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # what inet_aton reads as part of an IPv4 address
-# Lone surrogates, save those that stand for undecodable bytes (PEP 383).
-_LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
-# RFC 3986 2.2, 2.3 and "%"; brackets stay because so many queries hold them plain.
-_KEPT = "%:/?#[]@!$&'()*+,;="
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # what inet_aton accepts as part of an IPv4 address
+# Lone surrogates, except those that stand for undecodable bytes (PEP 383).
+_LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+# RFC 3986 sections 2.2, 2.3 and "%"; brackets because many queries have them unencoded.
+_SAFE = "%:/?#[]@!$&'()*+,;="
 
 
 @dataclass(frozen=True, slots=True)
 class _Url:
-    """An address taken apart: `host` bare and normalised, `rest` path and query."""
+    """A parsed URL: `host` normalised and without brackets, `rest` is path and query."""
 
     scheme: str
     user: str | None
@@ -67,12 +67,12 @@ class _Url:
 
 
 def check_url(url: str) -> str:
-    """Return the address as it will be requested, or raise `URLNotAllowed` with one sentence.
+    """Return the normalised URL to request, or raise `URLNotAllowed` with one sentence.
 
     Only http and https, with a host and a port from 1 to 65535; no white space, control characters
-    or backslashes. Scheme and host are lower-cased, a host in other scripts becomes its `xn--`
-    form, the default port and the fragment go, other characters outside ASCII are percent-encoded
-    as UTF-8 (RFC 3986 6.2.2, RFC 3987 3.1). User information stays; see `redact`.
+    or backslashes. Scheme and host are lower-cased, a host in other scripts is converted to its
+    `xn--` form, the default port and the fragment are removed, other characters outside ASCII are
+    percent-encoded as UTF-8 (RFC 3986 6.2.2, RFC 3987 3.1). User information stays; see `redact`.
     """
     return str(_parsed(url))
 
@@ -86,7 +86,7 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def without_credentials(url: str) -> str:
-    """Return the address by which the same file is known to every user: no user information.
+    """Return the normalised URL without user information.
 
     Raises `URLNotAllowed` as `check_url` does.
     """
@@ -94,23 +94,23 @@ def without_credentials(url: str) -> str:
 
 
 def redact(url: str) -> str:
-    """Return the address as messages and logs may show it; never raises.
+    """Return the URL in a form for messages and logs; never raises.
 
     Without user information and fragment, the query as `?…`, unprintable characters as U+FFFD, at
-    most 300 characters. An address that is malformed is cut back further rather than let through.
+    most 300 characters. Of a malformed URL, more is removed rather than a password shown.
     """
-    scheme = _SCHEME_MARK.match(url)
+    scheme = _SCHEME_PREFIX.match(url)
     lead, rest = (scheme[0], url[scheme.end() :]) if scheme else ("", url)
     authority = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
     if "@" in authority:
         rest = rest[authority.rindex("@") + 1 :]
     elif not (scheme and _AUTHORITY.fullmatch(authority)):
-        # A password with a slash or a hash in it: nothing before the last "@" is certain.
+        # Possibly a password with a slash or a hash: remove everything before the last "@".
         rest = rest.rpartition("@")[2]
     before, query, _ = rest.partition("#")[0].partition("?")
-    shown = "".join(c if c.isprintable() else "\ufffd" for c in (lead + before)[:_LONGEST_SHOWN])
-    if len(shown) > _LONGEST_SHOWN - 2:
-        shown = shown[: _LONGEST_SHOWN - 3] + "…"
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in (lead + before)[:_MAX_SHOWN])
+    if len(shown) > _MAX_SHOWN - 2:
+        shown = shown[: _MAX_SHOWN - 3] + "…"
     return f"{shown}?…" if query else shown
 
 
@@ -119,72 +119,78 @@ def next_redirect(
     location: str,
     headers: Mapping[str, str],
     seen: Sequence[str],
-    max_hops: int = MAX_REDIRECTS,
+    max_redirects: int = MAX_REDIRECTS,
 ) -> tuple[str, dict[str, str]]:
-    """Return the address a redirect leads to, and the caller's headers that may go there.
+    """Return the target URL of a redirect, and the caller's headers to send there.
 
-    `url` is the address that answered, `location` its Location (RFC 9110 10.2.2), `seen` every
-    address requested so far, in order, `url` included. The headers go on to the same origin only,
-    all or none: any of them may be a credential; and so does user information. `URLNotAllowed`
-    for what `check_url` refuses, for a step down from https to http, for a circle (an address
-    requested twice already) and for more than `max_hops` redirects.
+    `url` is the URL that responded, `location` its Location field (RFC 9110 section 10.2.2), `seen`
+    every URL requested so far, in order, with `url`. The headers and the user information are sent
+    to the same origin only, since any of them may be a credential. `URLNotAllowed` if `check_url`
+    raises it, for a redirect from https to http, for a loop (a URL requested twice already) and for
+    more than `max_redirects` redirects.
     """
-    here = _parsed(url)
-    where = f"The redirect from {redact(url)} was not followed:"
-    then = "open the address in a browser to see what it wants"
-    # A space in a Location is a careless server's; browsers encode it too.
-    target = location.strip(" \t").replace(" ", "%20")
-    if not target:
-        raise URLNotAllowed(f"{where} it names no address to go to; {then}.", url=url)
+    source = _parsed(url)
+    what = f"The redirect from {redact(url)} was not followed:"
+    remedy = "open the URL in a browser to see what it requires"
+    # A space is invalid in a Location but sent by some servers; browsers encode it, too.
+    location = location.strip(" \t").replace(" ", "%20")
+    if not location:
+        raise URLNotAllowed(f"{what} its Location is empty; {remedy}.", url=url)
     try:
-        _refuse_characters(target)  # before `urljoin`, which drops some of them silently
-        # With a host of its own it needs none of ours: "https:///g/" is not to lead back here.
-        if target.startswith("//"):
-            target = f"{here.scheme}:{target}"
-        there = _parsed(target if _SCHEME.match(target) else urljoin(str(here), target))
-    except URLNotAllowed as refused:
-        # How it is written is its server's business: the last clause, what to do, is another one.
-        why = str(refused).rpartition(";")[0]
-        raise URLNotAllowed(f"{where} {why}; {then}.", url=url) from None
-    if here.scheme == "https" and there.scheme == "http":
+        _check_characters(location)  # before `urljoin`, which silently removes some of them
+        # `urljoin` would resolve "https:///g/" to the source's host; it must be an error instead.
+        if location.startswith("//"):
+            location = f"{source.scheme}:{location}"
+        target = _parsed(location if _SCHEME.match(location) else urljoin(str(source), location))
+    except URLNotAllowed as error:
+        # Replace the remedy, the last clause: the user cannot correct the Location.
+        reason = str(error).rpartition(";")[0]
+        raise URLNotAllowed(f"{what} {reason}; {remedy}.", url=url) from None
+    if source.scheme == "https" and target.scheme == "http":
         raise URLNotAllowed(
-            f"{where} it leads from https to {redact(str(there))}, where anybody on the way could"
-            f" change the bytes; {then}.",
+            f"{what} it leads from https to {redact(str(target))}, which is not encrypted;"
+            f" {remedy}.",
             url=url,
         )
-    same = there.origin == here.origin
-    if same and there.user is None:
-        there = _Url(there.scheme, here.user, there.host, there.port, there.rest)
-    following = str(there)
-    if seen.count(following) > 1:
-        raise URLNotAllowed(f"{where} it goes round in a circle; {then}.", url=url)
-    if len(seen) > max_hops:
-        raise URLNotAllowed(f"{where} {max_hops} redirects came before it; {then}.", url=url)
-    return following, dict(headers) if same else {}
+    is_same_origin = target.origin == source.origin
+    if is_same_origin and target.user is None:
+        target = replace(target, user=source.user)
+    target_url = str(target)
+    if seen.count(target_url) > 1:
+        raise URLNotAllowed(f"{what} it is a redirect loop; {remedy}.", url=url)
+    if len(seen) > max_redirects:
+        raise URLNotAllowed(
+            f"{what} it is redirect number {len(seen)}, and the limit is {max_redirects};"
+            f" {remedy}.",
+            url=url,
+        )
+    return target_url, dict(headers) if is_same_origin else {}
 
 
-@functools.lru_cache(maxsize=64)  # each request asks several times for the same few
+@functools.lru_cache(maxsize=64)  # each request parses the same few several times
 def _parsed(url: str) -> _Url:
-    _refuse_characters(url)
-    scheme_found = _SCHEME.match(url)
-    scheme = scheme_found[1].lower() if scheme_found else ""
+    _check_characters(url)
+    match = _SCHEME.match(url)
+    scheme = match[1].lower() if match else ""
     if scheme not in _DEFAULT_PORTS:
-        # "localhost:8000/a.mp4" has no scheme, although it looks as if.
-        if scheme_found is None or url[scheme_found.end() :][:1].isdigit():
-            raise _refusal(url, "has no scheme", "write it with https:// or http:// in front")
-        raise _refusal(url, f"begins with {scheme}:, and vidnb fetches only from http and https")
+        # "localhost:8000/a.mp4" has no scheme, although it looks like one.
+        if match is None or url[match.end() :][:1].isdigit():
+            raise _not_allowed(url, "has no scheme", "write it with https:// or http:// in front")
+        raise _not_allowed(
+            url, f"begins with {scheme}:, and vidnb fetches only from http and https"
+        )
     after = url[len(scheme) + 1 :]
     authority = re.split(r"[/?#]", after[2:], maxsplit=1)[0]
     if not after.startswith("//"):
-        raise _refusal(url, "names no host")
-    found = _AUTHORITY.fullmatch(authority)
-    if found is None:
-        raise _refusal(url, "has a host or a port that is malformed")
-    user, host, port_digits = found.groups()
+        raise _not_allowed(url, "names no host")
+    parts = _AUTHORITY.fullmatch(authority)
+    if parts is None:
+        raise _not_allowed(url, "has a host or a port that is malformed")
+    user, host, port_digits = parts.groups()
     digits = port_digits or str(_DEFAULT_PORTS[scheme])
-    port = int(digits) if len(digits) <= _LONGEST_PORT else 0
-    if not 0 < port <= _LARGEST_PORT:
-        raise _refusal(url, f"names a port outside 1 to {_LARGEST_PORT}")
+    port = int(digits) if len(digits) <= _MAX_PORT_DIGITS else 0
+    if not 0 < port <= _MAX_PORT:
+        raise _not_allowed(url, f"names a port outside 1 to {_MAX_PORT}")
     rest = _encoded(after[2 + len(authority) :].partition("#")[0])
     return _Url(
         scheme,
@@ -195,80 +201,81 @@ def _parsed(url: str) -> _Url:
     )
 
 
-def _refusal(url: str, why: str, then: str = "check how it is written") -> URLNotAllowed:
-    return URLNotAllowed(f"The address {redact(url)} {why}; {then}.", url=url)
+def _not_allowed(url: str, reason: str, remedy: str = "check its spelling") -> URLNotAllowed:
+    return URLNotAllowed(f"The URL {redact(url)} {reason}; {remedy}.", url=url)
 
 
-def _refuse_characters(url: str) -> None:
-    """Raise for characters that two readers of one address may read differently."""
+def _check_characters(url: str) -> None:
+    """Raise for characters that two programs may interpret differently."""
     if not url:
-        raise URLNotAllowed("The address is empty; name one.", url=url)
+        raise URLNotAllowed("The URL is empty; pass one.", url=url)
     if "\\" in url:
-        raise _refusal(url, "holds a backslash, which some programs read as a slash")
-    if any(c.isspace() or unicodedata.category(c) == "Cc" for c in url) or _LONE.search(url):
-        raise _refusal(url, "holds white space or a control character", "write it percent-encoded")
+        raise _not_allowed(url, "has a backslash, which some programs read as a slash")
+    if any(c.isspace() or unicodedata.category(c) == "Cc" for c in url) or _LONE_SURROGATE.search(
+        url
+    ):
+        raise _not_allowed(url, "has white space or a control character", "percent-encode it")
 
 
 def _encoded(text: str) -> str:
-    return quote(text.encode("utf-8", "surrogateescape"), _KEPT)
+    return quote(text.encode("utf-8", "surrogateescape"), _SAFE)
 
 
 def _host(url: str, host: str) -> str:
-    """Return the host in the one form it is compared and requested in; refuse all others."""
+    """Return the normalised host, the form for requests and comparisons; raise if malformed."""
     if host.startswith("["):
         try:
             address = IPv6Address(host[1:-1])
         except ValueError:
-            raise _refusal(url, "names an IPv6 address that is malformed") from None
+            raise _not_allowed(url, "names an IPv6 address that is malformed") from None
         if address.scope_id is not None:
-            raise _refusal(url, "names an address that is valid on one network interface only")
+            raise _not_allowed(url, "names an address that is valid on one network interface only")
         return str(address)
-    if len(host) > _LONGEST_HOST + 1:  # the last may be the root's dot
-        raise _refusal(url, _HOST_TOO_LONG)
-    # UTS 46 without its table: compatibility forms fold, case folds, "ß" stays what it is.
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", host).lower())
-    dotted = re.sub("[\u3002\uff61]", ".", folded)  # the other full stops of UTS 46
+    if len(host) > _MAX_HOST + 1:  # the last may be the dot of the root
+        raise _not_allowed(url, _HOST_TOO_LONG)
+    # UTS 46 without its table: NFKC and lower case; "ß" is kept.
+    normalised = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", host).lower())
+    dotted = re.sub("[\u3002\uff61]", ".", normalised)  # the other full stops of UTS 46
     name, root_dot = (dotted[:-1], ".") if dotted.endswith(".") else (dotted, "")
     labels = [_label(label) for label in name.split(".")]
     if not all(labels):
-        raise _refusal(url, "names no host" if not name else "has a host that is malformed")
+        raise _not_allowed(url, "names no host" if not name else "has a host that is malformed")
     ascii_name = ".".join(filter(None, labels))
-    if len(ascii_name) > _LONGEST_HOST:
-        raise _refusal(url, _HOST_TOO_LONG)
+    if len(ascii_name) > _MAX_HOST:
+        raise _not_allowed(url, _HOST_TOO_LONG)
     if _NUMBER.fullmatch(ascii_name.rpartition(".")[2]):
         try:
             return str(IPv4Address(ascii_name))
         except ValueError:
-            raise _refusal(url, "names an IPv4 address that is malformed") from None
+            raise _not_allowed(url, "names an IPv4 address that is malformed") from None
     return ascii_name + root_dot
 
 
 def _label(label: str) -> str | None:
-    """Return one part of a host name in ASCII (RFC 3492, RFC 5890 2.3.2), None if it is none."""
+    """Return a label of a host name in ASCII (RFC 3492, RFC 5890 2.3.2), None if invalid."""
     if not label.isascii():
-        # Letters, marks and digits only, as IDNA 2008 has it (RFC 5892 2.1 and 2.2).
+        # IDNA 2008 allows letters, marks and digits only (RFC 5892 sections 2.1 and 2.2).
         if any(c != "-" and unicodedata.category(c)[0] not in "LMN" for c in label):
             return None
         label = "xn--" + label.encode("punycode").decode()
-    return label if len(label) <= _LONGEST_LABEL and _LABEL.fullmatch(label) else None
+    return label if len(label) <= _MAX_LABEL and _LABEL.fullmatch(label) else None
 
 
-# The special-purpose registries of the IANA (RFC 6890) and what clouds put elsewhere. IPv4: all
-# that is not listed is public.
+# IANA's special-purpose registries (RFC 6890) and cloud services. Any other IPv4 address is public.
 _PRIVATE_V4 = tuple(
     map(
         IPv4Network,
         (
             "0.0.0.0/8",  # "this network"; 0.0.0.0 reaches this machine
             "10.0.0.0/8",
-            "100.64.0.0/10",  # carriers' NAT, and one cloud's metadata
+            "100.64.0.0/10",  # carrier-grade NAT, and one cloud's metadata service
             "127.0.0.0/8",
-            "168.63.129.16/32",  # one cloud's platform service, at an address that looks public
-            "169.254.0.0/16",  # link-local, and most clouds' metadata
+            "168.63.129.16/32",  # one cloud's platform service
+            "169.254.0.0/16",  # link-local, and most clouds' metadata services
             "172.16.0.0/12",
             "192.0.0.0/24",
             "192.0.2.0/24",  # documentation
-            "192.88.99.0/24",  # relays of 6to4, given up
+            "192.88.99.0/24",  # 6to4 relays, deprecated
             "192.168.0.0/16",
             "198.18.0.0/15",  # benchmarks
             "198.51.100.0/24",  # documentation
@@ -278,27 +285,27 @@ _PRIVATE_V4 = tuple(
         ),
     )
 )
-# IPv6: only 2000::/3 is given out; of it, these are not public.
+# IPv6: only 2000::/3 is allocated; of it, these are not public.
 _GLOBAL_V6 = IPv6Network("2000::/3")
 _PRIVATE_V6 = tuple(
     map(
         IPv6Network,
         (
-            "2001::/23",  # protocols; Teredo (2001::/32) is judged before
+            "2001::/23",  # protocols; Teredo (2001::/32) is tested before
             "2001:db8::/32",  # documentation
             "3fff::/20",  # documentation
         ),
     )
 )
-_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052; how IPv6-only networks reach IPv4
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: IPv4 from IPv6-only networks
 
 
 def is_public_address(ip: str) -> bool:
-    """Tell whether an IP address, as text, belongs to the public internet.
+    """Return whether an IP address, as text, belongs to the public internet.
 
-    False for private, loopback, link-local, shared, reserved, multicast and metadata addresses and
-    for what is no address. One that carries IPv4 inside (mapped, 6to4, NAT64, Teredo) is as public
-    as what it carries. A scope (`%eth0`) is for local addresses and makes any of them not public.
+    False for private, loopback, link-local, shared, reserved, multicast and metadata addresses,
+    for an address with a scope (`%eth0`) and for an invalid one. An IPv6 address with IPv4
+    addresses inside (mapped, 6to4, NAT64, Teredo) is public if all of these are.
     """
     try:
         address = ip_address(ip)
@@ -308,13 +315,13 @@ def is_public_address(ip: str) -> bool:
         return not any(address in network for network in _PRIVATE_V4)
     if address.scope_id is not None:
         return False
-    carried = _carried(address)
-    if carried:
-        return all(is_public_address(str(inner)) for inner in carried)
+    embedded = _embedded_ipv4(address)
+    if embedded:
+        return all(is_public_address(str(inner)) for inner in embedded)
     return address in _GLOBAL_V6 and not any(address in network for network in _PRIVATE_V6)
 
 
-def _carried(address: IPv6Address) -> tuple[IPv4Address, ...]:
+def _embedded_ipv4(address: IPv6Address) -> tuple[IPv4Address, ...]:
     """Return the IPv4 addresses inside an IPv6 address (RFC 4291, 3056, 6052, 4380)."""
     if address.ipv4_mapped is not None:
         return (address.ipv4_mapped,)

@@ -1,8 +1,8 @@
-"""Which version of a source some bytes belong to, and whether two answers speak of the same one.
+"""Validators (RFC 9110 section 8.8): whether two responses have the same version of a file.
 
-Bytes of two versions are never joined. What tells versions apart are validators (RFC 9110
-section 8.8): a strong ETag, or a Last-Modified that is old enough to be strong. With anything
-weaker vidnb fetches the whole file in one go or starts over.
+Bytes of two versions are never joined. Only a strong ETag, or a Last-Modified that is old enough to
+be strong, identifies a version; with anything weaker vidnb downloads the file in one request or
+starts again.
 """
 
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ from vidnb.http.headers import ETag, format_http_date, parse_etag, parse_http_da
 
 __all__ = ["STRONG_DATE_MARGIN_S", "Validators"]
 
-# RFC 9110 section 8.8.2.2 asks for one second between Last-Modified and Date. Origins that stamp
-# both from different machines are off by more; a minute is what RFC 7232 asked for.
+# RFC 9110 section 8.8.2.2 requires one second between Last-Modified and Date. The clocks of an
+# origin's machines differ by more; RFC 7232 required one minute.
 STRONG_DATE_MARGIN_S = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """One version of a source: its validators and, where known, its length (B).
+    """The validators of one version of a file and, if known, its length (B).
 
-    `date_is_strong` says that `last_modified_s` (Unix time, s) lay at least
-    `STRONG_DATE_MARGIN_S` before the Date of the answer that named it.
+    `date_is_strong`: `last_modified_s` (POSIX time, s) is at least `STRONG_DATE_MARGIN_S` before
+    the Date of the same response.
     """
 
     etag: ETag | None = None
@@ -31,10 +31,10 @@ class Validators:
     total_bytes: int | None = None
 
     @classmethod
-    def of_answer(
+    def from_response(
         cls, headers: Mapping[str, str], total_bytes: int | None, now_s: float
     ) -> "Validators":
-        """Read the version from an answer's folded headers; `now_s` dates RFC 850 years only."""
+        """Parse a response's folded headers; `now_s` is for the years of RFC 850 dates only."""
         modified_s = parse_http_date(headers.get("last-modified", ""), now_s)
         date_s = parse_http_date(headers.get("date", ""), now_s)
         return cls(
@@ -59,17 +59,17 @@ class Validators:
 
     @property
     def _strong_date_s(self) -> int | None:
-        # A weak ETag says that the date beside it is no better (RFC 9110 section 8.8.1).
+        # Beside a weak ETag the date is no stronger than the tag (RFC 9110 section 8.8.1).
         return self.last_modified_s if self.etag is None and self.date_is_strong else None
 
     def is_same_as(self, other: "Validators") -> bool:
-        """Tell whether both are, for certain, one version; a weak validator is never certain."""
+        """Return whether both certainly identify one version; weak validators never do."""
         if None not in (self.total_bytes, other.total_bytes):  # noqa: SIM102 - two separate rules
             if self.total_bytes != other.total_bytes:
                 return False
         if self._strong_etag is not None:
             return other.etag is not None and strong_match(self._strong_etag, other.etag)
-        # Ours decides whether the date is strong: an answer in the middle may lack a Date.
+        # Only this date must be strong: the other response may lack a Date.
         return (
             self._strong_date_s is not None
             and other.etag is None
@@ -79,27 +79,27 @@ class Validators:
     def if_range(self) -> str | None:
         """Return the If-Range value for this version (RFC 9110 section 13.1.5), None if weak.
 
-        None also for a tag that cannot be sent back; it still tells two answers apart.
+        None also for a tag that cannot be encoded; it still distinguishes two responses.
         """
         if self._strong_etag is not None:
-            return str(self._strong_etag) if _can_be_sent(self._strong_etag) else None
+            return str(self._strong_etag) if _is_encodable(self._strong_etag) else None
         if self._strong_date_s is not None:
             return format_http_date(self._strong_date_s)
         return None
 
-    def if_changed(self) -> tuple[tuple[str, str], ...]:
-        """Return the headers that ask for the file only if it is another version by now.
+    def conditional_headers(self) -> tuple[tuple[str, str], ...]:
+        """Return the headers that request the file only if it is no longer this version.
 
-        If-None-Match compares weakly (RFC 9110 section 13.1.2), so a weak ETag serves too; a
-        date serves only where it is strong, since a file can change twice in one second.
+        If-None-Match compares weakly (RFC 9110 section 13.1.2), so a weak ETag is sufficient; a
+        date must be strong, since a file can change twice in one second.
         """
         if self.etag is not None:
-            return (("If-None-Match", str(self.etag)),) if _can_be_sent(self.etag) else ()
+            return (("If-None-Match", str(self.etag)),) if _is_encodable(self.etag) else ()
         if self._strong_date_s is not None:
             return (("If-Modified-Since", format_http_date(self._strong_date_s)),)
         return ()
 
 
-def _can_be_sent(etag: ETag) -> bool:
-    """Tell whether a tag survives the way back: bytes that were no UTF-8 came as surrogates."""
+def _is_encodable(etag: ETag) -> bool:
+    """Return whether a tag can be sent: bytes that were not UTF-8 were decoded as surrogates."""
     return not any("\ud800" <= char <= "\udfff" for char in etag.opaque)

@@ -1,29 +1,29 @@
-"""Codecs by the names that a page asks its browser about (RFC 6381 and the codecs' own documents).
+"""Codec names for `MediaSource.isTypeSupported` (RFC 6381 and the specifications of the codecs).
 
-Each function takes the bytes of the box or element in which a file describes its codec. They raise
-`struct.error`, `IndexError` or `ValueError` where these are cut short or mean nothing.
+Each function parses the bytes of the box or element in which a file describes its codec. It raises
+`struct.error`, `IndexError` or `ValueError` if these are truncated or malformed.
 """
 
 from collections.abc import Callable, Iterator
 from struct import unpack_from
 from typing import Final
 
-__all__ = ["MP4_SOUND", "MP4_VIDEO", "av1", "boxes", "child"]
+__all__ = ["MP4_AUDIO", "MP4_VIDEO", "av1", "boxes", "child"]
 
 
 def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield kind and content of the boxes in `data`; `ValueError` where one is cut (4.2.2)."""
+    """Yield type and content of the boxes in `data` (ISO/IEC 14496-12 section 4.2.2)."""
     at = 0
     while at + 8 <= len(data):
         size, kind = unpack_from(">I4s", data, at)
         if size < 8 or at + size > len(data):
-            raise ValueError("a box that does not fit")
+            raise ValueError("a truncated box")
         yield kind, data[at + 8 : at + size]
         at += size
 
 
 def child(data: bytes, *path: bytes) -> bytes | None:
-    """Return the content of the first box on `path` into `data`, None where there is none."""
+    """Return the content of the first box on `path` into `data`, or None."""
     for name in path:
         found = next((body for kind, body in boxes(data) if kind == name), None)
         if found is None:
@@ -33,13 +33,13 @@ def child(data: bytes, *path: bytes) -> bytes | None:
 
 
 def _avc(name: str, config: bytes) -> str:
-    """ISO/IEC 14496-15 section 5.3.3.1: profile, its constraints and level stand in avcC."""
+    """ISO/IEC 14496-15 section 5.3.3.1: profile, constraints and level from avcC."""
     profile, constraints, level = unpack_from("BBB", config, 1)
     return f"{name}.{profile:02X}{constraints:02X}{level:02X}"
 
 
 def _hevc(name: str, config: bytes) -> str:
-    """ISO/IEC 14496-15 annex E.3: the bits of compatibility are written in reverse."""
+    """ISO/IEC 14496-15 annex E.3: the compatibility flags in reverse bit order."""
     head, compatible = unpack_from(">BI", config, 1)
     limits, level = config[6:12], config[12]
     reverse = int(f"{compatible:032b}"[::-1], 2)
@@ -50,13 +50,13 @@ def _hevc(name: str, config: bytes) -> str:
 
 
 def _vp(name: str, config: bytes) -> str:
-    """Return a name as "VP Codec ISO Media File Format Binding" 1.0 writes it."""
+    """Return a name by "VP Codec ISO Media File Format Binding" 1.0."""
     profile, level, depth = unpack_from("BBB", config, 4)
     return f"{name}.{profile:02d}.{level:02d}.{depth >> 4:02d}"
 
 
 def av1(name: str, config: bytes) -> str:
-    """Return a name as "AV1 Codec ISO Media File Format Binding" section 5 writes it."""
+    """Return a name by "AV1 Codec ISO Media File Format Binding" section 5."""
     first, second = unpack_from("BB", config, 1)
     tier = "H" if second & 0x80 else "M"
     depth = 8 if not second & 0x40 else 12 if second & 0x20 else 10
@@ -64,15 +64,15 @@ def av1(name: str, config: bytes) -> str:
 
 
 def _mp4a(name: str, config: bytes) -> str:
-    """ISO/IEC 14496-1 section 7.2.6: descriptors in descriptors, each with its length before it."""
+    """ISO/IEC 14496-1 section 7.2.6: nested descriptors, each with its tag and length."""
     at = _descriptor(config, 4, 0x03)
     flags = config[at + 2]
     at += 3 + (2 if flags & 0x80 else 0)
-    if flags & 0x60:  # an address in place of the stream, or a clock of its own
-        raise ValueError("a stream that is described elsewhere")
+    if flags & 0x60:  # a URL in place of the stream, or a separate clock
+        raise ValueError("a stream with a URL or a separate clock")
     at = _descriptor(config, at, 0x04)
     kind = config[at]
-    if kind != 0x40:  # MPEG-4 audio; others are a kind by themselves
+    if kind != 0x40:  # MPEG-4 audio; other types have no profile
         return f"{name}.{kind:02X}"
     at = _descriptor(config, at + 13, 0x05)
     (word,) = unpack_from(">H", config, at)
@@ -81,18 +81,18 @@ def _mp4a(name: str, config: bytes) -> str:
 
 
 def _descriptor(config: bytes, at: int, tag: int) -> int:
-    """Return where the content of the descriptor at `at` begins."""
+    """Return the offset of the content of the descriptor at `at`."""
     if config[at] != tag:
-        raise ValueError("another descriptor")
+        raise ValueError("another descriptor tag")
     at += 1
     while config[at] & 0x80:
         at += 1
     return at + 1
 
 
-_Named = tuple[bytes, Callable[[str, bytes], str]]
+_CodecName = tuple[bytes, Callable[[str, bytes], str]]
 
-MP4_VIDEO: Final[dict[bytes, _Named]] = {
+MP4_VIDEO: Final[dict[bytes, _CodecName]] = {
     b"avc1": (b"avcC", _avc),
     b"avc3": (b"avcC", _avc),
     b"hvc1": (b"hvcC", _hevc),
@@ -101,9 +101,9 @@ MP4_VIDEO: Final[dict[bytes, _Named]] = {
     b"vp09": (b"vpcC", _vp),
     b"av01": (b"av1C", av1),
 }
-"""By sample entry: the box that describes the codec, and who reads the name from it."""
+"""By sample entry: the box that describes the codec, and the function that names it."""
 
-MP4_SOUND: Final[dict[bytes, _Named]] = {
+MP4_AUDIO: Final[dict[bytes, _CodecName]] = {
     b"mp4a": (b"esds", _mp4a),
     b"Opus": (b"dOps", lambda _name, _config: "opus"),
     b"fLaC": (b"dfLa", lambda _name, _config: "flac"),

@@ -1,9 +1,9 @@
-"""What the bytes themselves say: a video, a page in its place, a file cut short.
+"""Detection of the file format, of a page in place of a video, and of a truncated MP4.
 
-`sniff` judges by the first bytes, as browsers do (https://mimesniff.spec.whatwg.org/): a media
-type in a header is a claim, a magic number is a fact. `BoxScanner` walks the top-level boxes of an MP4
-or QuickTime file (ISO/IEC 14496-12 section 4.2) to see what players discover too late: such a file,
-cut short, opens with its full duration and fails at the first seek.
+`sniff` uses the first bytes instead of the Content-Type, as browsers do
+(https://mimesniff.spec.whatwg.org/). `BoxScanner` reads the top-level boxes of an MP4 or QuickTime
+file (ISO/IEC 14496-12 section 4.2): a truncated one opens with its full duration in a player and
+fails at the first seek.
 """
 
 import codecs
@@ -18,18 +18,18 @@ from vidnb.http.ranges import ByteRange
 __all__ = ["SNIFF_BYTES", "BoxScanner", "Layout", "SniffResult", "sniff"]
 
 SNIFF_BYTES: Final = 4096
-"""How much of a file's beginning `sniff` looks at (B)."""
+"""The length of a file's beginning that `sniff` uses (B)."""
 
 _MAX_TITLE = 200  # characters
-_MAX_BOXES = 100_000  # a day of fragments; a hostile file of empty boxes ends here
+_MAX_BOXES = 100_000  # a day of fragments; limits a hostile file of empty boxes
 _HEADER_BYTES: Final = 8
 _LARGE_HEADER_BYTES: Final = 16
 _TS_PACKET_BYTES: Final = 188
-_TS_LEAST_BYTES: Final = 389  # three sync bytes, however spaced
+_MIN_TS_BYTES: Final = 389  # three sync bytes in any spacing
 
-_TELLING = frozenset({b"ftyp", b"styp", b"moov", b"moof", b"mdat"})
-_STARTERS = _TELLING | {b"free", b"skip", b"wide", b"sidx", b"pnot", b"pdin", b"emsg", b"prft"}
-_KNOWN = _STARTERS | {b"uuid", b"meta", b"udta", b"mfra", b"ssix"}
+_MP4_BOXES = frozenset({b"ftyp", b"styp", b"moov", b"moof", b"mdat"})
+_FIRST_BOXES = _MP4_BOXES | {b"free", b"skip", b"wide", b"sidx", b"pnot", b"pdin", b"emsg", b"prft"}
+_KNOWN_BOXES = _FIRST_BOXES | {b"uuid", b"meta", b"udta", b"mfra", b"ssix"}
 _IMAGE_BRANDS = frozenset({b"avif", b"heic", b"heix", b"mif1"})
 
 _MAGIC = (
@@ -40,9 +40,11 @@ _MAGIC = (
     (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), "asf"),
 )
 _EBML = b"\x1a\x45\xdf\xa3"  # RFC 8794
-_DOCTYPE = re.compile(rb"\x42\x82[\x81-\xa0]([ -~]*)")  # with a length of one byte, as all write it
+_DOCTYPE = re.compile(
+    rb"\x42\x82[\x81-\xa0]([ -~]*)"
+)  # with a size of one byte, as all files have it
 
-# The "binary data bytes" of the WHATWG's MIME sniffing: no text of any encoding holds them.
+# The "binary data bytes" of the WHATWG's MIME Sniffing standard; no text contains them.
 _BINARY = re.compile(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 _PROLOG = re.compile(r"\s*+(?:<!--.*?-->|<\?.*?\?>|<!doctype[^>]*+>)", re.DOTALL | re.IGNORECASE)
 _ROOT = re.compile(r"\s*+<(?:[\w.-]+:)?([A-Za-z][\w.-]*+)(?=[\s/>])")
@@ -61,16 +63,16 @@ _TITLE = re.compile(
 _JSON = re.compile(r'\s*+(?:\{\s*+(?:"(?:[^"\\]|\\.)*+"\s*+:|\})|\[\s*+[\[{"\]])')
 _JSON_KEYS = ("message", "error_description", "detail", "title", "reason", "error")
 _SUBTITLES = re.compile(r"\s*+(WEBVTT(?=\s|\Z)|[0-9]++\s++[0-9:]++,[0-9]{3} -->)")
-_LEAST_TEXT = 8  # characters; fewer could be anything
+_MIN_TEXT = 8  # characters; less is not recognisable
 
 
 @dataclass(frozen=True, slots=True)
 class SniffResult:
-    """What the first bytes are.
+    """The format of a file by its first bytes.
 
-    `kind` names the format (`mp4`, `webm`, `html`, …, `unknown`). The verdict `page` means text
-    where a video was asked for; `title` is then its title, its JSON message or its first line, at
-    most 200 characters. Images, subtitles and bytes without a mark are `unknown`.
+    `kind` names the format (`mp4`, `webm`, `html`, …, `unknown`). The verdict `page` means text in
+    place of a video; `title` is then its title, its JSON message or its first line, at most 200
+    characters. Images, subtitles and unrecognised bytes are `unknown`.
     """
 
     kind: str
@@ -78,18 +80,18 @@ class SniffResult:
     title: str | None = None
 
 
-_NOTHING = SniffResult("unknown", "unknown")
+_UNKNOWN = SniffResult("unknown", "unknown")
 
 
 def sniff(head: bytes) -> SniffResult:
-    """Judge a file by its first bytes (at most `SNIFF_BYTES` are looked at); never raises."""
+    """Detect the format by the first bytes (at most `SNIFF_BYTES` are used); never raises."""
     head = head[:SNIFF_BYTES]
     kind = _magic(head)
     if kind is not None:
         return SniffResult(kind, "video")
-    text, certain = _decoded(head)
-    if not certain:
-        # Words can stand where a box type would, as in "the free lunch"; only bytes are boxes.
+    text, is_text = _decoded(head)
+    if not is_text:
+        # Text can contain the letters of a box type ("the free lunch"), so this is for bytes only.
         if head[8:12] in _IMAGE_BRANDS and head[4:8] == b"ftyp":
             return SniffResult("heif", "unknown")
         kind = _boxes(head) or _transport_stream(head)
@@ -97,7 +99,7 @@ def sniff(head: bytes) -> SniffResult:
             return SniffResult(kind, "video")
     if text.lstrip().startswith("#EXTM3U"):  # RFC 8216 4.3.1.1
         return SniffResult("hls", "video")
-    return _markup(text) or _json(text) or (_plain(text) if certain else _NOTHING)
+    return _markup(text) or _json(text) or (_plain(text) if is_text else _UNKNOWN)
 
 
 def _magic(head: bytes) -> str | None:
@@ -116,16 +118,16 @@ def _magic(head: bytes) -> str | None:
 
 
 def _boxes(head: bytes) -> str | None:
-    """Recognise a box of ISO/IEC 14496-12 or QuickTime by its type and a size it can have."""
+    """Recognise a box of ISO/IEC 14496-12 or QuickTime by its type and a plausible size."""
     size = int.from_bytes(head[:4])
-    if head[4:8] not in _STARTERS or 1 < size < _HEADER_BYTES:
+    if head[4:8] not in _FIRST_BOXES or 1 < size < _HEADER_BYTES:
         return None
     return "quicktime" if head[4:12] == b"ftypqt  " else "mp4"
 
 
 def _transport_stream(head: bytes) -> str | None:
-    """Recognise ISO/IEC 13818-1 packets by their sync bytes, also as Blu-ray spaces them."""
-    if len(head) < _TS_LEAST_BYTES:
+    """Recognise packets of ISO/IEC 13818-1 by their sync bytes, in Blu-ray's spacing too."""
+    if len(head) < _MIN_TS_BYTES:
         return None
     for start, step in ((0, _TS_PACKET_BYTES), (4, _TS_PACKET_BYTES + 4)):
         if set(head[start::step]) == {0x47}:
@@ -134,22 +136,22 @@ def _transport_stream(head: bytes) -> str | None:
 
 
 def _decoded(head: bytes) -> tuple[str, bool]:
-    """Return the head as text, and whether it certainly is text; empty where it is not.
+    """Return the head as text ("" if binary), and whether it is valid UTF-8 or UTF-16.
 
-    Old pages are sent in encodings nobody names, so bytes that are no UTF-8 are read as latin-1.
-    That makes text of anything: only markup may be believed then.
+    Old pages do not declare their encoding, so other bytes are decoded as latin-1. That decodes
+    anything, so only markup is recognised in it.
     """
     utf_16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     decoder = codecs.getincrementaldecoder("utf-16" if utf_16 else "utf-8-sig")()
     try:
-        text, certain = decoder.decode(head), True  # not final: the head may cut a character
+        text, is_text = decoder.decode(head), True  # not final: the head may end in a character
     except UnicodeDecodeError:
-        text, certain = head.decode("latin-1"), False
-    return ("", False) if _BINARY.search(text) else (text, certain)
+        text, is_text = head.decode("latin-1"), False
+    return ("", False) if _BINARY.search(text) else (text, is_text)
 
 
 def _markup(text: str) -> SniffResult | None:
-    """Recognise HTML and XML by what stands behind comments, processing instructions, doctype."""
+    """Recognise HTML and XML by the tag after comments, processing instructions and doctype."""
     at = 0
     while prolog := _PROLOG.match(text, at):
         at = prolog.end()
@@ -165,11 +167,11 @@ def _markup(text: str) -> SniffResult | None:
     else:
         return None
     title = _TITLE.search(text, at)
-    return SniffResult(kind, "page", _folded(unescape(title[1])) if title else None)
+    return SniffResult(kind, "page", _one_line(unescape(title[1])) if title else None)
 
 
 def _json(text: str) -> SniffResult | None:
-    """Recognise a JSON object or array (RFC 8259), whole or cut off, and its message."""
+    """Recognise a JSON object or array (RFC 8259), possibly truncated, and its message."""
     if not _JSON.match(text):
         return None
     for key in _JSON_KEYS:
@@ -177,26 +179,26 @@ def _json(text: str) -> SniffResult | None:
         if found:
             try:
                 message = str(loads(f'"{found[1]}"', strict=False))
-            except ValueError:  # an escape that is none
+            except ValueError:  # an invalid escape
                 message = found[1]
-            return SniffResult("json", "page", _folded(message))
+            return SniffResult("json", "page", _one_line(message))
     return SniffResult("json", "page")
 
 
 def _plain(text: str) -> SniffResult:
-    """Tell words a server wrote ("404 page not found") from subtitles and from mere characters."""
+    """Distinguish a message ("404 page not found") from subtitles and from other text."""
     subtitles = _SUBTITLES.match(text)
     if subtitles:
         return SniffResult("webvtt" if subtitles[1] == "WEBVTT" else "srt", "unknown")
     stripped = text.strip()
     words = stripped.split(maxsplit=1)
-    if len(stripped) < _LEAST_TEXT or len(words) == 1 or not any(map(str.isalpha, stripped)):
-        return _NOTHING
-    return SniffResult("text", "page", _folded(stripped.splitlines()[0]))
+    if len(stripped) < _MIN_TEXT or len(words) == 1 or not any(map(str.isalpha, stripped)):
+        return _UNKNOWN
+    return SniffResult("text", "page", _one_line(stripped.splitlines()[0]))
 
 
-def _folded(text: str) -> str | None:
-    """Return the text fit to stand in a sentence: one line, visible, not long; None if empty."""
+def _one_line(text: str) -> str | None:
+    """Return text on one line, printable, at most `_MAX_TITLE` characters; None if empty."""
     line = " ".join("".join(c for c in text if c.isspace() or c.isprintable()).split())
     if len(line) > _MAX_TITLE:
         line = line[: _MAX_TITLE - 1].rstrip() + "…"
@@ -205,12 +207,11 @@ def _folded(text: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How an MP4 or QuickTime file is built, as far as its top-level boxes tell.
+    """The structure of an MP4 or QuickTime file by its top-level boxes.
 
-    `moov_first`: True where the index precedes the media (a player can start at once), False where
-    it does not, None where neither was met. `fragmented`: it holds `moof` boxes. `truncated`: the
-    file is a part of itself; `truncated_box` is the box that is cut or missing and `missing_bytes`
-    how much (B) is known to be missing, 0 where a box is missing altogether.
+    `moov_first`: whether the index precedes the media (a player can start at once), None if neither
+    was found. `fragmented`: the file has `moof` boxes. `truncated_box`: the box that is truncated
+    or missing; `missing_bytes`: how many bytes it lacks (B), 0 if the box is missing.
     """
 
     moov_first: bool | None
@@ -221,33 +222,33 @@ class Layout:
     is_mp4: bool
 
     @property
-    def what_is_missing(self) -> str:
-        """The clause that tells a person what a truncated file lacks."""
+    def missing_part(self) -> str:
+        """The clause of an error message that describes what a truncated file lacks."""
         if self.missing_bytes:
             return f"{self.truncated_box} runs {self.missing_bytes} bytes past the end"
         return f"{self.truncated_box} is missing"
 
 
 class BoxScanner:
-    """A walk over the top-level boxes of a file of `size_bytes`, without I/O.
+    """A scan of the top-level boxes of a file of `size_bytes`, without I/O.
 
-    Read the bytes of `wants()` and hand them to `feed()` until `wants()` is None; then `layout()`
-    is final. Each step reads at most 16 bytes and keeps none; there are at most 100,000 steps.
-    Bytes behind a complete film that are no box are taken for what they mostly are, an appendage.
+    Read the bytes of `next_range()` and pass them to `feed()` until `next_range()` is None; then
+    `layout()` is final. Each step reads at most 16 bytes; there are at most 100,000 steps. Other
+    data after a complete video does not make it truncated.
     """
 
     __slots__ = (
-        "_cut",
         "_ended",
         "_fragmented",
         "_is_mp4",
-        "_mdat_owed",
         "_meta",
         "_moov",
         "_moov_first",
+        "_needs_mdat",
         "_offset",
         "_size_bytes",
         "_steps",
+        "_truncated",
     )
 
     def __init__(self, size_bytes: int) -> None:
@@ -260,77 +261,77 @@ class BoxScanner:
         self._meta = False
         self._moov_first: bool | None = None
         self._fragmented = False
-        self._mdat_owed = True
-        self._cut: tuple[str, int] | None = None
+        self._needs_mdat = True
+        self._truncated: tuple[str, int] | None = None
 
-    def wants(self) -> ByteRange | None:
-        """Return the bytes to feed next, or None at the end of the walk."""
+    def next_range(self) -> ByteRange | None:
+        """Return the byte range to feed next, or None at the end of the scan."""
         if self._ended or self._offset >= self._size_bytes:
             return None
         return ByteRange(self._offset, min(self._offset + _LARGE_HEADER_BYTES, self._size_bytes))
 
     def feed(self, data: bytes) -> None:
-        """Take the bytes of `wants()`; `ValueError` if they are not as many, or none are wanted."""
-        wanted = self.wants()
+        """Process the bytes of `next_range()`; `ValueError` for another number of bytes."""
+        wanted = self.next_range()
         if wanted is None:
-            raise ValueError("no box header is wanted any more")
+            raise ValueError("the scan has ended")
         if len(data) != wanted.size_bytes:
-            raise ValueError(f"a box header of {wanted} is wanted, not {len(data)} bytes")
+            raise ValueError(f"the bytes {wanted} are needed, not {len(data)} bytes")
         kind, size = data[4:8], _box_size(data, self._size_bytes - self._offset)
-        known = kind in (_KNOWN if self._steps else _STARTERS)
+        is_known = kind in (_KNOWN_BOXES if self._steps else _FIRST_BOXES)
         stop = self._offset + size
-        if not size or (not known and (stop > self._size_bytes or not self._steps)):
+        if not size or (not is_known and (stop > self._size_bytes or not self._steps)):
             self._ended = True
             return
-        self._note(kind)
+        self._record(kind)
         if stop > self._size_bytes:
-            self._cut = (kind.decode(), stop - self._size_bytes)
+            self._truncated = (kind.decode(), stop - self._size_bytes)
         self._offset = stop
         self._steps += 1
         self._ended = self._steps >= _MAX_BOXES
 
-    def _note(self, kind: bytes) -> None:
-        self._is_mp4 = self._is_mp4 or kind in _TELLING
+    def _record(self, kind: bytes) -> None:
+        self._is_mp4 = self._is_mp4 or kind in _MP4_BOXES
         if kind == b"moov":
             self._moov = True
         elif kind == b"meta":
             self._meta = True
         elif kind == b"moof":
-            self._fragmented = self._mdat_owed = True
+            self._fragmented = self._needs_mdat = True
         elif kind == b"mdat":
-            self._mdat_owed = False
+            self._needs_mdat = False
         if self._moov_first is None and kind in {b"moov", b"moof", b"mdat"}:
             self._moov_first = kind == b"moov"
 
     def layout(self) -> Layout:
-        """Return what is known; what is missing altogether is known only at the end of the walk."""
-        cut = self._cut
-        is_over = self.wants() is None and self._steps < _MAX_BOXES
-        if cut is None and self._is_mp4 and is_over:
+        """Return the structure so far; a missing box is reported at the end of the scan only."""
+        truncated = self._truncated
+        is_complete = self.next_range() is None and self._steps < _MAX_BOXES
+        if truncated is None and self._is_mp4 and is_complete:
             if self._moov or self._fragmented:
-                cut = ("mdat", 0) if self._mdat_owed else None
+                truncated = ("mdat", 0) if self._needs_mdat else None
             elif not self._meta:  # an image (ISO/IEC 23008-12) has a `meta` in place of the index
-                cut = ("moov", 0)
+                truncated = ("moov", 0)
         return Layout(
             moov_first=self._moov_first,
             fragmented=self._fragmented,
-            truncated=cut is not None,
-            truncated_box=cut[0] if cut else None,
-            missing_bytes=cut[1] if cut else 0,
+            truncated=truncated is not None,
+            truncated_box=truncated[0] if truncated else None,
+            missing_bytes=truncated[1] if truncated else 0,
             is_mp4=self._is_mp4,
         )
 
 
-def _box_size(data: bytes, room: int) -> int:
-    """Return a box's size (B) by its header, 0 where the header is none (4.2.2)."""
+def _box_size(data: bytes, remaining_bytes: int) -> int:
+    """Return a box's size (B) by its header, 0 if the header is invalid (section 4.2.2)."""
     size = int.from_bytes(data[:4])
     if 1 < size < _HEADER_BYTES:
         return 0
     if size == 0:
-        return room  # to the end of the file
+        return remaining_bytes  # to the end of the file
     if size > 1:
         return size
     if len(data) < _LARGE_HEADER_BYTES:
-        return _LARGE_HEADER_BYTES  # the header itself is cut
+        return _LARGE_HEADER_BYTES  # the header is truncated
     large = int.from_bytes(data[8:16])
     return large if large >= _LARGE_HEADER_BYTES else 0

@@ -1,9 +1,9 @@
-r"""Subtitles as a browser reads them: SRT becomes WebVTT, WebVTT stays as it is.
+r"""Conversion of subtitles to WebVTT, the only format of a browser's `<track>`.
 
-A browser's `<track>` takes only WebVTT (https://www.w3.org/TR/webvtt1/). SubRip (.srt) has no
-standard, so what is accepted here is what such files hold in the wild: a byte-order mark, any line
-ends, missing or repeated numbers, missing blank lines, a full stop for the comma, one-digit hours,
-coordinates behind the times, `<font>` and `{\an8}`. Every step is linear in the text.
+WebVTT is https://www.w3.org/TR/webvtt1/. SubRip (.srt) has no standard; the parser accepts what
+real files have: a byte-order mark, any line ends, missing or duplicate numbers, missing blank
+lines, a full stop for the comma, one-digit hours, coordinates after the times, `<font>` and
+`{\an8}`. It takes linear time.
 """
 
 import re
@@ -13,7 +13,7 @@ __all__ = ["decode_subtitles", "is_subtitle_text", "language_tag", "to_webvtt"]
 
 _CLOCK = r"(?:([0-9]{1,4}):)?([0-9]{1,3}):([0-9]{1,3})(?:[,.]([0-9]{1,9}))?"
 _TIMES = re.compile(rf"[ \t]*{_CLOCK}[ \t]*-->[ \t]*{_CLOCK}(?![0-9:,.])")
-# No part can begin inside another, so a hostile run of `<` or `{` is read once, not squared.
+# No match can start inside another, so a hostile run of `<` or `{` takes linear time.
 _MARKUP = re.compile(r"(</?[A-Za-z][^<>\n]*>|\{\\[^{}\n]*\})")
 _STYLE_TAG = re.compile(r"</?[biu]>", re.IGNORECASE)
 _TOP = re.compile(r"\{\\an[789]\}")
@@ -22,10 +22,10 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
 
 
 def decode_subtitles(data: bytes) -> str:
-    """Return the text of a subtitle file given as bytes; never fails.
+    """Decode the bytes of a subtitle file; never raises.
 
     WebVTT must be UTF-8. Older .srt files are UTF-16 with a byte-order mark or Windows-1252, which
-    is tried last because it reads anything (the few bytes it leaves out become U+FFFD).
+    is tried last because it decodes anything (a few undefined bytes become U+FFFD).
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace")
@@ -36,24 +36,24 @@ def decode_subtitles(data: bytes) -> str:
 
 
 def is_subtitle_text(value: str) -> bool:
-    """Tell whether `value` is subtitles itself (WebVTT or SRT) and not the path of a file."""
+    """Return whether `value` is subtitle text (WebVTT or SRT), not the path of a file."""
     return _kind(_lines(value)) is not None
 
 
 def language_tag(name: str) -> str | None:
-    """Return `name` where it can stand as a language tag (`en`, `pt-BR`), else None.
+    """Return `name` if it has the form of a language tag (`en`, `pt-BR`), else None.
 
-    The form is that of RFC 5646 section 2.1, narrowed to a lower-case first part of two or three
-    letters; whether such a language exists is not asked.
+    The form is that of RFC 5646 section 2.1, restricted to a lower-case first part of two or three
+    letters; the registry of languages is not consulted.
     """
     return name if _LANGUAGE.fullmatch(name) else None
 
 
 def to_webvtt(text: str) -> str:
-    """Return `text`, which is WebVTT or SRT, as WebVTT with line feeds as its line ends.
+    """Convert WebVTT or SRT text to WebVTT with line feeds.
 
-    WebVTT is handed through. Of SRT, times and text are kept, and of its markup bold, italic,
-    underline and "at the top"; `ValueError` where not one cue can be found.
+    WebVTT is not changed. Of SRT, times, text, bold, italic, underline and the position at the top
+    are kept; `ValueError` if it has no cue.
     """
     lines = _lines(text)
     match _kind(lines):
@@ -63,40 +63,40 @@ def to_webvtt(text: str) -> str:
             return "WEBVTT\n" + "".join(_cues(lines))
         case _:
             raise ValueError(
-                "no subtitles were found in this text: it neither begins with WEBVTT nor holds "
+                "no subtitles were found in this text: it neither begins with WEBVTT nor has "
                 "a line such as 00:00:01,000 --> 00:00:02,500"
             )
 
 
 def _lines(text: str) -> list[str]:
-    # WebVTT section 4.1 knows these three line ends only; str.splitlines() would also cut at
+    # WebVTT section 4.1 has these three line ends only; str.splitlines() would also split at
     # U+2028 or a form feed inside a sentence. NUL becomes U+FFFD by the same section.
     unified = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     return unified.replace("\0", "\ufffd").rstrip("\n").split("\n")
 
 
 def _kind(lines: list[str]) -> Literal["webvtt", "srt"] | None:
-    # WebVTT section 4.1: the word, then nothing or white space.
+    # WebVTT section 4.1: the signature, then the end or white space.
     if lines[0] == "WEBVTT" or lines[0].startswith(("WEBVTT ", "WEBVTT\t")):
         return "webvtt"
     return "srt" if any(_TIMES.match(line) for line in lines) else None
 
 
 def _cues(lines: list[str]) -> list[str]:
-    """Return the cues of an SRT file as WebVTT blocks; a cue without text is left out."""
+    """Return the cues of an SRT file as WebVTT blocks; a cue without text is omitted."""
     starts = [(at, times) for at, line in enumerate(lines) if (times := _TIMES.match(line))]
     ends = [at for at, _ in starts[1:]] + [len(lines)]
     cues = []
     for (at, times), end in zip(starts, ends, strict=True):
-        # A line of digits right above the next times is that cue's number, not this one's text.
-        numbered = end < len(lines) and end > at + 1 and _is_number(lines[end - 1])
-        # A blank line would end a WebVTT cue, so inside a text it goes.
-        text = [line for line in lines[at + 1 : end - numbered] if line.strip()]
-        words = "\n".join(filter(None, map(_cue_text, text)))
-        if words:
-            first, last = _clock(times.groups()[:4]), _clock(times.groups()[4:])
-            place = " line:0" if any(_TOP.search(line) for line in text) else ""
-            cues.append(f"\n{first} --> {last}{place}\n{words}\n")
+        # A line of digits directly before the next times is the number of that cue, not text.
+        has_number = end < len(lines) and end > at + 1 and _is_number(lines[end - 1])
+        # A blank line would end the WebVTT cue, so it is removed.
+        text = [line for line in lines[at + 1 : end - has_number] if line.strip()]
+        body = "\n".join(filter(None, map(_cue_text, text)))
+        if body:
+            start, stop = _timestamp(times.groups()[:4]), _timestamp(times.groups()[4:])
+            settings = " line:0" if any(_TOP.search(line) for line in text) else ""
+            cues.append(f"\n{start} --> {stop}{settings}\n{body}\n")
     return cues
 
 
@@ -105,8 +105,8 @@ def _is_number(line: str) -> bool:
     return stripped.isascii() and stripped.isdigit()
 
 
-def _clock(parts: tuple[str | None, ...]) -> str:
-    """Return hours, minutes, seconds and fraction as WebVTT writes them (section 4.1)."""
+def _timestamp(parts: tuple[str | None, ...]) -> str:
+    """Format hours, minutes, seconds and fraction as a WebVTT timestamp (section 4.1)."""
     hours, minutes, seconds, fraction = parts
     total_s = int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0)
     millis = ((fraction or "") + "000")[:3]
@@ -114,8 +114,8 @@ def _clock(parts: tuple[str | None, ...]) -> str:
 
 
 def _cue_text(line: str) -> str:
-    """Return one line of text with only the markup that WebVTT shares, all else escaped."""
-    # re.split with one group puts the markup at the odd places.
+    """Return one line of text with the markup that WebVTT has too, everything else escaped."""
+    # re.split with one group returns the markup at the odd indices.
     parts = _MARKUP.split(line.strip())
     for index, part in enumerate(parts):
         if index % 2 == 0:

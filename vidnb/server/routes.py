@@ -1,19 +1,17 @@
-"""Which roads may lead from a browser to the server of this process, and in which order.
+"""Candidate routes from the browser to the server of this process, from the kernel's environment.
 
-The kernel knows its surroundings, the browser knows its page; neither alone knows which road is
-open. So what is decided here are candidates, best first, from what the kernel's environment says.
-The page leaves out those that cannot be its own, asks the others for a sign of life, and takes the
-first that gives it.
+The kernel knows its environment and the browser its page; neither alone knows which route works. So
+`find_routes` returns candidates, and the page skips those that are for other pages, probes the rest
+and uses the first that responds. In order of preference:
 
-1. An address that the person gave (`VIDNB_URL_TEMPLATE`), since nobody knows better.
-2. Colab's own proxy, which only Colab's page can name.
-3. A proxy beside the notebook server: the page's base URL and what hosts are known to use
+1. A URL template of the user (`VIDNB_URL_TEMPLATE`).
+2. Colab's proxy, whose URL only Colab's page knows.
+3. A proxy beside the notebook server: at the page's base URL, and of known hosts
    (jupyter-server-proxy, JupyterHub, code-server, SageMaker, Databricks).
-4. The loopback address itself, for a page that comes from loopback too. Such a page takes it before
-   any proxy: it is the fastest, and a sign of life from behind an unguessable address cannot come
-   from another machine's loopback.
+4. The loopback URL, for a page that comes from loopback too. Such a page prefers it to a proxy: it
+   is the fastest, and no other machine's loopback can respond at an unguessable URL.
 5. Jupyter's own `/files/`, for a file under the server's root.
-6. The kernel's own channel, which is always there and slow.
+6. The kernel's message channel, which is always available and slow.
 """
 
 import re
@@ -25,36 +23,36 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 __all__ = ["ANY_FILE_NAME", "ROUTE_NAMES", "NotebookHost", "Route", "check_template", "find_routes"]
 
 ROUTE_NAMES: Final = ("template", "colab", "proxy", "direct", "files", "kernel")
-"""The names of all roads."""
+"""The names of all routes."""
 
 ANY_FILE_NAME: Final = "~"
-"""What may stand for a file's name in its address: the token before it says which file it is."""
+"""A placeholder for the file name in a URL: the token before it identifies the file."""
 
 _ABSOLUTE: Final = re.compile(r"https?://[^/?#\s]+/", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class NotebookHost:
-    """What is known of where the kernel runs; every field empty where nothing is."""
+    """The kernel's environment; a field is empty if unknown."""
 
     template: str = ""
-    """`VIDNB_URL_TEMPLATE`: an address with `{port}` and `{path}`."""
+    """`VIDNB_URL_TEMPLATE`: a URL with `{port}` and `{path}`."""
 
     is_colab: bool = False
     proxies: tuple[str, ...] = ()
-    """Beginnings of addresses with `{port}`, behind which a path follows; of known hosts."""
+    """URL prefixes with `{port}`, of known hosts; a path follows."""
 
     server_root: str = ""
-    """The folder that Jupyter serves below `/files/`, with its links resolved."""
+    """The folder that Jupyter serves as `/files/`, with its links resolved."""
 
     @classmethod
     def of(
         cls, environment: Mapping[str, str], *, server_root: str = "", databricks: str = ""
     ) -> "NotebookHost":
-        """Read an environment. `databricks` is `ORG/CLUSTER` as Spark's settings name them.
+        """Read environment variables; `databricks` is `ORG/CLUSTER` of Spark's settings.
 
-        `ValueError` where `VIDNB_URL_TEMPLATE` is no template; what a host itself set and cannot
-        be used is left out.
+        `ValueError` if `VIDNB_URL_TEMPLATE` is not a template; an invalid variable of a host is
+        ignored.
         """
         template = environment.get("VIDNB_URL_TEMPLATE", "")
         if template:
@@ -74,7 +72,7 @@ def _proxies(environment: Mapping[str, str], databricks: str) -> list[str]:
     hub = environment.get("JUPYTERHUB_SERVICE_PREFIX", "")
     if hub.startswith("/") and hub.endswith("/"):
         found.append(f"{hub}proxy/{{port}}/")
-    # code-server and its relatives write {{port}}; some name a path alone, or begin with a dot.
+    # code-server and similar hosts have {{port}}; some have only a path, or begin with a dot.
     code = environment.get("VSCODE_PROXY_URI", "").replace("{{port}}", "{port}").removeprefix(".")
     code = f"{code.removesuffix('/')}/"
     if "{port}" in code and (code.startswith("/") or _ABSOLUTE.match(code)):
@@ -96,79 +94,79 @@ _SAGEMAKER: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One candidate.
+    """A candidate.
 
-    `url` leads to the file and `box` to the player's mailbox, where letters and pings go; empty
-    where this road has none. `{base}` in them stands for the page's base URL, which only the page
-    knows. `needs` says which page may try it: "" any, "loopback" one that comes from loopback,
-    "colab" one of Colab's, which fills in `{colab:PORT}`.
+    `url` is that of the file, `endpoint` that of the player's message endpoint, empty without one.
+    In both, `{base}` is a placeholder for the page's base URL, which only the page knows. `needs`
+    is the kind of page that may try it: "" any, "loopback" one that comes from loopback, "colab"
+    one of Colab's, which replaces `{colab:PORT}`.
     """
 
     route: str
     url: str = ""
-    box: str = ""
+    endpoint: str = ""
     needs: str = ""
 
     @property
     def host(self) -> str:
-        """The host that its address names, if somebody named it: a proxy may pass that name on."""
+        """The host in the URL of a template or a proxy, which may be the Host of its requests."""
         if self.route not in {"template", "proxy"}:
             return ""
         try:
             return urlsplit(self.url).hostname or ""
-        except ValueError:  # brackets around no address
+        except ValueError:  # brackets without an IPv6 address
             return ""
 
 
 def check_template(what: str, template: str) -> None:
-    """Raise `ValueError` unless this is an address of http(s), or a path, with both its places."""
+    """Raise `ValueError` unless this is an http(s) URL or a path, with both placeholders."""
     if "{port}" in template and "{path}" in template:
         if template.startswith("/") and not template.startswith("//"):
             return
         if _ABSOLUTE.match(template):
             return
     raise ValueError(
-        f"{what} is the address of a proxy with {{port}} and {{path}} in it, such as "
+        f"{what} is the URL of a proxy with {{port}} and {{path}} in it, such as "
         f'"https://host/proxy/{{port}}/{{path}}", not {template!r}'
     )
 
 
 def find_routes(
-    host: NotebookHost, url: str, *, box: str = "", path: str = "", route: str = "auto"
+    host: NotebookHost, url: str, *, endpoint: str = "", path: str = "", route: str = "auto"
 ) -> list[Route]:
-    """Return the candidates for what is served at `url`, in the order in which to prefer them.
+    """Return the candidate routes to the resource at `url`, best first.
 
-    `url` and `box` are addresses on loopback, `path` is the file's own, absolute, with its links
-    resolved, or empty for what is no file of the person's. `route` is "auto" for all of them, one
-    of `ROUTE_NAMES`, or a template; then that alone.
+    `url` and `endpoint` are loopback URLs, `path` is the absolute path of the file with its links
+    resolved, empty for a resource that is not the user's file. `route` is "auto" for all
+    candidates, or one of `ROUTE_NAMES` or a template for that one only.
     """
     if "{" in route:
-        return [_filled("template", route, url, box)]
+        return [_filled("template", route, url, endpoint)]
     found = []
     if host.template:
-        found.append(_filled("template", host.template, url, box))
+        found.append(_filled("template", host.template, url, endpoint))
     if host.is_colab or route == "colab":
-        found.append(_filled("colab", "{colab:{port}}/{path}", url, box, needs="colab"))
+        found.append(_filled("colab", "{colab:{port}}/{path}", url, endpoint, needs="colab"))
     proxies = ("{base}proxy/{port}/", *host.proxies)
-    found.extend(_filled("proxy", f"{proxy}{{path}}", url, box) for proxy in proxies)
+    found.extend(_filled("proxy", f"{proxy}{{path}}", url, endpoint) for proxy in proxies)
     needs = "" if route == "direct" else "loopback"
-    found.append(Route("direct", url, box, needs))
-    if below := _below(host.server_root, path):
-        found.append(Route("files", f"{{base}}files/{below}"))
+    found.append(Route("direct", url, endpoint, needs))
+    if relative := _relative(host.server_root, path):
+        found.append(Route("files", f"{{base}}files/{relative}"))
     if path:
         found.append(Route("kernel"))
-    return [road for road in found if route in {"auto", road.route}]
+    return [candidate for candidate in found if route in {"auto", candidate.route}]
 
 
-def _filled(route: str, template: str, url: str, box: str, needs: str = "") -> Route:
-    filled = _fill(template, _plain(url))
-    return Route(route, filled, _fill(template, box) if box else "", needs)
+def _filled(route: str, template: str, url: str, endpoint: str, needs: str = "") -> Route:
+    filled = _fill(template, _proxy_safe(url))
+    return Route(route, filled, _fill(template, endpoint) if endpoint else "", needs)
 
 
-def _plain(url: str) -> str:
-    """Return the address under which a file passes a proxy that unquotes and quotes its path.
+def _proxy_safe(url: str) -> str:
+    """Return a URL that a proxy can decode and encode again.
 
-    jupyter-server-proxy does so and leaves `#` and `?` unquoted, which would end the path there.
+    jupyter-server-proxy leaves `#` and `?` unencoded, which would end the path there.
     """
     head, _, name = url.rpartition("/")
     text = unquote_to_bytes(name).decode("utf-8", "replace")
@@ -177,19 +175,19 @@ def _plain(url: str) -> str:
 
 def _fill(template: str, url: str) -> str:
     parts = urlsplit(url)
-    # The path is percent-encoded, braces and all, so no file name can hold a placeholder.
+    # The path is percent-encoded, also its braces, so no file name can contain a placeholder.
     return template.replace("{port}", str(parts.port)).replace("{path}", parts.path.lstrip("/"))
 
 
-def _below(root: str, path: str) -> str:
-    """Return the quoted path of a file below the root, empty where it is not below it.
+def _relative(root: str, path: str) -> str:
+    """Return the quoted path of a file relative to the root, "" if Jupyter does not serve it.
 
-    A name that begins with a dot is one that Jupyter hides.
+    Jupyter hides names that begin with a dot.
     """
-    top = f"{root.rstrip('/')}/"
-    if not root or not path.startswith(top):
+    prefix = f"{root.rstrip('/')}/"
+    if not root or not path.startswith(prefix):
         return ""
-    parts = path.removeprefix(top).split("/")
+    parts = path.removeprefix(prefix).split("/")
     if any(part.startswith(".") for part in parts):
         return ""
     return "/".join(quote(part.encode("utf-8", "surrogateescape"), safe="") for part in parts)

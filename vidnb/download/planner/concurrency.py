@@ -148,7 +148,7 @@ class ConcurrencyController:
                 self._consider_probe(now_s, active, remaining_bytes)
 
     def hold_at(self, working: int, now_s: float) -> None:
-        """Back off to `working` connections: more brought no gain, or failed at once."""
+        """Back off to `working` connections: more had no gain, or failed at once."""
         self.allowed = max(1, min(self.allowed, working))
         probe = self._probe
         self._held_bytes_per_s = 0.0 if probe is None else probe.baseline_bytes_per_s

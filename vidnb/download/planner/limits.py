@@ -1,7 +1,7 @@
 """Connection limits of the process, per host and in total, with a first-come first-served queue.
 
 Bookkeeping only: no lock, no clock, no waiting. A *host* is any hashable key of an origin (callers
-use scheme, name and port). The observed limits of hosts that refused a connection are kept too.
+use scheme, name and port). The observed limits of hosts that refused a connection are stored too.
 """
 
 from collections import Counter

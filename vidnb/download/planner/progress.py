@@ -14,7 +14,7 @@ _SAMPLE_INTERVAL_S = 0.25  # at most about twenty samples
 _MIN_INTERVAL_S = 0.001  # the first chunk may arrive when the meter has just been created
 _MAX_ETA_S = 100 * 3600.0  # slower than this is a stall, which has no estimate
 _KILO = 1000
-_ROUNDS_TO_KILO = _KILO - 0.05  # from here on one decimal would read 1000.0
+_ROUNDS_TO_KILO = _KILO - 0.05  # above, one decimal would show 1000.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,7 @@ def _decide_body(
     if isinstance(head, PartialResponse):
         return _decide_partial(head, request, source, is_same=is_same)
     if is_same and request.has_if_range and source.uses_if_range:
-        # Some origins answer 200 to every If-Range; the ETag of a 206 tells as well.
+        # Some origins answer 200 to every If-Range; the ETag of a 206 identifies the version too.
         return RepeatRequest(without_ranges=False)
     if is_same and has_other_responses:
         return ConnectionRefused()
@@ -218,7 +218,7 @@ def _decide_unsatisfiable(
         # With If-Range a 416 is about the version in transfer (RFC 9110 section 13.1.5): if that
         # ends where the received bytes end, the file is complete.
         is_same = "etag" not in headers or known.is_same_as(
-            Validators.of_answer(headers, total_bytes, 0.0)
+            Validators.from_response(headers, total_bytes, 0.0)
         )
         if is_same and received == ByteRangeSet([ByteRange(0, total_bytes or 0)]):
             return AlreadyComplete(replace(known, total_bytes=total_bytes))

@@ -118,7 +118,7 @@ def parse_response_head(
         if length_bytes is None:
             return FailedResponse(_protocol_error("the origin sent an invalid Content-Length"))
     if status == 200:
-        return FullResponse(Validators.of_answer(headers, length_bytes, now_s))
+        return FullResponse(Validators.from_response(headers, length_bytes, now_s))
     if not is_ranged:
         return _invalid("the origin answered 206 although no range was asked for")
     return _parse_partial(headers, length_bytes, requested_start, now_s)
@@ -142,7 +142,9 @@ def _parse_partial(
             f"the origin announced a range of {byte_range.size_bytes} bytes"
             f" and a body of {length_bytes}"
         )
-    return PartialResponse(Validators.of_answer(headers, content_range.total, now_s), byte_range)
+    return PartialResponse(
+        Validators.from_response(headers, content_range.total, now_s), byte_range
+    )
 
 
 def _invalid(reason: str) -> InvalidPartialResponse:

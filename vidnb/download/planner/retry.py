@@ -79,7 +79,7 @@ class Failure:
 class RetryPolicy:
     """How often a download is retried, and after which delays.
 
-    `attempts` counts the consecutive attempts that brought no new byte, the first one included;
+    `attempts` counts the consecutive attempts that delivered no new byte, the first one included;
     progress resets the count. The delay doubles from `base_delay_s` up to `max_delay_s`; half of it
     is random, so that many clients do not retry at the same time. A Retry-After (RFC 9110 section
     10.2.3) is obeyed up to `max_retry_after_s`; a longer one ends the download. All delays are in

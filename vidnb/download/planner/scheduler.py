@@ -31,12 +31,11 @@ UNLIMITED = 2**31
 
 
 class ConnectionScheduler:
-    """Opens and cancels the requests of one transfer.
+    """Opens and cancels the requests of one transfer; all sizes are in bytes.
 
     With `is_whole_wanted` False only what `readers` need is requested. `max_connections` None:
-    adaptive, from one. `host_limit`: the known limit of the host. While `is_awaiting_retry` no
-    request is opened. `observed_host_limit` is the number of connections that worked when the host
-    refused one more. Sizes are in bytes.
+    adaptive, from one. `host_limit` is the known limit of the host, `observed_host_limit` the
+    number of connections that worked when it refused one more.
     """
 
     def __init__(
@@ -251,7 +250,7 @@ class ConnectionScheduler:
             return received.run_from(0).stop if source.can_resume else 0
         if received.covers(ByteRange(0, total)):
             # All bytes of an earlier run are stored, but it was not completed: one conditional
-            # request tells whether the source is unchanged.
+            # request shows whether the source is unchanged.
             return 0 if source.is_complete else None
         if not source.can_resume:
             return 0
@@ -266,7 +265,7 @@ class ConnectionScheduler:
         )
 
     def _is_needed(self, request: ActiveRequest) -> bool:
-        """Return whether readers need more of a response; a small rest is already on its way."""
+        """Return whether readers need more of a response; a short rest is in transit anyway."""
         stop = self.segments.stop_of(request)
         if stop - request.position <= self.readers.min_read_ahead_bytes:
             return True
@@ -280,7 +279,7 @@ class ConnectionScheduler:
         if source.can_split:
             for request in [one for one in requests if not self._is_needed(one)]:
                 yield self.cancel(request)
-        # The first request tells the length; one for a complete file, whether it is current.
+        # The first request shows the length; one for a complete file, whether it is current.
         if not requests and (not self._last_id or source.validators is None or source.is_complete):
             start = self._next_start() or 0
             yield self._open(start, start + self.readers.min_read_ahead_bytes)

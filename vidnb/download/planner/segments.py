@@ -1,9 +1,9 @@
 """Maps the requests in flight onto the file: which segment each one will deliver.
 
 A request delivers bytes from its position until it meets bytes received before, the start of
-another request, or the end of its body. A request is not told when the tail of its segment is
-assigned to another one; it ends where that one starts. If the other one fails before it delivered a
-byte, the tail belongs to the first again.
+another request, or the end of its body. Assigning the tail of its segment to another request
+does not change the first one; it stops where the other one starts. If that one fails before it
+delivers a byte, the tail belongs to the first again.
 """
 
 from dataclasses import dataclass, field

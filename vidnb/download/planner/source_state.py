@@ -110,7 +110,7 @@ class SourceState:
         if not self.is_complete:
             known = self.published_validators if validators is None else None
         if known is not None:
-            headers += known.if_changed()
+            headers += known.conditional_headers()
         is_conditional = bool(headers)
         is_ranged = wants_range and self.supports_ranges is not False and not self.is_complete
         if_range = validators.if_range() if validators and self.uses_if_range else None

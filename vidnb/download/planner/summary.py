@@ -32,7 +32,7 @@ def fetched_summary(
 
 def unchanged_summary(last_modified_s: int | None) -> str:
     """Summarize a revalidated file; `last_modified_s` (Unix time, s) is shown as its UTC date."""
-    text = "already here; the source has not changed"
+    text = "already downloaded; the source has not changed"
     if last_modified_s is None:
         return text
     try:
@@ -45,4 +45,4 @@ def unchanged_summary(last_modified_s: int | None) -> str:
 
 def known_summary(algorithm: str) -> str:
     """Summarize a file with the expected digest, for which no request was sent."""
-    return f"already here, with the {algorithm} digest asked for"
+    return f"already downloaded; the {algorithm} digest matches"

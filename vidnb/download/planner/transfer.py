@@ -133,7 +133,7 @@ class Transfer(TransferState):
         self._retry_budget.record_progress(self._segments.received.size_bytes)
         stop = self._segments.stop_of(request)
         if end > stop or request.position == stop < request.body_stop:
-            # The bytes from here on are another request's, received before, or unannounced.
+            # The next bytes are another request's, were received before, or are unannounced.
             commands.append(self._scheduler.cancel(request))
             commands.extend(self._dispatch())
         if self._scheduler.is_adjustment_due:  # not for every chunk: planning costs more CPU time

@@ -26,7 +26,7 @@ def file_problem(served: Served) -> str:
     try:
         with open(source.path, "rb") as file:  # noqa: PTH123 - the name may be no text
             for _ in range(_MOST_STEPS):
-                byte_range = scan.wants()
+                byte_range = scan.next_range()
                 if byte_range is None:
                     break
                 file.seek(byte_range.start)
@@ -38,6 +38,6 @@ def file_problem(served: Served) -> str:
         return ""
     plays = "it plays up to there" if layout.moov_first else "it does not play"  # without an index
     return (
-        f"{served.name} ends early ({layout.what_is_missing}), so {plays}: "
+        f"{served.name} ends early ({layout.missing_part}), so {plays}: "
         "fetch or write the file again, then run the cell again."
     )

@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol
@@ -93,11 +92,13 @@ class Routes:
         source = served._entry.source  # noqa: SLF001 - of the same package
         self.of["video"] = source
         path = source.path if isinstance(source, FileSource) else ""
-        found = find_routes(self._host, served.url, box=channel.url, path=path, route=self._route)
+        found = find_routes(
+            self._host, served.url, endpoint=channel.url, path=path, route=self._route
+        )
         self._open(served._entry, found)  # noqa: SLF001 - likewise
         self._open(channel.box, found)
         # Jupyter may have another file of this name; its size would tell.
-        return [{**asdict(road), "size_bytes": served.size_bytes} for road in found]
+        return [{**_candidate(road), "size_bytes": served.size_bytes} for road in found]
 
     def to_companion(self, served: Served, name: str) -> list[dict[str, Any]]:
         """Return the candidates for a poster or subtitles; the page takes the video's road."""
@@ -105,7 +106,12 @@ class Routes:
         # It lies in a folder of ours, below no root; but the kernel can hand it out.
         found = find_routes(self._host, served.url, path=served.url, route=self._route)
         self._open(served._entry, found)  # noqa: SLF001 - likewise
-        return [{**asdict(road), "of": name} for road in found if road.route != "files"]
+        return [{**_candidate(road), "of": name} for road in found if road.route != "files"]
+
+
+def _candidate(route: Route) -> dict[str, Any]:
+    """Return a route as player.js reads it; `box` is the URL of its message endpoint."""
+    return {"route": route.route, "url": route.url, "box": route.endpoint, "needs": route.needs}
 
 
 def readable(name: str) -> str:
@@ -130,7 +136,7 @@ def serve_poster(poster: StrPath | None, ways: Routes, made: ExitStack) -> list[
                 f"the poster's URL is {len(poster)} characters long and would be kept in the "
                 f"notebook: pass an image file, or a URL under {MOST_CHARS} characters"
             )
-        return [{"route": "given", "url": poster, "box": "", "needs": ""}]
+        return [_candidate(Route("given", poster))]
     served = _serve(poster, made)
     if not served.media_type.startswith("image/"):
         raise ServeError(f"The poster {poster} is no image: give a JPEG, PNG, GIF, WebP or AVIF.")

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from vidnb.http.ranges import ByteRange
 from vidnb.io import loop
-from vidnb.media.streamable import outline
+from vidnb.media.index import read_index
 from vidnb.server.sources import OpenVersion, Source
 
 __all__ = ["MAX_RANGE_BYTES", "send_byte_range", "send_index"]
@@ -89,7 +89,7 @@ async def _read(version: OpenVersion, start: int, stop: int) -> tuple[dict[str, 
 
 
 async def _outline(version: OpenVersion) -> tuple[dict[str, Any], bytes]:
-    reading = outline(version.size_bytes)
+    reading = read_index(version.size_bytes)
     try:
         byte_range = next(reading)
         while True:

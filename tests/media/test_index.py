@@ -1,4 +1,4 @@
-"""Which files can be played piece by piece, and what a page is told of them."""
+"""Tests of the media index: which files can be played in segments, and how."""
 
 import shutil
 import struct
@@ -12,27 +12,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidnb.http.ranges import ByteRange
-from vidnb.media import outline as base
-from vidnb.media.outline import MOST_HEAD_BYTES, Outline, put_in_order
-from vidnb.media.streamable import outline
+from vidnb.media import index
+from vidnb.media.index import MAX_HEAD_BYTES, MediaIndex, read_index, sort_entries
 from vidnb.server.sample import sample
 
-MOST_READS = 250
+MAX_READS = 250
 
 
-def outline_of(data: bytes) -> Outline | None:
-    """Play the reader; hold it to what it promises."""
-    reading = outline(len(data))
+def index_of(data: bytes) -> MediaIndex | None:
+    """Run the reader and check the byte ranges that it requests."""
+    reading = read_index(len(data))
     try:
         byte_range = next(reading)
-        for _ in range(MOST_READS):
-            assert 0 < byte_range.size_bytes <= MOST_HEAD_BYTES
+        for _ in range(MAX_READS):
+            assert 0 < byte_range.size_bytes <= MAX_HEAD_BYTES
             assert byte_range.stop <= len(data)
             byte_range = reading.send(data[byte_range.start : byte_range.stop])
     except StopIteration as end:
-        found: Outline | None = end.value
+        found: MediaIndex | None = end.value
         return found
-    raise AssertionError("it goes on for ever")
+    raise AssertionError("too many reads")
 
 
 # MP4
@@ -43,7 +42,7 @@ AV1 = bytes.fromhex("81080c00")
 
 
 def box(kind: str, *parts: bytes | int) -> bytes:
-    """Make a box; a number is one of 32 bits."""
+    """Build a box; integers have 32 bits."""
     body = b"".join(part if isinstance(part, bytes) else struct.pack(">I", part) for part in parts)
     return struct.pack(">I4s", 8 + len(body), kind.encode()) + body
 
@@ -52,12 +51,12 @@ def large(kind: str, body: bytes) -> bytes:
     return struct.pack(">I4sQ", 1, kind.encode(), 16 + len(body)) + body
 
 
-def nothing(size_bytes: int) -> bytes:
+def zeros(size_bytes: int) -> bytes:
     return bytes(size_bytes)
 
 
 AVC = ("avc1", box("avcC", bytes.fromhex("0164001f")))
-# Descriptors: of the stream, of the decoder, of what the decoder needs.
+# Descriptors of the stream, of the decoder and of the decoder configuration.
 ES = bytes.fromhex("038080802200020004808080144015") + bytes(11) + bytes.fromhex("05808080021190")
 AAC = ("mp4a", box("esds", 0, ES))
 
@@ -72,8 +71,8 @@ def track(
     v: int = 0,
 ) -> bytes:
     name, config = codec
-    entry = box(name, nothing(78 if handler == "vide" else 28), config)
-    wide = nothing(16 if v else 8)
+    entry = box(name, zeros(78 if handler == "vide" else 28), config)
+    wide = zeros(16 if v else 8)
     return box(
         "trak",
         box("tkhd", v << 24, wide, number),
@@ -81,20 +80,20 @@ def track(
         box(
             "mdia",
             box("mdhd", v << 24, wide, 1000, 0, 0),
-            box("hdlr", 0, 0, handler.encode(), nothing(12)),
+            box("hdlr", 0, 0, handler.encode(), zeros(12)),
             box("minf", box("stbl", box("stsd", 0, count, entry * count))),
         ),
     )
 
 
-VIDEO, SOUND = track(1, "vide", AVC), track(2, "soun", AAC)
+VIDEO, AUDIO = track(1, "vide", AVC), track(2, "soun", AAC)
 BOTH = 'video/mp4; codecs="avc1.64001F,mp4a.40.2"'
 TREX = box("trex", 0, 1, 1, 500, 0, 0)
 FTYP = box("ftyp", b"iso5", 0)
 
 
 def moov(*tracks: bytes, more: bytes = TREX, v: int = 0) -> bytes:
-    mvhd = box("mvhd", v << 24, nothing(16 if v else 8), 1000, 0)
+    mvhd = box("mvhd", v << 24, zeros(16 if v else 8), 1000, 0)
     return box("moov", mvhd, *tracks, box("mvex", more))
 
 
@@ -115,109 +114,113 @@ def traf(*boxes: bytes, number: int = 1, flags: int = 0, more: bytes = b"") -> b
     return box("traf", box("tfhd", flags, number, more), *boxes)
 
 
-PIECE = moof() + box("mdat", nothing(100))
+FRAGMENT = moof() + box("mdat", zeros(100))
 
 
 def mfra(*entries: tuple[int, int], number: int = 1, v: int = 0, lengths: int = 0) -> bytes:
-    rest = nothing(3 + (lengths >> 4) + (lengths >> 2 & 3) + (lengths & 3))
-    places = b"".join(struct.pack(">QQ" if v else ">II", *entry) + rest for entry in entries)
-    whole = box("tfra", v << 24, number, lengths, len(entries), places)
+    rest = zeros(3 + (lengths >> 4) + (lengths >> 2 & 3) + (lengths & 3))
+    body = b"".join(struct.pack(">QQ" if v else ">II", *entry) + rest for entry in entries)
+    whole = box("tfra", v << 24, number, lengths, len(entries), body)
     return box("mfra", whole, box("mfro", 0, 8 + len(whole) + 16))
 
 
-HEAD = FTYP + moov(VIDEO, SOUND)
+HEAD = FTYP + moov(VIDEO, AUDIO)
 AT = len(HEAD)
 
 
-def test_an_mp4_in_pieces_with_an_index_in_front() -> None:
+def test_a_fragmented_mp4_with_a_sidx() -> None:
     front = sidx((200, 50, SAP), (100, 50, 0), (300, 100, SAP), skipped=7)
     first = AT + len(front) + 7
-    data = HEAD + front + box("free", nothing(0)) * 3 + PIECE + nothing(1000)
-    assert outline_of(data) == Outline(BOTH, AT, 2.0, ((0.0, first), (1.0, first + 300)))
+    data = HEAD + front + box("free", zeros(0)) * 3 + FRAGMENT + zeros(1000)
+    assert index_of(data) == MediaIndex(BOTH, AT, 2.0, ((0.0, first), (1.0, first + 300)))
 
 
 @pytest.mark.parametrize("v", [0, 1])
-def test_the_film_says_how_long_it_is(v: int) -> None:
+def test_the_duration_of_mehd_has_precedence(v: int) -> None:
     mehd = box("mehd", v << 24, struct.pack(">Q" if v else ">I", 7500))
     tracks = track(1, "vide", AVC, v=v), track(2, "soun", AAC, v=v)
-    data = FTYP + moov(*tracks, more=mehd, v=v) + sidx((100, 50, 0), (100, 50, 0), v=v) + PIECE * 3
-    found = outline_of(data)
+    data = (
+        FTYP + moov(*tracks, more=mehd, v=v) + sidx((100, 50, 0), (100, 50, 0), v=v) + FRAGMENT * 3
+    )
+    found = index_of(data)
     assert found is not None
     assert (found.duration_s, len(found.index)) == (7.5, 2)
 
 
 @pytest.mark.parametrize(
-    ("front", "length_s", "places"),
+    ("front", "duration_s", "entries"),
     [
         pytest.param(b"", None, 0, id="none"),
         pytest.param(sidx((100, 50, 0), (100, 50, 0), number=9), None, 0, id="of another track"),
         pytest.param(sidx((SAP | 100, 50, 0), (100, 50, 0)), None, 0, id="of other indexes"),
-        pytest.param(sidx((100, 50, 0)), None, 0, id="of the first piece alone"),
+        pytest.param(sidx((100, 50, 0)), None, 0, id="of the first fragment only"),
         pytest.param(sidx((10**6, 50, 0), (10**6, 50, 0)), 1.0, 0, id="past the end"),
-        pytest.param(sidx((100, 0, 0), (100, 50, 0)), 0.5, 0, id="two places at one time"),
+        pytest.param(sidx((100, 0, 0), (100, 50, 0)), 0.5, 0, id="two entries of one time"),
     ],
 )
-def test_an_index_that_is_not_understood_is_none(
-    front: bytes, length_s: float | None, places: int
+def test_an_inconsistent_sidx_is_ignored(
+    front: bytes, duration_s: float | None, entries: int
 ) -> None:
-    found = outline_of(HEAD + front + PIECE * 3)
+    found = index_of(HEAD + front + FRAGMENT * 3)
     assert found is not None
     assert (found.mime, found.init_bytes) == (BOTH, AT)
-    assert (found.duration_s, len(found.index)) == (length_s, places)
+    assert (found.duration_s, len(found.index)) == (duration_s, entries)
 
 
 TFDT = box("tfdt", 0, 3000)
 
 
 @pytest.mark.parametrize(
-    ("last", "length_s"),
+    ("last", "duration_s"),
     [
-        pytest.param(traf(TFDT, box("trun", 0, 4)), 5.0, id="the usual length"),
+        pytest.param(traf(TFDT, box("trun", 0, 4)), 5.0, id="the default duration"),
         pytest.param(
-            traf(TFDT, box("trun", 0, 4), flags=8, more=struct.pack(">I", 250)), 4.0, id="its own"
+            traf(TFDT, box("trun", 0, 4), flags=8, more=struct.pack(">I", 250)),
+            4.0,
+            id="the duration of the fragment",
         ),
         pytest.param(
-            traf(TFDT, box("trun", 0, 4), flags=0xB, more=nothing(12) + struct.pack(">I", 250)),
+            traf(TFDT, box("trun", 0, 4), flags=0xB, more=zeros(12) + struct.pack(">I", 250)),
             4.0,
-            id="its own behind others",
+            id="the duration after other fields",
         ),
         pytest.param(
             traf(TFDT, box("trun", 0x305, 2, 0, 0, 100, 7, 200, 7), box("trun", 0x100, 1, 50)),
             3.35,
-            id="each sample's",
+            id="the durations of the samples",
         ),
         pytest.param(
             traf(box("tfdt", 1 << 24, struct.pack(">Q", 9000)), box("trun", 0, 2)), 10.0, id="late"
         ),
         pytest.param(traf(TFDT, number=2), None, id="of another track"),
-        pytest.param(traf(box("trun", 0, 4)), None, id="without a beginning"),
+        pytest.param(traf(box("trun", 0, 4)), None, id="without a start"),
     ],
 )
 @pytest.mark.parametrize(("v", "lengths"), [(0, 0), (1, 0b011011)])
-def test_an_mp4_with_an_index_at_its_end(
-    last: bytes, length_s: float | None, v: int, lengths: int
+def test_a_fragmented_mp4_with_an_mfra(
+    last: bytes, duration_s: float | None, v: int, lengths: int
 ) -> None:
-    places = [(0, AT), (3000, AT + len(PIECE))]
-    tail = mfra(*places, v=v, lengths=lengths)
-    found = outline_of(HEAD + PIECE + moof(last) + box("mdat", nothing(50)) + tail)
-    assert found == Outline(BOTH, AT, length_s, ((0.0, AT), (3.0, AT + len(PIECE))))
+    entries = [(0, AT), (3000, AT + len(FRAGMENT))]
+    tail = mfra(*entries, v=v, lengths=lengths)
+    found = index_of(HEAD + FRAGMENT + moof(last) + box("mdat", zeros(50)) + tail)
+    assert found == MediaIndex(BOTH, AT, duration_s, ((0.0, AT), (3.0, AT + len(FRAGMENT))))
 
 
 @pytest.mark.parametrize(
     "tail",
     [
         pytest.param(mfra((0, AT), number=3), id="of another track"),
-        pytest.param(mfra((0, 0)), id="that leads to no piece"),
+        pytest.param(mfra((0, 0)), id="that refers to no fragment"),
         pytest.param(box("mfro", 0, 10**6), id="larger than the file"),
         pytest.param(box("mfro", 0, 16), id="without a list"),
     ],
 )
-def test_a_tail_that_is_none_is_no_index(tail: bytes) -> None:
-    assert outline_of(HEAD + PIECE + tail) == Outline(BOTH, AT, None, ())
+def test_an_invalid_mfra_is_ignored(tail: bytes) -> None:
+    assert index_of(HEAD + FRAGMENT + tail) == MediaIndex(BOTH, AT, None, ())
 
 
-def test_sound_alone_is_fine_and_a_box_may_be_large() -> None:
-    found = outline_of(FTYP + large("free", nothing(9)) + moov(SOUND) + PIECE)
+def test_audio_only_and_a_large_box() -> None:
+    found = index_of(FTYP + large("free", zeros(9)) + moov(AUDIO) + FRAGMENT)
     assert found is not None
     assert found.mime == 'audio/mp4; codecs="mp4a.40.2"'
 
@@ -235,9 +238,9 @@ ELST = struct.pack(">II", 0, 1)
         (box("elst", 0, 2, 0, 1024, 1 << 16, 0, 1024, 1 << 16), False),
     ],
 )
-def test_a_track_that_was_cut_is_not_understood(edits: bytes, is_plain: bool) -> None:
-    data = FTYP + moov(track(1, "vide", AVC, edits=edits)) + PIECE
-    assert (outline_of(data) is not None) is is_plain
+def test_a_track_with_several_edits_is_not_supported(edits: bytes, is_plain: bool) -> None:
+    data = FTYP + moov(track(1, "vide", AVC, edits=edits)) + FRAGMENT
+    assert (index_of(data) is not None) is is_plain
 
 
 def es(kind: str, config: str, head: str = "03190001000411") -> bytes:
@@ -268,51 +271,51 @@ def es(kind: str, config: str, head: str = "03190001000411") -> bytes:
         ("text", AAC, None),
     ],
 )  # fmt: skip
-def test_codecs_have_the_names_that_browsers_know(
-    handler: str, codec: tuple[str, bytes], name: str | None
-) -> None:
-    found = outline_of(FTYP + moov(track(1, handler, codec)) + PIECE)
+def test_the_codec_names_of_mp4(handler: str, codec: tuple[str, bytes], name: str | None) -> None:
+    found = index_of(FTYP + moov(track(1, handler, codec)) + FRAGMENT)
     kind = "video" if handler == "vide" else "audio"
     expected = None if name is None else f'{kind}/mp4; codecs="{name}"'
     assert (found and found.mime) == expected
 
 
-def test_quicktimes_description_of_sound_is_not_understood() -> None:
-    entry = box("mp4a", nothing(8) + b"\0\1" + nothing(18), AAC[1])
-    data = FTYP + moov(SOUND.replace(box("mp4a", nothing(28), AAC[1]), entry)) + PIECE
-    assert outline_of(data) is None
+def test_a_sound_description_of_quicktime_is_not_supported() -> None:
+    entry = box("mp4a", zeros(8) + b"\0\1" + zeros(18), AAC[1])
+    data = FTYP + moov(AUDIO.replace(box("mp4a", zeros(28), AAC[1]), entry)) + FRAGMENT
+    assert index_of(data) is None
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(b"", id="nothing"),
-        pytest.param(b"RIFF....AVI ", id="another kind"),
-        pytest.param(FTYP + box("moov", VIDEO) + box("mdat", 0), id="no pieces"),
-        pytest.param(FTYP + box("mdat", 0) + moov(VIDEO), id="the index behind the media"),
-        pytest.param(FTYP + box("moov", VIDEO) + PIECE, id="no word of pieces"),
-        pytest.param(FTYP + PIECE, id="no head"),
-        pytest.param(FTYP + moov() + PIECE, id="no tracks"),
-        pytest.param(FTYP + moov(VIDEO, VIDEO) + PIECE, id="two pictures"),
-        pytest.param(FTYP + moov(VIDEO, count := track(2, "soun", AAC, count=2)) + PIECE, id="two"),
-        pytest.param(FTYP + moov(box("trak", box("tkhd", 0))) + PIECE, id="no description"),
-        pytest.param(FTYP + moov(VIDEO[:-1]) + PIECE, id="a cut track"),
-        pytest.param(FTYP + box("free") * 300, id="boxes without end"),
+        pytest.param(b"", id="empty"),
+        pytest.param(b"RIFF....AVI ", id="another format"),
+        pytest.param(FTYP + box("moov", VIDEO) + box("mdat", 0), id="no fragments"),
+        pytest.param(FTYP + box("mdat", 0) + moov(VIDEO), id="moov after mdat"),
+        pytest.param(FTYP + box("moov", VIDEO) + FRAGMENT, id="no mvex"),
+        pytest.param(FTYP + FRAGMENT, id="no moov"),
+        pytest.param(FTYP + moov() + FRAGMENT, id="no tracks"),
+        pytest.param(FTYP + moov(VIDEO, VIDEO) + FRAGMENT, id="two video tracks"),
+        pytest.param(
+            FTYP + moov(VIDEO, count := track(2, "soun", AAC, count=2)) + FRAGMENT, id="two entries"
+        ),
+        pytest.param(FTYP + moov(box("trak", box("tkhd", 0))) + FRAGMENT, id="no description"),
+        pytest.param(FTYP + moov(VIDEO[:-1]) + FRAGMENT, id="a truncated track"),
+        pytest.param(FTYP + box("free") * 300, id="too many boxes"),
         pytest.param(FTYP + struct.pack(">I4s", 0, b"free") * 9, id="a box without a size"),
-        pytest.param(FTYP + box("moov", nothing(MOST_HEAD_BYTES + 1)) + PIECE, id="a large head"),
-        pytest.param(HEAD, id="the head alone"),
-        pytest.param(HEAD + sidx((100, 50, 0)) * 9 + PIECE, id="an index after the other"),
+        pytest.param(FTYP + box("moov", zeros(MAX_HEAD_BYTES + 1)) + FRAGMENT, id="a large moov"),
+        pytest.param(HEAD, id="no media"),
+        pytest.param(HEAD + sidx((100, 50, 0)) * 9 + FRAGMENT, id="too many sidx"),
     ],
 )
-def test_other_mp4_has_no_outline(data: bytes) -> None:
-    assert outline_of(data) is None
+def test_other_mp4_has_no_index(data: bytes) -> None:
+    assert index_of(data) is None
 
 
 # WebM
 
 
 def el(name: int, *parts: bytes | int | str) -> bytes:
-    """Make an element, with a length of two bytes, or eight where it is longer."""
+    """Build an element, with a size of two bytes, or eight if it is longer."""
     body = b"".join(
         part.encode()
         if isinstance(part, str)
@@ -335,8 +338,8 @@ def entry(kind: int, codec: str, *more: bytes, n: int = 1) -> bytes:
 
 
 def cue(time: int, cluster: int, n: int = 1) -> bytes:
-    place = el(0xB7, el(0xF7, n), el(0xF1, cluster))
-    return el(0xBB, el(0xB3, time), place)
+    position = el(0xB7, el(0xF7, n), el(0xF1, cluster))
+    return el(0xBB, el(0xB3, time), position)
 
 
 DOCTYPE = el(0x1A45DFA3, el(0x4282, "webm"))
@@ -345,7 +348,7 @@ BASE = len(DOCTYPE + SEGMENT)
 VP9, OPUS = entry(1, "V_VP9"), entry(2, "A_OPUS", n=2)
 TRACKS = el(0x1654AE6B, VP9, OPUS)
 INFO = el(0x1549A966, el(0x2AD7B1, 1_000_000), el(0x4489, struct.pack(">d", 2500.0)))
-CLUSTER = bytes.fromhex("1f43b67501ffffffffffffff") + nothing(100)
+CLUSTER = bytes.fromhex("1f43b67501ffffffffffffff") + zeros(100)
 WEBM = 'video/webm; codecs="vp9,opus"'
 
 
@@ -359,32 +362,32 @@ def seek_head(cues_at: int, *more: bytes) -> bytes:
 
 
 def test_a_webm_with_cues_at_its_end() -> None:
-    head = seek_head(0) + INFO + el(0xEC, nothing(5)) + TRACKS
+    head = seek_head(0) + INFO + el(0xEC, zeros(5)) + TRACKS
     first, second = len(head), len(head) + len(CLUSTER)
     cues = el(0x1C53BB6B, el(0xBF, 0), cue(0, first), cue(0, first, n=2), cue(1500, second))
     data = webm(seek_head(second + len(CLUSTER)), head[len(seek_head(0)) :], tail=cues)
     init = BASE + first
     index = ((0.0, init), (1.5, init + len(CLUSTER)))
-    assert outline_of(data) == Outline(WEBM, init, 2.5, index)
+    assert index_of(data) == MediaIndex(WEBM, init, 2.5, index)
 
 
-def test_a_webm_with_cues_in_front() -> None:
+def test_a_webm_with_cues_before_the_clusters() -> None:
     short = el(0x1549A966, el(0x4489, struct.pack(">f", 4.0)))
     cues = [el(0x1C53BB6B, cue(1, at)) for at in range(500)]
     at = len(TRACKS + short + cues[0])
-    found = outline_of(webm(TRACKS, short, cues[at]))
-    assert found == Outline(WEBM, BASE + at, 0.004, ((0.001, BASE + at),))
+    found = index_of(webm(TRACKS, short, cues[at]))
+    assert found == MediaIndex(WEBM, BASE + at, 0.004, ((0.001, BASE + at),))
 
 
 @pytest.mark.parametrize("head", [b"", seek_head(10**6), seek_head(0), el(0x114D9B74)])
 def test_a_webm_without_cues_has_no_index(head: bytes) -> None:
-    found = outline_of(webm(head, TRACKS))
-    assert found == Outline(WEBM, BASE + len(head + TRACKS), None, ())
+    found = index_of(webm(head, TRACKS))
+    assert found == MediaIndex(WEBM, BASE + len(head + TRACKS), None, ())
 
 
-@pytest.mark.parametrize("told", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_length_that_is_none_is_not_told(told: float) -> None:
-    found = outline_of(webm(TRACKS, el(0x1549A966, el(0x4489, struct.pack(">d", told)))))
+@pytest.mark.parametrize("duration_s", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_invalid_duration_is_unknown(duration_s: float) -> None:
+    found = index_of(webm(TRACKS, el(0x1549A966, el(0x4489, struct.pack(">d", duration_s)))))
     assert found is not None
     assert found.duration_s is None
 
@@ -404,45 +407,47 @@ def test_a_length_that_is_none_is_not_told(told: float) -> None:
         ([], None),
     ],
 )  # fmt: skip
-def test_a_webm_is_of_the_codecs_it_names(tracks: list[bytes], mime: str | None) -> None:
-    found = outline_of(webm(el(0x1654AE6B, *tracks)))
+def test_the_codec_names_of_webm(tracks: list[bytes], mime: str | None) -> None:
+    found = index_of(webm(el(0x1654AE6B, *tracks)))
     assert (found and found.mime) == mime
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(webm(TRACKS).replace(b"webm", b"divx"), id="another kind"),
+        pytest.param(webm(TRACKS).replace(b"webm", b"divx"), id="another format"),
         pytest.param(DOCTYPE + TRACKS, id="no segment"),
         pytest.param(webm(), id="no tracks"),
         pytest.param(webm(TRACKS, TRACKS), id="tracks twice"),
         pytest.param(DOCTYPE + SEGMENT + TRACKS, id="no clusters"),
-        pytest.param(webm(TRACKS, bytes.fromhex("a2826666")), id="what is not known"),
-        pytest.param(webm(TRACKS, el(0xEC) * 300), id="elements without end"),
-        pytest.param(webm(TRACKS, el(0xEC, nothing(MOST_HEAD_BYTES))), id="a long head"),
-        pytest.param(webm(TRACKS, b"\0"), id="no name"),
-        pytest.param(webm(TRACKS, b"\xec\0"), id="no length"),
-        pytest.param(webm(TRACKS + bytes.fromhex("1549a966ff")), id="an endless description"),
-        pytest.param(webm(el(0x1654AE6B, VP9[:-1])), id="a cut track"),
-        pytest.param(webm(el(0x1654AE6B, b"\xae\xff")), id="an endless track"),
-        pytest.param(webm(TRACKS, el(0x1549A966, el(0x2AD7B1, nothing(9)))), id="no number"),
-        pytest.param(webm(el(0x1654AE6B, b"\xae\x40")), id="a cut length"),
+        pytest.param(webm(TRACKS, bytes.fromhex("a2826666")), id="an unknown element"),
+        pytest.param(webm(TRACKS, el(0xEC) * 300), id="too many elements"),
+        pytest.param(
+            webm(TRACKS, el(0xEC, zeros(MAX_HEAD_BYTES))), id="a long initialization segment"
+        ),
+        pytest.param(webm(TRACKS, b"\0"), id="no ID"),
+        pytest.param(webm(TRACKS, b"\xec\0"), id="no size"),
+        pytest.param(webm(TRACKS + bytes.fromhex("1549a966ff")), id="an Info of unknown size"),
+        pytest.param(webm(el(0x1654AE6B, VP9[:-1])), id="a truncated track"),
+        pytest.param(webm(el(0x1654AE6B, b"\xae\xff")), id="a track of unknown size"),
+        pytest.param(webm(TRACKS, el(0x1549A966, el(0x2AD7B1, zeros(9)))), id="a long integer"),
+        pytest.param(webm(el(0x1654AE6B, b"\xae\x40")), id="a truncated size"),
     ],
 )
-def test_other_webm_has_no_outline(data: bytes) -> None:
-    assert outline_of(data) is None
+def test_other_webm_has_no_index(data: bytes) -> None:
+    assert index_of(data) is None
 
 
 # Both
 
 
 @given(st.data())
-def test_damaged_files_are_no_reason_to_fail(data: st.DataObject) -> None:
+def test_damaged_files_raise_no_error(data: st.DataObject) -> None:
     whole = data.draw(
         st.sampled_from(
             [
-                HEAD + PIECE + moof(traf(TFDT, box("trun", 0, 4))) + mfra((0, AT)),
-                HEAD + sidx((200, 50, SAP), (300, 100, SAP)) + PIECE * 9,
+                HEAD + FRAGMENT + moof(traf(TFDT, box("trun", 0, 4))) + mfra((0, AT)),
+                HEAD + sidx((200, 50, SAP), (300, 100, SAP)) + FRAGMENT * 9,
                 webm(seek_head(len(seek_head(0) + INFO + TRACKS)), INFO, TRACKS),
             ]
         )
@@ -450,25 +455,25 @@ def test_damaged_files_are_no_reason_to_fail(data: st.DataObject) -> None:
     damaged = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
     for at in data.draw(st.lists(st.integers(0, max(len(damaged) - 1, 0)), max_size=3)):
         damaged[at : at + 1] = bytes([data.draw(st.integers(0, 255))])
-    found = outline_of(bytes(damaged))
+    found = index_of(bytes(damaged))
     if found is not None:
         assert 0 < found.init_bytes <= len(damaged)
         assert all(a < c and b < d for (a, b), (c, d) in pairwise(found.index))
         assert all(found.init_bytes <= at < len(damaged) for _, at in found.index)
 
 
-def test_of_many_places_some_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "_MOST_PLACES", 10)
-    places = [(at / 10, at) for at in range(25)]
-    assert put_in_order(places, ByteRange(0, 25)) == tuple(places[::3])
-    assert put_in_order([], ByteRange(0, 25)) == ()
+def test_the_number_of_entries_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "_MAX_ENTRIES", 10)
+    entries = [(at / 10, at) for at in range(25)]
+    assert sort_entries(entries, ByteRange(0, 25)) == tuple(entries[::3])
+    assert sort_entries([], ByteRange(0, 25)) == ()
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("pieces")
-    yield folder
-    shutil.rmtree(folder)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("fragmented")
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
@@ -481,12 +486,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "cmaf+frag_keyframe",
     ],
 )
-def test_what_ffmpeg_writes_is_understood(made: Path, flags: str) -> None:
-    path = made / f"{flags}.mp4"
-    how = ["-c", "copy", "-movflags", flags, str(path)]
-    subprocess.run(["ffmpeg", "-v", "error", "-i", str(sample()), *how], check=True, timeout=60)
+def test_the_index_of_a_file_made_by_ffmpeg(folder: Path, flags: str) -> None:
+    path = folder / f"{flags}.mp4"
+    options = ["-c", "copy", "-movflags", flags, str(path)]
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(sample()), *options], check=True, timeout=60)
     data = path.read_bytes()
-    found = outline_of(data)
+    found = index_of(data)
     assert found is not None
     assert found.mime.startswith('video/mp4; codecs="avc1.')
     assert found.duration_s == pytest.approx(10, abs=0.2)
