@@ -12,6 +12,9 @@ SLOWNESS = max(1.0, float(os.environ.get("VIDNB_TEST_SLOWNESS", "1")))
 
 DEADLINE_S = 120.0 * SLOWNESS
 
+IDLE_S = 0.5 * SLOWNESS
+"""An idle timeout for silence that a test makes: a busy machine is silent for less by itself."""
+
 
 def wait_until(
     is_so: Callable[[], object], *, pause: Callable[[], object] = lambda: time.sleep(0.005)

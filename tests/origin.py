@@ -164,7 +164,7 @@ class Exchange:
 
     def flush(self) -> None:
         """Wait until the other side's kernel has everything."""
-        deadline_s = time.monotonic() + 2
+        deadline_s = time.monotonic() + DEADLINE_S
         while time.monotonic() < deadline_s:
             waiting = fcntl.ioctl(self.connection, termios.TIOCOUTQ, b"\0\0\0\0")
             if struct.unpack("i", waiting) == (0,):

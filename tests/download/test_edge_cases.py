@@ -24,7 +24,7 @@ import pytest
 import trustme
 
 import vidnb
-from tests.deadline import DEADLINE_S
+from tests.deadline import DEADLINE_S, IDLE_S
 from tests.download.test_faults import (
     BIG,
     DATA,
@@ -115,7 +115,7 @@ def test_body_framed_twice_is_right_or_refused(handler: Handler, tmp_path: Path)
     """RFC 9112 section 6.3 lets a client take either; wrong bytes are what it may not take."""
     with Origin(FILM, otherwise=handler) as origin:
         try:
-            check(fetch(order(origin, tmp_path, idle_timeout_s=0.3)))
+            check(fetch(order(origin, tmp_path, idle_timeout_s=IDLE_S)))
         except RemoteProtocolError:
             assert strangers(tmp_path) == set()
 
@@ -660,7 +660,7 @@ def test_local_clock_that_jumps_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
             patch.setattr(time, "time", back)
             result = fetch(order(origin, tmp_path))
         check(result)
-        assert 0 < result.elapsed_s < 15
+        assert 0 < result.elapsed_s < 3000
         assert fetch(order(origin, tmp_path)).reused
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 
+from tests.deadline import IDLE_S
 from tests.origin import (
     Exchange,
     Film,
@@ -184,7 +185,7 @@ def test_body_recovers(
 ) -> None:
     """Only the missing part is asked for again, under the version that was begun."""
     with Origin(FILM, [*script]) as origin:
-        result = fetch(order(origin, tmp_path, idle_timeout_s=0.5))
+        result = fetch(order(origin, tmp_path, idle_timeout_s=IDLE_S))
         check(result)
         assert origin.ranges == [None, *ranges]
         assert [a.headers.get("if-range") for a in origin.requests if "range" in a.headers] == (
@@ -211,15 +212,13 @@ def test_body_bytes_before_a_reset_are_not_lost(
 
 def test_body_stall_is_resumed_after_the_idle_timeout(tmp_path: Path) -> None:
     with Origin(FILM, [stall(HALF), stall(1000)]) as origin:
-        started_s = time.monotonic()
-        check(fetch(order(origin, tmp_path, idle_timeout_s=0.15)))
-        assert time.monotonic() - started_s > 0.3
+        check(fetch(order(origin, tmp_path, idle_timeout_s=IDLE_S)))
         assert origin.ranges == [None, f"bytes={HALF}-", f"bytes={HALF + 1000}-"]
 
 
 def test_body_stall_for_ever_is_a_timeout(tmp_path: Path) -> None:
     with Origin(FILM, [stall(HALF)], otherwise=stall(0)) as origin:
-        error = refused(origin, tmp_path, TransferTimeout, idle_timeout_s=0.05)
+        error = refused(origin, tmp_path, TransferTimeout, idle_timeout_s=IDLE_S)
         assert error.resumable_bytes == HALF
         assert issubclass(TransferTimeout, TimeoutError)
         assert len(origin.requests) == QUICK.attempts
@@ -245,13 +244,13 @@ def test_body_malformed_chunk_size_is_noticed_at_once(tmp_path: Path) -> None:
 
 
 def test_body_slow_but_steady_completes(tmp_path: Path) -> None:
-    """The idle timeout counts silence, never the whole: this takes ten times as long."""
+    """The idle timeout counts silence, never the whole: this takes more than twice as long."""
     film = Film(noise(50))
-    with Origin(film, otherwise=drip(1, pause_s=0.02)) as origin:
-        result = fetch(order(origin, tmp_path, idle_timeout_s=0.1))
+    with Origin(film, otherwise=drip(1, pause_s=IDLE_S / 20)) as origin:
+        result = fetch(order(origin, tmp_path, idle_timeout_s=IDLE_S))
         check(result, film.data)
         assert result.attempts == 1
-        assert result.elapsed_s > 0.9
+        assert result.elapsed_s > 2 * IDLE_S
 
 
 def test_body_a_byte_at_a_time_completes_with_bounded_cpu(tmp_path: Path) -> None:
@@ -300,7 +299,7 @@ def test_body_chunked_and_broken_is_never_a_success(body: bytes, tmp_path: Path)
     head = "HTTP/1.1 200 OK\nTransfer-Encoding: chunked"  # no validator: nothing to resume
     with Origin(FILM, otherwise=raw(head, body)) as origin:
         kinds = (TransportError, TransferTimeout)  # aiohttp falls silent at some malformed sizes
-        error = refused(origin, tmp_path, kinds, idle_timeout_s=0.1)
+        error = refused(origin, tmp_path, kinds, idle_timeout_s=IDLE_S)
         assert error.resumable_bytes == 0
 
 
@@ -557,7 +556,7 @@ def test_ranges_416_with_our_length_completes(tmp_path: Path) -> None:
     with Origin(FILM) as origin:
         origin.script = [raw(CHUNKED, chunk(DATA))]
         with pytest.raises(TransferError):
-            fetch(order(origin, tmp_path, retry=RetryPolicy(attempts=1), idle_timeout_s=0.3))
+            fetch(order(origin, tmp_path, retry=RetryPolicy(attempts=1), idle_timeout_s=IDLE_S))
         journal = held(tmp_path)
         assert journal is not None
         assert journal.stored.size_bytes == SIZE
@@ -688,7 +687,7 @@ def test_statuses_retry_after_is_obeyed(as_date: bool, tmp_path: Path) -> None:
     with Origin(FILM, [status(503, {"Retry-After": asked})]) as origin:
         result = fetch(order(origin, tmp_path))
         check(result)
-        assert 0.9 < result.elapsed_s < 4
+        assert result.elapsed_s > 0.9
 
 
 def test_statuses_retry_after_beyond_the_limit_gives_up_at_once(tmp_path: Path) -> None:
@@ -1470,22 +1469,24 @@ def test_security_secrets_are_never_logged(
 def test_security_a_sleeping_origin_holds_no_loop(tmp_path: Path) -> None:
     """While one download waits, another one on the same loop is served."""
     with Origin(FILM, otherwise=stall(0)) as dead, Origin(FILM) as alive:
-        job = DownloadRequest.of(dead.url, tmp_path / "dead.mp4", retry=QUICK, idle_timeout_s=0.4)
+        job = DownloadRequest.of(
+            dead.url, tmp_path / "dead" / "film.mp4", retry=QUICK, idle_timeout_s=3600.0
+        )
 
-        async def both() -> tuple[float, float]:
-            async def timed(asked: DownloadRequest) -> float:
-                started_s = time.monotonic()
-                with contextlib.suppress(TransferError):
-                    await fetch_async(asked)
-                return time.monotonic() - started_s
-
-            dead_s, alive_s = await asyncio.gather(
-                timed(job), timed(DownloadRequest.of(alive.url, tmp_path / "film.mp4", retry=QUICK))
+        async def both() -> None:
+            waiting = asyncio.create_task(fetch_async(job))
+            await asyncio.to_thread(dead.wait_for, lambda: bool(dead.requests))
+            check(
+                await fetch_async(
+                    DownloadRequest.of(alive.url, tmp_path / "a" / "film.mp4", retry=QUICK)
+                )
             )
-            return dead_s, alive_s
+            assert not waiting.done()
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
 
-        dead_s, alive_s = asyncio.run(both())
-        assert alive_s < 0.4 < dead_s
+        asyncio.run(both())
 
 
 async def fetch_async(asked: DownloadRequest) -> DownloadResult:

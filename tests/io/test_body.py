@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.deadline import DEADLINE_S
+from tests.deadline import DEADLINE_S, IDLE_S
 from tests.network import localhost_tls
 from vidnb.download.planner.retry import FailureKind
 from vidnb.io.body import SHORTEST_BYTES, Body, TakenOver, take_over
@@ -176,7 +176,7 @@ def test_silence_is_a_timeout() -> None:
 
     async def main() -> None:
         async with origin(DATA[:1000], announced=SIZE) as (url, _), HttpClient() as client:
-            answer = await get(client, url, idle_timeout_s=0.2)
+            answer = await get(client, url, idle_timeout_s=IDLE_S)
             assert await answer.read() == DATA[:1000]
             with pytest.raises(ConnectionFault) as caught:
                 await answer.read()

@@ -16,7 +16,7 @@ from aiohttp.client_reqrep import ConnectionKey, RequestInfo
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from tests.deadline import DEADLINE_S
+from tests.deadline import DEADLINE_S, IDLE_S
 from tests.origin import (
     Exchange,
     Film,
@@ -289,7 +289,7 @@ def test_silence_in_the_body(origin: Origin) -> None:
     origin.otherwise = stall(10)
 
     async def work(client: HttpClient) -> tuple[bytes, ConnectionFault]:
-        answer = await ask(client, origin.url, idle_timeout_s=0.1)
+        answer = await ask(client, origin.url, idle_timeout_s=IDLE_S)
         data = bytes(await answer.read())
         with pytest.raises(ConnectionFault) as caught:
             await answer.read()
@@ -299,7 +299,7 @@ def test_silence_in_the_body(origin: Origin) -> None:
     data, error = with_client(work)
     assert data == DATA[:10]
     assert error.failure.kind is FailureKind.TIMEOUT
-    assert str(error) == error.failure.reason == "nothing arrived for 0.1 s"
+    assert str(error) == error.failure.reason == f"nothing arrived for {IDLE_S:g} s"
 
 
 @pytest.mark.parametrize("ending", ["whole", "cut", "silent"])
@@ -308,7 +308,7 @@ def test_a_long_body_is_read_as_a_short_one_is(ending: str) -> None:
     script = {"whole": honest, "cut": reset(9 * 2**20 - 1), "silent": stall(9 * 2**20 - 1)}
 
     async def work(client: HttpClient) -> tuple[bytes, FailureKind | None]:
-        answer = await ask(client, sender.url, idle_timeout_s=0.3)
+        answer = await ask(client, sender.url, idle_timeout_s=IDLE_S)
         pieces: list[bytes | memoryview] = []
         kind = None
         try:

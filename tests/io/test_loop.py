@@ -70,19 +70,18 @@ async def fail() -> NoReturn:
     raise LookupError("no such thing")
 
 
-def python(script: str, *, timeout_s: float = 30) -> tuple[str, float]:
-    """Run a script with every warning an error; return what it printed and how long it took."""
-    began_s = time.monotonic()
+def python(script: str) -> str:
+    """Run a script with every warning an error; return what it printed."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=timeout_s,
+        timeout=DEADLINE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr, time.monotonic() - began_s
+    return done.stdout + done.stderr
 
 
 # --- run
@@ -133,11 +132,9 @@ def test_many_threads_share_the_one_loop(thread: LoopThread) -> None:
 
 def test_an_interrupt_cancels_and_waits_for_the_cleanup(thread: LoopThread) -> None:
     work = Work()
-    began_s = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         thread.run(work.interrupt_main())
     assert work.cleaned
-    assert time.monotonic() - began_s < 3
     assert thread.run(answer()) == 42
 
 
@@ -145,11 +142,9 @@ def test_a_cleanup_that_hangs_does_not_hold_the_interrupt(
     thread: LoopThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "CLEANUP_S", 0.1)
-    work = Work(cleanup_s=0.6)
-    began_s = time.monotonic()
+    work = Work(cleanup_s=10 * DEADLINE_S)
     with pytest.raises(KeyboardInterrupt):
         thread.run(work.interrupt_main())
-    assert time.monotonic() - began_s < 0.5
     assert not work.cleaned
 
 
@@ -353,15 +348,13 @@ def test_arun_does_not_wait_for_ever_for_a_cleanup(
     thread: LoopThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop_module, "CLEANUP_S", 0.05)
-    work = Work(cleanup_s=0.5)
+    work = Work(cleanup_s=10 * DEADLINE_S)
 
     async def main() -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(thread.arun(work.wait()), 0.1)
 
-    began_s = time.monotonic()
     asyncio.run(main())
-    assert time.monotonic() - began_s < 0.45
     assert not work.cleaned
 
 
@@ -434,16 +427,14 @@ def test_tasks_that_do_not_end_are_left_behind(
     future = thread.submit(stubborn())
     thread.run(asyncio.sleep(0.01))
     loop = thread.loop
-    began_s = time.monotonic()
     thread.close()
-    assert time.monotonic() - began_s < 0.3
     assert not future.done()
     gate.set()
     loop_module._keep_silent(loop, {"message": "Task was destroyed but it is pending!"})
 
 
-def test_tasks_that_do_not_end_hold_the_end_for_two_seconds_at_most() -> None:
-    printed, took_s = python(
+def test_tasks_that_do_not_end_do_not_hold_the_end() -> None:
+    printed = python(
         """
         import asyncio
         from vidnb.io.loop import transfers
@@ -458,11 +449,10 @@ def test_tasks_that_do_not_end_hold_the_end_for_two_seconds_at_most() -> None:
         """
     )
     assert printed == ""
-    assert took_s < 5
 
 
 def test_a_clean_exit_prints_nothing_whatever_still_ran() -> None:
-    printed, took_s = python(
+    printed = python(
         """
         import asyncio, gc, time
         from vidnb.io.loop import transfers, server
@@ -482,32 +472,30 @@ def test_a_clean_exit_prints_nothing_whatever_still_ran() -> None:
             return listening.sockets[0].getsockname()
         address = server.run(listen())
         transfers.submit(read())
-        transfers.submit(asyncio.to_thread(time.sleep, 30))
+        transfers.submit(asyncio.to_thread(time.sleep, 3600))
         time.sleep(0.2)
         gc.collect()
         """
     )
     assert printed == ""
-    assert took_s < 5
 
 
 def test_a_blocked_loop_does_not_hang_the_exit() -> None:
-    printed, took_s = python(
+    printed = python(
         """
         import time
         from vidnb.io.loop import transfers
         async def block():
-            time.sleep(30)
+            time.sleep(3600)
         transfers.submit(block())
         time.sleep(0.1)
         """
     )
     assert printed == ""
-    assert took_s < 5
 
 
 def test_a_reload_keeps_the_two_threads() -> None:
-    printed, _ = python(
+    printed = python(
         """
         import asyncio, importlib, threading
         from vidnb.io import loop
@@ -526,7 +514,7 @@ def test_a_reload_keeps_the_two_threads() -> None:
 
 
 def test_a_forked_child_starts_afresh_and_leaves_the_parent_alone() -> None:
-    printed, _ = python(
+    printed = python(
         """
         import asyncio, gc, os, sys, threading, warnings
         from vidnb.io.loop import transfers
@@ -555,7 +543,7 @@ def test_a_forked_child_starts_afresh_and_leaves_the_parent_alone() -> None:
 
 
 def test_a_fork_while_the_lock_is_held_does_not_deadlock_the_child() -> None:
-    printed, _ = python(
+    printed = python(
         """
         import asyncio, os, warnings
         from vidnb.io.loop import transfers
@@ -625,7 +613,7 @@ def test_one_idle_worker_takes_job_after_job() -> None:
     names = set()
     for _ in range(5):
         names.add(workers.submit(lambda: threading.current_thread().name).result(DEADLINE_S))
-        time.sleep(0.02)
+        time.sleep(0.1)  # it is idle by then
     assert names == {"vidnb-test-worker-1"}
     workers.shutdown()
 
@@ -786,7 +774,7 @@ def test_a_foreign_kind_of_loop_is_refused_with_a_sentence(monkeypatch: pytest.M
 def test_the_running_loop_is_really_reentered(module: str) -> None:
     """In a process of its own: the modules patch asyncio for good."""
     pytest.importorskip(module)
-    printed, _ = python(
+    printed = python(
         f"""
         import asyncio, os, signal
         from vidnb.io import nested_loop
@@ -872,13 +860,13 @@ def test_queued_cells_all_run_behind_a_blocking_call(kernel: Any) -> None:
     assert printed == "a 1\nb 2\nc 3\nd\n"
 
 
-def test_the_kernels_interrupt_reaches_a_blocking_call_within_a_second(kernel: Any) -> None:
+def test_the_kernels_interrupt_reaches_a_blocking_call(kernel: Any) -> None:
     cell = """
     import asyncio, time
     from vidnb.io import loop
     async def work():
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(3600)
         finally:
             print("cleaned")
     loop.transfers.run(work())
@@ -888,7 +876,5 @@ def test_the_kernels_interrupt_reaches_a_blocking_call_within_a_second(kernel: A
         time.sleep(1)
         kernel.manager.interrupt_kernel()
 
-    began_s = time.monotonic()
     assert run_cells(kernel, [textwrap.dedent(cell)], interrupt) == "cleaned\nKeyboardInterrupt"
-    assert time.monotonic() - began_s < 2
     assert run_cells(kernel, ["print('alive')"]) == "alive\n"

@@ -195,13 +195,11 @@ def test_what_cannot_be_served_starts_nothing(
         serve(tmp_path / "x")
 
 
-def test_a_thousand_files_cost_next_to_nothing(clip: Path) -> None:
+def test_a_thousand_files_cost_no_descriptor(clip: Path) -> None:
     first = serve(clip)
     before = descriptors()
-    began_s = time.monotonic()
     with ExitStack() as stack:
         many = [stack.enter_context(serve(clip)) for _ in range(1000)]
-        assert time.monotonic() - began_s < 2
         assert descriptors() <= before
         assert len({each.url for each in many}) == 1000
         assert get(many[500]).status == 200
@@ -728,11 +726,9 @@ def test_twenty_stalled_readers_stop_nobody(film: Served, served: Served) -> Non
     with ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(stalled(film))
-        began_s = time.monotonic()
         for _ in range(20):
             assert get(served, "Range: bytes=0-65535").status == 206
         assert len(get(film).body) == 24 * MIB
-        assert time.monotonic() - began_s < 3
 
 
 def test_a_stalled_reader_goes_on_where_it_was(film: Served, tmp_path: Path) -> None:
@@ -993,25 +989,23 @@ def test_a_disk_is_waited_for_off_the_loop(
 ) -> None:
     """A cold file read from a slow disk holds up nobody else's seek."""
     monkeypatch.setattr(OpenFile, "_from_memory", lambda *_: 0)
-    slow = threading.Event()
+    slow, go_on = threading.Event(), threading.Event()
     real = OpenFile._fetch
 
     def fetch(self: OpenFile, byte_range: ByteRange) -> None:
         slow.set()
-        time.sleep(0.05)
+        assert go_on.wait(DEADLINE_S)
         real(self, byte_range)
 
     monkeypatch.setattr(OpenFile, "_fetch", fetch)
     reader = threading.Thread(target=get, args=(film,))
     reader.start()
     assert slow.wait(DEADLINE_S)
-    worst_s = 0.0
     for _ in range(20):
-        began_s = time.monotonic()
         assert get(served, method="HEAD").status == 200
-        worst_s = max(worst_s, time.monotonic() - began_s)
+    assert reader.is_alive()
+    go_on.set()
     reader.join()
-    assert worst_s < 0.045
 
 
 # --- limits
@@ -1026,7 +1020,7 @@ def test_a_connection_without_a_whole_request_is_closed(
             made.sendall(sent)
             began_s = time.monotonic()
             assert made.recv(100) == b""
-            assert 0.2 < time.monotonic() - began_s < 3
+            assert time.monotonic() - began_s > 0.2
 
 
 def is_cut_off(made: socket.socket, sent: bytes) -> bool:
@@ -1092,10 +1086,8 @@ def test_closing_frees_the_address_at_once_and_cuts_what_runs(film: Served, serv
     with stalled(film) as reader, connect(film.port) as kept, kept.makefile("rb") as file:
         kept.sendall(ask(film, "Range: bytes=0-9"))
         assert read_reply(file).status == 206
-        began_s = time.monotonic()
         film.close()
         film.close()
-        assert time.monotonic() - began_s < 3
         assert len(rest_of(reader)) < 24 * MIB
         kept.sendall(ask(film, "Range: bytes=0-9"))
         assert read_reply(file).status == 404

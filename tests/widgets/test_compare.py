@@ -5,14 +5,13 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.deadline import DEADLINE_S
+from tests.deadline import DEADLINE_S, wait_until
 from vidnb.errors import ServeError
 from vidnb.server.sample import sample
 from vidnb.widgets.card import comparison_card
@@ -292,9 +291,7 @@ def test_the_card_learns_the_lengths_from_the_players_alone(
     for player in pair.players:
         message = {"v": 1, "view": "one", "kind": "state", "seq": 0, "duration": 10.0}
         player._handle_custom_msg({**message, "event": "durationchange"}, [])
-    deadline_s = time.monotonic() + 30
-    while not shown and time.monotonic() < deadline_s:  # told on a thread of its own
-        time.sleep(0.002)
+    wait_until(lambda: shown)  # told on a thread of its own
     [(update, later)] = shown
     assert update == "update_display"
     assert later["text/html"].count("sample.mp4 · 0:10") == 2

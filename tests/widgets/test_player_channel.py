@@ -6,7 +6,6 @@ import json
 import struct
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -265,12 +264,10 @@ def test_inside_a_cell_the_kernels_channel_cannot_be_heard_and_that_is_said(page
     player = page.player
     state = {"v": 1, "view": "a", "kind": "state", "event": "route", "route": "kernel"}
     player._handle_custom_msg(state, [])
-    began_s = time.monotonic()
     with pytest.raises(PlayerTimeout, match=r"cannot hear it .* `await player\.wait_for_async"):
-        player.wait_for("seeked", timeout_s=DEADLINE_S)
+        player.wait_for("seeked", timeout_s=10 * DEADLINE_S)
     with pytest.raises(PlayerTimeout, match=r"snapshot\(\) cannot .*snapshot_async"):
         player.snapshot()
-    assert time.monotonic() - began_s < DEADLINE_S / 2
     # Heard on another thread (a subshell's), it can be waited for.
     player._vidnb_comm_thread = -1
     with pytest.raises(PlayerTimeout, match="is its page still open"):
