@@ -1,18 +1,18 @@
-"""Downloads side by side with real peers, interleaved in one run, against a local nginx.
+"""Compare downloads with other clients, interleaved in one run, against a local nginx.
 
     python tests/bench/bench_download.py [--only plain,small] [--rounds 5] [--mib 1024]
                                          [--folder /tmp] [--json FILE]
 
 requirements: nginx, curl, aria2c, wget, openssl, ip and tc on PATH (apt install nginx-light curl
-aria2 wget openssl iproute2); pip install vidnb[test] parfive pypdl pooch. A peer that is missing is
-a row that says so; the workloads at 40 ms of round trip need root.
+aria2 wget openssl iproute2); pip install vidnb[test] parfive pypdl pooch. A client
+that is missing is a row that says so; the workloads with a round trip of 40 ms need root.
 
-Every contestant runs in a fresh process, in turn, round after round, each round begun by the next
-one, so that a machine whose speed drifts is unfair to nobody. Python contestants are timed from
-call to return, the others as whole processes less their start-up; CPU seconds are those of the
-whole process less its start-up (of the Python ones: less what their imports cost). vidnb's SHA-256
-is always on; nobody else computes one unless the row says so. Slow peers run `--slow-rounds` times
-only. The figures that count are the ratios.
+Every client runs in a new process, in turn, round after round; each round begins with another one,
+so that a machine whose speed drifts affects all of them alike. Python clients are timed from call
+to return, the others as whole processes less their start-up time; CPU seconds are those of the
+whole process less its start-up (of Python clients: less their imports). vidnb always computes
+SHA-256; the others only if the row says so. Slow clients run `--slow-rounds` times only. Judge by
+the ratios.
 """
 
 import argparse
@@ -30,14 +30,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def environment() -> dict[str, str]:
-    """Return what the contestants find: this checkout's vidnb, and no proxy between."""
+    """Return the environment of the clients: this checkout's vidnb, and no proxy."""
     env = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
     paths = [str(ROOT), *filter(None, [env.get("PYTHONPATH")])]
     return env | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def about(rounds: int) -> str:
-    """Say what was measured on."""
+    """Describe the machine and the programs."""
 
     def first_line(*command: str) -> str:
         try:
@@ -61,8 +61,8 @@ def about(rounds: int) -> str:
 
 
 def main() -> None:
-    """Run the workloads that were asked for and print their tables."""
-    # Here and not above, because a script finds its own folder only.
+    """Run the requested workloads and print their tables."""
+    # Not above, because only the folder of a script is on its path.
     sys.path.insert(0, str(ROOT))
     from tests.bench.measure import floor_mib
     from tests.bench.origins import certify, make_files, nginx
@@ -83,7 +83,7 @@ def main() -> None:
         if name not in WORKLOADS:
             parser.error(f"no workload {name!r}; there are {', '.join(WORKLOADS)}")
 
-    # A terminated bench takes its servers and its namespace with it, like an interrupted one.
+    # A terminated run stops its servers and removes its namespace, like an interrupted one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     reports = []
     with ExitStack() as stack:

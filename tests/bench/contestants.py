@@ -1,4 +1,4 @@
-"""Everybody who takes part, and how each is called for one file or for many."""
+"""The clients that are compared, and how each is called for one file or for many."""
 
 import importlib.util
 import shutil
@@ -11,8 +11,8 @@ from tests.bench.measure import Contestant, Job
 
 AT_ONCE = 16
 
-# `setup` is what a caller has done before the clock runs: its imports. With "-" for the address the
-# process ends there, so that it shows what the imports cost.
+# `setup` is not timed: the imports. With "-" for the URL the process ends after it, which measures
+# the imports.
 TIMED = """
 import json, sys, time
 url, path = sys.argv[1:]
@@ -119,13 +119,13 @@ def _python(
 
 
 def vidnb(name: str = "vidnb", **options: object) -> Contestant:
-    """Return vidnb as a caller calls it, with `options` beside the address and the path."""
+    """Return vidnb, called with `options` beside the URL and the path."""
     said = "".join(f", {key}={value!r}" for key, value in options.items())
     return _python(name, "vidnb", "import vidnb\nvidnb.download", VIDNB.format(options=said))
 
 
 def seed_loop(most_rounds: int | None) -> Contestant:
-    """Return the loop this package began as."""
+    """Return the download loop of the original two-function package."""
     call = "asyncio.run(save())"
     name = "8 KiB reads through aiofiles"
     return _python(name, "aiofiles", SEED, call, most_rounds=most_rounds)
@@ -160,7 +160,7 @@ def program(
     *others: str,
     most_rounds: int | None = None,
 ) -> Contestant:
-    """Return a contestant that is a program on PATH, or several one after another."""
+    """Return a client that is a program on PATH, or several one after another."""
     programs = [name.split(maxsplit=1)[0], *others]
     absent = [one for one in programs if shutil.which(one) is None]
     starts = {"openssl": ["openssl", "version"]}
@@ -183,7 +183,7 @@ def curl(*options: str, name: str = "curl", most_rounds: int | None = None) -> C
 
 
 def aria2c(*options: str, name: str = "aria2c") -> Contestant:
-    """Return aria2c for one file; without preallocation, which it would pay for."""
+    """Return aria2c for one file; without preallocation, which would cost it time."""
     return program(
         name,
         lambda job: [
@@ -201,7 +201,7 @@ def wget(*options: str, name: str = "wget") -> Contestant:
 
 
 def curl_and_openssl() -> Contestant:
-    """Return curl, and openssl over the file it wrote."""
+    """Return curl, followed by openssl over its file."""
     script = 'curl -qsSf -o "$1" "$2" && openssl dgst -sha256 "$1"'
     return program(
         "curl && openssl dgst",
@@ -211,9 +211,9 @@ def curl_and_openssl() -> Contestant:
 
 
 def everybody(most_rounds: int, ca: Path | None = None) -> list[Contestant]:
-    """Return all of them for one file, the slow ones for `most_rounds` only.
+    """Return all clients for one file, the slow ones for `most_rounds` only.
 
-    `ca` is the certificate the programs are told to trust; the others find it in the environment.
+    `ca` is the certificate that the programs trust; the others find it in the environment.
     """
     trusted = [] if ca is None else [str(ca)]
     return [
@@ -229,13 +229,13 @@ def everybody(most_rounds: int, ca: Path | None = None) -> list[Contestant]:
 
 
 def with_many_connections(most_rounds: int) -> list[Contestant]:
-    """Return those who take one file over many connections, and curl, which does not."""
+    """Return the clients that use several connections for one file, and curl, which does not."""
     return [
         vidnb("vidnb connections=16", connections=16),
         vidnb("vidnb automatic"),
         aria2c("-x16", "-s16", "-k1M", name="aria2c -x16 -s16 -k1M"),
         aria2c("-x4", "-s4", name="aria2c -x4 -s4"),
-        # It takes nginx, whose 206 brings no Accept-Ranges, for a server without ranges.
+        # It treats nginx, whose 206 has no Accept-Ranges, as a server without ranges.
         pypdl(most_rounds, 16),
         parfive(most_rounds, 16),
         curl(most_rounds=most_rounds),
@@ -274,7 +274,7 @@ CURL_PARALLEL_NOW = "curl --parallel-immediate"
 
 
 def with_many_files() -> list[Contestant]:
-    """Return those who fetch many small files, 16 at once."""
+    """Return the clients that fetch many small files, 16 at once."""
 
     def curl_many(job: Job, *options: str) -> list[str]:
         several = ["--parallel", "--parallel-max", str(AT_ONCE)]
@@ -297,7 +297,7 @@ def with_many_files() -> list[Contestant]:
 
 
 def resuming() -> list[Contestant]:
-    """Return those who go on with a half."""
+    """Return the clients that resume half of a file."""
     return [
         vidnb(),
         curl("-C", "-", name="curl -C -"),
@@ -307,7 +307,7 @@ def resuming() -> list[Contestant]:
 
 
 def checking(checksum: str) -> list[Contestant]:
-    """Return those who compare a digest in the end; `checksum` as `sha256:...`."""
+    """Return the clients that verify a digest; `checksum` as `sha256:...`."""
     digest = checksum.partition(":")[2]
     return [
         vidnb("vidnb checksum=", checksum=checksum),

@@ -1,8 +1,8 @@
-"""A far place on this machine: a network namespace that is 20 ms away in each direction.
+"""A network namespace with a delay of 20 ms in each direction.
 
-With veth and netem where the kernel has them. Where it has no netem, two TUN devices and a process
-that hands the packets over 20 ms late (`delay_line.py`): the handshakes, the windows and the slow
-start are the kernel's own in both. Either needs root; whatever was made is removed in the end.
+With veth and netem if the kernel has them; otherwise with two TUN devices and a process that
+forwards packets 20 ms late (`delay_line.py`): handshakes, windows and slow start are the kernel's
+in both. Either needs root; everything is removed at the end.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ NEAR, FAR = "10.213.77.1", "10.213.77.2"
 READY_S = 5.0
 
 
-class NoDelay(Exception):  # noqa: N818 - it says what is missing
-    """This machine cannot be made to wait; the text says why."""
+class NoDelay(Exception):  # noqa: N818 - part of the report
+    """The delay cannot be set up on this machine; the text says why."""
 
 
 @dataclass(frozen=True)
 class Distance:
-    """The far place: its address, what starts a command there, and how it was made."""
+    """The namespace: its address, the prefix of a command there, and how it was set up."""
 
     host: str
     prefix: tuple[str, ...]
@@ -46,7 +46,7 @@ def _run(*command: str) -> None:
 
 @contextlib.contextmanager
 def far_away() -> Iterator[Distance]:
-    """Make the namespace and the way to it; `NoDelay` where that cannot be."""
+    """Set up the namespace and its route; `NoDelay` if that is impossible."""
     if os.geteuid() != 0:
         raise NoDelay("a network namespace needs root")
     absent = [one for one in ("ip", "tc") if shutil.which(one) is None]
@@ -61,10 +61,10 @@ def far_away() -> Iterator[Distance]:
             made_with = _with_netem(stack, name)
         except NoDelay as refusal:
             made_with = _with_tun(stack, name, refusal)
-        # What one contestant's connections taught the kernel must not speed up the next one's.
+        # Metrics of one client's connections must not speed up the next one's.
         forget = "echo 1 > /proc/sys/net/ipv4/tcp_no_metrics_save"
         _run(*prefix, "sh", "-c", forget)
-        _wait_for_the_way()
+        _wait_for_route()
         yield Distance(FAR, prefix, made_with)
 
 
@@ -91,14 +91,14 @@ def _with_tun(stack: ExitStack, name: str, refusal: NoDelay) -> str:
     program = Path(__file__).with_name("delay_line.py")
     line = subprocess.Popen([sys.executable, str(program), near, far, str(DELAY_MS)])
     stack.callback(line.wait)
-    stack.callback(line.terminate)  # the devices go with it
+    stack.callback(line.terminate)  # which removes the devices
     deadline_s = time.monotonic() + READY_S
     while not all(Path(f"/sys/class/net/{one}").exists() for one in (near, far)):
         if line.poll() is not None or time.monotonic() > deadline_s:
             raise refusal
         time.sleep(0.02)
     _ip("link", "set", far, "netns", name)
-    # A queue long enough for what 16 connections may have under way, so that it loses nothing.
+    # A queue long enough for the packets of 16 connections in flight, so that none is lost.
     _ip("addr", "add", NEAR, "peer", FAR, "dev", near)
     _ip("link", "set", near, "txqueuelen", "10000", "up")
     _ip("-n", name, "addr", "add", FAR, "peer", NEAR, "dev", far)
@@ -106,8 +106,8 @@ def _with_tun(stack: ExitStack, name: str, refusal: NoDelay) -> str:
     return "two TUN devices and a delay line, because this kernel has no netem"
 
 
-def _wait_for_the_way() -> None:
-    """Wait until a packet comes back, which also fills the table of neighbours."""
+def _wait_for_route() -> None:
+    """Wait until a packet returns, which also fills the neighbour table."""
     import socket
 
     deadline_s = time.monotonic() + READY_S
@@ -118,4 +118,4 @@ def _wait_for_the_way() -> None:
             return
         except OSError:
             time.sleep(0.05)
-    raise NoDelay("no packet comes back from the namespace")
+    raise NoDelay("no packet returns from the namespace")

@@ -1,8 +1,8 @@
 """Files in memory and files on a slow disk.
 
-A file is held in memory by locking a mapping of it, because a machine may give its cache back to
-the host whenever it likes. A disk is made slow for one server alone: its processes go into a blkio
-control group that may read only so many bytes a second from the device.
+A file is kept in memory by locking a mapping of it, because a virtual machine may return its cache
+to the host at any time. A disk is slowed down for one server only: its processes join a blkio
+control group with a limit of bytes a second for the device.
 """
 
 import contextlib
@@ -15,13 +15,13 @@ from pathlib import Path
 GROUPS = Path("/sys/fs/cgroup/blkio")
 
 
-class NoSlowDisk(Exception):  # noqa: N818 - it says what is missing
-    """This machine cannot slow a disk down; the text says why."""
+class NoSlowDisk(Exception):  # noqa: N818 - part of the report
+    """The disk cannot be slowed down on this machine; the text says why."""
 
 
 @contextlib.contextmanager
 def in_memory(path: Path) -> Iterator[str]:
-    """Hold a file in the page cache; yields how."""
+    """Keep a file in the page cache; yields how."""
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
         first = ctypes.c_char.from_buffer(mapped)
         libc = ctypes.CDLL(None)
@@ -54,7 +54,7 @@ def slow_disk(path: Path, pids: Sequence[int], rate: int) -> Iterator[None]:
             number = (disk / "dev").read_text().strip()
             (group / "blkio.throttle.read_bps_device").write_text(f"{number} {rate}")
         except OSError as error:
-            raise NoSlowDisk(f"the disk takes no limit: {error.strerror}") from None
+            raise NoSlowDisk(f"the disk accepts no limit: {error.strerror}") from None
         for pid in pids:
             (group / "cgroup.procs").write_text(str(pid))
         try:

@@ -1,11 +1,10 @@
-"""One run of one contestant, and many of them in turn.
+"""Run clients in turn and measure elapsed time, CPU time and peak memory.
 
-Every run is a fresh process. Contestants in Python say themselves how long the call took; of the
-others the whole process is timed and the time that only starting it takes is taken off. The CPU
-seconds are those of the whole process, user and system, less what starting it costs: the imports of
-a contestant in Python (a process of its own that does only those), `--version` of the others. The
-peak is the largest resident size of any process of the contestant. Linux lets a child inherit the
-peak of whoever starts it, so a peak below the bench's own (`floor_mib`) cannot be seen.
+Every run is a new process. Python clients report how long the call took; of the others the whole
+process is timed, less its start-up. CPU seconds are those of the whole process, user and system,
+less its start-up: the imports of a Python client (measured in a process of their own), `--version`
+of the others. The peak is the largest resident size of any process of the client. On Linux a child
+inherits the peak of its parent, so a peak below the one of this process (`floor_mib`) is invisible.
 """
 
 import json
@@ -24,13 +23,13 @@ START_UP_RUNS = 5
 LONGEST_RUN_S = 300.0
 
 
-class Failed(Exception):  # noqa: N818 - it says what happened
-    """A contestant did not do what it was asked; the text is one line."""
+class Failed(Exception):  # noqa: N818 - part of the report
+    """A client failed; the text is one line."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One file to fetch: where from, where to, and the file it must equal in the end."""
+    """One file to fetch: URL, destination, and the file that it must equal."""
 
     url: str
     path: Path
@@ -39,27 +38,27 @@ class Item:
 
 @dataclass(frozen=True)
 class Job:
-    """What a contestant does in one run, and where it may leave its files."""
+    """The task of one run, and the folder for its files."""
 
     items: Sequence[Item]
     folder: Path
     notes: Path
-    """A folder for lists of what to fetch, outside of `folder`."""
+    """A folder for lists of URLs, outside of `folder`."""
 
     @property
     def url(self) -> str:
-        """The address, where there is one file only."""
+        """The URL, if there is only one file."""
         return self.items[0].url
 
     @property
     def path(self) -> Path:
-        """The file to write, where there is one only."""
+        """The file to write, if there is only one."""
         return self.items[0].path
 
 
 @dataclass(frozen=True)
 class Took:
-    """What one process took (s, s, MiB), and what it said."""
+    """The measurements of one process (s, s, MiB) and its output."""
 
     elapsed_s: float
     cpu_s: float
@@ -69,16 +68,16 @@ class Took:
 
 @dataclass
 class Contestant:
-    """One program: how to call it, how to only start it, and what its runs took."""
+    """One client: its command, its start-up command, and its measurements."""
 
     name: str
     command: Callable[[Job], list[str]]
     start_up: Sequence[list[str]]
-    """Commands that do nothing but start what `command` starts."""
+    """Commands that only start the same programs."""
     is_timed_inside: bool = False
     most_rounds: int | None = None
     missing: str = ""
-    """Why it cannot run here; empty where it can."""
+    """Why it cannot run here; empty if it can."""
     failed: str = ""
     runs: list[Took] = field(default_factory=list)
     start_up_s: float = 0.0
@@ -100,7 +99,7 @@ class Contestant:
         return max(took.peak_mib for took in self.runs)
 
     def warm_up(self, env: Mapping[str, str], notes: Path) -> None:
-        """Find out what only starting it costs."""
+        """Measure the start-up."""
         runs = [
             [run_fresh(command, env, notes) for command in self.start_up]
             for _ in range(START_UP_RUNS)
@@ -109,7 +108,7 @@ class Contestant:
         self.start_up_cpu_s = statistics.median(sum(one.cpu_s for one in run) for run in runs)
 
     def run(self, job: Job, env: Mapping[str, str]) -> Took:
-        """Run once; return what it took less its start-up."""
+        """Run once; return the measurements less the start-up."""
         whole = run_fresh(self.command(job), env, job.notes)
         elapsed_s, said = whole.elapsed_s - self.start_up_s, ""
         if self.is_timed_inside:
@@ -121,7 +120,7 @@ class Contestant:
 
 
 def run_fresh(command: list[str], env: Mapping[str, str], notes: Path) -> Took:
-    """Run a command as a process of its own and wait for its end; `Failed` unless it succeeds."""
+    """Run a command in a new process; `Failed` unless it succeeds."""
     with (notes / "stderr").open("w+b") as errors:
         begun_s = time.perf_counter()
         with subprocess.Popen(
@@ -150,12 +149,12 @@ def run_fresh(command: list[str], env: Mapping[str, str], notes: Path) -> Took:
 
 
 def floor_mib() -> float:
-    """Return the bench's own peak (MiB), below which no contestant's peak can be seen."""
+    """Return the peak of this process (MiB), below which no client's peak is visible."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def check(job: Job, *, is_thorough: bool) -> None:
-    """See that every file is there: its size always, every byte where `is_thorough`."""
+    """Check the size of every file, and every byte if `is_thorough`."""
     for item in job.items:
         try:
             size_bytes = item.path.stat().st_size
@@ -176,7 +175,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def nothing(*_: object) -> None:
-    """Prepare nothing."""
+    """Do nothing."""
 
 
 def race(
@@ -189,10 +188,10 @@ def race(
     before_run: Callable[[Contestant, Job], None] = nothing,
     is_thorough: bool = False,
 ) -> None:
-    """Run everybody once a round, each round beginning with the next one, and note what it took.
+    """Run every client once a round, each round beginning with another one, and record the figures.
 
-    What a run leaves behind is checked and removed outside of the timed part. Who fails is out of
-    the race, with the reason noted.
+    The files are checked and removed outside of the timed part. A client that fails is not run
+    again, and its reason is recorded.
     """
     running = [one for one in contestants if not one.missing]
     for one in running:

@@ -1,4 +1,4 @@
-"""The servers the contestants fetch from: nginx, and one that sends smoothly; and their files."""
+"""The origins of the benchmarks, nginx and one that sends smoothly, and their files."""
 
 import contextlib
 import hashlib
@@ -54,7 +54,7 @@ for number, blob in enumerate(server.cert_chain_pems):
 
 @dataclass
 class Files:
-    """The folder that is served and what is known of it."""
+    """The served folder."""
 
     root: Path
     mib: int
@@ -67,17 +67,17 @@ class Files:
 
     @property
     def ca(self) -> Path:
-        """The certificate to trust; not there without trustme."""
+        """The certificate to trust; missing without trustme."""
         return self.root / "ca.pem"
 
     @property
     def hold(self) -> Path:
-        """While this file stands, `resume.bin` is sent at an eighth of its size a second."""
+        """While this file exists, `resume.bin` is sent at an eighth of its size a second."""
         return self.root / "hold"
 
 
 def make_files(root: Path, mib: int, *, with_small: bool) -> Files:
-    """Write the files that are served: one of `mib` MiB, one of a quarter, many small ones."""
+    """Write the served files: one of `mib` MiB, one of a quarter, many small ones."""
     files = Files(root, mib)
     files.www.mkdir()
     sha256 = hashlib.sha256()
@@ -94,13 +94,13 @@ def make_files(root: Path, mib: int, *, with_small: bool) -> Files:
         (files.www / name).mkdir()
         for number in range(count):
             (files.www / name / f"{number:04}.bin").write_bytes(os.urandom(kib * 2**10))
-    os.sync()  # what is written back later would disturb the first rounds
+    os.sync()  # later write-back would disturb the first rounds
     return files
 
 
 def certify(files: Files) -> str:
-    """Make the certificates; return why not where that cannot be."""
-    # In a process of its own, because its imports would raise the bench's peak (see `measure`).
+    """Create the certificates; return the reason if that is impossible."""
+    # In a process of its own, because its imports would raise the peak of this one (see `measure`).
     made = subprocess.run(
         [sys.executable, "-c", CERTIFY, str(files.root)],
         capture_output=True,
@@ -119,11 +119,11 @@ class Nginx:
     tls_port: int
 
     def plain(self, name: str) -> str:
-        """Return the address of a file."""
+        """Return the URL of a file."""
         return f"http://{self.host}:{self.plain_port}/{name}"
 
     def tls(self, name: str) -> str:
-        """Return the address of a file over TLS."""
+        """Return the URL of a file over TLS."""
         return f"https://{self.host}:{self.tls_port}/{name}"
 
 
@@ -163,7 +163,7 @@ def nginx(files: Files, host: str = "127.0.0.1", prefix: Sequence[str] = ()) -> 
 
 @contextlib.contextmanager
 def smooth(files: Files, host: str = "127.0.0.1", prefix: Sequence[str] = ()) -> Iterator[str]:
-    """Run the origin that sends a little at a time; yield the address of its file."""
+    """Run the origin that sends smoothly; yield the URL of its file."""
     (port,) = free_ports(1)
     program = Path(__file__).with_name("smooth_origin.py")
     slow = files.www / "slow.bin"
@@ -180,13 +180,13 @@ def running(
     env: Mapping[str, str] | None = None,
     log: IO[str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a server from when it answers until the end of the block."""
+    """Run a server; the block begins when it accepts connections."""
     with subprocess.Popen(command, text=True, env=env, stderr=log) as server:
         try:
             deadline_s = time.monotonic() + READY_S
             while not _answers(host, port):
                 if server.poll() is not None or time.monotonic() > deadline_s:
-                    raise RuntimeError(f"{command[0]} does not answer on {host}:{port}")
+                    raise RuntimeError(f"{command[0]} does not accept connections on {host}:{port}")
                 time.sleep(0.05)
             yield server
         finally:

@@ -1,4 +1,4 @@
-"""What the bench says in the end: a table for each workload, and the lines it must meet."""
+"""The report: a table for each workload, and the target lines."""
 
 import statistics
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ Kind = Literal["time", "cpu", "peak"]
 
 @dataclass(frozen=True)
 class Line:
-    """One line of acceptance: `ours` against the fastest of `peers`, or against `most` alone.
+    """One target: `ours` compared with the fastest of `peers`, or with `most` alone.
 
     `time` compares medians and bests, and both must hold; `cpu` compares medians; `peak` is our
     largest peak, in MiB, and has no peer.
@@ -25,7 +25,7 @@ class Line:
     is_below: bool = False
 
     def judge(self, found: Sequence[Contestant]) -> tuple[str, str]:
-        """Return the line as text and what became of it."""
+        """Return the target as text and its result."""
         named = {one.name: one for one in found if one.runs}
         peers = [named[name] for name in self.peers if name in named]
         sign = "<" if self.is_below else "<="
@@ -54,7 +54,7 @@ def _verdict(figure: str, missed: list[str]) -> str:
 
 
 def ratios(ours: Contestant, peer: Contestant) -> tuple[float, float]:
-    """Return our time by the peer's: the medians, the bests."""
+    """Return the ratios of vidnb's time to the other client's: of the medians, of the bests."""
     return (
         statistics.median(ours.elapsed_s) / statistics.median(peer.elapsed_s),
         min(ours.elapsed_s) / min(peer.elapsed_s),
@@ -63,7 +63,7 @@ def ratios(ours: Contestant, peer: Contestant) -> tuple[float, float]:
 
 @dataclass
 class Report:
-    """One workload: its title, who took part, and the lines it is judged by."""
+    """One workload: its title, clients and targets."""
 
     name: str
     title: str
@@ -72,7 +72,7 @@ class Report:
     skipped: str = ""
 
     def table(self) -> str:
-        """Return the table in Markdown, with the lines below it."""
+        """Return the table in Markdown, with the targets below it."""
         head = f"\n## {self.name}: {self.title}\n"
         if self.skipped:
             return f"{head}\nskipped: {self.skipped}"

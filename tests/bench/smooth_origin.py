@@ -1,10 +1,10 @@
-"""An origin that sends every connection its share smoothly, every 10 ms, instead of by the second.
+"""An origin with a rate limit per connection that sends every 10 ms, instead of every second.
 
     python smooth_origin.py HOST PORT FILE RATE
 
-nginx sends a whole second's worth at once and then nothing for the rest of it, as no long line
-does. This one knows one file, an ETag, HEAD, one range and If-Range; it is one loop over all
-connections, which wakes a hundred times a second and lets the kernel copy.
+nginx sends the bytes of a whole second at once and then nothing for the rest of it, unlike a real
+link. This origin supports one file, an ETag, HEAD, one range and If-Range; it is one loop over all
+connections, which wakes up a hundred times a second and uses `sendfile`.
 """
 
 import os
@@ -20,26 +20,26 @@ from pathlib import Path
 from typing import BinaryIO
 
 TICK_S = 0.01
-MOST_OWED_S = 0.1
-"""A client that did not read, or a machine that was busy, is owed this much at most."""
+MAX_BURST_S = 0.1
+"""A connection that could not send for a while catches up at most this much (s)."""
 HEAD_END = b"\r\n\r\n"
 
 
 @dataclass(eq=False)
 class Connection:
-    """One client: what it asked, and what of the answer it has got (bytes, s)."""
+    """One client: its request, and the progress of its response (bytes, s)."""
 
     socket: socket.socket
-    asked: bytearray = field(default_factory=bytearray)
+    received: bytearray = field(default_factory=bytearray)
     head: bytes = b""
     offset: int = 0
     stop: int = 0
-    paid_s: float = 0.0
+    updated_s: float = 0.0
     allowed: float = 0.0
 
     @property
-    def is_answering(self) -> bool:
-        """Tell whether an answer is under way."""
+    def is_responding(self) -> bool:
+        """Whether a response is being sent."""
         return bool(self.head) or self.offset < self.stop
 
 
@@ -63,8 +63,8 @@ class Origin:
         """Serve until the process ends."""
         due_s = time.monotonic()
         while True:
-            answering = [one for one in self._connections if one.is_answering]
-            wait_s = max(0.0, due_s - time.monotonic()) if answering else None
+            responding = [one for one in self._connections if one.is_responding]
+            wait_s = max(0.0, due_s - time.monotonic()) if responding else None
             for key, _ in self._selector.select(wait_s):
                 if key.data is None:
                     self._accept()
@@ -73,7 +73,7 @@ class Origin:
             now_s = time.monotonic()
             if now_s >= due_s:
                 due_s = now_s + TICK_S
-                for one in answering:
+                for one in responding:
                     self._guarded(one, self._send)
 
     def _accept(self) -> None:
@@ -88,7 +88,7 @@ class Origin:
         try:
             act(one)
         except BlockingIOError:
-            pass  # its buffer is full; the next tick tries again
+            pass  # its buffer is full; the next tick retries
         except OSError:
             self._close(one)
 
@@ -104,20 +104,20 @@ class Origin:
         if not piece:
             self._close(one)
             return
-        one.asked += piece
+        one.received += piece
         if self._take_next(one):
             self._send(one)
 
     def _take_next(self, one: Connection) -> bool:
-        """Begin the next answer, if one is asked for and none is under way."""
-        if one.is_answering or HEAD_END not in one.asked:
+        """Begin the next response, if one was requested and none is being sent."""
+        if one.is_responding or HEAD_END not in one.received:
             return False
-        request, _, rest = bytes(one.asked).partition(HEAD_END)
-        one.asked = bytearray(rest)
-        self._answer(one, request.decode("latin-1").replace("\r\n", "\n"))
+        request, _, rest = bytes(one.received).partition(HEAD_END)
+        one.received = bytearray(rest)
+        self._respond(one, request.decode("latin-1").replace("\r\n", "\n"))
         return True
 
-    def _answer(self, one: Connection, request: str) -> None:
+    def _respond(self, one: Connection, request: str) -> None:
         match = re.search(r"^range: *bytes=(\d+)-(\d*) *$", request, re.IGNORECASE | re.MULTILINE)
         condition = re.search(r"^if-range: *(.*?) *$", request, re.IGNORECASE | re.MULTILINE)
         byte_range, status = (0, self._size), "200 OK"
@@ -141,13 +141,13 @@ class Origin:
             lines.append(f"Content-Range: bytes */{self._size}")
         one.head = "\r\n".join([*lines, "", ""]).encode("latin-1")
         one.offset, one.stop = (0, 0) if request.startswith("HEAD ") else byte_range
-        one.paid_s, one.allowed = time.monotonic(), self._rate * TICK_S
+        one.updated_s, one.allowed = time.monotonic(), self._rate * TICK_S
 
     def _send(self, one: Connection) -> None:
         now_s = time.monotonic()
-        earned = (now_s - one.paid_s) * self._rate
-        one.paid_s = now_s
-        one.allowed = min(one.allowed + earned, self._rate * MOST_OWED_S)
+        refill = (now_s - one.updated_s) * self._rate
+        one.updated_s = now_s
+        one.allowed = min(one.allowed + refill, self._rate * MAX_BURST_S)
         if one.head:
             one.head = one.head[one.socket.send(one.head) :]
         while one.offset < one.stop and one.allowed >= 1:

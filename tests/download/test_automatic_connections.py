@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.deadline import DEADLINE_S, wait_until
-from tests.origin import Exchange, Film, Handler, Origin, fetch, noise, plain, status
+from tests.origin import Exchange, Film, Handler, Origin, fetch, noise, plain, redirect, status
 from vidnb.download.planner.retry import RetryPolicy
 from vidnb.download.registry import download
 from vidnb.download.request import DownloadRequest, DownloadResult
@@ -127,6 +127,28 @@ def test_what_a_host_refuses_is_asked_once(connections: int | None, tmp_path: Pa
     assert (gate.refused, result.attempts) == (refused, 1)
 
 
+def test_name_and_url_come_from_the_response_whose_bytes_are_stored(tmp_path: Path) -> None:
+    """Not from a connection that was refused later, even behind a redirect of its own."""
+    gate = Gate(3e6, most=1)
+
+    def handle(exchange: Exchange) -> None:
+        if exchange.asked.target == "/film.mp4":
+            redirect("/too-many-connections.mp4" if gate.now else "/real-name.mp4")(exchange)
+        elif "many" in exchange.asked.target:
+            gate.refused += 1
+            status(503, {"Content-Type": "text/html"})(exchange)
+        else:
+            gate(exchange)
+
+    with Origin(FILM, otherwise=handle) as origin:
+        result = fetch(order(origin, tmp_path, connections=4))
+        assert gate.refused > 0
+        assert result.url == f"{origin.base}/real-name.mp4"
+    check(result)
+    assert result.path == tmp_path / "real-name.mp4"
+    assert result.media_type == "video/mp4"
+
+
 def test_a_host_without_ranges_is_asked_for_one_once(tmp_path: Path) -> None:
     """The stream that runs is not touched by it, and the next download does not ask."""
     with Origin(FILM, otherwise=plain, rate=12e6) as origin:
@@ -178,7 +200,7 @@ def test_many_downloads_stay_within_the_limit(tmp_path: Path) -> None:
         results = transfers.submit(all_of_them()).result(DEADLINE_S)
     assert {result.path.read_bytes() for result in results} == {small.data}
     assert 1 < gate.peak <= 16
-    assert notes == {"other downloads use all the connections this host may be asked"}
+    assert notes == {"other downloads use all the connections that this host allows"}
 
 
 def test_who_has_several_makes_way(tmp_path: Path) -> None:

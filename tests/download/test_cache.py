@@ -1,10 +1,12 @@
 """The cache folder: one place for each address, evicted by age, never under a user's feet."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,6 +92,97 @@ def test_what_another_process_uses_stays(root: Path) -> None:
         child.wait(DEADLINE_S)
     evict(0)
     assert not folder.exists()
+
+
+def test_processes_that_evict_each_others_folders(root: Path) -> None:
+    """No folder vanishes while it is in use, and none that vanishes before is an error."""
+    code = (
+        "import sys; from pathlib import Path; from vidnb.io import cache\n"
+        f"cache.user_cache_path = lambda *_, **__: Path({str(root.parent)!r})\n"
+        "for number in range(300):\n"
+        "    place = cache.CachedFolder(f'https://a/{number % 3}')\n"
+        "    file = place.folder / '.vidnb' / f'{sys.argv[1]}-{number}.part'\n"
+        "    file.parent.mkdir(exist_ok=True)\n"
+        "    file.write_bytes(bytes(10_000))\n"
+        "    cache.evict(0)\n"
+        "    assert file.stat().st_size == 10_000\n"
+        "    place.close()\n"
+        "    cache.evict(0)\n"
+    )
+    children = [
+        subprocess.Popen([sys.executable, "-c", code, str(n)], stderr=subprocess.PIPE, text=True)
+        for n in range(3)
+    ]
+    ends = [(child.communicate(timeout=120)[1], child.returncode) for child in children]
+    assert ends == [("", 0)] * 3
+
+
+def test_a_folder_that_vanishes_before_it_is_looked_at(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever step meets it; what is left is judged all the same."""
+    gone, left = fill("gone", 100), fill("left", 200)
+    real = cache._size_bytes
+
+    def racing(folder: Path) -> int:
+        if folder == gone:
+            shutil.rmtree(folder)
+        return real(folder)
+
+    monkeypatch.setattr(cache, "_size_bytes", racing)
+    evict(0)
+    assert not left.exists()
+    monkeypatch.setattr(cache, "_size_bytes", real)
+
+    def vanishing(kept: Iterable[CacheEntry], cache_limit_bytes: int) -> tuple[str, ...]:
+        names = select_evictions(kept, cache_limit_bytes)
+        shutil.rmtree(root, ignore_errors=True)
+        return names
+
+    fill("third", 300)
+    monkeypatch.setattr(cache, "select_evictions", vanishing)
+    evict(0)
+    evict(0)
+    assert not root.exists()
+
+
+def test_the_cache_vanishes_before_it_is_listed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "is_dir", lambda _: True)
+    evict(0)
+    assert not root.exists()
+
+
+def test_a_folder_that_vanishes_while_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Path.mkdir` reports that it exists, and then it is gone."""
+    real, calls = Path.mkdir, 0
+
+    def racing(path: Path, *args: Any, **options: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise FileExistsError
+        real(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", racing)
+    place = CachedFolder("raced")
+    assert place.folder.is_dir()
+    place.close()
+
+
+def test_a_name_that_a_file_has_is_an_error(root: Path) -> None:
+    """A file in place of the folder does not go away by waiting."""
+    place = CachedFolder("a")
+    place.close()
+    shutil.rmtree(place.folder)
+    place.folder.write_text("not a folder")
+    with pytest.raises(FileExistsError):
+        CachedFolder("a")
+    shutil.rmtree(root)
+    root.write_text("not a folder")
+    with pytest.raises(NotADirectoryError):
+        CachedFolder("a")
 
 
 def test_sparse_files_count_for_what_they_take() -> None:
@@ -218,5 +311,5 @@ def test_the_limit(said: str | None, limit_bytes: int, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("said", ["10 GB", "-1", "1e9", "٣"])
 def test_a_limit_that_is_none(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIDNB_CACHE_BYTES", said)
-    with pytest.raises(ValueError, match="which is no number of bytes"):
+    with pytest.raises(ValueError, match="which is not a number of bytes"):
         cache_limit_bytes()

@@ -1,8 +1,8 @@
-"""The digest beside the writing: right whatever the order, from memory where the order allows."""
+"""The digest of an arriving file: right in whatever order its bytes arrive, each hashed once."""
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -11,18 +11,21 @@ import pytest
 
 from tests.deadline import DEADLINE_S
 from tests.origin import noise
-from vidnb.download.digests import Digests, Hasher
+from vidnb.download.digests import Digests
 from vidnb.download.part_file import PartFile
+from vidnb.download.writer import Writer
+from vidnb.http.headers import parse_etag
 from vidnb.http.ranges import ByteRange, ByteRangeSet
-from vidnb.io import buffer_pool
+from vidnb.http.validators import Validators
 
 DATA = noise(20_000_000)
 PIECE = 1_000_003
 SHA256 = hashlib.sha256(DATA).hexdigest()
+VERSION = Validators(etag=parse_etag('"v1"'), total_bytes=len(DATA))
 
 
-class Reads(PartFile):
-    """A part file that notes what is read back."""
+class RecordedPart(PartFile):
+    """A part file that records what is read back."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "film")
@@ -33,160 +36,165 @@ class Reads(PartFile):
         yield from super().read(byte_range)
 
 
-class Careful(Digests):
-    """Digests that look whether what they are given is still theirs."""
-
-    def update_all(self, pieces: Sequence[bytes | memoryview]) -> None:
-        for piece in pieces:
-            assert isinstance(piece, memoryview)
-            assert isinstance(piece.obj, buffer_pool._Block)
-            assert piece.obj.users > 0, "a block that may be used again already"
-        super().update_all(pieces)
-
-
-class World:
-    """A part file, its digests, and what was stored so far."""
+class Download:
+    """A writer, its part file and digests."""
 
     def __init__(self, folder: Path) -> None:
-        self.part = Reads(folder)
-        self.digests = Careful(frozenset({"sha256"}))
-        self.rooms = 0
-        self.hasher = Hasher(self.part, self.digests, self.room)
-        self.stored = ByteRangeSet()
+        self.part = RecordedPart(folder)
+        self.digests = Digests(frozenset({"sha256"}))
+        self.stored_bytes = 0
 
-    def room(self) -> None:
-        self.rooms += 1
+    def begin(self, stored: ByteRangeSet) -> None:
+        self.writer = Writer(self.part, "http://a/film.mp4", self.digests, stored, self.on_stored)
+        self.running = asyncio.create_task(self.writer.run())
 
-    def store(self, start: int, data: bytes = DATA) -> None:
-        content = data[start : start + PIECE]
-        block = buffer_pool.acquire()
-        piece = block[: len(content)]
-        piece[:] = content
-        self.part.write(start, [piece])
-        self.stored = self.stored.add(ByteRange(start, start + len(piece)))
-        self.hasher.take(start, [piece])
-        self.hasher.stored(self.stored)
+    def on_stored(self, byte_range: ByteRange, generation: int) -> None:
+        self.stored_bytes += byte_range.size_bytes
 
-    async def settle(self) -> None:
-        while self.hasher._is_busy:
+    async def add(self, start: int, data: bytes = DATA) -> None:
+        piece = data[start : start + PIECE]
+        self.writer.add(ByteRange(start, start + len(piece)), piece, VERSION)
+        await self.writer.room()
+
+    async def until_hashed(self, stop: int) -> None:
+        while self.digests.hashed_bytes < stop:
+            assert not self.running.done()
             await asyncio.sleep(0.001)
 
 
-@pytest.fixture
-def play(
-    tmp_path: Path,
-) -> Iterator[Callable[[Callable[[World], Coroutine[None, None, None]]], World]]:
-    worlds: list[World] = []
+Scene = Callable[[Download], Coroutine[None, None, None]]
+Play = Callable[[Scene], Download]
 
-    def run(scene: Callable[[World], Coroutine[None, None, None]]) -> World:
-        world = World(tmp_path)
-        worlds.append(world)
+
+@pytest.fixture
+def play(tmp_path: Path) -> Iterator[Play]:
+    downloads: list[Download] = []
+
+    def run(scene: Scene) -> Download:
+        download = Download(tmp_path)
+        downloads.append(download)
 
         async def main() -> None:
-            await scene(world)
-            await world.hasher.close()
+            await scene(download)
+            download.writer.close()
+            await download.running
 
         asyncio.run(asyncio.wait_for(main(), DEADLINE_S))
-        return world
+        return download
 
     yield run
-    for world in worlds:
-        world.part.close(keep=False)
-
-
-Play = Callable[[Callable[[World], Coroutine[None, None, None]]], World]
+    for download in downloads:
+        download.part.close(keep=False)
 
 
 def test_in_order_nothing_is_read_back(play: Play) -> None:
-    """However much faster than the digest it is stored."""
-
-    async def scene(world: World) -> None:
+    async def scene(download: Download) -> None:
+        download.begin(ByteRangeSet())
         for start in range(0, len(DATA), PIECE):
-            world.store(start)
-            if start % 3 == 0:
-                await asyncio.sleep(0)
-        assert world.hasher.queued_bytes > 0
+            await download.add(start)
 
-    world = play(scene)
-    assert world.part.reads == []
-    assert world.hasher.queued_bytes == 0
-    assert world.digests.hexdigest("sha256") == SHA256
-    assert world.rooms > 0
+    download = play(scene)
+    assert download.part.reads == []
+    assert download.stored_bytes == len(DATA)
+    assert download.digests.hexdigest("sha256") == SHA256
 
 
 @pytest.mark.parametrize("pause_s", [0, 0.001, 0.004])
-def test_what_was_there_is_read_while_the_rest_comes(pause_s: float, play: Play) -> None:
-    """A resumed file: the first half is read back once, and the rest follows."""
+def test_a_resumed_file_is_read_back_while_the_rest_arrives(pause_s: float, play: Play) -> None:
+    """Each byte at most once, in order."""
 
-    async def scene(world: World) -> None:
+    async def scene(download: Download) -> None:
         half = 10 * PIECE
-        world.part.write(0, [DATA[:half]])
-        world.stored = ByteRangeSet([ByteRange(0, half)])
-        world.hasher.stored(world.stored)
+        download.part.write(0, [DATA[:half]])
+        download.begin(ByteRangeSet([ByteRange(0, half)]))
         for start in range(half, len(DATA), PIECE):
-            world.store(start)
+            await download.add(start)
             await asyncio.sleep(pause_s)
-        await world.settle()
+        await download.until_hashed(len(DATA))
 
-    world = play(scene)
-    assert world.digests.hashed_bytes == len(DATA)
-    assert world.digests.hexdigest("sha256") == SHA256
-    reads = world.part.reads
-    assert all(one.stop == two.start for one, two in pairwise(reads))
+    download = play(scene)
+    assert download.digests.hexdigest("sha256") == SHA256
+    assert all(one.stop <= two.start for one, two in pairwise(download.part.reads))
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_any_order(seed: int, play: Play) -> None:
-    """Pieces of several connections: each byte is hashed once, in its place."""
+def test_bytes_may_arrive_in_any_order(seed: int, play: Play) -> None:
+    """Pieces of several connections."""
 
-    async def scene(world: World) -> None:
+    async def scene(download: Download) -> None:
         random = Random(seed)
         starts = list(range(0, len(DATA), PIECE))
         random.shuffle(starts)
+        download.begin(ByteRangeSet())
         for start in starts:
-            world.store(start)
+            await download.add(start)
             if random.random() < 0.5:
                 await asyncio.sleep(0.003 * random.random())
-        await world.settle()
+        await download.until_hashed(len(DATA))
 
-    world = play(scene)
-    assert world.digests.hashed_bytes == len(DATA)
-    assert world.digests.hexdigest("sha256") == SHA256
+    assert play(scene).digests.hexdigest("sha256") == SHA256
 
 
 @pytest.mark.parametrize("pause_s", [0, 0.004])
-def test_a_restart_begins_at_the_first_byte(pause_s: float, play: Play) -> None:
-    """Also in the middle of a step, and nothing of the older version is in the digest."""
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_a_restart_begins_at_the_first_byte(pause_s: float, is_reversed: bool, play: Play) -> None:
+    """Also in the middle of a step; the digest holds no byte of the older version."""
 
-    async def scene(world: World) -> None:
-        for start in range(0, 10 * PIECE, PIECE):
-            world.store(start, b"\0" * len(DATA))
+    async def scene(download: Download) -> None:
+        download.begin(ByteRangeSet())
+        starts = range(0, 10 * PIECE, PIECE)
+        for start in reversed(starts) if is_reversed else starts:
+            await download.add(start, b"\0" * len(DATA))
         await asyncio.sleep(pause_s)
-        world.hasher.restart()
-        world.stored = ByteRangeSet()
+        download.writer.restart(1)
         for start in range(0, len(DATA), PIECE):
-            world.store(start)
-        await world.settle()
+            await download.add(start)
+        await download.until_hashed(len(DATA))
 
-    world = play(scene)
-    assert world.digests.hashed_bytes == len(DATA)
-    assert world.digests.hexdigest("sha256") == SHA256
+    assert play(scene).digests.hexdigest("sha256") == SHA256
+
+
+def test_a_restart_without_bytes_leaves_an_empty_digest(play: Play) -> None:
+    """The new version may be empty."""
+
+    async def scene(download: Download) -> None:
+        download.begin(ByteRangeSet())
+        await download.add(0)
+        await download.until_hashed(PIECE)
+        download.writer.restart(1)
+
+    assert play(scene).digests.hexdigest("sha256") == hashlib.sha256().hexdigest()
 
 
 def test_a_part_that_cannot_be_read_is_left_to_the_check(play: Play) -> None:
-    """The digest stops where it is; the check reads on from there, and raises what it meets."""
+    """The digest stops there; the check of the whole file reads on, and raises what it meets."""
 
-    async def scene(world: World) -> None:
-        world.part.write(0, [DATA[:PIECE]])
-        world.hasher.stored(ByteRangeSet([ByteRange(0, 2 * PIECE)]))
-        await world.settle()
-        world.hasher.take(world.digests.hashed_bytes, [b"from nowhere"])
-        world.hasher.stored(ByteRangeSet([ByteRange(0, 3 * PIECE)]))
+    async def scene(download: Download) -> None:
+        download.part.write(0, [DATA[:PIECE]])
+        download.begin(ByteRangeSet([ByteRange(0, 2 * PIECE)]))
+        await download.until_hashed(PIECE)
 
-    world = play(scene)
-    assert world.digests.hashed_bytes == PIECE
+    download = play(scene)
+    assert download.digests.hashed_bytes == PIECE
     with pytest.raises(OSError, match="ends early"):
-        world.digests.catch_up(world.part, 2 * PIECE)
-    world.part.write(PIECE, [DATA[PIECE:]])
-    world.digests.catch_up(world.part, len(DATA))
-    assert world.digests.hexdigest("sha256") == SHA256
+        download.digests.catch_up(download.part, len(DATA))
+    download.part.write(PIECE, [DATA[PIECE:]])
+    download.digests.catch_up(download.part, len(DATA))
+    assert download.digests.hexdigest("sha256") == SHA256
+
+
+def test_what_is_next_to_an_unreadable_part_is_not_hashed(play: Play) -> None:
+    """Bytes that arrive later are stored; their digest is left to the check as well."""
+
+    async def scene(download: Download) -> None:
+        download.begin(ByteRangeSet([ByteRange(0, PIECE)]))
+        while download.writer._catching_up is None or not download.writer._catching_up.done():
+            await asyncio.sleep(0.001)
+        for start in range(PIECE, len(DATA), PIECE):
+            await download.add(start)
+
+    download = play(scene)
+    assert download.digests.hashed_bytes == 0
+    download.part.write(0, [DATA[:PIECE]])
+    download.digests.catch_up(download.part, len(DATA))
+    assert download.digests.hexdigest("sha256") == SHA256

@@ -1,4 +1,4 @@
-"""Long bodies straight from the socket: whole, in order, bounded, and rude ends told as such."""
+"""Bodies of responses: complete, in order, with bounded memory; premature ends are errors."""
 
 import asyncio
 import gc
@@ -6,21 +6,25 @@ import os
 import socket
 import ssl
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import aiohttp
 import pytest
+from aiohttp.base_protocol import BaseProtocol
 
 from tests.deadline import DEADLINE_S, IDLE_S
 from tests.network import localhost_tls
 from vidnb.download.planner.retry import FailureKind
-from vidnb.io.body import SHORTEST_BYTES, Body, TakenOver, take_over
+from vidnb.io.body import ResponseBody
 from vidnb.io.client import ConnectionFault, HttpClient, HttpResponse
-from vidnb.io.receiver import Receiver
 
-SIZE = SHORTEST_BYTES + 3_000_017
+MIB = 2**20
+LONG = 8 * MIB  # received without aiohttp's parser from here on
+SIZE = LONG + 3_000_017
 DATA = bytes(range(256)) * (SIZE // 256 + 1)
 DATA = DATA[:SIZE]
 
@@ -34,7 +38,7 @@ async def origin(
     tls: ssl.SSLContext | None = None,
     then: Callable[[asyncio.StreamWriter], None] | None = None,
 ) -> AsyncIterator[tuple[str, list[int]]]:
-    """Answer every request with one body; `then` ends the connection its own way."""
+    """Serve every request one body; `then` ends the connection in its own way."""
     ports: list[int] = []
     tasks: set[asyncio.Task[Any]] = set()
 
@@ -87,7 +91,7 @@ def run(coro: Any) -> Any:
 
 
 def test_a_long_body_arrives_whole() -> None:
-    """Every byte in order, in large pieces, and the session closes without waiting for anybody."""
+    """Every byte in order, in pieces of at most a block; the end can be read repeatedly."""
 
     async def main() -> None:
         async with origin(DATA) as (url, _), HttpClient() as client:
@@ -100,13 +104,13 @@ def test_a_long_body_arrives_whole() -> None:
             assert got == DATA
             assert await answer.read() == b""
             answer.close()
-            assert max(sizes) <= 2**21
+            assert max(sizes) <= MIB
 
     run(main())
 
 
 def test_a_short_body_keeps_its_connection() -> None:
-    """Below the limit aiohttp reads, and two requests share one connection."""
+    """Two requests share one connection."""
 
     async def main() -> None:
         async with origin(b"short" * 100) as (url, ports), HttpClient() as client:
@@ -120,8 +124,8 @@ def test_a_short_body_keeps_its_connection() -> None:
     run(main())
 
 
-def test_chunks_and_no_length_are_left_to_aiohttp() -> None:
-    """Only a Content-Length says how many bytes are left."""
+def test_chunks_and_no_length_are_parsed_by_aiohttp() -> None:
+    """Only a Content-Length tells how many bytes are left."""
 
     async def main() -> None:
         chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (SIZE, DATA)
@@ -146,8 +150,8 @@ def test_chunks_and_no_length_are_left_to_aiohttp() -> None:
 
 
 @pytest.mark.parametrize("is_reset", [False, True], ids=["closed", "reset"])
-def test_an_early_end_gives_what_came_and_then_says_so(is_reset: bool) -> None:
-    """What had arrived before a close is given out first; the fault comes after it."""
+def test_a_premature_end_is_an_error_behind_the_data(is_reset: bool) -> None:
+    """What arrived before the end is returned first; the error follows it."""
 
     def end(writer: asyncio.StreamWriter) -> None:
         if is_reset:
@@ -172,7 +176,7 @@ def test_an_early_end_gives_what_came_and_then_says_so(is_reset: bool) -> None:
 
 
 def test_silence_is_a_timeout() -> None:
-    """The idle timeout stands over these reads too."""
+    """The idle timeout covers bodies received without aiohttp's parser too."""
 
     async def main() -> None:
         async with origin(DATA[:1000], announced=SIZE) as (url, _), HttpClient() as client:
@@ -186,7 +190,7 @@ def test_silence_is_a_timeout() -> None:
     run(main())
 
 
-def test_bytes_behind_the_body_are_nobodys() -> None:
+def test_bytes_behind_the_body_are_dropped() -> None:
     """What follows the announced length is dropped with the connection."""
 
     async def main() -> None:
@@ -202,42 +206,33 @@ def tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return localhost_tls()
 
 
-@pytest.mark.parametrize("by", [Receiver, TakenOver])
-def test_under_tls(
-    by: type[Body],
-    tls: tuple[ssl.SSLContext, ssl.SSLContext],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The same bytes through TLS, with a caller's own session; in a thread where that can be."""
-    if by is TakenOver:
-        monkeypatch.setattr("vidnb.io.body.take_socket", lambda _: None)
+@pytest.mark.parametrize("size", [1000, LONG - 1, SIZE])
+def test_under_tls(size: int, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """The same bytes through TLS, with a caller's own session."""
 
     async def main() -> None:
         connector = aiohttp.TCPConnector(ssl=tls[1])
         async with (
-            origin(DATA, tls=tls[0]) as (url, _),
+            origin(DATA[:size], tls=tls[0]) as (url, ports),
             aiohttp.ClientSession(connector=connector) as session,
             HttpClient(session=session) as client,
         ):
-            answer = await get(client, url)
-            assert await drain(answer) == DATA
-            assert isinstance(answer._body, by)
-            answer.close()
+            for _ in range(2):
+                answer = await get(client, url)
+                assert await drain(answer) == DATA[:size]
+                answer.close()
+            assert len(set(ports)) == (1 if size < LONG else 2)
 
     run(main())
 
 
-@pytest.mark.parametrize("by", ["thread", "protocol", "aiohttp"])
-def test_what_is_given_up_under_tls_is_over_at_once(
-    by: str,
+@pytest.mark.parametrize("size_bytes", [LONG - 1, 2 * LONG])
+def test_an_abandoned_connection_under_tls_is_closed_at_once(
+    size_bytes: int,
     tls: tuple[ssl.SSLContext, ssl.SSLContext],
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No farewell: asyncio would wait half a minute for an answer to it."""
-    size_bytes = SHORTEST_BYTES - 1 if by == "aiohttp" else 2 * SHORTEST_BYTES
-    if by == "protocol":
-        monkeypatch.setattr("vidnb.io.body.take_socket", lambda _: None)
+    """Without waiting for a close_notify: asyncio would wait half a minute for the answer."""
     ended = threading.Event()
 
     def serve(listener: socket.socket) -> None:
@@ -250,7 +245,7 @@ def test_what_is_given_up_under_tls_is_over_at_once(
                 wrapped.sendall(bytes(2**16))
                 with socket.socket(fileno=os.dup(wrapped.fileno())) as below:
                     below.settimeout(DEADLINE_S)
-                    while below.recv(2**16):  # a farewell is no end, and is not answered here
+                    while below.recv(2**16):  # a close_notify is not answered
                         pass
             except TimeoutError:
                 return
@@ -279,89 +274,131 @@ def test_what_is_given_up_under_tls_is_over_at_once(
 
 
 class FakeTransport(asyncio.Transport):
-    """Counts what it is asked."""
+    """Records what is called; `set_protocol` as a real one."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.said: list[str] = []
+        self.calls: list[str] = []
+        self.protocol: asyncio.BaseProtocol | None = None
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
 
     def pause_reading(self) -> None:
-        self.said.append("pause")
+        self.calls.append("pause")
 
     def resume_reading(self) -> None:
-        self.said.append("resume")
+        self.calls.append("resume")
 
     def close(self) -> None:
-        self.said.append("close")
+        self.calls.append("close")
+
+    def abort(self) -> None:
+        self.calls.append("abort")
 
 
-class Before(asyncio.Protocol):
-    """The protocol that had the connection."""
+class Parser(BaseProtocol):
+    """Stands for aiohttp's protocol: everything it receives is body."""
 
-    lost: object = "not yet"
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(asyncio.get_running_loop())
+        self.connection_made(transport)
+        self.content = aiohttp.StreamReader(self, 2**20, loop=asyncio.get_running_loop())
+        self.lost: list[BaseException | None] = []
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = exc
+    def data_received(self, data: bytes) -> None:
+        if data:
+            self.content.feed_data(data)
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        pass
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.lost.append(exc)
 
 
-def feed(body: TakenOver, data: bytes) -> None:
+class Response:
+    """What `ResponseBody` uses of a response, and its transport."""
+
+    def __init__(self, length_bytes: int | None, headers: dict[str, str] | None = None) -> None:
+        self.transport = FakeTransport()
+        self.parser = Parser(self.transport)
+        self.content = self.parser.content
+        self.content_length = length_bytes
+        self.headers = headers or {}
+        self.connection: Any = SimpleNamespace(transport=self.transport, protocol=self.parser)
+
+    def body(self) -> ResponseBody:
+        return ResponseBody(cast(aiohttp.ClientResponse, self))
+
+
+def feed(body: ResponseBody, data: bytes) -> None:
     while data:
         room = body.get_buffer(-1)
-        assert 0 < len(room) <= 2**21
+        assert 0 < len(room) <= MIB
         count = min(len(room), len(data))
         room[:count] = data[:count]
         body.buffer_updated(count)
         data = data[count:]
 
 
-def test_a_slow_reader_holds_the_socket() -> None:
-    """At 4 MiB unread the transport pauses, once; it goes on when half of that is read."""
+@pytest.mark.parametrize("length_bytes", [32 * MIB, None])
+def test_a_slow_reader_pauses_the_connection(length_bytes: int | None) -> None:
+    """At 1 MiB unread reading is paused, once; it is resumed when half of that was read."""
 
     async def main() -> None:
-        transport, before = FakeTransport(), Before()
-        body = TakenOver(transport, before, b"head", 2**25)
-        feed(body, bytes(4 * 2**20))
-        assert transport.said == ["pause"]
+        response = Response(length_bytes)
+        response.content.feed_data(b"head")
+        body, calls = response.body(), response.transport.calls
+        feed(body, bytes(MIB - 4))
+        assert calls == ["pause"]
         feed(body, bytes(10))
-        assert transport.said == ["pause"]
+        assert calls == ["pause"]
         assert bytes(await body.read()) == b"head"
-        left_bytes = 4 * 2**20 + 10
-        while left_bytes >= 2 * 2**20:
-            assert transport.said == ["pause"]
+        left_bytes = MIB + 6
+        while left_bytes >= MIB // 2:
+            assert calls == ["pause"]
             left_bytes -= len(await body.read())
-        assert transport.said == ["pause", "resume"]
+        assert calls == ["pause", "resume"]
 
     run(main())
 
 
-def test_what_is_held_leaves_the_socket_alone() -> None:
-    """Until it is read again; at its end there is nothing to hold."""
+def test_hold_pauses_the_connection_until_the_next_read() -> None:
+    """At the end there is nothing to pause."""
 
     async def main() -> None:
-        transport = FakeTransport()
-        body = TakenOver(transport, Before(), b"head", 10)
+        response = Response(LONG)
+        response.content.feed_data(b"head")
+        body, calls = response.body(), response.transport.calls
         body.hold()
         body.hold()
-        assert transport.said == ["pause"]
+        assert calls == ["pause"]
         assert bytes(await body.read()) == b"head"
-        assert transport.said == ["pause", "resume"]
+        assert calls == ["pause", "resume"]
         body.hold()
         reading = asyncio.create_task(body.read())
         await asyncio.sleep(0)
-        assert transport.said == ["pause", "resume"] * 2
-        feed(body, bytes(10))
-        assert bytes(await reading) == bytes(10)
+        assert calls == ["pause", "resume"] * 2
+        feed(body, bytes(LONG - 4))
+        left_bytes = LONG - 4 - len(await reading)
+        while data := await body.read():
+            left_bytes -= len(data)
+        assert left_bytes == 0
         body.hold()
-        assert transport.said == [*["pause", "resume"] * 2, "close"]
+        assert calls[-1] == "resume"
 
     run(main())
 
 
-def test_small_pieces_share_a_buffer() -> None:
-    """A slow origin costs no megabyte per packet; pieces stay what they were."""
+def test_small_pieces_share_a_block() -> None:
+    """A slow origin costs no megabyte a packet; pieces that were returned keep their bytes."""
 
     async def main() -> None:
-        body = TakenOver(FakeTransport(), Before(), b"", 1000)
+        body = Response(LONG).body()
         feed(body, b"one")
         first = await body.read()
         feed(body, b"two")
@@ -374,61 +411,196 @@ def test_small_pieces_share_a_buffer() -> None:
     run(main())
 
 
-def test_the_end_closes_and_is_told() -> None:
-    """The last byte closes the connection; its end reaches the protocol before."""
+@pytest.mark.parametrize("are_kept", [False, True])
+def test_a_block_is_reused_once_nobody_refers_to_it(
+    are_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A piece that was returned keeps its bytes as long as it is referred to."""
+    monkeypatch.setattr("vidnb.io.body._blocks", deque(maxlen=16))
 
     async def main() -> None:
-        transport, before = FakeTransport(), Before()
-        body = TakenOver(transport, before, b"", 3)
-        assert len(body.get_buffer(-1)) == 3
+        body = Response(64 * MIB).body()
+        blocks: dict[int, object] = {}
+        kept: list[bytes | memoryview] = []
+        for number in range(40):
+            feed(body, bytes([number]) * MIB)
+            piece = await body.read()
+            assert isinstance(piece, memoryview)
+            assert (len(piece), piece[0], piece[-1]) == (MIB, number, number)
+            blocks[id(piece.obj)] = piece.obj
+            if are_kept or number == 1:
+                kept.append(piece)
+        if are_kept:
+            assert [piece[7] for piece in kept] == list(range(40))
+            assert len(blocks) == 40
+        else:
+            assert bytes(kept[0]) == b"\1" * MIB
+            assert len(blocks) < 30
+
+    run(main())
+
+
+def test_pieces_that_arrive_together_are_read_together() -> None:
+    """The reader wakes up once for packets that arrive within a moment."""
+
+    async def main() -> None:
+        body = Response(LONG).body()
+        reading = asyncio.ensure_future(body.read())
+        await asyncio.sleep(0)
+        for piece in (b"one", b"two", b"three"):
+            feed(body, piece)
+            await asyncio.sleep(0)
+        assert bytes(await reading) == b"onetwothree"
+
+    run(main())
+
+
+def test_the_last_byte_closes_a_connection_that_cannot_be_reused() -> None:
+    """aiohttp's protocol is told of the end; bytes behind the body are dropped."""
+
+    async def main() -> None:
+        response = Response(LONG)
+        response.content.feed_data(bytes(LONG - 3))
+        body = response.body()
         feed(body, b"end")
-        assert transport.said == ["close"]
+        assert response.transport.calls == ["close"]
+        feed(body, b"x")
         body.eof_received()
         body.pause_writing()
         body.resume_writing()
         body.connection_lost(None)
-        assert before.lost is None
+        assert response.parser.lost == [None]
+        assert len(await body.read()) == LONG - 3
         assert bytes(await body.read()) == b"end"
         assert bytes(await body.read()) == b""
-        room = body.get_buffer(-1)  # a transport may still ask; what it puts there is nobody's
-        room[:1] = b"x"
-        body.buffer_updated(1)
-        assert bytes(await body.read()) == b""
+        assert not body.is_reusable
+        body.close()
+        assert "abort" not in response.transport.calls
 
     run(main())
 
 
-def test_a_reader_that_waits_is_woken() -> None:
-    """By bytes, and by the end."""
+def test_a_parsed_body_returns_its_connection() -> None:
+    """aiohttp's protocol is installed again once the body is complete."""
 
     async def main() -> None:
-        body = TakenOver(FakeTransport(), Before(), b"", 100)
-        reading = asyncio.ensure_future(body.read())
-        await asyncio.sleep(0)
-        feed(body, b"bytes")
-        assert bytes(await reading) == b"bytes"
+        response = Response(None)
+        body = response.body()
+        assert response.transport.protocol == body
+        feed(body, b"data")
+        response.content.feed_eof()
+        feed_nothing(body)
+        installed: asyncio.BaseProtocol | None = response.transport.protocol
+        assert installed is response.parser
+        assert await body.read() == b"data"
+        assert await body.read() == b""
+        assert body.is_reusable
+        body.close()
+        assert response.transport.calls == []
+
+    run(main())
+
+
+def feed_nothing(body: ResponseBody) -> None:
+    body.get_buffer(-1)
+    body.buffer_updated(0)
+
+
+@pytest.mark.parametrize("length_bytes", [LONG, 100])
+def test_a_waiting_reader_learns_of_the_end(length_bytes: int) -> None:
+    """The error of the connection is raised, to every read behind the data."""
+
+    async def main() -> None:
+        response = Response(length_bytes)
+        body = response.body()
         reading = asyncio.ensure_future(body.read())
         await asyncio.sleep(0)
         body.connection_lost(OSError("gone"))
-        with pytest.raises(ConnectionResetError, match="gone"):
+        with pytest.raises(OSError, match="gone"):
             await reading
+        with pytest.raises(OSError, match="gone"):
+            await body.read()
+        assert len(response.parser.lost) == 1
+        body.close()
+        assert response.transport.calls == []
 
     run(main())
 
 
-def test_a_broken_or_closing_connection_is_left_alone() -> None:
-    """There is nothing to take over where the connection is gone."""
+def test_a_body_may_end_with_its_connection() -> None:
+    """Without length and chunks the parser takes the close for the end."""
 
     async def main() -> None:
-        async with origin(DATA[:1000], announced=SIZE) as (url, _), HttpClient() as client:
-            answer = await get(client, url)
-            connection = answer._response.connection
-            assert connection is not None
-            assert isinstance(connection.transport, asyncio.Transport)
-            connection.transport.abort()
-            assert take_over(answer._response) is None
-            await asyncio.sleep(0.05)
-            assert take_over(answer._response) is None
-            answer.close()
+        response = Response(None)
+        body = response.body()
+        feed(body, b"data")
+        response.content.feed_eof()
+        body.connection_lost(None)
+        assert await body.read() == b"data"
+        assert await body.read() == b""
+
+    run(main())
+
+
+def test_an_error_of_the_parser_is_raised_behind_the_data() -> None:
+    """Such as a malformed chunk that the pure Python parser found."""
+
+    async def main() -> None:
+        response = Response(None)
+        body = response.body()
+        feed(body, b"data")
+        response.content.set_exception(aiohttp.ClientPayloadError("malformed"))
+        body.connection_lost(None)
+        assert await body.read() == b"data"
+        with pytest.raises(aiohttp.ClientPayloadError, match="malformed"):
+            await body.read()
+
+    run(main())
+
+
+def test_a_closed_body_wakes_nobody() -> None:
+    """The pending wake-up is cancelled, and the connection is aborted."""
+
+    async def main() -> None:
+        response = Response(LONG)
+        body = response.body()
+        feed(body, b"data")
+        body.close()
+        assert response.transport.calls == ["abort"]
+        await asyncio.sleep(0.01)
+        assert not body._arrival.is_set()
+
+    run(main())
+
+
+@pytest.mark.parametrize("part", ["connection", "protocol", "transport"])
+def test_a_connection_that_is_gone_before_the_body(part: str) -> None:
+    """A response whose connection closed between head and body is incomplete."""
+
+    async def main() -> None:
+        response = Response(LONG)
+        if part == "connection":
+            response.connection = None
+        else:
+            setattr(response.connection, part, None)
+        body = response.body()
+        body.hold()
+        with pytest.raises(aiohttp.ClientPayloadError, match="before the body was complete"):
+            await body.read()
+        body.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("name", ["Transfer-Encoding", "Content-Encoding"])
+def test_an_encoded_body_is_parsed(name: str) -> None:
+    """Its bytes are not those that the length counts."""
+
+    async def main() -> None:
+        response = Response(LONG, {name: "gzip"})
+        body = response.body()
+        feed(body, b"data")
+        assert await body.read() == b"data"
+        assert response.content.total_bytes == 4
 
     run(main())

@@ -187,7 +187,7 @@ def test_a_connection_given_up_is_closed(origin: Origin) -> None:
 
 
 def test_a_body_is_held_back(origin: Origin) -> None:
-    """A long one leaves its connection alone until it is read again; a short one just comes."""
+    """No more is received until the next read, for a long body and for a short one."""
     data = noise(9 * 2**20)
     for body in (data, data[:100]):
         origin.film = Film(body)
@@ -207,7 +207,7 @@ def test_what_came_before_a_reset_is_read_first(origin: Origin) -> None:
 
     async def work(client: HttpClient) -> tuple[int, ConnectionFault]:
         answer = await ask(client, origin.url)
-        await asyncio.sleep(0.1)  # it is broken by now, and nobody has read
+        await asyncio.sleep(0.1)  # the connection is reset by now
         size = len(await answer.read())
         with pytest.raises(ConnectionFault) as caught:
             await answer.read()
@@ -217,12 +217,12 @@ def test_what_came_before_a_reset_is_read_first(origin: Origin) -> None:
     size, error = with_client(work)
     assert size == 50_000
     assert error.failure.kind is FailureKind.LOST
-    assert error.failure.reason == "the connection closed before the file was whole"
+    assert error.failure.reason == "the connection closed before the file was complete"
 
 
 @contextmanager
 def malformed_later(origin: Origin) -> Iterator[threading.Event]:
-    """Send a good chunk, then, once the event is set, one whose size is none, and hold the line."""
+    """Send a chunk, then, once the event is set, a malformed chunk size, and stay connected."""
     is_due = threading.Event()
 
     def handle(exchange: Exchange) -> None:
@@ -239,7 +239,7 @@ def malformed_later(origin: Origin) -> Iterator[threading.Event]:
 
 @pytest.mark.parametrize("is_read_first", [True, False])
 def test_a_malformed_chunk_size_ends_the_body_at_once(is_read_first: bool, origin: Origin) -> None:
-    """Also where it came before anybody began to read; what was good is read first."""
+    """Also if it arrived before the first read; the data before it is returned first."""
 
     async def work(client: HttpClient) -> ConnectionFault:
         answer = await ask(client, origin.url, idle_timeout_s=3600.0)
@@ -248,8 +248,10 @@ def test_a_malformed_chunk_size_ends_the_body_at_once(is_read_first: bool, origi
                 assert await answer.read() == b"abc"
                 asyncio.get_running_loop().call_later(0.01, is_due.set)
             else:
+                connection = answer._response.connection
+                assert connection is not None
                 is_due.set()
-                while connection_of(answer).transport is not None:
+                while connection.transport is not None:
                     await asyncio.sleep(0.001)
                 assert await answer.read() == b"abc"
             with pytest.raises(ConnectionFault, match="closed before the file") as caught:
@@ -259,30 +261,6 @@ def test_a_malformed_chunk_size_ends_the_body_at_once(is_read_first: bool, origi
 
     with malformed_later(origin) as is_due:
         assert with_client(work).failure.kind is FailureKind.LOST
-
-
-def connection_of(answer: HttpResponse) -> Any:
-    connection = answer._response.connection
-    assert connection is not None
-    return connection
-
-
-def test_a_connection_remembers_no_answer_that_was_read(origin: Origin) -> None:
-    """One connection may serve a thousand files."""
-
-    async def work(client: HttpClient) -> None:
-        protocols = set()
-        for _ in range(3):
-            answer = await ask(client, origin.url)
-            protocol = connection_of(answer).protocol
-            assert await all_of(answer) == DATA
-            assert len(protocol.closed._callbacks) == 2
-            answer.close()
-            assert len(protocol.closed._callbacks) == 1  # which hears of its end
-            protocols.add(protocol)
-        assert len(protocols) == 1
-
-    with_client(work)
 
 
 def test_silence_in_the_body(origin: Origin) -> None:
@@ -505,7 +483,7 @@ INFO = RequestInfo(URL("http://x/?s3cret"), "GET", CIMultiDictProxy(CIMultiDict(
         pytest.param(
             aiohttp.ClientResponseError(INFO, (), status=400, message="Bad length:\n\n  b'x'\n"),
             FailureKind.PROTOCOL_ERROR,
-            "the origin's answer is malformed (Bad length)",
+            "the origin's response is malformed (Bad length)",
             id="malformed",
         ),
         pytest.param(
@@ -529,7 +507,7 @@ INFO = RequestInfo(URL("http://x/?s3cret"), "GET", CIMultiDictProxy(CIMultiDict(
         pytest.param(
             aiohttp.ClientPayloadError("Response payload is not completed: <ContentLengthError>"),
             FailureKind.LOST,
-            "the connection closed before the file was whole",
+            "the connection closed before the file was complete",
             id="payload",
         ),
         pytest.param(

@@ -171,8 +171,12 @@ def test_the_timeout_of_the_work_itself_is_raised_as_it_is(thread: LoopThread) -
 
 def test_ticks_come_in_the_callers_thread(thread: LoopThread) -> None:
     ticks: list[int] = []
-    thread.run(asyncio.sleep(0.3), tick=lambda: ticks.append(threading.get_ident()), tick_s=0.05)
-    assert 3 <= len(ticks) <= 6
+
+    async def until_three() -> None:
+        while len(ticks) < 3:
+            await asyncio.sleep(0.01)
+
+    thread.run(until_three(), tick=lambda: ticks.append(threading.get_ident()), tick_s=0.05)
     assert set(ticks) == {threading.get_ident()}
 
 
@@ -430,6 +434,10 @@ def test_tasks_that_do_not_end_are_left_behind(
     thread.close()
     assert not future.done()
     gate.set()
+    deadline_s = time.monotonic() + 30
+    while not loop.is_closed():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
     loop_module._keep_silent(loop, {"message": "Task was destroyed but it is pending!"})
 
 

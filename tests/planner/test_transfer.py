@@ -42,7 +42,7 @@ DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 
 LOST = Failure(FailureKind.LOST, "the connection broke")
 MALFORMED = Failure(FailureKind.PROTOCOL_ERROR, "the head is malformed")
-TRUNCATED = Failure(FailureKind.TRUNCATED, "the connection closed before the file was whole")
+TRUNCATED = Failure(FailureKind.TRUNCATED, "the connection closed before the file was complete")
 EMPTY = Failure(FailureKind.TRUNCATED, "the origin sent no bytes")
 UNAVAILABLE = Failure(FailureKind.STATUS, "the origin answered 503", 503)
 MISSING = Failure(FailureKind.STATUS, "the origin answered 404", 404)

@@ -1,7 +1,7 @@
-"""One transfer, driven: commands become requests and writes, what they bring observations.
+"""Drive one transfer: turn the planner's commands into requests and writes, and report the events.
 
-Everything here happens on one event loop, and `_tell` is a plain function: between an observation
-and the last of its commands nothing else runs, so the planner never sees a stale world.
+Everything runs on one event loop, and `_tell` is a plain function: between an event and the last
+of its commands nothing else runs, so the planner never decides on stale state.
 """
 
 import asyncio
@@ -35,7 +35,6 @@ from vidnb.download.status import DownloadHandle, Phase
 from vidnb.download.validation import HEAD_BYTES
 from vidnb.download.writer import Writer
 from vidnb.http.ranges import ByteRange
-from vidnb.io import buffer_pool
 from vidnb.io.client import ConnectionFault, HttpClient, HttpResponse
 from vidnb.io.threads import run_in_thread
 from vidnb.media import sniff
@@ -43,16 +42,16 @@ from vidnb.media import sniff
 __all__ = ["PageReceivedError", "TransferDriver"]
 
 _LITTLE_BYTES = 2**20
-"""For less than this the disk is not asked again: that takes as long as fetching it."""
+"""For less than this the free space is not read again, which takes as long as fetching it."""
 
 _TICK_S = 0.05
-"""How often the planner is told that time passes."""
+"""How often (s) the planner is told that time passes."""
 
 
-class PageReceivedError(Exception):  # noqa: N818 - not a failure of ours: the origin sent a page
-    """The first bytes are those of a page; `title` is its title, if it has one.
+class PageReceivedError(Exception):  # noqa: N818 - the origin sent a page; nothing failed here
+    """The first bytes are those of an HTML page; `title` is its title, if it has one.
 
-    `is_stored` says that some of the page went to the disk before it was known for one.
+    `is_stored` means that some of the page was written before it was recognised.
     """
 
     def __init__(self, kind: str, title: str | None, *, is_stored: bool) -> None:
@@ -63,15 +62,17 @@ class PageReceivedError(Exception):  # noqa: N818 - not a failure of ours: the o
 
 
 class TransferDriver:
-    """Carry one `Transfer` out. `final_url`, `media_type` and `disposition` are the origin's.
+    """Carry out one `Transfer`.
 
-    `room_before` is what the disk took when the download began; `room` tells what it takes now, may
+    `final_url`, `media_type` and `disposition` are those of a response that the planner accepted.
+
+    `room_before` is the disk space when the download began; `room` returns it as it is now, may
     block and runs in a thread.
 
     With `check_video` nothing of a file is written before its first bytes (`HEAD_BYTES`) were
-    judged: a page in place of the rest costs nothing of what an earlier run left.
+    checked: an HTML page in its place does not overwrite what an earlier run stored.
 
-    A request is made as soon as `share` has a connection for it.
+    A request is sent as soon as `share` has a connection for it.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class TransferDriver:
         self.final_url = url
         self.media_type: str | None = None
         self.disposition: str | None = None
+        self._identified_by: int | None = None
         self._client = client
         self._handle = handle
         self._url = url
@@ -111,16 +113,16 @@ class TransferDriver:
         self._writer: Writer | None = None
 
     def stored(self, byte_range: ByteRange, generation: int) -> None:
-        """Hear from the writer that bytes are on disk."""
+        """Report bytes that the writer has stored."""
         self._tell(RangeStored(byte_range, generation))
 
     async def run(self, writer: Writer) -> Complete | GiveUp:
-        """Run to the end. Whatever ends it early, every received byte is written first."""
+        """Run to the end; if an exception ends it early, every received byte is written first."""
         self._writer = writer
         writing = asyncio.create_task(writer.run(), name="vidnb writer")
         writing.add_done_callback(self._fail_with)
         try:
-            self._obey(self.transfer.start(), b"")
+            self._execute(self.transfer.start(), b"")
             self._tick_later()
             self._handle.status.feed.begin(self.transfer, self._tell, writer.path)
             return await self._end
@@ -132,8 +134,8 @@ class TransferDriver:
             tasks = list(self._fetches.values())
             for task in tasks:
                 task.cancel()
-            if not writer.resumable_bytes:  # otherwise that is worth more than some bytes unjudged
-                self._let_pass()
+            if not writer.resumable_bytes:  # otherwise that is worth more than some unchecked bytes
+                self._store_held()
             writer.close()
             await asyncio.gather(*tasks, writing, return_exceptions=True)
             self._handle.status.resumable_bytes = writer.resumable_bytes
@@ -145,9 +147,9 @@ class TransferDriver:
         self._ticking = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
 
     def _tick(self) -> None:
-        """Tell the planner that time passes, unless it is this side that keeps the origin waiting.
+        """Tell the planner that time passes, unless this side suspends the connections.
 
-        It judges connections by their pace, and what is not read has none.
+        It compares their throughput, which is zero while they are not read.
         """
         is_held = self._handle.status.is_paused or self._writer is None or not self._writer.has_room
         if self._fetches and not is_held:
@@ -155,20 +157,20 @@ class TransferDriver:
         self._tick_later()
 
     def _fail_with(self, task: asyncio.Task[None]) -> None:
-        """Let an exception nobody expects of a task, or the disk's, end the drive."""
+        """Let an unexpected exception of a task, or the disk's, end the transfer."""
         error = None if task.cancelled() else task.exception()
         if error is not None and not self._end.done():
             self._end.set_exception(error)
 
     def _tell(self, seen: Event, data: bytes | memoryview = b"") -> None:
-        jitter = random.random()  # noqa: S311 - spreads retries, keeps no secret
+        jitter = random.random()  # noqa: S311 - spreads retries, no secret depends on it
         commands = self.transfer.handle(
             seen, now_s=time.time(), jitter=jitter, available_connections=self._share.spare
         )
-        if not self._end.done():  # otherwise the last writes are told, and only counted
-            self._obey(commands, data)
+        if not self._end.done():  # otherwise these are the last writes, which are only counted
+            self._execute(commands, data)
             if self._held:
-                self._judge()  # the end of the body may be all that it waited for
+                self._check_head()  # it may have waited for the end of the body
         self._share.settle()
         self._handle.status.done_bytes = self.transfer.source.stored.size_bytes
         self._handle.status.total_bytes = self.transfer.source.total_bytes
@@ -177,7 +179,7 @@ class TransferDriver:
         )
         self._handle.status.feed.look()
 
-    def _obey(self, commands: tuple[Command, ...], data: bytes | memoryview) -> None:
+    def _execute(self, commands: tuple[Command, ...], data: bytes | memoryview) -> None:
         for command in commands:
             match command:
                 case WriteRange(byte_range, at, _):
@@ -205,6 +207,7 @@ class TransferDriver:
                     self._end.set_result(command)
 
     def _restart(self, generation: int) -> None:
+        self._identified_by = None
         if self._writer is not None:
             self._writer.restart(generation)
         self._head = bytearray() if self._check_video else None
@@ -217,7 +220,7 @@ class TransferDriver:
             if not self._is_head_whole:
                 self._held.append((byte_range, bytes(data)))
                 return
-            self._judge()
+            self._check_head()
         self._store(byte_range, data)
 
     def _store(self, byte_range: ByteRange, data: bytes | memoryview) -> None:
@@ -231,8 +234,8 @@ class TransferDriver:
         least_bytes = min(HEAD_BYTES, self.transfer.source.total_bytes or HEAD_BYTES)
         return self._head is not None and len(self._head) >= least_bytes
 
-    def _judge(self) -> None:
-        """Refuse a page before it is downloaded, whatever its headers call it."""
+    def _check_head(self) -> None:
+        """Refuse an HTML page before it is downloaded, whatever its Content-Type."""
         if self._head is None or not self._is_head_whole:
             return
         sniffed = sniff.sniff(bytes(self._head[:HEAD_BYTES]))
@@ -240,20 +243,20 @@ class TransferDriver:
             self._held.clear()
             raise PageReceivedError(sniffed.kind, sniffed.title, is_stored=self._has_begun)
         self._head = None
-        self._let_pass()
+        self._store_held()
 
-    def _let_pass(self) -> None:
-        """Have written what was held back."""
+    def _store_held(self) -> None:
+        """Write what was held back."""
         for byte_range, data in self._held:
             self._store(byte_range, data)
         self._held.clear()
 
     async def _fetch(self, fetch: StartRequest) -> None:
-        """Carry one request out until its end or until the planner drops it."""
+        """Carry out one request until it ends or the planner drops it."""
         if not self._share.holds(fetch.request_id):
             self._handle.status.phase = Phase.WAITING
             self._handle.status.note = (
-                "other downloads use all the connections this host may be asked"
+                "other downloads use all the connections that this host allows"
             )
             await self._share.wait_for(fetch.request_id)
         if not self._handle.status.done_bytes:
@@ -276,13 +279,10 @@ class TransferDriver:
                 self._writer.flush()
 
     async def _read(self, fetch: StartRequest, answer: HttpResponse) -> None:
-        # Known before the planner hears of it, since this answer may already complete the file.
-        self.final_url = answer.url
-        if answer.status in {200, 206}:
-            self.media_type = answer.headers.get("content-type", self.media_type)
-            self.disposition = answer.headers.get("content-disposition", self.disposition)
-            self._handle.status.feed.media_type = self.media_type
         self._tell(ResponseStarted(fetch.request_id, answer.status, answer.headers))
+        is_accepted = fetch.request_id in self._fetches or self._end.done()
+        if is_accepted and self._identified_by is None:
+            self._identify(fetch, answer)
         if fetch.request_id not in self._fetches:
             return
         self._handle.status.phase, self._handle.status.note = Phase.DOWNLOADING, ""
@@ -291,7 +291,7 @@ class TransferDriver:
             if self._handle.status.is_paused:
                 await self._pause(fetch)
             while not self.transfer.should_read(fetch.request_id):
-                answer.hold()  # what it takes now is taken from a reader, and lost with it
+                answer.hold()  # another reader needs the throughput now
                 await asyncio.sleep(_TICK_S)
             try:
                 data = await answer.read()
@@ -302,12 +302,24 @@ class TransferDriver:
                 self._finish(fetch, ResponseEnded(fetch.request_id, answer.is_framed))
                 return
             self._tell(BodyReceived(fetch.request_id, len(data)), data)
-            buffer_pool.release(data)
             if self._writer is not None:
                 await self._writer.room()
 
+    def _identify(self, fetch: StartRequest, answer: HttpResponse) -> None:
+        """Take URL, name and type of the file from the first response that the planner accepts.
+
+        A refused connection may have been redirected to a page of its own. If the connection
+        fails, the next accepted response takes its place: a signed URL may have expired.
+        """
+        self.final_url = answer.url
+        if answer.status in {200, 206}:
+            self._identified_by = fetch.request_id
+            self.media_type = answer.headers.get("content-type")
+            self.disposition = answer.headers.get("content-disposition")
+            self._handle.status.feed.media_type = self.media_type
+
     async def _pause(self, fetch: StartRequest) -> None:
-        """Wait until the pause ends; meanwhile this connection stands in nobody's way."""
+        """Wait until the pause ends; other downloads may use the connection's slot meanwhile."""
         self._share.loosen(fetch.request_id)
         self._share.settle()
         await self._handle.until_resumed()
@@ -315,20 +327,23 @@ class TransferDriver:
             await self._share.wait_for(fetch.request_id)
 
     def _finish(self, fetch: StartRequest, seen: Event) -> None:
-        # A fetch that the planner dropped meanwhile has nothing to report any more.
+        if isinstance(seen, ConnectionFailed) and self._identified_by == fetch.request_id:
+            self._identified_by = None
+        # A request that the planner dropped meanwhile has nothing to report.
         if self._fetches.pop(fetch.request_id, None) is not None:
             self._share.loosen(fetch.request_id)
             self._tell(seen)
 
     async def _check_room(self) -> None:
-        """Stop before a disk is filled with a file it cannot hold."""
+        """Fail before the disk is filled with a file that does not fit."""
         total_bytes = self.transfer.source.total_bytes
         if total_bytes is None or not self.transfer.is_whole_wanted:
             return
         room = self._room_before
         if total_bytes - self.transfer.source.stored.size_bytes > _LITTLE_BYTES:
             room = await run_in_thread(self._room)
-        # What is reserved, or of another version, has its place; packed bytes take less than one.
+        # Preallocated blocks and bytes of another version have their space already; on a file
+        # system that compresses, the stored bytes take less.
         missing_bytes = total_bytes - max(room.taken_bytes, self.transfer.source.stored.size_bytes)
         if missing_bytes > room.free_bytes:
             raise OSError(errno.ENOSPC, f"no room for {missing_bytes} more bytes on this disk")

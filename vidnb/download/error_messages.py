@@ -237,7 +237,7 @@ def wrong_digest(url: str, algorithm: str, expected: str, actual: str) -> Checks
 def cut_short(url: str, what_is_missing: str) -> TransportError:
     """Say that a body without a length ended before its file did."""
     return TransportError(
-        f"{redact(url)} could not be downloaded: the connection closed before the file was whole"
+        f"{redact(url)} could not be downloaded: the connection closed before the file was complete"
         f" ({what_is_missing}); nothing was kept; run the same download again.",
         url=url,
     )

@@ -1,18 +1,18 @@
 """Part files, their journals, and the verified atomic publish.
 
-Unfinished bytes lie in `DEST_DIR/.vidnb/` as `KEY.part`; `KEY.journal` says which spans of which
-version they are, `KEY.record` which version a published file is (`core.journal` has their form). A
-journal is written after the bytes it speaks of, into the two slots of its file by turns. (Moving a
-fresh file over the old one is as safe and costs a hundred times as much per mark.)
+Unfinished bytes are in `DEST_DIR/.vidnb/KEY.part`; `KEY.journal` records which spans of which
+version they are, `KEY.record` which version a published file is (`core.journal` defines both). A
+journal is written after the bytes it describes, alternately into the two slots of its file.
+(Replacing the file by a new one is as safe and takes a hundred times as long.)
 
-A kill of the process loses nothing the kernel holds, so the disk is not forced for each write. A
-crash of the machine may: journals and records carry the boot they were written in. After another
-boot a journal is not believed, and a record only once the file's SHA-256 has been compared.
+A kill of the process loses nothing that the kernel has, so there is no fsync for each write. A
+crash of the machine may lose it: journals and records name the boot they were written in. After
+another boot a journal is not used, and a record only once the file's SHA-256 was compared.
 
-The part file is locked while it is written (an OS lock that dies with its holder). Whoever finds
-it locked, or finds no locks, writes a private part without a journal; the last one to publish wins,
-each with a whole file. Private parts, and small files on their way, are held by such a lock too:
-what a kill has left of them is held by nobody, and `io.sweep` removes it.
+The part file is locked while it is written (an OS lock that ends with its process). A process that
+finds it locked, or has no locks, writes a private part without a journal; the last one to publish
+wins, each with a complete file. Private parts and unfinished small files are locked as well: those
+that a kill left behind are not, and `io.sweep` removes them.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ from vidnb.io.preallocate import preallocate, release_preallocated
 __all__ = ["DiskSpace", "PartFile", "RecordStore", "boot_id", "hash_file", "remove_abandoned"]
 
 _HASH_PIECE_BYTES = 2**20
-_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are
+_BLOCK_BYTES = 512  # of st_blocks, on every file system
 _BOOT_SLACK_S = 30
 _MOST_TRIES = 100
 _ABANDONED_AFTER_S = 86_400
@@ -44,17 +44,17 @@ _ABANDONED_AFTER_S = 86_400
 
 @functools.cache
 def boot_id() -> str:
-    """Name the running boot of this machine, the same for every process of it."""
+    """Return an identifier of the running boot, the same for every process of the machine."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
-        # Where the kernel has no name for it: the time of the boot, coarse enough to be steady.
+        # Without an identifier from the kernel: the time of the boot, coarse enough to be stable.
         return f"at {round((time.time() - time.monotonic()) / _BOOT_SLACK_S)}"
 
 
 @dataclass(frozen=True, slots=True)
 class DiskSpace:
-    """What the disk still takes, and what of it a part file has taken already (B)."""
+    """The free space of a disk, and the space that a part file has taken already (B)."""
 
     free_bytes: int
     taken_bytes: int
@@ -63,8 +63,8 @@ class DiskSpace:
 class PartFile:
     """One unfinished file, open for writing and locked; every method may block on the disk.
 
-    `is_private` says that another process works on the same file, so this part is resumed by
-    nobody. Offsets and sizes in bytes; everything raises `OSError` as the disk does.
+    `is_private` means that another process works on the same file, so this part is never resumed.
+    Offsets and sizes in bytes; every method raises the disk's `OSError`.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
@@ -88,7 +88,7 @@ class PartFile:
         return self._file.closed
 
     def load(self) -> Journal | None:
-        """Return what an earlier run left here, if the part file really holds it."""
+        """Return the journal of an earlier run if the part file has all bytes that it describes."""
         if self.is_private:
             return None
         try:
@@ -105,16 +105,16 @@ class PartFile:
         )
 
     def preallocate(self, size_bytes: int) -> None:
-        """Take the disk's blocks for a file of this size, which it does not have by that.
+        """Preallocate disk blocks for this size; the size of the file does not change.
 
-        `OSError` where the disk has no room for it.
+        `OSError` if the disk has no room for them.
         """
         if size_bytes != self._reserved_bytes:
             preallocate(self._file.fileno(), size_bytes)
             self._reserved_bytes = size_bytes
 
     def taken_bytes(self) -> int:
-        """Return how much of the disk the part has, reserved blocks included."""
+        """Return the disk space of the part (B), preallocated blocks included."""
         status = os.fstat(self._file.fileno())
         return getattr(status, "st_blocks", 0) * _BLOCK_BYTES  # Windows does not tell
 
@@ -127,10 +127,10 @@ class PartFile:
                 view = view[self._file.write(view) :]
 
     def mark(self, journal: Journal) -> bool:
-        """Let the journal say what is stored; call it after the bytes were written.
+        """Write the journal; call it after the bytes that it describes were written.
 
-        Return whether a next run will know. A journal too long for its slot (some thousand spans,
-        or an address of 64 KiB) is not written: a next run then knows the last one that was.
+        Return whether it was written. A journal too long for its slot (some thousand spans, or a
+        URL of 64 KiB) is not: a next run then uses the one before.
         """
         self._marks += 1
         data = journal.dump(self._marks, boot_id())
@@ -150,7 +150,7 @@ class PartFile:
             self._journal_path.unlink(missing_ok=True)
 
     def reset(self) -> None:
-        """Forget the journal, then every byte."""
+        """Remove the journal, then every byte."""
         self._forget()
         self._file.truncate(0)
         self._reserved_bytes = 0
@@ -162,13 +162,13 @@ class PartFile:
         self._check_whole(size_bytes)
 
     def _check_whole(self, size_bytes: int) -> None:
-        if os.fstat(self._file.fileno()).st_size != size_bytes:  # somebody else cut it
+        if os.fstat(self._file.fileno()).st_size != size_bytes:  # another program truncated it
             raise OSError(errno.EIO, "the part file ends early", str(self.path))
 
     def read(self, byte_range: ByteRange) -> Iterator[bytes]:
         """Yield the bytes of `byte_range`, a megabyte at a time; `OSError` where the file ends early."""
         left = byte_range.size_bytes
-        with self.path.open("rb", buffering=0) as file:  # a place of its own beside the writer's
+        with self.path.open("rb", buffering=0) as file:  # with a position of its own
             file.seek(byte_range.start)
             while left:
                 piece = file.read(min(left, _HASH_PIECE_BYTES))
@@ -178,13 +178,13 @@ class PartFile:
                 yield piece
 
     def modified_ns(self) -> int:
-        """Return when the part was last written to (Unix time, ns); a publish keeps it."""
+        """Return the time of the last write (Unix time, ns), which a publish does not change."""
         return os.fstat(self._file.fileno()).st_mtime_ns
 
     def publish(self, target: Path, *, may_replace: bool) -> os.stat_result:
-        """Put the whole file under its final name at once; `FileExistsError` if it may not.
+        """Move the complete file to its final name; `FileExistsError` if it may not replace one.
 
-        One that changed its size since `trim` raises `OSError`.
+        `OSError` if its size changed since `trim`.
         """
         if self._whole_bytes is not None:
             self._check_whole(self._whole_bytes)
@@ -198,7 +198,7 @@ class PartFile:
         return status
 
     def close(self, *, keep: bool) -> None:
-        """End the work; what is empty, not kept, or could be resumed by nobody is removed."""
+        """Close the part; it is removed if it is empty, private, or `keep` is False."""
         if self._file.closed:
             return
         if keep and not self.is_private and os.fstat(self._file.fileno()).st_size:
@@ -210,18 +210,18 @@ class PartFile:
             self._forget()
             self.path.unlink(missing_ok=True)
         self._file.close()
-        with contextlib.suppress(OSError):  # an empty folder says nothing to anybody
+        with contextlib.suppress(OSError):  # an empty folder is of no use
             self._folder.rmdir()
 
 
 class RecordStore:
-    """The records of one folder: what published files are, by key."""
+    """The records of the published files of one folder, by key."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def load(self, key: str) -> Record | None:
-        """Return the record under `key`, None where none can be read."""
+        """Return the record under `key`, None if it cannot be read."""
         try:
             data = (self.folder / f"{key}.record").read_bytes()
         except OSError:
@@ -233,25 +233,25 @@ class RecordStore:
         _replace_with(self.folder / f"{key}.record", record.dump(boot_id()))
 
     def free_bytes(self) -> int:
-        """Return how many bytes the disk under the folder still takes."""
+        """Return the free space (B) of the disk under the folder."""
         return shutil.disk_usage(self.folder).free
 
     def room(self, part: PartFile) -> DiskSpace:
-        """Return what the disk takes for `part`."""
+        """Return the space that `part` has and can get."""
         free_bytes = self.free_bytes()  # first: what is reserved meanwhile counts twice, not never
         return DiskSpace(free_bytes, part.taken_bytes())
 
 
 def hash_file(path: Path, algorithm: str) -> str:
-    """Return the hexadecimal digest of a file; `OSError` as the disk raises it."""
+    """Return the hexadecimal digest of a file; raises the disk's `OSError`."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open a file for writing, made where there is none.
+    """Open a file for writing; create it if it does not exist.
 
-    So is its folder, more than once if need be: whoever leaves it empty removes it.
+    So is its folder, repeatedly if need be: other downloads remove it when it is empty.
     """
     tries = 0
     while True:
@@ -267,14 +267,14 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _open_fresh(folder: Path, key: str, kind: str) -> tuple[Path, BinaryIO]:
-    """Make a file that is nobody else's, and hold it where locks work: so no sweep removes it."""
+    """Create a new file, locked if locks work, so that no sweep removes it."""
     while True:
         path = folder / f"{key}.{secrets.token_hex(8)}.{kind}"
         file = _open(path)
         is_held = lock(file.fileno())
         if is_held is None:
             return path, file
-        # Between open and lock a sweep may have taken it for a dead one's.
+        # Between open and lock a sweep may have removed it as stale.
         with contextlib.suppress(FileNotFoundError):
             if is_held and os.path.samestat(path.stat(), os.fstat(file.fileno())):
                 return path, file
@@ -282,13 +282,13 @@ def _open_fresh(folder: Path, key: str, kind: str) -> tuple[Path, BinaryIO]:
 
 
 def remove_abandoned(path: Path, now_s: float) -> None:
-    """Remove a file that nobody holds, by its lock, or where locks do not work by its age.
+    """Remove a file that no process has locked, or, without locks, that is a day old.
 
-    `now_s` is Unix time (s). `OSError` as the disk raises it.
+    `now_s` is Unix time (s). Raises the disk's `OSError`.
     """
     with path.open("r+b", buffering=0) as file:
         is_held = lock(file.fileno())
-        if is_held:  # by us now, so by nobody else; and until it is gone
+        if is_held:  # by this process, until it is removed
             path.unlink()
         if is_held is not None:
             return
@@ -298,36 +298,36 @@ def remove_abandoned(path: Path, now_s: float) -> None:
 
 
 def _open_locked(path: Path) -> BinaryIO | None:
-    """Open and lock a part file; None where somebody else holds it or locks do not work."""
+    """Open and lock a part file; None if it is locked already or locks do not work."""
     while can_lock():
         is_new = not path.exists()
         file = _open(path)
         is_held = lock(file.fileno())
         if not is_held:
             file.close()
-            if is_held is None and is_new:  # without locks nobody will ever write to it
+            if is_held is None and is_new:  # without locks no run will use it
                 path.unlink(missing_ok=True)
             return None
         status = os.fstat(file.fileno())
-        # Between open and lock the holder may have published this very file under its name.
+        # Between open and lock another process may have published this file.
         with contextlib.suppress(FileNotFoundError):
             if not os.path.samestat(path.stat(), status):
                 pass
             elif status.st_nlink == 1:
                 return file
-            else:  # somebody was killed between the two steps of `_move_to_new`
+            else:  # a process was killed between the two steps of `_move_to_new`
                 path.unlink()
         file.close()
     return None
 
 
 def _move_to_new(source: Path, target: Path) -> None:
-    """Move a file to a name that must be new, as far as the file system can."""
+    """Move a file to a name that must be new, as far as the file system can ensure it."""
     try:
         os.link(source, target)
     except FileExistsError:
         raise
-    except OSError:  # no hard links here: look, then move; a race costs the older file
+    except OSError:  # no hard links here: check, then move; a race loses the older file
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
         source.replace(target)
@@ -336,10 +336,10 @@ def _move_to_new(source: Path, target: Path) -> None:
 
 
 def _replace_with(path: Path, data: bytes) -> None:
-    """Write a small file beside `path` and move it over, so that it is never half there."""
+    """Replace a small file atomically."""
     fresh, file = _open_fresh(path.parent, path.name, "new")
     try:
-        with file:  # and so held until it has its name
+        with file:  # locked until it has its name
             file.write(data)
             fresh.replace(path)
     except BaseException:

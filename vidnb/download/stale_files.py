@@ -1,12 +1,12 @@
-"""Take away what downloads that were killed left behind and nobody can use.
+"""Remove stale files: what killed downloads left behind and no run can use.
 
-These are private part files and records that were half written; both carry names nobody else
-gives, and a lock while somebody is at work on them. The part file that a next run resumes, its
-journal and whole records are never touched.
+These are private part files and half-written records; both have names of vidnb's own pattern, and
+are locked while a process works on them. A part file that a next run resumes, its journal and
+complete records are never touched.
 
-A sweep lists the folder once. That is quick in most, but a folder may hold records by the ten
-thousand, and downloads may come by the thousand: the next sweep of a folder waits a hundred times
-as long as the last one took, so sweeping costs one part in a hundred of the time, at most.
+A sweep lists the folder once. A folder may hold ten thousand records, and there may be thousands of
+downloads: the next sweep of a folder happens after a hundred times the duration of the last one, so
+sweeping takes at most a hundredth of the time.
 """
 
 import contextlib
@@ -19,10 +19,10 @@ from vidnb.download.part_file import remove_abandoned
 
 __all__ = ["sweep"]
 
-_REST_FACTOR = 100
-_MOST_FOLDERS = 1000  # remembered; a process that uses more of them sweeps some too often
+_INTERVAL_FACTOR = 100
+_MOST_FOLDERS = 1000  # a process that uses more sweeps some of them too often
 
-# What `engine.shelf` names its files by, and what `io.files` puts behind it.
+# The file names of `engine.shelf`, and the suffixes that `io.files` adds.
 _LEFT = re.compile(
     r"[\w.-]{0,40}-[0-9a-f]{16}(?:\.[0-9a-f]{16}\.part|\.record\.[0-9a-f]{16}\.new)", re.ASCII
 )
@@ -31,7 +31,7 @@ _next_at_s: dict[Path, float] = {}
 
 
 def sweep(folder: Path) -> None:
-    """Remove from a folder what nobody holds and nobody can resume; no fault of it is an error."""
+    """Remove the stale files of a folder; an `OSError` of one is ignored."""
     started_s = time.monotonic()
     if started_s < _next_at_s.get(folder, 0.0):
         return
@@ -40,9 +40,9 @@ def sweep(folder: Path) -> None:
             e.path for e in entries if _LEFT.fullmatch(e.name) and e.is_file(follow_symlinks=False)
         ]
         for path in map(Path, left):
-            with contextlib.suppress(OSError):  # gone already, or not ours to remove
+            with contextlib.suppress(OSError):  # removed already, or not permitted
                 remove_abandoned(path, time.time())
     if len(_next_at_s) >= _MOST_FOLDERS:
         _next_at_s.clear()
     ended_s = time.monotonic()
-    _next_at_s[folder] = ended_s + _REST_FACTOR * (ended_s - started_s)
+    _next_at_s[folder] = ended_s + _INTERVAL_FACTOR * (ended_s - started_s)

@@ -1,7 +1,7 @@
-"""What carries work between threads: daemon workers, and calls into a loop that can be interrupted.
+"""Calls between threads: daemon workers, and interruptible calls into an event loop.
 
-An interrupted call does not return before the work it started has cleaned up after itself: the
-next run of the same cell must find the journal flushed and the connection closed.
+An interrupted call returns only after the work it started has cleaned up: the next run of the same
+cell must find the journal flushed and the connection closed.
 """
 
 import asyncio
@@ -26,14 +26,15 @@ CLEANUP_S: Final = 5.0
 
 
 class DaemonThreads(concurrent.futures.ThreadPoolExecutor):
-    """At most `max_threads` worker threads that never hold the interpreter's exit.
+    """At most `max_threads` daemon worker threads, which do not delay the interpreter's exit.
 
-    The standard executor joins its threads at exit, so a read from a dead network disk would hang
-    it. It is the base class only because asyncio takes no other kind as a loop's default.
+    The standard executor joins its threads at exit, so a read from a dead network disk would block
+    the exit. It is the base class because `loop.set_default_executor` accepts no other; only its
+    public methods `submit` and `shutdown` are overridden.
     """
 
     def __init__(self, name: str, max_threads: int = 16) -> None:
-        super().__init__(max_workers=1)  # it starts threads in its own submit() alone
+        super().__init__(max_workers=1)  # it starts threads only in its own submit()
         self._name = name
         self._max_threads = max_threads
         self._guard = threading.Lock()
@@ -44,7 +45,7 @@ class DaemonThreads(concurrent.futures.ThreadPoolExecutor):
     def submit(
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> concurrent.futures.Future[_T]:
-        """Run `fn` on a worker; its result or exception, whichever kind, is the future's."""
+        """Run `fn` on a worker; its result or exception goes to the future."""
         future: concurrent.futures.Future[_T] = concurrent.futures.Future()
 
         def job() -> None:
@@ -52,7 +53,7 @@ class DaemonThreads(concurrent.futures.ThreadPoolExecutor):
                 return
             try:
                 result = fn(*args, **kwargs)
-            except BaseException as error:  # noqa: BLE001 - it is for the waiter to judge
+            except BaseException as error:  # noqa: BLE001 - it belongs to the caller
                 future.set_exception(error)
             else:
                 future.set_result(result)
@@ -70,22 +71,22 @@ class DaemonThreads(concurrent.futures.ThreadPoolExecutor):
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
-            del job  # an idle thread holds neither results nor files
+            del job  # an idle thread keeps neither results nor files alive
             with self._guard:
                 self._idle += 1
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - the signature is the base's
-        """Let every worker end after the work it has; wait for none, whatever is asked."""
+        """End every worker after the work it has, without waiting for it."""
         with self._guard:
             for _ in range(self._count):
                 self._jobs.put(None)
 
 
 class Call(Generic[_T]):
-    """One coroutine handed to a loop in another thread.
+    """One coroutine that runs on a loop in another thread.
 
-    `ended` is set when its task is over; from then on `result()` returns or raises what it did,
-    `asyncio.CancelledError` where it was cancelled.
+    `ended` is set when its task has ended; from then on `result()` returns its result or raises its
+    exception, `asyncio.CancelledError` if it was cancelled.
     """
 
     result: Callable[[], _T]
@@ -102,12 +103,12 @@ class Call(Generic[_T]):
     ) -> None:
         """Start the work on `loop`; `when_ended` is called there afterwards.
 
-        `RuntimeError` where the loop is closed.
+        `RuntimeError` if the loop is closed.
         """
         self._when_ended = when_ended
-        self._loop = loop  # first: an interrupt on the next line must find where to cancel
+        self._loop = loop  # first: an interrupt on the next line must be able to cancel
         try:
-            # An empty context: what belongs to one cell must not live on in a task.
+            # An empty context: the variables of one cell must not live on in a task.
             loop.call_soon_threadsafe(self._begin, loop, context=contextvars.Context())
         except RuntimeError:
             self._loop = None
@@ -119,18 +120,18 @@ class Call(Generic[_T]):
 
     def _end(self, task: asyncio.Task[_T]) -> None:
         if not task.cancelled():
-            task.exception()  # counts as seen: a caller that was interrupted will never ask
+            task.exception()  # counts as retrieved: an interrupted caller never asks
         self.result = task.result
         self.ended.set()
         if self._when_ended is not None:
             self._when_ended()
 
     def cancel(self) -> bool:
-        """Cancel the work; False where it never began, so that there is no end to wait for."""
+        """Cancel the work; False if it never began, so that there is no end to wait for."""
         if self._loop is None:
             self._coro.close()
             return False
-        with suppress(RuntimeError):  # the loop has closed, and cancelled all it had before
+        with suppress(RuntimeError):  # the loop has closed, and cancelled its tasks before
             self._loop.call_soon_threadsafe(self._cancel)
         return True
 
@@ -170,10 +171,10 @@ def blocking(
     tick: Callable[[], object] | None = None,
     tick_s: float = 0.2,
 ) -> _T:
-    """Run `coro` on the loop that `loop()` names, which runs in another thread, and block.
+    """Run `coro` on the loop that `loop()` returns, which runs in another thread, and block.
 
-    `tick` is called in this thread every `tick_s` seconds; its first exception is logged and ends
-    the ticking. Whatever ends the waiting early (`KeyboardInterrupt`, `TimeoutError` after
+    `tick` is called in this thread every `tick_s` seconds until it raises an exception, which is
+    logged. An exception that ends the waiting early (`KeyboardInterrupt`, `TimeoutError` after
     `timeout_s`) cancels the work, waits at most 5 s for its cleanup, and is raised.
     """
     call = Call(coro)

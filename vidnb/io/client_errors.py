@@ -1,6 +1,6 @@
-"""What can go wrong with a connection, told in vidnb's words.
+"""Connection errors: the one place that maps exceptions of aiohttp, ssl and sockets.
 
-The one place where foreign exceptions become a `Failure` or an error of the tree.
+Each becomes a `Failure` for the planner or an error of vidnb's tree.
 """
 
 import errno
@@ -17,11 +17,11 @@ from vidnb.http.urls import redact
 __all__ = ["FAULTS", "ConnectionFault", "NotPublicError", "loss", "mapped", "silence"]
 
 FAULTS = (aiohttp.ClientError, OSError, TimeoutError, ssl.SSLError, EOFError)
-"""What one connection may do wrong."""
+"""The exceptions that one connection may raise."""
 
 
-class ConnectionFault(Exception):  # noqa: N818 - the failure is inside; the transfer goes on
-    """One connection failed; `failure` says how, for the planner."""
+class ConnectionFault(Exception):  # noqa: N818 - the transfer continues
+    """One connection failed; `failure` tells the planner how."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.reason)
@@ -29,10 +29,10 @@ class ConnectionFault(Exception):  # noqa: N818 - the failure is inside; the tra
 
 
 class NotPublicError(OSError):
-    """An address that `public_only` refuses. An `OSError`, so that other answers of DNS are tried.
+    """An address that `public_only` refuses. An `OSError`, so that other DNS records are tried.
 
-    Its text is always the same: where several addresses fail, aiohttp keeps the kind of error only
-    if all of them say the same.
+    Its text is always the same: if several addresses fail, aiohttp keeps the type of the error only
+    if the texts are equal.
     """
 
     def __init__(self) -> None:
@@ -42,13 +42,12 @@ class NotPublicError(OSError):
 def mapped(
     error: Exception, url: str, idle_timeout_s: float, whose: str
 ) -> ConnectionFault | URLNotAllowed:
-    """Return what a request's exception means here; `whose` is the proxy, if there is one."""
+    """Map the exception of a request; `whose` names who set its proxy."""
     match error:
         case aiohttp.ClientConnectorError(os_error=NotPublicError()):
             return URLNotAllowed(
                 f"{redact(url)} was not fetched: {error.host} is not on the public internet, and"
-                " public_only=True allows nothing else; pass public_only=False to fetch it all the"
-                " same.",
+                " public_only=True allows nothing else; pass public_only=False to fetch it anyway.",
                 url=url,
             )
         case aiohttp.ClientProxyConnectionError():
@@ -64,7 +63,7 @@ def mapped(
             return ConnectionFault(_no_connection(error))
         case TimeoutError():
             return ConnectionFault(silence(idle_timeout_s))
-        case aiohttp.InvalidURL():  # its text is the address, with every secret in its query
+        case aiohttp.InvalidURL():  # its text is the URL, with every secret in its query
             return URLNotAllowed(
                 f"The address {redact(url)} is malformed; check how it is written.", url=url
             )
@@ -77,27 +76,27 @@ def mapped(
         case aiohttp.ClientHttpProxyError():
             reason = f"the {whose}'s proxy answered {error.status}"
             return ConnectionFault(Failure(FailureKind.CONNECT, reason))
-        case aiohttp.ClientResponseError():  # likewise, so only what it says of the answer
-            reason = f"the origin's answer is malformed ({_line(error.message)})"
+        case aiohttp.ClientResponseError():  # likewise, so only its message
+            reason = f"the origin's response is malformed ({_line(error.message)})"
             return ConnectionFault(Failure(FailureKind.PROTOCOL_ERROR, reason))
     return ConnectionFault(loss(error))
 
 
 def silence(idle_timeout_s: float) -> Failure:
-    """Return what it is that nothing arrives for so long."""
+    """Return the failure of a connection on which nothing arrived for so long (s)."""
     return Failure(FailureKind.TIMEOUT, f"nothing arrived for {idle_timeout_s:g} s")
 
 
 def loss(error: Exception) -> Failure:
-    """Return what the end of a connection means that was read from."""
-    if isinstance(error, aiohttp.ClientPayloadError):  # its text is a page of the parser's words
-        return Failure(FailureKind.LOST, "the connection closed before the file was whole")
+    """Return the failure of a connection that ended while its body was read."""
+    if isinstance(error, aiohttp.ClientPayloadError):  # its text is a page of parser output
+        return Failure(FailureKind.LOST, "the connection closed before the file was complete")
     return Failure(FailureKind.LOST, f"the connection broke ({_name(error)})")
 
 
 def _no_connection(error: aiohttp.ClientConnectorError) -> Failure:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        # Waiting does not mend a certificate.
+        # A retry does not help.
         reason = f"the certificate of {error.host} is not valid"
         return Failure(FailureKind.REFUSED, reason)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -107,9 +106,9 @@ def _no_connection(error: aiohttp.ClientConnectorError) -> Failure:
 
 
 def _cause(error: OSError) -> str:
-    """Say why a connection could not be made."""
+    """Return why a connection could not be made."""
     number = error.errno
-    if number and number > 0 and not isinstance(error, ssl.SSLError):  # its own numbers
+    if number and number > 0 and not isinstance(error, ssl.SSLError):  # its numbers are its own
         return os.strerror(number)
     return _name(error)
 

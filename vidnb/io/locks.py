@@ -1,21 +1,21 @@
-"""Locks between processes that die with their holder (flock(2)); asked for, never waited for."""
+"""File locks between processes (flock(2)), which end with their process; never waited for."""
 
 __all__ = ["can_lock", "lock"]
 
 
 def can_lock() -> bool:
-    """Tell whether this system has such locks; on Windows it has none."""
+    """Return whether this system has such locks; Windows has none."""
     try:
-        import fcntl  # noqa: F401 - to see whether it is there
+        import fcntl  # noqa: F401 - whether it exists
     except ImportError:
         return False
     return True
 
 
 def lock(descriptor: int, *, is_shared: bool = False) -> bool | None:
-    """Lock an open file until it is closed; a shared lock keeps out only those that are not.
+    """Lock an open file until it is closed; a shared lock excludes only exclusive ones.
 
-    False where another holds it, None where the system or the file system has no such locks.
+    Return whether it was acquired, None if the system or the file system has no such locks.
     """
     try:
         import fcntl

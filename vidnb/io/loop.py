@@ -1,14 +1,13 @@
 """Event loops on threads of their own.
 
 The kernel's own loop stays free: downloads and the server run here, so a blocked cell stalls no
-player and a busy player no cell. `transfers` and `server` are the two loops of the process.
+player, and a busy player stalls no cell. `transfers` and `server` are the two loops of the process.
 """
 
 import asyncio
 import atexit
 import concurrent.futures
 import contextvars
-import ctypes
 import inspect
 import logging
 import os
@@ -28,14 +27,14 @@ logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 EXIT_S: Final = 2.0
-"""How long the interpreter's exit waits for one thread's tasks and callbacks."""
+"""How long (s) the interpreter's exit waits for one thread's tasks and callbacks."""
 
 
 def let_go(descriptors: Iterable[int]) -> None:
-    """In a forked child: drop these descriptors of the parent's without touching their owners.
+    """In a forked child: detach these descriptors of the parent from their sockets.
 
-    A socket that the child kept would hold the parent's connection open. Each becomes /dev/null
-    rather than being closed: the objects that own the numbers close them a second time later.
+    A socket that stayed open here would keep the parent's connection open. Each descriptor becomes
+    /dev/null rather than being closed, since the objects that own the numbers close them later.
     """
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for descriptor in descriptors:
@@ -45,20 +44,23 @@ def let_go(descriptors: Iterable[int]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Running:
+    """A loop and its thread. What is added to `kept` lives as long as the thread runs."""
+
     loop: asyncio.AbstractEventLoop
     selector: selectors.BaseSelector
     thread: threading.Thread
+    kept: set[object]
 
     def disown(self) -> None:
-        """In a forked child: leave the parent's loop alone for ever.
+        """In a forked child: leave the parent's loop as it is, until the process ends.
 
         The epoll set is shared with the parent, so nothing may be unregistered from it. The tasks
         are the parent's: collected here, they would run their `finally` blocks a second time, on
-        the parent's files. The extra reference, which nobody drops, keeps that from happening.
+        the parent's files. `kept` is a local variable of a thread that `fork` did not copy and
+        that therefore never returns, so what it holds is never collected.
         """
         let_go([key.fd for key in self.selector.get_map().values()])
-        for mine in (self.loop, *asyncio.all_tasks(self.loop)):
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(mine))
+        self.kept.update(asyncio.all_tasks(self.loop))
 
 
 class LoopThread:
@@ -105,12 +107,11 @@ class LoopThread:
     ) -> _T:
         """Run `coro` on the loop, block until it ends and return its result.
 
-        `tick` is called in the calling thread every `tick_s` seconds meanwhile; its first
-        exception is logged and ends the ticking. Whatever ends the waiting early
-        (`KeyboardInterrupt` above all, `TimeoutError` after `timeout_s`) cancels the work, waits
-        at most 5 s for its cleanup, and is raised. `asyncio.CancelledError` where the work was
-        cancelled from elsewhere, `RuntimeError` from the loop's own thread, which would wait
-        for itself.
+        `tick` is called in the calling thread every `tick_s` seconds until it raises an exception,
+        which is logged. An exception that ends the waiting early (`KeyboardInterrupt` above all,
+        `TimeoutError` after `timeout_s`) cancels the work, waits at most 5 s for its cleanup, and
+        is raised. `asyncio.CancelledError` if the work was cancelled from elsewhere,
+        `RuntimeError` from the loop's own thread, which would wait for itself.
         """
         return blocking(coro, self._loop_elsewhere, timeout_s=timeout_s, tick=tick, tick_s=tick_s)
 
@@ -122,7 +123,7 @@ class LoopThread:
             coro.close()
             raise
         future = contextvars.Context().run(asyncio.run_coroutine_threadsafe, coro, loop)
-        self._submitted.add(future)  # asyncio holds tasks weakly: one nobody holds may vanish
+        self._submitted.add(future)  # asyncio refers to tasks weakly
         future.add_done_callback(self._submitted.discard)
         return future
 
@@ -149,22 +150,22 @@ class LoopThread:
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), CLEANUP_S)
             raise
-        except BaseException:  # closed while suspended (GeneratorExit): nothing can be awaited now
+        except BaseException:  # GeneratorExit: nothing can be awaited now
             call.cancel()
             raise
         return call.result()
 
     def at_exit(self, fn: Callable[[], Awaitable[object] | None]) -> None:
-        """Have `fn` called on the loop before it closes, and awaited if it answers an awaitable.
+        """Call `fn` on the loop before it closes, and await its result if it is awaitable.
 
-        By then the tasks have been cancelled. A forked child forgets the parent's callbacks.
+        The tasks were cancelled before. A forked child drops the parent's callbacks.
         """
         self._at_exit.append(fn)
 
     def close(self) -> None:
         """End the thread: cancel its tasks, run the exit callbacks, close the loop.
 
-        Happens by itself at the interpreter's exit. Takes at most 2 s, whatever the tasks do.
+        Called at the interpreter's exit. Takes at most 2 s, whatever the tasks do.
         """
         with self._lock:
             self._closed = True
@@ -179,7 +180,7 @@ class LoopThread:
     def _loop_elsewhere(self) -> asyncio.AbstractEventLoop:
         if self.is_current:
             raise RuntimeError(
-                f"a blocking call from {self._name}'s own thread would wait for itself for ever; "
+                f"a blocking call from {self._name}'s own thread would wait for itself forever; "
                 "await the coroutine instead"
             )
         return self.loop
@@ -188,9 +189,10 @@ class LoopThread:
         selector = selectors.DefaultSelector()
         loop = asyncio.SelectorEventLoop(selector)
         loop.set_default_executor(DaemonThreads(self._name))
-        thread = threading.Thread(target=_run_loop, args=(loop,), name=self._name, daemon=True)
+        kept: set[object] = set()
+        thread = threading.Thread(target=_run_loop, args=(loop, kept), name=self._name, daemon=True)
         thread.start()
-        return _Running(loop, selector, thread)
+        return _Running(loop, selector, thread, kept)
 
     async def _shut_down(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
@@ -198,16 +200,16 @@ class LoopThread:
                 await _cancel_tasks()
                 for fn in self._at_exit:
                     await _call_back(fn)
-                await _cancel_tasks()  # those the callbacks left
+                await _cancel_tasks()  # those that the callbacks started
                 await loop.shutdown_asyncgens()
         except TimeoutError:
-            # Nobody reads any more what asyncio would print about each of them.
+            # asyncio would print a message for each task that did not end.
             loop.set_exception_handler(_keep_silent)
         finally:
             loop.stop()
 
     def _forget(self) -> None:
-        self._lock = threading.Lock()  # another of the parent's threads may have held it
+        self._lock = threading.Lock()  # another thread of the parent may have held it
         self._at_exit.clear()
         self._submitted = set()
         running, self._running = self._running, None
@@ -215,14 +217,14 @@ class LoopThread:
             running.disown()
 
 
-def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+def _run_loop(loop: asyncio.AbstractEventLoop, kept: set[object]) -> None:  # noqa: ARG001 - for `disown`
     running = True
     while running:
         try:
             loop.run_forever()
             running = False
-        except (KeyboardInterrupt, SystemExit):  # of a task, and so for whoever waits for it;
-            continue  # asyncio raises them here too, which must not end everybody else's work
+        except (KeyboardInterrupt, SystemExit):  # raised in a task, whose future has it;
+            continue  # asyncio raises it here too, which must not end the other tasks
     loop.close()
 
 
@@ -235,7 +237,7 @@ async def _cancel_tasks() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.sleep(0)  # closed transports say so in the next turn of the loop
+    await asyncio.sleep(0)  # transports report their close in the next iteration
 
 
 async def _call_back(fn: Callable[[], Awaitable[object] | None]) -> None:

@@ -1,8 +1,8 @@
-"""A blocking call on the caller's own loop, even where that loop is running right here.
+"""A blocking call on the caller's own event loop, even while that loop runs in this thread.
 
 Only a caller's `aiohttp.ClientSession` needs this; everything else runs on vidnb's own threads.
-nest-asyncio 1.6.0 makes ipykernel >= 7 lose queued cells without a word (Run All runs only the
-first), so where nothing safe is installed the call is refused with a sentence.
+nest-asyncio 1.6.0 makes ipykernel >= 7 lose queued cells silently (Run All runs only the first),
+so the call is refused unless a safe package is installed. Only its public `apply` is used.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 def reentry_module(
     nest_asyncio2: str | None, nest_asyncio: str | None, ipykernel: str | None
 ) -> Literal["nest_asyncio2", "nest_asyncio"] | None:
-    """Return the module that re-enters a running loop without harm; None where there is none.
+    """Return the module that safely re-enters a running loop, None if there is none.
 
     The arguments are versions: of the two modules as installed, of ipykernel as loaded.
     """
@@ -48,10 +48,10 @@ def _version(distribution: str) -> str | None:
 def reenter(coro: Coroutine[Any, Any, _T], loop: asyncio.AbstractEventLoop) -> _T:
     """Run `coro` on the caller's own `loop`, block until it ends and return its result.
 
-    The loop may stand still, run in another thread, or run in this one, as a notebook's does;
-    only then is it re-entered, by the module that `reentry_module` names. An interrupt cancels
-    the work and waits at most 5 s for its cleanup. `RuntimeError` where the loop cannot be used
-    from here; its sentence says what to write instead.
+    The loop may be stopped, run in another thread, or run in this one, as a notebook's does; only
+    then it is re-entered, by the module that `reentry_module` names. An interrupt cancels the work
+    and waits at most 5 s for its cleanup. `RuntimeError` if the loop cannot be used from here; the
+    message says what to write instead.
     """
     here = _running_here()
     try:
@@ -99,7 +99,7 @@ def _make_reentrant(loop: asyncio.AbstractEventLoop) -> None:
         )
     try:
         importlib.import_module(name).apply(loop)
-    except ValueError as error:  # a loop that is not asyncio's own, such as uvloop's
+    except ValueError as error:  # a loop that is not asyncio's, such as uvloop's
         raise RuntimeError(
             f"a blocking call cannot re-enter a {type(loop).__qualname__}; {instead}"
         ) from error

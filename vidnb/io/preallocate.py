@@ -1,12 +1,13 @@
-"""Blocks of the disk reserved for a file that is still to come, behind its end.
+"""Preallocate disk blocks behind the end of a file.
 
-The size of the file stays as it is, so nothing that is reserved can be taken for data. A disk that
-is too full says so before anything is received, and writing costs less: a third less time per GiB
-on ext4 (0.19 s for 0.29 s), where reserving takes 3 ms.
+The size of the file does not change, so no preallocated block can be taken for data. A disk that is
+too full fails before anything is received, and writing takes a third less time per GiB on ext4
+(0.19 s instead of 0.29 s), where preallocation takes 3 ms.
 
-This is Linux's `fallocate(2)` with FALLOC_FL_KEEP_SIZE, called by name: `posix_fallocate` extends
-the file, and writes zeros where the file system cannot reserve. Where there is no such call, or the
-file system does not know it, nothing is reserved and nothing is lost.
+This is Linux's `fallocate(2)` with FALLOC_FL_KEEP_SIZE, for which Python has no function:
+`os.posix_fallocate` extends the file, and writes zeros if the file system cannot preallocate. So
+the documented function of the C library is called through ctypes. Where it does not exist, or the
+file system does not support it, nothing is preallocated and nothing is lost.
 """
 
 import ctypes
@@ -19,17 +20,17 @@ from collections.abc import Callable
 __all__ = ["LEAST_BYTES", "preallocate", "release_preallocated"]
 
 LEAST_BYTES = 8 * 2**20
-"""For a smaller file it is not worth the call."""
+"""A smaller file is not worth the call."""
 
 _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE, linux/falloc.h
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def preallocate(descriptor: int, size_bytes: int) -> None:
-    """Reserve what the first `size_bytes` of an open file lack; may block.
+    """Preallocate the first `size_bytes` of an open file; may block.
 
-    `OSError` where the disk, a quota or the file system has no room for so many; then nothing is
-    reserved behind the end of the file.
+    `OSError` if the disk, a quota or the file system has no room for them; then nothing is
+    preallocated behind the end of the file.
     """
     fallocate = _fallocate()
     if fallocate is None or size_bytes < LEAST_BYTES:
@@ -38,18 +39,18 @@ def preallocate(descriptor: int, size_bytes: int) -> None:
         return
     number = ctypes.get_errno()
     if number in _FULL:
-        release_preallocated(descriptor)  # some of it may have been reserved
+        release_preallocated(descriptor)  # some of it may have been preallocated
         raise OSError(number, os.strerror(number))
 
 
 def release_preallocated(descriptor: int) -> None:
-    """Give back what is reserved behind the end of an open file."""
+    """Release what is preallocated behind the end of an open file."""
     os.ftruncate(descriptor, os.fstat(descriptor).st_size)
 
 
 @functools.cache
 def _fallocate() -> Callable[[int, int, int, int], int] | None:
-    """Return the C library's `fallocate`, None where it has none that takes 64 bits."""
+    """Return the C library's `fallocate`, None if it has none with 64-bit offsets."""
     if sys.platform != "linux" or sys.maxsize < 2**32:
         return None
     try:

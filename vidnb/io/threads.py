@@ -1,11 +1,11 @@
-"""Steps in a thread: short ones in a row, none left half way.
+"""Run short blocking calls in threads.
 
-Waking a thread costs as much as a short step itself, and downloads come by the thousand. So short
-steps queue for one thread, which takes them one after another without going to sleep; only a step
-that holds the others up brings a second thread, and so on.
+Waking a thread costs as much as a short call itself, and there may be thousands of downloads. So
+calls queue for one thread, which runs them one after another without going to sleep; only a call
+that delays the others starts a second thread, and so on.
 
-Cancelling a coroutine cancels its waiting, not the thread that works for it: the file could be
-closed, or removed, while that thread still writes. So whoever is cancelled waits for the end first.
+Cancelling a coroutine does not stop the thread that works for it: the file could be closed, or
+removed, while that thread still writes. So a cancelled call waits for its thread before it raises.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,28 +22,33 @@ __all__ = ["run_in_thread"]
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_PATIENCE_S = 0.005
-"""After this long another thread helps."""
+_DELAY_S = 0.005
+"""A call that has waited this long gets another thread."""
 
 
 async def run_in_thread(fn: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Run `fn` in a thread and return what it does; cancelled, raise only once it has ended."""
+    """Run `fn` in a thread and return its result.
+
+    Cancelled, however often, it raises `asyncio.CancelledError` once `fn` has ended.
+    """
     loop = asyncio.get_running_loop()
-    row = _rows.get(loop)
-    if row is None:
-        row = _rows[loop] = _Row()
+    queue = _queues.get(loop)
+    if queue is None:
+        queue = _queues[loop] = _Queue()
     step: asyncio.Future[_T] = loop.create_future()
-    row.append(step, partial(fn, *args, **kwargs))
+    queue.append(step, partial(fn, *args, **kwargs))
     try:
         return await asyncio.shield(step)
     except asyncio.CancelledError:
-        await asyncio.wait([step])
-        step.exception()
+        while not step.done():
+            with suppress(asyncio.CancelledError):  # the thread still works, so wait all the same
+                await asyncio.wait([step])
+        step.exception()  # counts as retrieved
         raise
 
 
-class _Row:
-    """The steps of one event loop that wait for a thread."""
+class _Queue:
+    """The calls of one event loop that wait for a thread."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[asyncio.Future[Any], Callable[[], Any]]] = deque()
@@ -51,7 +57,7 @@ class _Row:
         self._is_watched = False
 
     def append(self, step: asyncio.Future[Any], fn: Callable[[], Any]) -> None:
-        """Have `fn` run, soon; on the loop."""
+        """Queue `fn`; its result or exception goes to `step`. Called on the loop."""
         with self._lock:
             self._waiting.append((step, fn))
             is_idle = not self._workers
@@ -61,22 +67,22 @@ class _Row:
             loop.run_in_executor(None, self._work, loop)
         elif not self._is_watched:
             self._is_watched = True
-            loop.call_later(_PATIENCE_S, self._look, loop, step)
+            loop.call_later(_DELAY_S, self._check, loop, step)
 
-    def _look(self, loop: asyncio.AbstractEventLoop, first: asyncio.Future[Any]) -> None:
-        """Bring another thread if that step still waits."""
+    def _check(self, loop: asyncio.AbstractEventLoop, first: asyncio.Future[Any]) -> None:
+        """Start another thread if that call still waits."""
         with self._lock:
-            is_held_up = any(step is first for step, _ in self._waiting)
-            self._workers += is_held_up
+            is_delayed = any(step is first for step, _ in self._waiting)
+            self._workers += is_delayed
             following = self._waiting[-1][0] if self._waiting else None
         self._is_watched = following is not None
-        if is_held_up:
+        if is_delayed:
             loop.run_in_executor(None, self._work, loop)
         if following is not None:
-            loop.call_later(_PATIENCE_S, self._look, loop, following)
+            loop.call_later(_DELAY_S, self._check, loop, following)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take steps until there are none; in a thread."""
+        """Run calls until the queue is empty; in a thread."""
         while True:
             with self._lock:
                 if not self._waiting:
@@ -87,7 +93,7 @@ class _Row:
             result = None
             try:
                 result = fn()
-            except BaseException as raised:  # noqa: BLE001 - it is for the waiter to judge
+            except BaseException as raised:  # noqa: BLE001 - it belongs to the caller
                 error = raised
             loop.call_soon_threadsafe(_settle, step, result, error)
             del step, fn, result, error
@@ -100,4 +106,5 @@ def _settle(step: asyncio.Future[Any], result: object, error: BaseException | No
         step.set_exception(error)
 
 
-_rows: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Row] = weakref.WeakKeyDictionary()
+_queues: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue]
+_queues = weakref.WeakKeyDictionary()

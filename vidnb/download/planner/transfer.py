@@ -258,7 +258,7 @@ class Transfer(TransferState):
             return self._complete_if_stored() or self._dispatch()
         if size_bytes >= request.body_stop:
             return self._dispatch()
-        reason = "the connection closed before the file was whole"
+        reason = "the connection closed before the file was complete"
         return self._after_failure(Failure(FailureKind.TRUNCATED, reason), request, jitter)
 
     def _on_connection_failed(self, event: ConnectionFailed, jitter: float) -> tuple[Command, ...]:
