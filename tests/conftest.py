@@ -84,7 +84,7 @@ def no_blocking_call_on_an_event_loop() -> Iterator[BlockBuster]:
     for name in ("os.stat", "os.getcwd"):
         buster.functions[name].can_block_in("vidnb/download/request.py", "_place")
     # The socket does not block, and the bytes are in memory: as in asyncio's own sendfile.
-    buster.functions["os.sendfile"].can_block_in("vidnb/server/response_writer.py", "_send_now")
+    buster.functions["os.sendfile"].can_block_in("vidnb/server/response_writer.py", "_sendfile")
     # The tracer's own lock, held by whoever collects its data at the moment.
     buster.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", "lock_data")
     buster.activate()

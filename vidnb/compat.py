@@ -9,11 +9,11 @@ from pathlib import Path
 
 from vidnb.download.planner.retry import RetryPolicy
 from vidnb.download.registry import download
-from vidnb.download.request import DownloadRequest, PathLike
+from vidnb.download.request import DownloadRequest
 from vidnb.download.status import DownloadHandle
 from vidnb.errors import StorageError, TransferError
 from vidnb.io.loop import transfers
-from vidnb.io.regular_file import read_all
+from vidnb.io.regular_file import StrPath, read_all
 
 __all__ = ["get_video_data", "save_video_from_url"]
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _RETRY = RetryPolicy(attempts=3, base_delay_s=0.3)
 
 
-async def save_video_from_url(url: str, save_path: PathLike) -> Path | None:
+async def save_video_from_url(url: str, save_path: StrPath) -> Path | None:
     """Download `url` to the file `save_path` and return its `Path`; None if that failed.
 
     The file is complete, all of its bytes (B), or is not created. Missing parent folders are
@@ -50,7 +50,7 @@ async def save_video_from_url(url: str, save_path: PathLike) -> Path | None:
     return Path(save_path)
 
 
-def get_video_data(file_name: PathLike) -> bytes | None:
+def get_video_data(file_name: StrPath) -> bytes | None:
     """Return all bytes of a file; None, with a log message, if it is missing or unreadable.
 
     The result has the size of the file (B), in memory. The name must be that of a regular file: a

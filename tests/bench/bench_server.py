@@ -1,16 +1,17 @@
-"""The range server side by side with real peers, interleaved in one run, on this machine alone.
+"""Compare the range server with other servers, interleaved in one run, on this machine.
 
     python tests/bench/bench_server.py [--only whole,seek] [--quick] [--rounds 5] [--mib 1024]
                                        [--folder /tmp] [--json FILE]
 
 requirements: nginx, caddy, curl, taskset on PATH (apt install nginx-light caddy curl util-linux);
 pip install vidnb[test] starlette uvicorn tornado quart hypercorn rangehttpserver. A peer that is
-missing is a row that says so; the slow disk needs root and control groups with `blkio`.
+missing has a row that says so; the slow disk needs root and control groups with `blkio`.
 
-All servers run at once, on the first core, and are asked in turn, round after round, each round
-begun by the next one, so that a machine whose speed drifts is unfair to nobody. The client is this
-process, on the last core. The file that is asked for lies in memory. CPU seconds are those of the
-server's processes. The figures that count are the ratios of medians and of bests.
+All servers run at the same time on the first core. They get their requests in turn, and each round
+begins with the next one, so that a machine whose speed drifts affects all alike. The client is this
+process, on the last core. The file is locked in memory. CPU seconds are those of the server's
+processes. Compare the ratios of medians and of bests, and on a machine that runs other programs
+those of CPU seconds: each server gets only its share of the core there.
 """
 
 import argparse
@@ -28,11 +29,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS, QUICK_SECONDS = 1.5, 0.6
 SLOW_S = 10.0
-"""Who takes longer for a whole file is asked for it once only."""
+"""A server that takes longer for a whole file gets one round only."""
 
 
 def main() -> None:
-    """Run the workloads that were asked for and print their tables."""
+    """Run the chosen workloads and print their tables."""
     # Here and not above, because a script finds its own folder only.
     sys.path.insert(0, str(ROOT))
     from tests.bench.bench_download import environment
@@ -60,7 +61,7 @@ def main() -> None:
     mib = arguments.mib or (256 if arguments.quick else 1024)
     seconds = QUICK_SECONDS if arguments.quick else SECONDS
 
-    # A terminated bench takes its servers with it, like an interrupted one.
+    # A terminated run ends its servers, like an interrupted one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     begun_s, reports, cores = time.monotonic(), [], sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
@@ -74,9 +75,9 @@ def main() -> None:
         gc.disable()
         for name in names:
             work = WORKLOADS[name]
-            asked = [one for one in servers if one.is_python or not work.is_python_only]
-            report = Report(name, work.title, work.columns, work.limits, asked, {}, {})
-            running = [one for one in asked if not one.missing]
+            compared = [one for one in servers if one.is_python or not work.is_python_only]
+            report = Report(name, work.title, work.columns, work.limits, compared, {}, {})
+            running = [one for one in compared if not one.missing]
             for number in range(min(rounds, work.most_rounds or rounds)):
                 gc.collect()
                 first = number % len(running)
@@ -93,13 +94,13 @@ def main() -> None:
             print(report.table(), flush=True)
             reports.append(report)
         peaks = {one.name: round(one.memory_mib("VmHWM")) for one in servers if not one.missing}
-    said = (
+    about = (
         f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}; "
         f"{rounds} rounds, interleaved, {mib} MiB {held}; {time.monotonic() - begun_s:.0f} s"
     )
-    print(f"\npeak MiB: {', '.join(f'{name} {mib}' for name, mib in peaks.items())}\n{said}")
+    print(f"\npeak MiB: {', '.join(f'{name} {mib}' for name, mib in peaks.items())}\n{about}")
     if arguments.json:
-        data = {"about": said, "peaks": peaks, "workloads": [one.data() for one in reports]}
+        data = {"about": about, "peaks": peaks, "workloads": [one.data() for one in reports]}
         arguments.json.write_text(json.dumps(data, indent=1))
 
 

@@ -2,8 +2,8 @@
 
     python tests/bench/python_servers.py NAME PORT FILE FILE...
 
-Prints a line of JSON with the addresses of the files once it can be asked, then reads lines:
-`busy` has the main thread compute in pure Python, `idle` has it wait. It ends with its input.
+Prints a line of JSON with the URLs of the files once it accepts connections, then reads lines:
+`busy` lets the main thread compute in pure Python, `idle` lets it wait. It ends with its input.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ HOST = "127.0.0.1"
 
 
 def run_vidnb(_: int, files: list[Path]) -> list[str]:
-    """Serve with vidnb, which has its thread already."""
+    """Serve with vidnb, which starts its own thread."""
     import vidnb
 
     return [vidnb.serve(path).url for path in files]
@@ -42,7 +42,7 @@ def run_aiohttp(port: int, files: list[Path]) -> None:
 
 
 def run_starlette(port: int, files: list[Path]) -> None:
-    """Serve with Starlette's FileResponse on uvicorn, with whatever loop and parser it finds."""
+    """Serve with Starlette's FileResponse on uvicorn, with the loop and parser that it finds."""
     import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
@@ -122,7 +122,7 @@ SERVERS: dict[str, Callable[[int, list[Path]], object]] = {
 
 
 def wait_until_open(port: int) -> None:
-    """Wait until somebody listens."""
+    """Wait until the port accepts connections."""
     deadline_s = time.monotonic() + 10
     while True:
         try:

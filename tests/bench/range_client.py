@@ -1,7 +1,7 @@
-"""The measuring client of the server bench: raw sockets, so that the client is not what is timed.
+"""The client of the server bench: raw sockets, so that its own cost is small.
 
-It looks at each answer's status and counts its bytes; `Probe.learn` has compared every byte of one
-answer of each shape with the file before anything is timed.
+It checks each response's status and counts its bytes; before anything is timed, `Probe.learn`
+compares every byte of one response of each kind with the file.
 """
 
 import random
@@ -13,20 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 RECEIVE_BYTES = 2**20
-"""Asked for as receive buffer. The usual first window is 64 KiB: an answer of that and a head then
-waits 40 ms for a delayed acknowledgement, of some servers only.
+"""The receive buffer (B). The usual first window is 64 KiB: a response of that size and a head then
+waits 40 ms for a delayed acknowledgement, with some servers only.
 """
 
 
 class Wrong(Exception):  # noqa: N818 - it says what happened
-    """A server did not answer as it must; the text is one line."""
+    """A server sent a wrong response; the text is one line."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What is asked for: one file at one server."""
+    """One file at one server."""
 
     url: str
     path: Path
@@ -41,12 +41,12 @@ class Probe:
         made = socket.socket()
         for name, value in options.items():
             made.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)
-        made.settimeout(PATIENCE_S)
+        made.settimeout(TIMEOUT_S)
         made.connect((urlsplit(self.url).hostname, urlsplit(self.url).port))
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return made
 
-    def ask(self, start: int | None = None, count: int = 0) -> bytes:
+    def request(self, start: int | None = None, count: int = 0) -> bytes:
         """Write a request for the whole file, or for `count` bytes from `start` on."""
         split = urlsplit(self.url)
         ranged = "" if start is None else f"Range: bytes={start}-{start + count - 1}\r\n"
@@ -62,12 +62,12 @@ class Probe:
         return [first + number * 7_368_787 % room // 4096 * 4096 for number in range(512)]
 
     def learn(self, start: int, count: int) -> int:
-        """Compare one answer with the file, byte by byte; return the length of its head (B)."""
+        """Compare one response with the file, byte by byte; return the length of its head (B)."""
         with self.connect() as made:
-            made.sendall(self.ask(start, count))
+            made.sendall(self.request(start, count))
             head, body = read_head(made)
             if not head.startswith(b"HTTP/1.1 206 "):
-                raise Wrong(f"answers a range with {head[:40]!r}")
+                raise Wrong(f"responds to a range with {head[:40]!r}")
             while len(body) < count:
                 data = made.recv(count - len(body))
                 if not data:
@@ -81,12 +81,12 @@ class Probe:
 
 
 def read_head(made: socket.socket) -> tuple[bytes, bytes]:
-    """Return an answer's head and what came behind it."""
+    """Return a response's head and the bytes that came after it."""
     data = b""
     while b"\r\n\r\n" not in data:
         more = made.recv(65536)
         if not more:
-            raise Wrong("closes before it has answered")
+            raise Wrong("closes before its response")
         data += more
     head, _, body = data.partition(b"\r\n\r\n")
     return head + b"\r\n\r\n", body
@@ -97,10 +97,10 @@ def whole(probe: Probe) -> float:
     buffer = bytearray(2**18)
     begun_s = time.perf_counter()
     with probe.connect() as made:
-        made.sendall(probe.ask())
+        made.sendall(probe.request())
         head, body = read_head(made)
         if not head.startswith(b"HTTP/1.1 200 "):
-            raise Wrong(f"answers with {head[:40]!r}")
+            raise Wrong(f"responds with {head[:40]!r}")
         left, receive = probe.size_bytes - len(body), made.recv_into
         while left > 0:
             got = receive(buffer)
@@ -111,7 +111,7 @@ def whole(probe: Probe) -> float:
 
 
 class _Reader:
-    """One connection of many: asks, counts what comes, asks again."""
+    """One connection of many: requests, counts the bytes, requests again."""
 
     def __init__(self, probe: Probe) -> None:
         self.socket = probe.connect(SO_RCVBUF=RECEIVE_BYTES)
@@ -123,13 +123,13 @@ class _Reader:
 def many(
     probe: Probe, count: int, *, connections: int, for_s: float
 ) -> tuple[float, Sequence[float]]:
-    """Ask for ranges of `count` bytes over many connections, one after the other on each.
+    """Request ranges of `count` bytes over many connections, one after the other on each.
 
-    Returns the answers a second and how long each took from the request to its last byte (s).
+    Returns the responses a second and how long each took from the request to its last byte (s).
     """
     starts = probe.starts(count)
     length = probe.learn(starts[0], count) + count
-    requests = _again([probe.ask(start, count) for start in starts])
+    requests = _again([probe.request(start, count) for start in starts])
     buffer = bytearray(2**18)
     view = memoryview(buffer)
     took: list[float] = []
@@ -143,15 +143,15 @@ def many(
                 reader.socket.send(next(requests))
             begun_s = last_s = clock()
             while last_s - begun_s < for_s:
-                events = ready.poll(PATIENCE_S)
+                events = ready.poll(TIMEOUT_S)
                 if not events:
-                    raise Wrong("stops answering")
+                    raise Wrong("stops responding")
                 for number, _ in events:
                     reader = readers[number]
                     is_first = reader.left == length
                     got = reader.socket.recv_into(buffer, min(reader.left, len(buffer)))
                     if not got or (is_first and bytes(view[9:12]) != b"206"):
-                        raise Wrong(f"breaks off, or answers {bytes(view[:40])!r}")
+                        raise Wrong(f"breaks off, or responds with {bytes(view[:40])!r}")
                     reader.left -= got
                     if not reader.left:
                         last_s = clock()
@@ -172,10 +172,10 @@ def _again(requests: Sequence[bytes]) -> Iterator[bytes]:
 def seeks(
     probe: Probe, count: int, *, times: int, for_s: float, pause_s: float = 0.0
 ) -> list[float]:
-    """Ask for ranges over one connection; return how long each body's first byte took (s)."""
+    """Request ranges over one connection; return how long each body's first byte took (s)."""
     starts = probe.starts(count)
     head_bytes = probe.learn(starts[0], count)
-    requests = _again([probe.ask(start, count) for start in starts])
+    requests = _again([probe.request(start, count) for start in starts])
     buffer = bytearray(2**18)
     took: list[float] = []
     pauses = random.Random(count)
@@ -204,9 +204,9 @@ def seeks(
 
 
 def stall(probe: Probe) -> socket.socket:
-    """Ask for the whole file, take its head, and read no more."""
+    """Request the whole file, read its head and no more."""
     made = probe.connect(SO_RCVBUF=16_384)
-    made.sendall(probe.ask())
+    made.sendall(probe.request())
     if made.recv(12) != b"HTTP/1.1 200":
-        raise Wrong("does not answer a reader that will stall")
+        raise Wrong("does not respond to a client that will stall")
     return made

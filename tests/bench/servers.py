@@ -1,7 +1,7 @@
-"""The servers that are compared: started on one core, with what their processes cost.
+"""The servers that are compared: started on one core, with the CPU time and memory they use.
 
-nginx goes without `tcp_nopush`, which holds the end of an answer on a kept connection for 40 ms
-here, and gives as many answers on a connection as anybody asks for. Every Python server runs on a
+nginx runs without `tcp_nopush`, which delays the end of a response on a persistent connection by
+40 ms here, and without a limit of requests for each connection. Every Python server runs on a
 thread beside its main thread, as a server in a notebook does.
 """
 
@@ -31,7 +31,7 @@ PYTHON = {
     "Quart on Hypercorn": ("quart", "quart", "hypercorn"),
     "RangeHTTPServer": ("rangehttpserver", "RangeHTTPServer"),
 }
-"""The name of each, its name in `python_servers.py`, and what it imports."""
+"""For each, its name in `python_servers.py` and the modules that it imports."""
 
 NGINX_CONF = """
 {user}
@@ -62,7 +62,7 @@ class Server:
         return self.name in PYTHON
 
     def probe(self, path: Path) -> Probe:
-        """Return what asks it for a file."""
+        """Return the client for one of its files."""
         return Probe(self.urls[path.name], path)
 
     def pids(self) -> list[int]:
@@ -79,12 +79,12 @@ class Server:
         return sum(time.clock_gettime(_cpu_clock(pid)) for pid in self.pids())
 
     def memory_mib(self, line: str = "VmRSS") -> float:
-        """Return what its processes hold in memory now, or at most so far (`VmHWM`) (MiB)."""
+        """Return the memory of its processes now, or its maximum (`VmHWM`) (MiB)."""
         return sum(_status_kib(pid, line) for pid in self.pids()) / 1024
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
-        """Have its main thread compute in pure Python until the end of the block."""
+        """Let its main thread compute in pure Python until the end of the block."""
         self._tell("busy")
         try:
             yield
@@ -112,7 +112,7 @@ def _status_kib(pid: int, line: str) -> int:
 def start_all(
     files: Files, paths: list[Path], core: int, env: Mapping[str, str], stack: ExitStack
 ) -> list[Server]:
-    """Start every server there is, each on `core`, until the stack ends."""
+    """Start every server that is installed, each on `core`, until the stack ends."""
     pinned = ["taskset", "-c", str(core)]
     servers = [_python(name, files, paths, pinned, env, stack) for name in PYTHON]
     return [*_others(files, paths, pinned, env, stack), *servers]

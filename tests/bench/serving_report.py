@@ -1,4 +1,4 @@
-"""What the server bench says in the end: a table for each workload, and the lines it must meet."""
+"""The report of the server bench: for each workload a table and its limits."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Limit:
-    """One line of acceptance: our figure, less being better, by a peer's, or below `most` alone.
+    """The largest allowed figure of ours, less being better, as a ratio to a peer's or by itself.
 
     Medians and bests are compared, and both must hold. "Python" is the best other Python server,
     by `judged_by` where that is another figure.
@@ -35,7 +35,7 @@ class Limit:
     judged_by: str = ""
 
     def judge(self, runs: Runs, python: Sequence[str]) -> tuple[str, str]:
-        """Return the line as text and what became of it."""
+        """Return the limit as text and the verdict."""
         names = [NGINX] if self.peer == "nginx" else [one for one in python if one != OURS]
         peers = [name for name in names if runs.get(name)] if self.peer else []
         if not runs.get(OURS) or (self.peer and not peers):
@@ -65,7 +65,7 @@ def _verdict(median: float, best: float, most: float) -> str:
 
 @dataclass(frozen=True)
 class Workload(Generic[_Plan]):
-    """One thing that is asked of every server."""
+    """One measurement that is made with every server."""
 
     title: str
     run: Callable[[Server, _Plan], dict[str, float]]
@@ -77,7 +77,7 @@ class Workload(Generic[_Plan]):
 
 @dataclass
 class Report:
-    """What a workload showed."""
+    """The results of a workload."""
 
     name: str
     title: str
@@ -88,7 +88,7 @@ class Report:
     failed: dict[str, str]
 
     def table(self) -> str:
-        """Return the table in Markdown, with the lines below it."""
+        """Return the table in Markdown, with the limits below it."""
         titles = " | ".join(f"{column.title} (best)" for column in self.columns)
         rows = [
             f"\n## {self.name}: {self.title}\n",
@@ -101,14 +101,14 @@ class Report:
         return "\n".join(rows)
 
     def lines(self) -> list[tuple[str, str]]:
-        """Return the lines of acceptance and what became of them."""
+        """Return the limits and the verdicts."""
         python = [server.name for server in self.servers if server.is_python]
         return [limit.judge(self.runs, python) for limit in self.limits]
 
     def _row(self, server: Server) -> str:
         runs = self.runs.get(server.name)
         if not runs:
-            why = server.missing or f"failed: {self.failed.get(server.name, 'not asked')}"
+            why = server.missing or f"failed: {self.failed.get(server.name, 'not run')}"
             return f"| {server.name} | {why} |" + " |" * (len(self.columns) + 1)
         cells = [str(len(runs))]
         for column in self.columns:

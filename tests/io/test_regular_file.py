@@ -43,7 +43,7 @@ REFUSED: list[tuple[Callable[[Path], None], str]] = [
     (Path.mkdir, "it is a folder; name a file in it"),
     (make_pipe, "it is a named pipe, not a regular file; save its bytes to a file first"),
     (make_socket, "it is a socket, not a regular file"),
-    (make_circle, "its symbolic links lead in a circle; name the file itself"),
+    (make_circle, "its symbolic links form a cycle; name the file itself"),
     (make_file_as_folder, "a folder in its path is a file; check the name"),
 ]
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.deadline import DEADLINE_S, wait_until
 from tests.server.test_server import assert_closed, connect, descriptors, read_reply
+from vidnb.download.planner.progress import format_bytes
 from vidnb.errors import ServeError
 from vidnb.server import folder as module
 from vidnb.server.folder import ServedFolder, serve_folder
@@ -125,6 +126,13 @@ def test_addresses_last_as_long_as_their_file(root: Path, served: ServedFolder) 
     put(root, "b.WEBM", b"another")
     assert get(before["b.WEBM"][0])[0] == get(before["b.WEBM"][1])[0] == 404
     assert listed(served)["b.WEBM"] != before["b.WEBM"]
+
+
+def test_the_list_shows_the_present_sizes(root: Path, served: ServedFolder) -> None:
+    page_url = listed(served)["b.WEBM"][1]
+    (root / "b.WEBM").write_bytes(b"x" * 5_000_000)
+    assert f'class="size">{format_bytes(5_000_000)}<' in get(served.page_url)[2].decode()
+    assert format_bytes(5_000_000) in get(page_url)[2].decode()
 
 
 def test_links_lead_to_files_inside_alone(root: Path, served: ServedFolder) -> None:

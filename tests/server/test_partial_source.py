@@ -80,7 +80,7 @@ def whole(path: Path) -> bytes:
 
 
 def watch_of(served: Served) -> DownloadHandle:
-    source = served._entry.source
+    source = served._resource.source
     assert isinstance(source, PartialSource)
     return source._handle
 
@@ -392,7 +392,7 @@ def whole_opened(url: str) -> bytes:
 
 
 def test_open_brings_all_of_what_somebody_plays(slow: Origin, own_cache: Path) -> None:
-    """One download for both; once it is served no more, it is for the reader alone again."""
+    """One download for both; once it is not served any more, it is for the reader alone again."""
     slow.rate = 6e6
     with open_source(slow.url) as file:
         assert file.read(10) == DATA[:10]

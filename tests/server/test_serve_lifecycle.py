@@ -1,4 +1,4 @@
-"""The server's life: started at first use, one per process, gone with it and without a word."""
+"""The server's life cycle: started at first use, one a process, closed silently at its end."""
 
 import os
 import re
@@ -24,10 +24,12 @@ PRELUDE = """
 import os, socket, sys, threading, time, warnings
 from urllib.parse import urlsplit
 
+from tests.deadline import DEADLINE_S
+
 CLIP = sys.argv[1]
 
 def connect(served):
-    made = socket.create_connection(("127.0.0.1", served.port), timeout=120)
+    made = socket.create_connection(("127.0.0.1", served.port), timeout=DEADLINE_S)
     path = urlsplit(served.url).path
     made.sendall(f"GET {path} HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n".encode())
     return made
@@ -66,7 +68,7 @@ def python(clip: Path, script: str, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_importing_starts_nothing(clip: Path) -> None:
+def test_an_import_starts_nothing(clip: Path) -> None:
     printed = python(
         clip,
         """
@@ -113,7 +115,7 @@ def test_many_threads_start_one_server(clip: Path) -> None:
     assert printed == ""
 
 
-def test_an_exit_with_readers_in_every_state_is_clean(clip: Path) -> None:
+def test_an_exit_with_clients_in_every_state_is_clean(clip: Path) -> None:
     printed = python(
         clip,
         """
@@ -223,8 +225,8 @@ def test_a_forked_child_serves_for_itself_and_shares_no_socket(clip: Path) -> No
     assert printed == ""
 
 
-def test_the_parents_end_ends_its_connections_though_a_child_lives_on(clip: Path) -> None:
-    """A child that kept the sockets would leave every reader of the parent's hanging."""
+def test_the_parents_end_ends_its_connections_though_a_child_goes_on(clip: Path) -> None:
+    """A child that kept the sockets open would leave the parent's clients waiting."""
     printed = python(
         clip,
         """
@@ -246,8 +248,8 @@ def test_the_parents_end_ends_its_connections_though_a_child_lives_on(clip: Path
             sys.exit(0)
         port, path = os.read(receiving, 1000).decode().split()
         with (
-            socket.create_connection(("127.0.0.1", int(port)), timeout=120) as stalled,
-            socket.create_connection(("127.0.0.1", int(port)), timeout=120) as idle,
+            socket.create_connection(("127.0.0.1", int(port)), timeout=DEADLINE_S) as stalled,
+            socket.create_connection(("127.0.0.1", int(port)), timeout=DEADLINE_S) as idle,
         ):
             stalled.sendall(f"GET {path} HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n".encode())
             assert wait_for(parent) == 0
@@ -257,7 +259,7 @@ def test_the_parents_end_ends_its_connections_though_a_child_lives_on(clip: Path
             assert 0 < received < 24 << 20
             assert idle.recv(1) == b""
         try:
-            socket.create_connection(("127.0.0.1", int(port)), timeout=120)
+            socket.create_connection(("127.0.0.1", int(port)), timeout=DEADLINE_S)
         except ConnectionRefusedError:
             print("refused")
         """,
@@ -304,7 +306,7 @@ def test_another_host_has_a_listener_and_files_of_its_own(clip: Path) -> None:
         assert f"0200007F:{far.port:04X}" in listening
 
         def ask(address, port, served, host):
-            with socket.create_connection((address, port), timeout=120) as made:
+            with socket.create_connection((address, port), timeout=DEADLINE_S) as made:
                 path = urlsplit(served.url).path
                 made.sendall(f"HEAD {path} HTTP/1.1\\r\\nHost: {host}\\r\\n\\r\\n".encode())
                 return made.recv(12)[-3:].decode()
@@ -333,7 +335,7 @@ def test_another_host_has_a_listener_and_files_of_its_own(clip: Path) -> None:
         ("host='::1'", "[::1]"),
     ],
 )
-def test_the_address_told_is_one_that_works(clip: Path, options: str, host: str) -> None:
+def test_the_url_has_a_host_that_can_be_connected_to(clip: Path, options: str, host: str) -> None:
     if "[" in host and not _has_ipv6():
         pytest.skip("this machine has no IPv6 loopback")
     printed = python(
@@ -344,7 +346,7 @@ def test_the_address_told_is_one_that_works(clip: Path, options: str, host: str)
         with serve(CLIP, {options}) as served:
             print(urlsplit(served.url).netloc.removesuffix(f":{{served.port}}"))
             for url in served.url, served.page_url:
-                with urllib.request.urlopen(url, timeout=120) as answer:
+                with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
                     assert answer.status == 200
         """,
     )
@@ -363,11 +365,11 @@ def _has_ipv6() -> bool:
     ("host", "reason"),
     [
         ("192.0.2.7", "cannot assign requested address"),  # RFC 5737: nobody's
-        ("nothing.invalid", "no such host is known"),  # RFC 6761: never there
-        ("a" * 64 + ".invalid", "no such host is known"),
+        ("nothing.invalid", "the host is unknown"),  # RFC 6761: never there
+        ("a" * 64 + ".invalid", "the host is unknown"),
     ],
 )
-def test_a_host_that_is_not_ours_is_one_sentence(clip: Path, host: str, reason: str) -> None:
+def test_a_host_of_another_machine_is_one_sentence(clip: Path, host: str, reason: str) -> None:
     with pytest.raises(ServeError) as caught:
         serve(clip, host=host)
     assert str(caught.value) == (
@@ -376,7 +378,7 @@ def test_a_host_that_is_not_ours_is_one_sentence(clip: Path, host: str, reason: 
     )
 
 
-def test_a_senseless_host_is_refused_before_anything_listens(clip: Path) -> None:
+def test_an_invalid_host_is_refused_before_anything_listens(clip: Path) -> None:
     for wrong in "", "http://localhost", "localhost:80":
         with pytest.raises(ValueError, match="which is not a host"):
             serve(clip, host=wrong)
@@ -399,7 +401,7 @@ def test_the_environments_port_is_loopbacks(clip: Path) -> None:
     assert printed == f"False\n{port}\n"
 
 
-def test_a_forked_child_lets_go_of_every_listener(clip: Path) -> None:
+def test_a_forked_child_releases_every_listener(clip: Path) -> None:
     printed = python(
         clip,
         """
@@ -419,14 +421,14 @@ def test_a_forked_child_lets_go_of_every_listener(clip: Path) -> None:
 
 # --- many at once
 
-# Two hundred readers that take a head and no more, in a process of their own.
+# Two hundred clients that read a head and no more, in a process of their own.
 STALLED = """
 import socket, sys
 held = []
 for _ in range(200):
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
-    made.settimeout(10)
+    made.settimeout(DEADLINE_S)
     made.connect(("127.0.0.1", int(sys.argv[1])))
     made.sendall(f"GET {sys.argv[2]} HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n".encode())
     assert made.recv(12) == b"HTTP/1.1 200"
@@ -436,7 +438,7 @@ sys.stdin.read()
 """
 
 
-def test_two_hundred_stalled_readers_cost_next_to_nothing_and_stop_nobody(clip: Path) -> None:
+def test_two_hundred_stalled_clients_cost_little_memory_and_block_no_other(clip: Path) -> None:
     printed = python(
         clip,
         """
@@ -479,10 +481,11 @@ def test_a_reload_leaks_no_second_server(clip: Path) -> None:
         """
         import importlib
         from vidnb.server import app
-        from vidnb.server import response_writer
         from vidnb.server import folder
         from vidnb.server.pages import page
+        from vidnb.server import protocol
         from vidnb.server import registry
+        from vidnb.server import response_writer
         from vidnb.server import server
         from vidnb.server import serving
         from vidnb.server import sources
@@ -490,7 +493,9 @@ def test_a_reload_leaks_no_second_server(clip: Path) -> None:
         before = serving.serve(CLIP)
         listed = folder.serve_folder(os.path.dirname(CLIP))
         for _ in range(3):
-            for module in loop, sources, page, places, exchange, answering, server, serving, folder:
+            for module in loop, sources, page, registry, response_writer, protocol, app:
+                importlib.reload(module)
+            for module in server, serving, folder:
                 importlib.reload(module)
         import urllib.request
         with urllib.request.urlopen(listed.page_url) as answer:
@@ -509,7 +514,7 @@ def test_a_reload_leaks_no_second_server(clip: Path) -> None:
 # --- the port
 
 
-def test_the_port_may_be_asked_for(clip: Path) -> None:
+def test_the_port_may_be_set(clip: Path) -> None:
     printed = python(
         clip,
         """
@@ -533,12 +538,12 @@ def test_the_port_may_be_asked_for(clip: Path) -> None:
     assert printed == (
         "The server could not listen on port N of 127.0.0.1 (address already in use), so nothing "
         "is served; choose another port, or leave it out to get a free one.\n"
-        "The server already runs on port N of 127.0.0.1, so it cannot run on M; ask for the port "
+        "The server already runs on port N of 127.0.0.1, so it cannot run on M; set the port "
         "before anything is served.\n"
     )
 
 
-def test_the_environment_may_name_the_port(clip: Path) -> None:
+def test_the_environment_may_set_the_port(clip: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     printed = python(
@@ -554,11 +559,13 @@ def test_the_environment_may_name_the_port(clip: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["http", "-1", "65536", "٣", "1e3", " 80", "", "000080"])
-def test_a_senseless_port_in_the_environment_is_refused(
+def test_an_invalid_port_in_the_environment_is_refused(
     value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VIDNB_PORT", value)
-    with pytest.raises(ServeError, match=re.escape(f"VIDNB_PORT is {value!r}, which is no port")):
+    with pytest.raises(
+        ServeError, match=re.escape(f"VIDNB_PORT is {value!r}, which is no port number")
+    ):
         _port_of_environment()
 
 
@@ -570,7 +577,7 @@ def test_a_port_in_the_environment_counts(
     assert _port_of_environment() == port
 
 
-def test_a_running_server_answers_its_port(clip: Path) -> None:
+def test_a_running_server_returns_its_port(clip: Path) -> None:
     with serve(clip) as served:
         assert start_server() == served.port
         assert start_server(served.port) == served.port

@@ -12,10 +12,10 @@ import aiohttp
 from vidnb.download.planner.retry import RetryPolicy
 from vidnb.http.request_headers import check_headers, refuse_managed_headers
 from vidnb.http.urls import check_url
+from vidnb.io.regular_file import StrPath
 
-__all__ = ["Checksum", "DownloadRequest", "DownloadResult", "IfExists", "PathLike"]
+__all__ = ["Checksum", "DownloadRequest", "DownloadResult", "IfExists"]
 
-PathLike: TypeAlias = str | os.PathLike[str]
 IfExists: TypeAlias = Literal["refresh", "overwrite", "error"]
 
 
@@ -97,7 +97,7 @@ class DownloadRequest:
     def of(
         cls,
         url: str,
-        path: PathLike | None = None,
+        path: StrPath | None = None,
         *,
         checksum: str | None = None,
         max_bytes: int | None = None,
@@ -147,7 +147,7 @@ class DownloadRequest:
         )
 
 
-def _place(path: PathLike | None) -> tuple[Path, Path | None]:
+def _place(path: StrPath | None) -> tuple[Path, Path | None]:
     """Return the folder and, where the path names one, the file.
 
     Both are absolute: what the working folder becomes while the download runs moves nothing.

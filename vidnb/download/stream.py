@@ -11,11 +11,12 @@ from vidnb.download import cache
 from vidnb.download.feed import FeedEndedError
 from vidnb.download.planner.naming import file_name
 from vidnb.download.registry import download
-from vidnb.download.request import DownloadRequest, DownloadResult, PathLike
+from vidnb.download.request import DownloadRequest, DownloadResult
 from vidnb.download.status import DownloadHandle
 from vidnb.errors import StorageError, TransferTimeout
 from vidnb.http.urls import redact, without_credentials
 from vidnb.io.loop import transfers
+from vidnb.io.regular_file import StrPath
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -67,7 +68,7 @@ class Stream:
     def __init__(
         self,
         url: str,
-        save_to: PathLike | None = None,
+        save_to: StrPath | None = None,
         *,
         begin: "Begin | None" = None,
         fills: bool = True,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 from operator import itemgetter
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from vidnb.http.headers import (
     ETag,
@@ -60,8 +60,7 @@ class RangeResponse:
         return tuple(part for part in self.body if isinstance(part, ByteRange))
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(NamedTuple):
     """The selected representation (section 3.2), as the response's header fields describe it."""
 
     size_bytes: int

@@ -1,20 +1,20 @@
-"""The bytes of a finished file, and the one way to open it.
+"""Open and read regular files only.
 
-A name that a person typed may be a pipe, a device or a folder. Opening one of those must neither
-block nor have an effect, so the kind is looked at before and after.
+A path from a user may be a pipe, a device or a folder. Opening one of those must neither block nor
+have an effect, so the kind is checked before and after.
 """
 
 import errno
 import os
 import stat
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from vidnb.errors import StorageError
 
-__all__ = ["IrregularFileError", "open_regular", "os_error_reason", "read_all"]
+__all__ = ["IrregularFileError", "StrPath", "open_regular", "read_all", "why"]
 
-StrPath = str | os.PathLike[str]
+StrPath: TypeAlias = str | os.PathLike[str]
 
 _KINDS: Final = {
     stat.S_IFDIR: "it is a folder; name a file in it",
@@ -28,17 +28,17 @@ _REASONS: Final = {
     errno.ENOTDIR: "a folder in its path is a file; check the name",
     errno.EACCES: "you have no permission to read it; change its mode, or copy it",
     errno.EPERM: "you have no permission to read it; change its mode, or copy it",
-    errno.ELOOP: "its symbolic links lead in a circle; name the file itself",
+    errno.ELOOP: "its symbolic links form a cycle; name the file itself",
     errno.ENAMETOOLONG: "its name is longer than the file system allows; check the name",
 }
 
 
 class IrregularFileError(OSError):
-    """What was to be opened is no regular file; its text is the reason."""
+    """The path is no regular file; the text of the error is the reason."""
 
 
 def open_regular(path: StrPath) -> tuple[int, os.stat_result]:
-    """Open a regular file for reading, without ever blocking on what is none.
+    """Open a regular file for reading, without ever blocking on anything else.
 
     Returns the descriptor and its status. `IrregularFileError` for a folder, pipe, socket or
     device, else `OSError` as the system says, or `ValueError` for a null character in the name.
@@ -47,7 +47,7 @@ def open_regular(path: StrPath) -> tuple[int, os.stat_result]:
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     descriptor = os.open(path, flags)
     try:
-        status = os.fstat(descriptor)  # and the name may lead elsewhere by now
+        status = os.fstat(descriptor)  # the path may name another file by now
         _refuse_irregular(status)
     except BaseException:
         os.close(descriptor)
@@ -61,8 +61,8 @@ def _refuse_irregular(status: os.stat_result) -> None:
         raise IrregularFileError(_KINDS.get(kind, "it is not a regular file"))
 
 
-def os_error_reason(error: OSError | ValueError) -> str:
-    """Return the half sentence that tells why a file could not be read, and what to do."""
+def why(error: OSError | ValueError) -> str:
+    """Return why a file could not be read, and what to do, as the end of a sentence."""
     if isinstance(error, IrregularFileError):
         return str(error)
     if isinstance(error, OSError):
@@ -82,6 +82,4 @@ def read_all(path: StrPath) -> bytes:
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             return file.read()
     except (OSError, ValueError) as error:
-        raise StorageError(
-            f"{os.fspath(path)!r} could not be read: {os_error_reason(error)}."
-        ) from error
+        raise StorageError(f"{os.fspath(path)!r} could not be read: {why(error)}.") from error

@@ -1,7 +1,7 @@
 """A folder in a browser tab: one page that lists its videos, each with a page of its own.
 
-The folder is looked through anew whenever its page is loaded. A file keeps its address as long as
-it is there; one that is new gets one, one that is gone loses it.
+The folder is scanned whenever its page is loaded. A file keeps its URL as long as it exists; a new
+file gets a URL, and that of a removed file is freed.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from vidnb.errors import ServeError
 from vidnb.http.allowed_hosts import LOOPBACK, AllowedHosts, parse_allowed_hosts
-from vidnb.io.regular_file import StrPath, open_regular, os_error_reason
+from vidnb.io.regular_file import StrPath, open_regular, why
 from vidnb.server.listing import by_folder, may_be_video, natural_key
 from vidnb.server.pages import page
 from vidnb.server.registry import FileResource, Registry
@@ -29,10 +29,10 @@ MAX_VIDEOS: Final = 1000
 """So many files are listed, in natural order; the page says that there are more."""
 
 MAX_DEPTH: Final = 4
-"""So many folders below the first are looked into."""
+"""So many levels of folders below the first are scanned."""
 
 MAX_SEEN: Final = 50_000
-"""So many names are read: somebody may give the root of a disk."""
+"""So many names are read, in case the folder is the root of a disk."""
 
 _LEFT_OUT: Final = (
     "Not everything in this folder is listed: it holds very many files, or folders below folders. "
@@ -53,7 +53,7 @@ class _Found:
 
 @dataclass(eq=False)
 class _Walk:
-    """One look through a folder; `complete` is false where something was left out."""
+    """One scan of a folder; `complete` is false where something was left out."""
 
     root: str
     seen: int = 0
@@ -62,8 +62,8 @@ class _Walk:
     def videos(self, folder: str = "", depth: int = 0) -> Iterator[_Found]:
         """Yield the videos of a folder, then those of the folders in it.
 
-        Hidden names are left out. A link counts where it leads to a file inside the root; links to
-        folders are not followed, so nothing is found twice, in a circle or outside.
+        Hidden names are left out. A link counts if its target is a file inside the root; links to
+        folders are not followed, so nothing is found twice, in a cycle or outside.
         """
         below: list[str] = []
         for entry in self._entries(folder):
@@ -97,12 +97,12 @@ class _Walk:
 
     def _video(self, entry: os.DirEntry[str], relative: str) -> _Found | None:
         try:
-            status = entry.stat()  # what a link leads to
+            status = entry.stat()  # of a link's target
             if not stat.S_ISREG(status.st_mode) or not self.holds(os.path.realpath(entry.path)):
                 return None
             if entry.name.lower().endswith(_STREAM_NAMES) and not _is_stream(entry.path):
                 return None
-        except (OSError, ValueError):  # gone meanwhile, or it leads nowhere
+        except (OSError, ValueError):  # removed meanwhile, or a dangling link
             return None
         return _Found(relative, entry.path, status.st_size)
 
@@ -119,16 +119,16 @@ def _is_stream(path: str) -> bool:
 
 
 @dataclass(eq=False, slots=True)
-class _Folder:
-    """The page of a folder, and the entries that it made; on the server's loop."""
+class FolderResource:
+    """The page of a folder, and the resources of its files; on the server's loop."""
 
     root: str
     registry: Registry
     hosts: AllowedHosts
     page_token: str = field(default_factory=lambda: token_urlsafe(24))
-    entries: dict[str, FileResource] = field(default_factory=dict)
+    files: dict[str, FileResource] = field(default_factory=dict)
     closed: bool = False
-    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    scanning: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -136,78 +136,78 @@ class _Folder:
         return (self.page_token,)
 
     async def page(self) -> page.HtmlPage:
-        """Return the list of what the folder holds now; `OSError` where the folder is gone."""
-        async with self.looking:
-            walk, found = await asyncio.to_thread(self._look)
-            for relative in self.entries.keys() - {each.relative for each, _ in found}:
-                entry = self.entries.pop(relative)
-                self.registry.remove(entry)
-                entry.end()
-        if self.closed:  # while it was looked through
+        """Return the list of the folder's present files; `OSError` where the folder is gone."""
+        async with self.scanning:
+            walk, found = await asyncio.to_thread(self._scan)
+            for relative in self.files.keys() - {each.relative for each, _ in found}:
+                file = self.files.pop(relative)
+                self.registry.remove(file)
+                file.end()
+        if self.closed:  # while it was scanned
             self.end()
         items = [
             (
                 each.relative,
-                page.FolderItem(PurePath(each.relative).name, *_urls(entry), each.size_bytes),
+                page.FolderItem(PurePath(each.relative).name, *_urls(file), each.size_bytes),
             )
-            for each, entry in found
+            for each, file in found
         ]
         title = PurePath(self.root).name or self.root
         return page.index(title, by_folder(items), "" if walk.complete else _LEFT_OUT)
 
-    def _look(self) -> tuple[_Walk, list[tuple[_Found, FileResource]]]:
-        """Look the folder through, and register what is new. In a worker; one at a time."""
+    def _scan(self) -> tuple[_Walk, list[tuple[_Found, FileResource]]]:
+        """Scan the folder and register the files that are new. In a thread; one at a time."""
         walk = _Walk(self.root)
         walked = walk.videos()
         found = list(islice(walked, MAX_VIDEOS))
         if next(walked, None) is not None:
             walk.complete = False
-        return walk, [(each, entry) for each in found if (entry := self._entry(each, walk))]
+        return walk, [(each, file) for each in found if (file := self._file(each, walk))]
 
-    def _entry(self, found: _Found, walk: _Walk) -> FileResource | None:
-        known = self.entries.get(found.relative)
+    def _file(self, found: _Found, walk: _Walk) -> FileResource | None:
+        known = self.files.get(found.relative)
         if known is not None:
             return known
         try:
             source = FileSource(found.path)
-        except ServeError:  # unreadable, or gone meanwhile
+        except ServeError:  # unreadable, or removed meanwhile
             return None
-        if not walk.holds(source.path):  # a link that was turned elsewhere meanwhile
+        if not walk.holds(source.path):  # a link whose target was changed meanwhile
             return None
-        entry = FileResource(source, source.size_bytes, None, self.hosts, f"../{self.page_token}/")
-        self.entries[found.relative] = entry
-        self.registry.add(entry)
-        return entry
+        file = FileResource(source, None, self.hosts, f"../{self.page_token}/")
+        self.files[found.relative] = file
+        self.registry.add(file)
+        return file
 
     def end(self) -> set[asyncio.Task[Any]]:
-        """Free every file's tokens too, and cut off the answers that run."""
+        """Free every file's tokens too, and cancel the responses that run."""
         self.closed = True
         running: set[asyncio.Task[Any]] = set()
-        for entry in tuple(self.entries.values()):
-            self.registry.remove(entry)
-            running |= entry.end()
+        for file in tuple(self.files.values()):
+            self.registry.remove(file)
+            running |= file.end()
         return running
 
 
-def _urls(entry: FileResource) -> tuple[str, str]:
-    """Return where a file and its page are, seen from the folder's page."""
-    return f"../{entry.path}", f"../{entry.page_token}/"
+def _urls(file: FileResource) -> tuple[str, str]:
+    """Return the URLs of a file and its page, relative to the folder's page."""
+    return f"../{file.path}", f"../{file.page_token}/"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedFolder(Closable):
     """A folder whose videos are being served, until `close()` or the end of the process.
 
-    `page_url` is the address of its list; it holds a secret of 192 bits, and so does each video's.
+    `page_url` is the URL of its list; it holds a secret of 192 bits, and so does each video's.
     """
 
     page_url: str
     port: int
-    _folder: _Folder
+    _folder: FolderResource
     _server: Server
 
     def close(self) -> None:
-        """Free the addresses of the list and of all its videos at once."""
+        """Free the URLs of the list and of all its videos at once."""
         release(self._server, self._folder)
 
 
@@ -217,7 +217,7 @@ def serve_folder(
     """Serve the videos of a folder, and of folders in it, from one page.
 
     `host` and `allowed_hosts` are those of `serve`. `ServeError` where the folder is missing or
-    unreadable or the server cannot start, `ValueError` for a `host` or a name that is none.
+    unreadable or the server cannot start, `ValueError` for an invalid `host` or name.
     """
     names = parse_allowed_hosts(host, allowed_hosts)
     try:
@@ -225,11 +225,9 @@ def serve_folder(
         with os.scandir(root):
             pass  # it opens
     except (OSError, ValueError) as error:
-        raise ServeError(
-            f"{os.fspath(path)!r} cannot be served: {os_error_reason(error)}."
-        ) from error
+        raise ServeError(f"{os.fspath(path)!r} cannot be served: {why(error)}.") from error
     server = running_server(host=host)
-    folder = _Folder(root, server.registry, names)
+    folder = FolderResource(root, server.registry, names)
     server.registry.add(folder)
     page_url = f"{server.address(allowed_hosts)}/{folder.page_token}/"
     return ServedFolder(page_url, server.port, folder, server)

@@ -1,43 +1,38 @@
-"""The way back: a page posts what happens in its player to the server that the video comes from.
+"""Messages from a page: it posts what happens in its player to the server of the video.
 
-A kernel reads its messages between two cells; this server reads them always. Each mailbox has an
-unguessable address of its own. Who knows it may put letters of the expected names and sizes into
-it and learn that it is there (`ping`); nothing comes out of it.
+A kernel reads its messages between two cells; this server reads them at any time. Each endpoint has
+an unguessable URL of its own. Who knows it may post messages of the expected names and sizes, and
+learn that the server is there (`ping`); nothing can be read from it.
 """
 
 import asyncio
-import hashlib
+import logging
 import secrets
-from collections.abc import Callable
-from hmac import compare_digest
-from typing import Final
-
-from aiohttp import web
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from contextlib import suppress
+from typing import Any, Final
 
 from vidnb.http.allowed_hosts import AllowedHosts
-from vidnb.server.response_writer import Exchange, date_field, write_head
+from vidnb.server.response_writer import ResponseWriter, date_field, write_head
 
-__all__ = [
-    "LETTER_BYTES",
-    "PONG",
-    "PREFIX",
-    "MessageEndpoint",
-    "hosts_of",
-    "message_endpoints",
-    "receive",
-]
+__all__ = ["MESSAGE_BYTES", "PING_BODY", "PREFIX", "MessageEndpoint", "receive"]
+
+logger = logging.getLogger(__name__)
 
 PREFIX: Final = "/~/"
-"""What the path of every mailbox begins with, and that of no file: no token holds a tilde."""
+"""What the path of every endpoint begins with, and that of no file: no token holds a tilde."""
 
-PONG: Final = b"vidnb\n"
-"""What `ping` answers, so that a page of a proxy's own is not taken for the server."""
+PING_BODY: Final = b"vidnb\n"
+"""The response to `ping`, so that a page of a proxy's own is not taken for the server."""
 
-LETTER_BYTES: Final = 64 * 1024
-"""The most in one ordinary letter; a hundred reports of a player are 20 kB."""
+MESSAGE_BYTES: Final = 64 * 1024
+"""The largest ordinary message (B); a hundred reports of a player are 20 kB."""
 
-RECEIVE_S: Final = 30.0
-"""How long a letter may take to come in."""
+MAX_PENDING: Final = 16
+"""So many messages of one endpoint are held until they are handled; others are not read yet."""
 
 _PREFLIGHT: Final = (
     ("Allow", "GET, HEAD, POST, OPTIONS"),
@@ -46,136 +41,145 @@ _PREFLIGHT: Final = (
     ("Access-Control-Max-Age", "600"),
 )
 
+ReadBody = Callable[[int], Awaitable[bytes | int]]
+"""Returns a body of at most so many bytes, or the status that tells why not."""
+
 
 class MessageEndpoint:
-    """One address for letters, until it is closed.
+    """One URL for messages, as long as it is registered.
 
-    `deliver(name, data)` is called with each letter on the server's own loop, so it must not wait;
-    a `ValueError` of it tells the sender that the letter makes no sense.
+    `handle(name, data)` is called with one message after the other, in the order in which they
+    came, in a worker thread: a slow one delays the messages of this endpoint and nothing else. A
+    `ValueError` of it tells the sender that the message makes no sense.
     """
 
-    def __init__(self, deliver: Callable[[str, bytes], None]) -> None:
-        self.deliver = deliver
-        self.token = secrets.token_urlsafe(24)
+    def __init__(self, handle: Callable[[str, bytes], None]) -> None:
         self.hosts = AllowedHosts()
-        self._most_bytes: dict[str, int] = {}
+        self._handle = handle
+        self._token = secrets.token_urlsafe(24)
+        self._max_bytes: dict[str, int] = {}
+        self._room = asyncio.Semaphore(MAX_PENDING)
+        self._lock = threading.Lock()  # of the two below
+        self._queue: deque[tuple[str, bytes, asyncio.Future[int]]] = deque()
+        self._is_running = False
 
     @property
     def path(self) -> str:
-        """The path of its address, without its first slash; the letter's name follows."""
-        return f"{PREFIX[1:]}{self.token}/"
+        """The path of its URL, without its first slash; the message's name follows."""
+        return f"{PREFIX[1:]}{self._token}/"
 
-    def expect(self, name: str, most_bytes: int = LETTER_BYTES) -> None:
-        """Take letters of this name, of at most so many bytes."""
-        self._most_bytes[name] = most_bytes
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Its token, which holds a slash, so that it opens nothing but an endpoint."""
+        return (f"{PREFIX[1:]}{self._token}",)
+
+    def expect(self, name: str, max_bytes: int = MESSAGE_BYTES) -> None:
+        """Accept messages of this name, of at most so many bytes."""
+        self._max_bytes[name] = max_bytes
 
     def refuse(self, name: str) -> None:
-        """Take letters of this name no more."""
-        self._most_bytes.pop(name, None)
+        """Accept messages of this name no more."""
+        self._max_bytes.pop(name, None)
 
-    def most_bytes(self, name: str) -> int | None:
-        """Return how large a letter of this name may be, None where none is expected."""
-        return self._most_bytes.get(name)
+    def max_bytes(self, name: str) -> int | None:
+        """Return how large a message of this name may be (B), None where none is expected."""
+        return self._max_bytes.get(name)
 
+    def end(self) -> set[asyncio.Task[Any]]:
+        """Do nothing: a message that was accepted is handled."""
+        return set()
 
-class MessageEndpoints:
-    """The mailboxes of this process; opened and closed from any thread."""
+    async def deliver(self, name: str, read_body: ReadBody, max_bytes: int, on: Executor) -> int:
+        """Read a message, have it handled on `on` and return the status of the response.
 
-    def __init__(self) -> None:
-        self._key = secrets.token_bytes(16)
-        self._boxes: dict[bytes, MessageEndpoint] = {}
-
-    def add(self, box: MessageEndpoint) -> None:
-        """Open it."""
-        self._boxes[self._digest(box.token.encode())] = box
-
-    def remove(self, box: MessageEndpoint) -> None:
-        """Close it; a second time is no harm."""
-        self._boxes.pop(self._digest(box.token.encode()), None)
-
-    def find(self, token: bytes) -> MessageEndpoint | None:
-        """Return the mailbox of a token, in a time that tells nothing about the others.
-
-        The dictionary compares keyed digests, which a guesser cannot steer.
+        Beyond `MAX_PENDING` a message is not read before there is room. One that was read is
+        handled, also if its sender leaves meanwhile.
         """
-        box = self._boxes.get(self._digest(token))
-        return box if box is not None and compare_digest(box.token.encode(), token) else None
+        await self._room.acquire()
+        try:
+            data = await read_body(max_bytes)
+        except BaseException:
+            self._room.release()
+            raise
+        if isinstance(data, int):
+            self._room.release()
+            return data
+        handled: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        handled.add_done_callback(lambda _: self._room.release())
+        with self._lock:
+            self._queue.append((name, data, handled))
+            is_idle = not self._is_running
+            self._is_running = True
+        if is_idle:
+            on.submit(self._run)
+        return await asyncio.shield(handled)
 
-    def _digest(self, token: bytes) -> bytes:
-        return hashlib.blake2b(token, key=self._key, digest_size=16).digest()
+    def _run(self) -> None:
+        """Handle messages until there are none; in a thread."""
+        while True:
+            with self._lock:
+                if not self._queue:
+                    self._is_running = False
+                    return
+                name, data, handled = self._queue.popleft()
+            try:
+                self._handle(name, data)
+                status = 204
+            except ValueError:
+                status = 400
+            except Exception:
+                logger.exception("A message of a page could not be handled; the next one will be.")
+                status = 500
+            with suppress(RuntimeError):  # the process ends, and the server with it
+                handled.get_loop().call_soon_threadsafe(_settle, handled, status)
 
 
-# Kept over importlib.reload and %autoreload, which would otherwise lose the living players.
-message_endpoints: MessageEndpoints = globals().get("message_endpoints") or MessageEndpoints()
-"""All of this process: an address is a secret, so they need no server of their own."""
+def _settle(future: "asyncio.Future[int]", status: int) -> None:
+    if not future.done():
+        future.set_result(status)
 
 
-def hosts_of(path: str) -> AllowedHosts:
-    """Return under which names the mailbox of a path, which begins with `PREFIX`, may be asked."""
-    box = _addressed(path)[0]
-    return AllowedHosts() if box is None else box.hosts
+async def receive(
+    endpoint: MessageEndpoint,
+    name: str,
+    response: ResponseWriter,
+    read_body: ReadBody,
+    *,
+    cors: str,
+    on: Executor,
+) -> None:
+    """Respond to a request for `name` of an endpoint; `cors` are field lines for its origin.
 
-
-def _addressed(path: str) -> tuple[MessageEndpoint | None, str]:
-    token, _, name = path.removeprefix(PREFIX).partition("/")
-    return message_endpoints.find(token.encode("utf-8", "surrogateescape")), name
-
-
-async def receive(exchange: Exchange, path: str, cors: str) -> web.StreamResponse:
-    """Answer a request whose `path` begins with `PREFIX`; `cors` are header lines for its origin.
-
-    204 where a letter was delivered, 404 for an address or a name that is not known, 405 for
-    another method, 408, 413 and 400 (RFC 9110 section 15.5) for a letter that is too slow, too
-    large or makes no sense.
+    204 where a message was handled, 404 for a name that is not expected, 405 for another method,
+    408, 413 and 400 (RFC 9110 section 15.5) for a message that is too slow, too large or makes no
+    sense, 500 where its handler failed.
     """
-    box, name = _addressed(path)
-    method = exchange.request.method
-    most_bytes = None if box is None else box.most_bytes(name)
-    if box is None or (most_bytes is None and name != "ping"):
-        exchange.keep_alive = method in {"GET", "HEAD", "OPTIONS"} and exchange.keep_alive
-        return await exchange.say(404, cors if box is not None else "")
-    if method == "OPTIONS":
-        rest = cors + exchange.connection
-        return await exchange.send(write_head(204, (date_field(), *_PREFLIGHT), rest))
-    if name == "ping" and method in {"GET", "HEAD"}:
-        return await _pong(exchange, cors)
-    if most_bytes is None or method != "POST":
-        exchange.keep_alive = False  # whatever body may follow is not read
-        allow = "GET, HEAD, OPTIONS" if most_bytes is None else "POST, OPTIONS"
-        return await exchange.say(405, f"Allow: {allow}\r\n{cors}")
-    letter = await _read(exchange.request, most_bytes)
-    if isinstance(letter, int):
-        exchange.keep_alive = False  # the rest of its body is not read
-        return await exchange.say(letter, cors)
-    try:
-        box.deliver(name, letter)
-    except ValueError:
-        return await exchange.say(400, cors)
-    rest = f"Cache-Control: no-store\r\n{cors}{exchange.connection}"
-    return await exchange.send(write_head(204, (date_field(),), rest))
+    method = response.request.method
+    max_bytes = endpoint.max_bytes(name)
+    if max_bytes is None and name != "ping":
+        response.send_status(404, cors)
+    elif method == "OPTIONS":
+        fields = (date_field(), *_PREFLIGHT)
+        response.send(write_head(204, fields, cors + response.connection_field))
+    elif name == "ping" and method in {"GET", "HEAD"}:
+        _send_ping(response, cors)
+    elif max_bytes is None or method != "POST":
+        allowed = "GET, HEAD, OPTIONS" if max_bytes is None else "POST, OPTIONS"
+        response.send_status(405, f"Allow: {allowed}\r\n{cors}")
+    else:
+        status = await endpoint.deliver(name, read_body, max_bytes, on)
+        if status != 204:
+            response.send_status(status, cors)
+            return
+        more = f"Cache-Control: no-store\r\n{cors}{response.connection_field}"
+        response.send(write_head(204, (date_field(),), more))
 
 
-async def _pong(exchange: Exchange, cors: str) -> web.StreamResponse:
+def _send_ping(response: ResponseWriter, cors: str) -> None:
     fields = (
         date_field(),
         ("Content-Type", "text/plain; charset=utf-8"),
-        ("Content-Length", str(len(PONG))),
+        ("Content-Length", str(len(PING_BODY))),
         ("Cache-Control", "no-store"),
     )
-    return await exchange.send(write_head(200, fields, cors + exchange.connection), PONG)
-
-
-async def _read(request: web.BaseRequest, most_bytes: int) -> bytes | int:
-    """Return the body, or the status of why not."""
-    if (request.content_length or 0) > most_bytes:
-        return 413
-    data = bytearray()
-    try:
-        async with asyncio.timeout(RECEIVE_S):
-            while not request.content.at_eof():
-                data += await request.content.readany()
-                if len(data) > most_bytes:
-                    return 413
-    except TimeoutError:
-        return 408
-    return bytes(data)
+    response.send(write_head(200, fields, cors + response.connection_field), PING_BODY)

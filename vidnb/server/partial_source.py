@@ -1,9 +1,9 @@
-"""A source that still arrives: what is here is answered at once, what is not is held for.
+"""A source that is being downloaded: stored bytes are sent at once, others as soon as they arrive.
 
-Every answer reads from one attempt to build the file. Where the source turns out to be another
-file, those answers end with their connections, and the next request sees the new one under
-another validator. Once the file stands under its final name, it is served like any other, under
-the same validator, so that no reader begins anew.
+Every response reads from one attempt to download the file. Where the origin's file turns out to
+have changed, those responses end with their connections, and the next request sees the new file
+under another validator. Once the file has its final name, it is served like any other, under the
+same validator, so that no player starts again.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ __all__ = ["PartialSource", "PartialVersion"]
 
 
 class PartialVersion:
-    """One attempt to build the file, for one answer; used on the server's loop."""
+    """One attempt to download the file, for one response; on the server's loop."""
 
     def __init__(self, feed: Feed, shown: FeedFile, validator: ETag, modified_s: float) -> None:
         self.size_bytes = shown.size_bytes
@@ -38,15 +38,15 @@ class PartialVersion:
 
     @property
     def inode(self) -> int:
-        """The number by which the file will be known under its final name."""
+        """The inode, which stays the same under the final name."""
         return self._file.seen.inode
 
     def intact(self) -> bool:
-        """Whether this attempt is still the one that counts."""
+        """Whether this is still the current attempt."""
         return self._feed.error is None and self._feed.generation == self._generation
 
     async def read(self, byte_range: ByteRange) -> bytes | bytearray:
-        """Return the bytes of `byte_range` as soon as they are here; fewer where they never will be."""
+        """Return the bytes of `byte_range` as soon as they are stored; none if they never are."""
         if not self._feed.stored.covers(byte_range):
             self._has_waited = True
             try:
@@ -56,7 +56,7 @@ class PartialVersion:
         return await self._file.read(byte_range)
 
     def close(self) -> None:
-        """Let what only this answer waited for be fetched in its turn."""
+        """Release the priority of the bytes that only this response waited for."""
         self._file.shut()
         if self._has_waited:
             with suppress(RuntimeError):  # the process ends, and all downloads with it
@@ -82,16 +82,16 @@ class PartialSource:
 
     @property
     def media_type(self) -> str:
-        """By its name, else as the origin has it."""
+        """By its name, else as the origin says."""
         by_name = media_type_of(self.name)
         if by_name != OCTET_STREAM:
             return by_name
         return parse_media_type(self._handle.status.feed.media_type or "") or by_name
 
     async def version(self) -> PartialVersion | OpenFile:
-        """Return the file as it is now; whoever asks closes it.
+        """Return the present version; the caller closes it.
 
-        `OSError` where it was finished and is gone, `ChangedError` where it will never come.
+        `OSError` where the complete file is gone, `ChangedError` where the download failed.
         """
         if self._finished is None:
             feed = self._handle.status.feed
@@ -107,16 +107,16 @@ class PartialSource:
         file = await self._finished.version()
         last = self._last
         if last is not None and file.seen.inode == last.inode:
-            # The bytes that were read as they came, under their final name; later changes of the
-            # file make another version, with a tag of its own.
+            # The same bytes under their final name; a later change of the file is another version
+            # with a tag of its own.
             if self._published_ns is None:
                 self._published_ns = file.seen.modified_ns
             if file.seen.modified_ns == self._published_ns and file.size_bytes == last.size_bytes:
-                file.known_as(last.validator)
+                file.use_validator(last.validator)
         return file
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._finished is not None:
             self._finished.close()
         self._on_close()

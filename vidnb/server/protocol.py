@@ -1,101 +1,376 @@
-"""One connection: aiohttp's own, which refuses in our words and answers small requests at once."""
+"""One connection: bytes become requests, one at a time, and each gets its response.
+
+The parser is httptools (llhttp, as in uvicorn and Node); `core.request_head` adds what it leaves
+open. A head is given to the parser as it arrives and never beyond its end, so that the requests
+behind it wait in one bounded buffer.
+"""
 
 import asyncio
-import time
-from collections.abc import Callable
-from typing import Any, Final, cast
+import logging
+from collections.abc import Coroutine
+from typing import Any, Final, Protocol, cast
 
-from aiohttp import web
-from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
-from aiohttp.streams import EMPTY_PAYLOAD
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from vidnb.server.response_writer import Late
+from vidnb.http.request_head import MAX_HEAD_BYTES, RequestHead, oversized
+from vidnb.server.response_writer import ResponseWriter
+from vidnb.server.sources import ChangedError
 
-__all__ = ["Connection"]
+__all__ = ["HttpConnection", "RequestHandler"]
 
-HALF_CLOSED_S: Final = 0.1
-"""How long a connection whose reader sends no more may be idle."""
+logger = logging.getLogger(__name__)
 
-AtOnce = Callable[[RawRequestMessage, asyncio.Transport], bool]
-"""Answers a request without waiting for anything; False where it cannot, and nothing is done."""
+KEEP_ALIVE_S: Final = 60.0
+"""How long a connection may be without a complete request head."""
 
-_CAN_ANSWER_AT_ONCE: Final = all(
-    hasattr(web.RequestHandler, name)
-    for name in ("_waiter", "_messages", "_buffer_paused", "_next_keepalive_close_time")
-) and hasattr(HttpRequestParser, "message_consumed")
+LINGER_S: Final = 1.0
+"""How long what a client still sends is read after the last response (RFC 9112 section 9.6)."""
+
+RECEIVE_S: Final = 30.0
+"""How long the body of a request may take."""
+
+IGNORED_BODY_BYTES: Final = 64 * 1024
+"""The largest body that is skipped; behind a larger one the connection is closed."""
+
+REQUESTS_PER_TURN: Final = 16
+"""So many pipelined requests are responded to before the other connections' turn."""
 
 
-class Connection(web.RequestHandler):
-    """One connection: refuses what is no request, and answers a reader that half-closed it."""
+_FAILED: Final = "A response failed; the connection was closed."
 
-    def __init__(self, server: web.Server, at_once: AtOnce, **kwargs: Any) -> None:
-        super().__init__(server, **kwargs)
-        self._at_once = at_once
-        # A reader of large answers, whom nothing can be answered at once, is not judged twice.
-        self.expects_small = True
-        self._active_s = 0.0
-        self._answering = False
 
-    def note(self, *, answering: bool) -> None:
-        """Note that an answer begins or has ended."""
-        self._answering = answering
-        self._active_s = time.monotonic()
+class RequestHandler(Protocol):
+    """What decides about requests."""
 
-    def data_received(self, data: bytes) -> None:
-        """Answer a small request here and now; what else comes is for aiohttp to schedule.
+    def connection_made(self, connection: "HttpConnection") -> bool:
+        """Register a connection; False where there are too many."""
 
-        A task, two futures and three turns of the loop cost more than such an answer itself. This
-        stands on attributes that aiohttp does not document: where one is missing, all goes the
-        long way.
-        """
-        waiter = self._waiter if _CAN_ANSWER_AT_ONCE else None
-        if waiter is None or waiter.done() or self._messages:
-            super().data_received(data)
+    def connection_lost(self, connection: "HttpConnection") -> None:
+        """Forget a connection."""
+
+    def handle_request(self, connection: "HttpConnection") -> Coroutine[Any, Any, None] | None:
+        """Respond to `connection.response.request`; return the rest where that takes waiting."""
+
+
+class HttpConnection(asyncio.BufferedProtocol):
+    """The protocol of one connection, on the server's loop.
+
+    asyncio would allocate 256 KiB for each read of a plain `Protocol`, which costs more than the
+    parsing of a request; `buffer` is for the reads of all connections.
+    """
+
+    response: ResponseWriter
+
+    def __init__(
+        self, handler: RequestHandler, loop: asyncio.AbstractEventLoop, buffer: memoryview
+    ) -> None:
+        self._handler = handler
+        self._loop = loop
+        self._buffer = buffer
+        self._parser = HttpRequestParser(self)
+        self._received = b""  # and not yet responded to; the parser has seen the first `_parsed`
+        self._parsed = 0
+        self._target = b""
+        self._fields: list[tuple[str, str]] = []
+        self._is_head_complete = False
+        self._keep_alive = False
+        self._skipped_bytes = 0  # what is left of a body that nobody reads
+        self._body = bytearray()
+        self._body_room = -1  # how much more of a body is accepted (B); -1: none is read
+        self._body_left: int | None = 0
+        self._body_end: asyncio.Future[int] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._deadline_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_scheduled = False
+        self._is_reading = True
+        self._has_ended = False  # the client sends no more
+        self._is_closing = False
+
+    # --- the transport's calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Accept a connection, or drop it where there are too many."""
+        self._transport = cast("asyncio.Transport", transport)
+        self.response = ResponseWriter(self._transport)
+        self._wait_for_request()
+        self._timer = self._loop.call_later(KEEP_ALIVE_S, self._check_deadline)
+        if not self._handler.connection_made(self):
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Cancel the response: one that waits for its source would not notice."""
+        self._handler.connection_lost(self)
+        self._is_closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """Return the memory for the next read."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Respond to what is complete, unless a response is still being sent."""
+        if self._is_closing:
             return
-        self._waiter = None  # nobody is to be woken up yet
-        super().data_received(data)
-        self._waiter = waiter
-        if len(self._messages) == 1 and self._answer_at_once(*self._messages[0]):
-            self._messages.clear()
-            cast("HttpRequestParser", self._parser).message_consumed()
-            self._active_s = time.monotonic()
-            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        elif self._messages:
-            waiter.set_result(None)
+        data = bytes(self._buffer[:nbytes])
+        self._received = self._received + data if self._received else data
+        if self._body_end is not None:
+            self._receive_body()
+        elif self._task is None and not (self.response.is_paused or self._is_scheduled):
+            self._handle_requests()
+        elif len(self._received) > MAX_HEAD_BYTES:
+            self._is_reading = False
+            self._transport.pause_reading()
 
-    def _answer_at_once(self, message: object, payload: object) -> bool:
-        transport = self.transport
-        return (
-            self.expects_small
-            and isinstance(message, RawRequestMessage)
-            and payload is EMPTY_PAYLOAD
-            and message.version == (1, 1)
-            and not (message.should_close or message.upgrade or self._buffer_paused)
-            and transport is not None
-            and not (transport.is_closing() or transport.get_write_buffer_size())
-            and self._at_once(message, transport)
+    def eof_received(self) -> bool:
+        """Keep the sending half open while there is something to send (RFC 9112 section 9.6)."""
+        self._has_ended = True
+        if self._is_closing or not (self._body_end is None or self._body_end.done()):
+            return False
+        return self._task is not None or self.response.is_paused or self._is_scheduled
+
+    def pause_writing(self) -> None:
+        """Note that the client reads more slowly than the responses come."""
+        self.response.pause()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self.response.resume()
+        self._continue()
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The transport."""
+        return self._transport
+
+    # --- the parser's calls
+
+    def on_url(self, url: bytes) -> None:
+        """Collect a piece of the request target."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a header field."""
+        self._fields.append((name.decode("latin-1"), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        """Note the end of the head."""
+        self._is_head_complete = True
+        self._keep_alive = self._parser.should_keep_alive()
+
+    def on_body(self, body: bytes) -> None:
+        """Collect a piece of the body if somebody reads it."""
+        if self._body_end is not None:
+            self._body_room -= len(body)
+            if self._body_room >= 0:
+                self._body += body
+            else:
+                self._end_body(413)
+
+    def on_message_complete(self) -> None:
+        """Note the end of the body."""
+        self._body_left = 0
+        self._end_body(0)
+
+    # --- requests
+
+    def _handle_requests(self) -> None:
+        """Respond to the complete requests that have been received."""
+        self._is_scheduled = False
+        for _ in range(REQUESTS_PER_TURN):
+            if not self._received or not self._read_head():
+                break
+            self._respond()
+            if self._task is not None or self.response.is_paused:
+                return
+        else:
+            self._is_scheduled = True
+            self._loop.call_soon(self._continue)
+            return
+        if self._is_closing:
+            return
+        if self._has_ended:
+            self._transport.close()
+        else:
+            self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        if not self._is_reading:
+            self._is_reading = True
+            self._transport.resume_reading()
+
+    def _continue(self) -> None:
+        """Go on with the requests that came in the meantime, if that is possible now."""
+        if self._task is None and not (self._is_closing or self.response.is_paused):
+            self._handle_requests()
+
+    def _read_head(self) -> bool:
+        """Parse one request head; False where it is not complete, or no request."""
+        if self._skipped_bytes and not self._skip_body():
+            return False
+        received, parsed = self._received, self._parsed
+        if not parsed:
+            if received[0] in b"\r\n":  # empty lines before a request (RFC 9112 section 2.2)
+                received = self._received = received.lstrip(b"\r\n")
+            self._target, self._is_head_complete = b"", False
+            self._fields.clear()
+        end = received.find(b"\r\n\r\n", max(0, parsed - 3)) + 4
+        is_whole = end >= 4
+        if not is_whole:
+            end = len(received)
+            if status := oversized(received):
+                return self._refuse(status)
+        status = self._parse(received[parsed:end])
+        if status or self._is_head_complete != is_whole:  # one too short is that of HTTP/0.9
+            return self._refuse(400)
+        if not is_whole:
+            self._parsed = end
+            return False
+        self._received, self._parsed = received[end:], 0
+        head = RequestHead.read(
+            received[:end], self._parser.get_method(), self._target, self._fields
         )
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,  # noqa: ARG002 - it holds the addresses
-        status: int = 500,
-        exc: BaseException | None = None,  # noqa: ARG002 - it would quote them
-        message: str | None = None,  # noqa: ARG002 - so would this
-    ) -> web.StreamResponse:
-        """Answer what aiohttp could not read as a request, without repeating any of it."""
-        return Late(status)
-
-    def eof_received(self) -> bool:  # type: ignore[override] # asyncio's own type; aiohttp narrows it
-        """Keep the sending half open: a reader may ask, close its half, and wait (RFC 9112 9.6)."""
-        self._active_s = time.monotonic()
-        self._close_when_idle()
+        if isinstance(head, int):
+            return self._refuse(head)
+        self._body_left = size_bytes = head.body_bytes
+        can_skip_body = size_bytes == 0 or (
+            size_bytes is not None
+            and size_bytes <= IGNORED_BODY_BYTES
+            and not head.expects_continue
+        )
+        self.response.begin(head, keep_alive=self._keep_alive and can_skip_body)
         return True
 
-    def _close_when_idle(self) -> None:
-        if self.transport is None:
+    def _parse(self, data: bytes) -> int:
+        """Give data to the parser; return 400 where it refuses it, else 0."""
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:  # which a server may ignore (RFC 9110 section 7.8)
+            self._keep_alive = False
+        except HttpParserError:
+            return 400
+        return 0
+
+    def _refuse(self, status: int) -> bool:
+        self.response.refuse(status)
+        self._close()
+        return False
+
+    def _respond(self) -> None:
+        try:
+            rest = self._handler.handle_request(self)
+        except Exception:
+            logger.exception(_FAILED)
+            self._transport.abort()
             return
-        if self._answering or time.monotonic() < self._active_s + HALF_CLOSED_S:
-            asyncio.get_running_loop().call_later(HALF_CLOSED_S, self._close_when_idle)
+        if rest is None:
+            self._finish()
         else:
-            self.transport.close()
+            self._task = self._loop.create_task(rest)
+            self._task.add_done_callback(self._when_done)
+
+    def _when_done(self, task: "asyncio.Task[None]") -> None:
+        self._task = None
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, ChangedError):
+            logger.debug("A file changed while it was sent; the connection was closed.")
+        elif error is not None and not isinstance(error, ConnectionError):
+            logger.error(_FAILED, exc_info=error)
+        if error is not None or task.cancelled():
+            self._transport.abort()
+        elif not self._transport.is_closing():
+            self._finish()
+            self._continue()
+
+    def _finish(self) -> None:
+        """Get ready for the next request, or close where none may follow."""
+        if self.response.keep_alive:
+            self._skipped_bytes = self._body_left or 0
+            self._wait_for_request()
+        else:
+            self._close()
+
+    def _wait_for_request(self) -> None:
+        self._deadline_s = self._loop.time() + KEEP_ALIVE_S
+
+    def _check_deadline(self) -> None:
+        """Close a connection that has been without a complete request for too long."""
+        now_s = self._loop.time()
+        if self._task is not None or self.response.is_paused:
+            self._deadline_s = now_s + KEEP_ALIVE_S
+        if self._deadline_s <= now_s:
+            self._transport.close()
+        else:
+            self._timer = self._loop.call_later(self._deadline_s - now_s, self._check_deadline)
+
+    def _close(self) -> None:
+        """Send what is left, and close once the client has read it.
+
+        A socket that is closed while something unread has come in resets the connection, and the
+        client may lose the response (RFC 9112 section 9.6).
+        """
+        self._is_closing = True
+        self._received = b""
+        if self._has_ended:
+            self._transport.close()
+            return
+        self._resume_reading()
+        try:
+            self._transport.write_eof()
+        except OSError:  # the client has reset the connection
+            self._transport.abort()
+        else:
+            self._loop.call_later(LINGER_S, self._transport.close)
+
+    # --- bodies
+
+    async def read_body(self, limit_bytes: int) -> bytes | int:
+        """Return the body of the request, or the status that tells why not: 400, 408 or 413."""
+        if (self._body_left or 0) > limit_bytes:
+            return 413
+        if self._body_left == 0:
+            return b""
+        self._body = bytearray()
+        self._body_room = limit_bytes
+        self._body_end = self._loop.create_future()
+        if self.response.request.expects_continue and not self._received:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self._received:
+            self._receive_body()
+        self._resume_reading()
+        try:
+            async with asyncio.timeout(RECEIVE_S):
+                status = await self._body_end
+        except TimeoutError:
+            status = 408
+        finally:
+            self._body_end = None
+        if status:
+            return status
+        # A body of a known size was read to its end, so the next request begins behind it.
+        is_sized = self.response.request.body_bytes is not None
+        self.response.keep_alive = self._keep_alive and is_sized
+        return bytes(self._body)
+
+    def _receive_body(self) -> None:
+        data, left_bytes = self._received, self._body_left
+        part = data if left_bytes is None else data[:left_bytes]
+        self._received = data[len(part) :]
+        if left_bytes is not None:
+            self._body_left = left_bytes - len(part)
+        if part and (status := self._parse(part)):
+            self._end_body(status)
+
+    def _end_body(self, status: int) -> None:
+        if self._body_end is not None and not self._body_end.done():
+            self._body_end.set_result(status)
+
+    def _skip_body(self) -> bool:
+        """Parse and drop a body that nobody reads; False where there is more to come."""
+        part = self._received[: self._skipped_bytes]
+        self._received = self._received[len(part) :]
+        self._skipped_bytes -= len(part)
+        return not self._parse(part) and not self._skipped_bytes and bool(self._received)

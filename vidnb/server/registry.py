@@ -1,4 +1,4 @@
-"""What is served, and what opens it: a `Resource` with a page, an `FileResource` with a file as well."""
+"""What is served, by its secret tokens."""
 
 import asyncio
 import hashlib
@@ -14,37 +14,48 @@ from vidnb.http.allowed_hosts import AllowedHosts
 from vidnb.server.pages import page
 from vidnb.server.sources import Source
 
-__all__ = ["FileResource", "Registry", "Resource"]
+__all__ = ["FileResource", "PageResource", "Registry", "Resource"]
 
 logger = logging.getLogger(__name__)
 
 
 class Resource(Protocol):
-    """What a token opens: a page, and for an `FileResource` its file too."""
+    """What tokens open: a file, the list of a folder, or a message endpoint.
 
-    page_token: str
+    `hosts` are the names, beside loopback's, under which it may be requested.
+    """
+
     hosts: AllowedHosts
 
     @property
     def tokens(self) -> tuple[str, ...]:
         """All tokens that open it."""
 
-    async def page(self) -> page.HtmlPage:
-        """Return the page of `page_token`. `OSError`: what it shows is gone."""
-
     def end(self) -> set[asyncio.Task[Any]]:
-        """Let go of everything; return the tasks that end now. On the server's loop."""
+        """Release everything; return the tasks that end now. On the server's loop."""
+
+
+class PageResource(Resource, Protocol):
+    """A resource with a page, which `page_token` opens."""
+
+    page_token: str
+
+    async def page(self) -> page.HtmlPage:
+        """Return the page. `OSError`: what it shows is gone."""
 
 
 @dataclass(eq=False, slots=True)
 class FileResource:
-    """One served file: its source, its two unguessable tokens, and the answers that run."""
+    """One served file: its source, its two unguessable tokens, and the responses that run.
+
+    `max_partial_bytes` cuts each 206 (B), `back` is the URL that its page leads back to, relative
+    to the page; empty for none.
+    """
 
     source: Source
-    size_bytes: int
-    max_partial_bytes: int | None
+    max_partial_bytes: int | None = None
     hosts: AllowedHosts = field(default_factory=AllowedHosts)
-    back: str = ""  # where its page leads back to, relative to the page; empty for nowhere
+    back: str = ""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     page_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     answered: Counter[int] = field(default_factory=Counter)
@@ -65,21 +76,19 @@ class FileResource:
         return self.token, self.page_token
 
     async def page(self) -> page.HtmlPage:
-        """Return the player page."""
-        return page.player(self.source.name, f"../{self.path}", self.size_bytes, self.back)
+        """Return the player page, with the size that the file has now."""
+        version = await self.source.version()
+        size_bytes = version.size_bytes
+        version.close()
+        return page.player(self.source.name, f"../{self.path}", size_bytes, self.back)
 
-    def note(self, method: str, status: int) -> None:
-        """Count an answer that is given."""
+    def count(self, method: str, status: int) -> None:
+        """Count a response."""
         self.answered[status] += 1
         logger.debug("%s %r: %d", method, self.source.name, status)
 
     def end(self) -> set[asyncio.Task[Any]]:
-        """Cut off the answers that run, let go of the file, and return the tasks that end now.
-
-        On the server's loop. The tasks are cancelled, never their connections: aborted in the
-        middle of a sendfile, asyncio would keep the dead descriptor in its selector, and the next
-        connection with that number would hang.
-        """
+        """Cancel the responses that run, close the file, and return the tasks that end now."""
         self.source.close()
         for task in self.running:
             task.cancel()
@@ -87,33 +96,33 @@ class FileResource:
 
 
 class Registry:
-    """What is served, by token; added and removed from any thread."""
+    """The resources of one server by token; added and removed from any thread."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(16)
-        self._places: dict[bytes, tuple[bytes, Resource]] = {}
+        self._resources: dict[bytes, tuple[bytes, Resource]] = {}
 
-    def add(self, place: Resource) -> None:
-        """Serve `place`, and its page, from now on."""
-        for token in place.tokens:
-            self._places[self._digest(token.encode())] = token.encode(), place
+    def add(self, resource: Resource) -> None:
+        """Serve `resource` from now on."""
+        for token in resource.tokens:
+            self._resources[self._digest(token.encode())] = token.encode(), resource
 
-    def remove(self, place: Resource) -> None:
-        """Free all its tokens at once; a second time is no harm."""
-        for token in place.tokens:
-            self._places.pop(self._digest(token.encode()), None)
+    def remove(self, resource: Resource) -> None:
+        """Free all tokens of `resource` at once; without effect if that was done before."""
+        for token in resource.tokens:
+            self._resources.pop(self._digest(token.encode()), None)
 
     def find(self, token: bytes) -> Resource | None:
         """Return what a token opens, in a time that tells nothing about the tokens there are.
 
-        The dictionary compares keyed digests, which a guesser cannot steer.
+        The dictionary compares keyed digests, which a guesser cannot choose.
         """
-        known, place = self._places.get(self._digest(token), (b"", None))
-        return place if compare_digest(known, token) else None
+        known, resource = self._resources.get(self._digest(token), (b"", None))
+        return resource if compare_digest(known, token) else None
 
-    def places(self) -> set[Resource]:
+    def resources(self) -> set[Resource]:
         """Return all that is served."""
-        return {place for _, place in tuple(self._places.values())}
+        return {resource for _, resource in tuple(self._resources.values())}
 
     def _digest(self, token: bytes) -> bytes:
         return hashlib.blake2b(token, key=self._key, digest_size=16).digest()

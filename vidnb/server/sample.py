@@ -17,7 +17,7 @@ def sample() -> Path:
     each second. Audio: AAC, mono, 48 kHz, one note a second. The index (`moov`) stands before the
     data. Time code and frame number are burned in, so that a seek can be seen.
 
-    The clip was drawn for vidnb by `vidnb/data/make_sample.sh` and is under vidnb's own licence
+    The clip was made for vidnb by `vidnb/data/make_sample.sh` and is under vidnb's own licence
     (MIT, made by us). Read it, serve it, copy it; it belongs to the installed package, so do not
     write to it. Nothing is raised: an installation always has it.
     """

@@ -1,8 +1,8 @@
-"""The range server of this process: `register` puts one source behind an unguessable address.
+"""The range server of this process: `register` serves one source under an unguessable URL.
 
-It starts at first use, on a thread and a loop of its own, and listens on 127.0.0.1 alone; a caller
-who asks for another address gets a listener beside it, with files of its own. A forked child has
-none until it serves something itself; the process's end leaves nothing behind.
+It starts at first use, on a thread and an event loop of its own, and listens on 127.0.0.1 only; for
+another address it gets a second listener, with files of its own. A forked child has no server until
+it serves something itself; at the process's end everything is closed.
 """
 
 import asyncio
@@ -23,66 +23,66 @@ from vidnb.download.planner.progress import format_bytes
 from vidnb.errors import ServeError
 from vidnb.http.allowed_hosts import LOOPBACK, parse_allowed_hosts, url_host
 from vidnb.io import loop
-from vidnb.server.app import WebServer
+from vidnb.server.app import App
 from vidnb.server.registry import FileResource, Registry, Resource
 from vidnb.server.sources import Source
 
 __all__ = ["Closable", "Served", "Server", "register", "release", "running_server", "start_server"]
 
 CLOSE_S: Final = 2.0
-"""How long `close` waits for the answers it cut off to be gone."""
+"""How long `close` waits until the responses that it cancelled have ended."""
 
 
 class Server:
-    """One listening socket and what is behind it."""
+    """One listening socket with its resources and connections."""
 
     def __init__(self, listener: socket.socket, host: str) -> None:
         self.registry = Registry()
         self.host = host
         self.port: int = listener.getsockname()[1]
         self._listener = listener
-        self._web: WebServer | None = None
+        self.app: App | None = None
         self._accepting: asyncio.Server | None = None
 
     def address(self, allowed_hosts: Collection[str]) -> str:
-        """Return the start of its URLs, under a name that a browser can ask for."""
+        """Return the start of its URLs, with a host that a browser can connect to."""
         return f"http://{url_host(self.host, allowed_hosts)}:{self.port}"
 
     async def start(self) -> None:
         """Accept connections, on the server's loop, until the process ends."""
-        self._web = WebServer(self.registry)
+        self.app = App(self.registry)
         running = asyncio.get_running_loop()
-        self._accepting = await running.create_server(self._web, sock=self._listener, backlog=256)
+        self._accepting = await running.create_server(
+            self.app.new_connection, sock=self._listener, backlog=256
+        )
         loop.server.at_exit(self.stop)
 
     async def stop(self) -> None:
         """Close the socket, every connection and every file."""
         if self._accepting is not None:
             self._accepting.close()
-        if self._web is not None:
-            for transport in tuple(self._web.transports.values()):
-                transport.abort()
-            await asyncio.sleep(0)
-            await self._web.shutdown(timeout=0.5)
-        for place in self.registry.places():
-            place.end()
+        if self.app is not None:
+            self.app.close()
+        await asyncio.sleep(0)  # lost connections cancel their responses
+        for resource in self.registry.resources():
+            resource.end()
 
     def descriptors(self) -> list[int]:
         """Return the descriptors of all its sockets."""
-        transports = self._web.transports.values() if self._web is not None else ()
-        sockets = [transport.get_extra_info("socket") for transport in transports]
+        connections = self.app.connections if self.app is not None else ()
+        sockets = [one.transport.get_extra_info("socket") for one in connections]
         return [found for sock in (self._listener, *sockets) if (found := sock.fileno()) >= 0]
 
 
 @dataclass
 class _Process:
-    """The servers of this process, by the host they were asked to listen on."""
+    """The servers of this process, by the host that they listen on."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     servers: dict[str, Server] = field(default_factory=dict)
 
     def forget(self) -> None:
-        """In a forked child: the parent's servers are the parent's."""
+        """In a forked child: release the parent's sockets; a new server starts at need."""
         self.lock = threading.Lock()
         servers, self.servers = self.servers, {}
         for server in servers.values():
@@ -95,18 +95,18 @@ def _this_process() -> _Process:
     return made
 
 
-# Kept over importlib.reload and %autoreload, which would otherwise leave a second server behind.
+# Kept over importlib.reload and %autoreload, which would otherwise start a second server.
 _process: _Process = globals().get("_process") or _this_process()
 
 
 class Closable(ABC):
-    """Something that is being served: closes at the end of a `with` block."""
+    """Something that is served: closed at the end of a `with` block."""
 
     __slots__ = ()
 
     @abstractmethod
     def close(self) -> None:
-        """Free its addresses."""
+        """Free its URLs."""
 
     def __enter__(self) -> Self:
         return self
@@ -124,11 +124,11 @@ class Closable(ABC):
 class Served(Closable):
     """A file that is being served, until `close()` or the end of the process.
 
-    `url` is the file's address and `page_url` that of a small page with a player, for a browser
+    `url` is the URL of the file and `page_url` that of a small page with a player, for a browser
     tab; each holds a secret of 192 bits. `size_bytes` is the size (B) when it was registered,
     `port` the server's. As a context manager it closes at the end of the block.
-    Nothing here raises an error; a file that is gone by the time it is asked for is a 404 to the
-    browser (RFC 9110 section 15.5.5) until it is back.
+    Nothing here raises an error; the response for a file that was removed is a 404 (RFC 9110
+    section 15.5.5) until it exists again.
     """
 
     url: str
@@ -137,20 +137,20 @@ class Served(Closable):
     size_bytes: int
     media_type: str
     port: int
-    _entry: FileResource
+    _resource: FileResource
     _server: Server
 
     @property
     def answered(self) -> Mapping[int, int]:
-        """How many answers were given so far, by HTTP status; for tests and curiosity."""
-        return dict(self._entry.answered)
+        """The number of responses so far, by HTTP status."""
+        return dict(self._resource.answered)
 
     def close(self) -> None:
-        """Stop serving the file: the address is free at once, answers that run are cut off.
+        """Stop serving the file: its URL is free at once, running responses are cancelled.
 
-        A second time does nothing, and so does a forked child for its parent's file.
+        Without effect if it was closed before, and in a forked child for its parent's file.
         """
-        release(self._server, self._entry)
+        release(self._server, self._resource)
 
     def __str__(self) -> str:
         return self.url
@@ -166,25 +166,25 @@ class Served(Closable):
         )
 
 
-def release(server: Server, *places: Resource) -> None:
-    """Free the tokens of `places` at once, and cut off the answers that run. From any thread."""
-    for place in places:
-        server.registry.remove(place)
-    if server not in _process.servers.values():  # a forked child's parent's
+def release(server: Server, *resources: Resource) -> None:
+    """Free the tokens of `resources` at once and cancel the responses that run. From any thread."""
+    for resource in resources:
+        server.registry.remove(resource)
+    if server not in _process.servers.values():  # the parent's, and this is a forked child
         return
     if loop.server.is_current:
-        for place in places:
-            place.end()
+        for resource in resources:
+            resource.end()
         return
     with suppress(RuntimeError, TimeoutError):  # at the end of the process all has ended
-        loop.server.run(_end(places), timeout_s=CLOSE_S)
+        loop.server.run(_end(resources), timeout_s=CLOSE_S)
 
 
 def start_server(port: int = 0, host: str = LOOPBACK) -> int:
     """Start this process's server on `host` if it does not run yet, and return its port.
 
-    `port` 0 takes any that is free, and on 127.0.0.1 the one in the environment's `VIDNB_PORT`
-    before that. `ServeError` where the asked port is taken, or the server already runs on another.
+    `port` 0 is any free one, or on 127.0.0.1 the one in the environment variable `VIDNB_PORT`.
+    `ServeError` where the port is in use, or the server already runs on another one.
     """
     return running_server(port, host).port
 
@@ -196,7 +196,7 @@ def register(
     host: str = LOOPBACK,
     allowed_hosts: Collection[str] = (),
 ) -> Served:
-    """Serve a source of so many bytes, made once the rest is known to be right; see `serve`."""
+    """Serve the source, of so many bytes, that `make` returns; see `serve`."""
     if max_partial_bytes is not None and max_partial_bytes < 1:
         raise ValueError(f"max_partial_bytes must be at least 1 B, not {max_partial_bytes}")
     names = parse_allowed_hosts(host, allowed_hosts)
@@ -204,25 +204,25 @@ def register(
     try:
         server = running_server(host=host)
     except BaseException:
-        source.close()  # nobody has asked for it yet, so there is no loop of its own to be on
+        source.close()  # it was not requested yet, so this may be done on any thread
         raise
-    entry = FileResource(source, size_bytes, max_partial_bytes, names)
-    server.registry.add(entry)
+    resource = FileResource(source, max_partial_bytes, names)
+    server.registry.add(resource)
     root = server.address(allowed_hosts)
     return Served(
-        url=f"{root}/{entry.path}",
-        page_url=f"{root}/{entry.page_token}/",
+        url=f"{root}/{resource.path}",
+        page_url=f"{root}/{resource.page_token}/",
         name=source.name,
         size_bytes=size_bytes,
         media_type=source.media_type,
         port=server.port,
-        _entry=entry,
+        _resource=resource,
         _server=server,
     )
 
 
 def running_server(port: int = 0, host: str = LOOPBACK) -> Server:
-    """Return this process's server on `host`, started if it does not run; see `start_server`."""
+    """Return this process's server on `host`, started if it is not running; see `start_server`."""
     with _process.lock:
         server = _process.servers.get(host)
         if server is None:
@@ -231,7 +231,7 @@ def running_server(port: int = 0, host: str = LOOPBACK) -> Server:
         elif port not in {0, server.port}:
             raise ServeError(
                 f"The server already runs on port {server.port} of {host}, so it "
-                f"cannot run on {port}; ask for the port before anything is served."
+                f"cannot run on {port}; set the port before anything is served."
             )
         return server
 
@@ -241,7 +241,7 @@ def _port_of_environment() -> int:
     if re.fullmatch(r"[0-9]{1,5}", value) and int(value) <= 65535:
         return int(value)
     raise ServeError(
-        f"VIDNB_PORT is {value!r}, which is no port, so no server was started; "
+        f"VIDNB_PORT is {value!r}, which is no port number, so no server was started; "
         "set it to a number from 1 to 65535, or unset it to get a free port."
     )
 
@@ -272,7 +272,7 @@ def _listening(port: int, host: str) -> socket.socket:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, socket.gaierror) or not isinstance(error, OSError):
-        return "no such host is known"
+        return "the host is unknown"
     return os.strerror(error.errno or 0).lower()  # `strerror` itself would repeat the address
 
 
@@ -282,6 +282,6 @@ def _remedy(error: Exception) -> str:
     return "give an address of this machine, or leave the host out"
 
 
-async def _end(places: Collection[Resource]) -> None:
-    ending = [task for place in places for task in place.end()]
+async def _end(resources: Collection[Resource]) -> None:
+    ending = [task for resource in resources for task in resource.end()]
     await asyncio.gather(*ending, return_exceptions=True)

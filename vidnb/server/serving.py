@@ -1,4 +1,4 @@
-"""`serve(path)`: one file, or what is still arriving from a URL, under an address of its own."""
+"""`serve(path)`: one file, or a URL that is being downloaded, under a URL of its own."""
 
 from collections.abc import Collection
 
@@ -19,28 +19,26 @@ def serve(
     host: str = LOOPBACK,
     allowed_hosts: Collection[str] = (),
 ) -> Served:
-    """Serve one regular file on 127.0.0.1 under an address that nobody can guess.
+    """Serve one regular file on 127.0.0.1 under a URL that cannot be guessed.
 
-    `path` may be an http(s) URL too: then the file is fetched into the user's cache while it is
-    served, so any program on this machine can read it at once and anywhere; what is not here yet is
-    held for, never answered "not yet". Raises what `vidnb.download` raises where that fails before
-    the size is known; later the connections close. Closing what is served stops the fetching.
+    `path` may be an http(s) URL too: the file is downloaded into the user's cache while it is
+    served, so any program on this machine can read any part of it at once; a response waits for
+    bytes that are not stored yet. Raises what `vidnb.download` raises where that fails before the
+    size is known; later the connections close. Closing what is served stops the download.
 
-    Ranges, conditions and validators are answered as RFC 9110 says. `max_partial_bytes` (B) cuts
-    each answer to a single range (206), for readers in between that collect an answer before they
-    pass it on; a plain 200 stays whole. Browsers ask on for the rest, ffmpeg takes it for the end.
-    The file is found anew at each request, so one that is replaced is served anew; serving it twice
-    makes two addresses.
+    Ranges, conditions and validators follow RFC 9110. `max_partial_bytes` (B) limits each 206 for a
+    single range, for proxies that collect a response before they pass it on; a 200 stays whole.
+    Browsers request the rest, ffmpeg takes it for the end. The file is found again at each request,
+    so a replacement is served; serving it twice makes two URLs.
 
-    `host` is an address or a name of this machine, for people who know who else can reach it: the
-    connection is not encrypted, and whoever learns the address reads the file. A server of its own
-    listens there, which answers for this file to `host`, to any IP address and to loopback's names.
-    `allowed_hosts` are further names under which a browser may ask, such as a reverse proxy's;
-    with `host="0.0.0.0"` or `"::"`, which no browser can ask, the first of them stands in the
-    address, or else loopback. All other names get the same 404 as a wrong address.
+    `host` is an address or a name of this machine. The connection is not encrypted, and the secret
+    URL is the only access control. Another server listens there, which accepts requests for this
+    file under `host`, any IP address and loopback's names. `allowed_hosts` are further names that
+    it accepts, such as a reverse proxy's; with `host="0.0.0.0"` or `"::"` the first of them, or
+    else loopback, is the host of the URL. All other names get the same 404 as a wrong URL.
 
     `ServeError` where the path is missing, unreadable or no regular file, or the server cannot
-    start; `ValueError` for a cap below 1 B and for a `host` or a name that is none.
+    start; `ValueError` for a limit below 1 B and for an invalid `host` or name.
     """
 
     def make() -> tuple[Source, int]:

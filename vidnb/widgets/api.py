@@ -15,9 +15,10 @@ import aiohttp
 from vidnb.download.planner.progress import Progress
 from vidnb.download.planner.retry import RetryPolicy
 from vidnb.download.registry import download as carry_out
-from vidnb.download.request import DownloadRequest, DownloadResult, IfExists, PathLike
+from vidnb.download.request import DownloadRequest, DownloadResult, IfExists
 from vidnb.download.status import DownloadHandle
 from vidnb.io.loop import reenter, transfers
+from vidnb.io.regular_file import StrPath
 from vidnb.widgets.job import DownloadJob
 from vidnb.widgets.progress.display import choose
 
@@ -30,7 +31,7 @@ ProgressArgument = bool | Callable[[Progress], object] | None
 
 def download(
     url: str,
-    path: PathLike | None = None,
+    path: StrPath | None = None,
     *,
     checksum: str | None = None,
     max_bytes: int | None = None,
@@ -98,7 +99,7 @@ def download(
 
 async def download_async(
     url: str,
-    path: PathLike | None = None,
+    path: StrPath | None = None,
     *,
     checksum: str | None = None,
     max_bytes: int | None = None,
@@ -138,7 +139,7 @@ async def download_async(
 
 def start_download(
     url: str,
-    path: PathLike | None = None,
+    path: StrPath | None = None,
     *,
     checksum: str | None = None,
     max_bytes: int | None = None,

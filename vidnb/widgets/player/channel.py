@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from typing import Any, Final
 from uuid import uuid4
 
-from vidnb.server.message_endpoint import MessageEndpoint, message_endpoints
-from vidnb.server.server import start_server
+from vidnb.server.message_endpoint import MessageEndpoint
+from vidnb.server.server import running_server
 
 __all__ = ["MessageChannel"]
 
@@ -24,7 +24,7 @@ class MessageChannel:
     """One mailbox of one player; closed with `made`.
 
     `hear(message)` is called with each message and `see(number, data)` with each picture that was
-    asked for, on the server's loop. `ServeError` where the server cannot start.
+    asked for, in a worker thread. `ServeError` where the server cannot start.
     """
 
     def __init__(
@@ -36,9 +36,10 @@ class MessageChannel:
         self._hear, self._see = hear, see
         self.box = MessageEndpoint(self._deliver)
         self.box.expect(_STATE)
-        self.url = f"http://127.0.0.1:{start_server()}/{self.box.path}"
-        message_endpoints.add(self.box)
-        made.callback(message_endpoints.remove, self.box)
+        server = running_server()
+        self.url = f"http://127.0.0.1:{server.port}/{self.box.path}"
+        server.registry.add(self.box)
+        made.callback(server.registry.remove, self.box)
 
     def expect_picture(self, most_bytes: int) -> str:
         """Take one picture of at most so many bytes; return its number."""

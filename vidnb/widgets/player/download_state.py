@@ -10,10 +10,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
 
-from vidnb.download.request import DownloadRequest, DownloadResult, PathLike
+from vidnb.download.request import DownloadRequest, DownloadResult
 from vidnb.download.status import DownloadHandle, Phase
 from vidnb.download.stream import Stream
 from vidnb.http.ranges import ByteRangeSet
+from vidnb.io.regular_file import StrPath
 from vidnb.server.partial_source import PartialSource
 from vidnb.server.server import Served, register
 from vidnb.widgets.job import DownloadJob
@@ -26,7 +27,7 @@ _MOST_SPANS = 64
 
 
 def serve_stream(
-    url: str, save_to: PathLike | None, made: ExitStack
+    url: str, save_to: StrPath | None, made: ExitStack
 ) -> tuple[Served, "DownloadStateSender"]:
     """Begin to fetch `url` and serve what arrives; both end with `made`.
 

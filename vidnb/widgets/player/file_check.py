@@ -19,7 +19,7 @@ def file_problem(served: Served) -> str:
     Such a file opens with its full length, and Chromium shows a still picture past its end. What
     cannot be read here is the server's to tell.
     """
-    source = served._entry.source  # noqa: SLF001 - of the same package
+    source = served._resource.source  # noqa: SLF001 - of the same package
     if not isinstance(source, FileSource):
         return ""
     scan = BoxScanner(served.size_bytes)

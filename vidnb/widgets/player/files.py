@@ -89,23 +89,23 @@ class Routes:
 
     def to_video(self, served: Served, channel: MessageChannel) -> list[dict[str, Any]]:
         """Return the candidates for the video, best first; `channel` has the player's mailbox."""
-        source = served._entry.source  # noqa: SLF001 - of the same package
+        source = served._resource.source  # noqa: SLF001 - of the same package
         self.of["video"] = source
         path = source.path if isinstance(source, FileSource) else ""
         found = find_routes(
             self._host, served.url, endpoint=channel.url, path=path, route=self._route
         )
-        self._open(served._entry, found)  # noqa: SLF001 - likewise
+        self._open(served._resource, found)  # noqa: SLF001 - likewise
         self._open(channel.box, found)
         # Jupyter may have another file of this name; its size would tell.
         return [{**_candidate(road), "size_bytes": served.size_bytes} for road in found]
 
     def to_companion(self, served: Served, name: str) -> list[dict[str, Any]]:
         """Return the candidates for a poster or subtitles; the page takes the video's road."""
-        self.of[name] = served._entry.source  # noqa: SLF001 - likewise
+        self.of[name] = served._resource.source  # noqa: SLF001 - likewise
         # It lies in a folder of ours, below no root; but the kernel can hand it out.
         found = find_routes(self._host, served.url, path=served.url, route=self._route)
-        self._open(served._entry, found)  # noqa: SLF001 - likewise
+        self._open(served._resource, found)  # noqa: SLF001 - likewise
         return [{**_candidate(road), "of": name} for road in found if road.route != "files"]
 
 

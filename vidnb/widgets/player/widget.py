@@ -28,7 +28,7 @@ import anywidget
 import traitlets as t
 from IPython.display import display, update_display
 
-from vidnb.download.request import DownloadResult, PathLike
+from vidnb.download.request import DownloadResult
 from vidnb.download.stream import is_url
 from vidnb.io.regular_file import StrPath
 from vidnb.server.bundle import SCRIPTS, bundle
@@ -311,7 +311,7 @@ def play(
     poster: StrPath | None = None,
     route: str = "auto",
     markers: Iterable[tuple[float, str]] = (),
-    save_to: PathLike | None = None,
+    save_to: StrPath | None = None,
 ) -> Player:
     """Return a player for `source`: a path, an http(s) URL, a `Served`, or a `DownloadResult`.
 
