@@ -1,4 +1,4 @@
-"""The card with its poster: short, readable, and never a reason to fail."""
+"""The picture of a card: small, and left out where it cannot be made."""
 
 import base64
 import builtins
@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 import vidnb
-from vidnb.widgets.card import player_card
-from vidnb.widgets.card_picture import MOST_CHARS, card_picture
+from vidnb.widgets.card import MAX_URL_CHARS, card_picture, player_card
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -21,7 +20,7 @@ def noise(path: Path, wide: int, high: int, kind: str = "PNG") -> Path:
     return path
 
 
-def test_a_small_image_goes_in_whole(tmp_path: Path) -> None:
+def test_a_small_image_is_a_data_url_of_the_file(tmp_path: Path) -> None:
     path = noise(tmp_path / "poster.png", 20, 20)
     url = card_picture(path)
     assert url is not None
@@ -33,22 +32,22 @@ def test_a_small_image_goes_in_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [(1920, 1080), (1080, 1920), (4000, 100)])
 def test_a_large_image_becomes_a_thumbnail(tmp_path: Path, size: tuple[int, int]) -> None:
-    """Noise is the worst there is to compress."""
+    """Noise compresses worst."""
     url = card_picture(noise(tmp_path / "poster.png", *size))
     assert url is not None
-    assert len(url) < MOST_CHARS
+    assert len(url) < MAX_URL_CHARS
     data = io.BytesIO(base64.b64decode(url.removeprefix("data:image/jpeg;base64,")))
     with Image.open(data) as small:
         assert small.width / small.height == pytest.approx(size[0] / size[1], rel=0.15)
         assert max(small.size) >= 96
 
 
-def test_a_short_url_is_kept_and_a_long_one_is_not() -> None:
+def test_a_short_url_is_used_and_a_long_one_is_not() -> None:
     assert card_picture("https://example.org/p.jpg") == "https://example.org/p.jpg"
-    assert card_picture("data:image/png;base64," + "A" * MOST_CHARS) is None
+    assert card_picture("data:image/png;base64," + "A" * MAX_URL_CHARS) is None
 
 
-def test_what_is_no_picture_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_image_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert card_picture(None) is None
     assert card_picture(tmp_path / "missing.png") is None
     broken = tmp_path / "broken.png"
@@ -56,7 +55,7 @@ def test_what_is_no_picture_is_left_out(tmp_path: Path, monkeypatch: pytest.Monk
     assert card_picture(broken) is None
     large = noise(tmp_path / "large.png", 300, 300)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
-    assert card_picture(large) is None, "a picture that unpacks to gigabytes"
+    assert card_picture(large) is None, "a decompression bomb"
     monkeypatch.undo()
     real_import = builtins.__import__
 
@@ -74,13 +73,13 @@ def test_the_card_shows_the_poster(tmp_path: Path) -> None:
     data, _ = player._repr_mimebundle_()
     player.close()
     assert '<img src="data:image/png;base64,' in data["text/html"]
-    assert "127.0.0.1" not in data["text/html"], "an address would be dead in a saved notebook"
+    assert "127.0.0.1" not in data["text/html"], "a URL does not work in a saved notebook"
 
 
-def test_an_address_cannot_break_out_of_the_card() -> None:
+def test_a_url_is_escaped_in_the_card() -> None:
     card = player_card(
-        "a.mp4", length_s=None, size_bytes=None, mark="m", picture='https://h/"><script>'
+        "a.mp4", length_s=None, size_bytes=None, card_id="m", picture='https://h/"><script>'
     )
     assert "<script>" not in card["text/html"]
     assert "<style>" in card["text/html"]
-    assert "<img" not in player_card("a", length_s=None, size_bytes=None, mark="m")["text/html"]
+    assert "<img" not in player_card("a", length_s=None, size_bytes=None, card_id="m")["text/html"]

@@ -1,19 +1,26 @@
-"""The comparison without a browser: `send` is overridden, and a fake view plays the page."""
+"""The comparison without a browser: `send` is overridden, and a fake view stands for the page."""
 
+import gc
 import math
 import os
 import re
 import shutil
 import subprocess
+import time
+import weakref
 from collections.abc import Iterator
+from fractions import Fraction
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.deadline import DEADLINE_S, wait_until
+from tests.deadline import DEADLINE_S
+from tests.widgets.comm import deliver
 from vidnb.errors import ServeError
 from vidnb.server.sample import sample
+from vidnb.widgets import card
 from vidnb.widgets.card import comparison_card
 from vidnb.widgets.compare import comparison as compare_module
 from vidnb.widgets.compare.comparison import Comparison, common_time, compare, default_columns
@@ -24,16 +31,16 @@ NODE = pytest.mark.skipif(shutil.which("node") is None, reason="node is not inst
 
 
 class FakeView:
-    """What compare.js does with messages, and its players' views with theirs."""
+    """The responses of the view, and of its players' views, to messages."""
 
     def __init__(self, comparison: Comparison, lengths_s: tuple[float, ...] = (10.0, 10.0)) -> None:
         self.comparison, self.lengths_s = comparison, lengths_s
         self.seq = 0
         self.state: dict[str, Any] = {"current_time": 0.0, "paused": True, "playback_rate": 1.0}
-        self.obey(comparison.wish)
+        self.apply(comparison.pending_command)
 
-    def say(self, kind: str, **content: object) -> None:
-        self.comparison._handle_custom_msg({"v": 1, "view": "one", "kind": kind, **content}, [])
+    def post(self, kind: str, **content: object) -> None:
+        deliver(self.comparison, {"v": 1, "view": "one", "kind": kind, **content}, [])
 
     def report(self, event: str = "play", **state: object) -> None:
         self.state |= state
@@ -43,20 +50,20 @@ class FakeView:
         ):
             own_s = min(max(0.0, self.state["current_time"] + offset_s), length_s)
             moment = {**self.state, "current_time": own_s, "duration": length_s}
-            player._handle_custom_msg(
-                {"v": 1, "view": "one", "kind": "state", "event": event, "seq": 0, **moment}, []
+            deliver(
+                player, {"v": 1, "view": "one", "kind": "state", "event": event, "seq": 0, **moment}
             )
-        self.say("state", event=event, seq=self.seq, **self.state)
+        self.post("state", event=event, seq=self.seq, **self.state)
 
-    def obey(self, wish: dict[str, Any]) -> None:
-        if wish.get("seq", 0) <= self.seq:
+    def apply(self, command: dict[str, Any]) -> None:
+        if command.get("seq", 0) <= self.seq:
             return
-        self.seq = wish["seq"]
+        self.seq = command["seq"]
         names = {"t_s": "current_time", "rate": "playback_rate"}
-        self.state |= {names[key]: wish[key] for key in names if key in wish}
-        if "playing" in wish:
-            self.state["paused"] = not wish["playing"]
-        self.report("wish")
+        self.state |= {names[key]: command[key] for key in names if key in command}
+        if "playing" in command:
+            self.state["paused"] = not command["playing"]
+        self.report("command")
 
 
 @pytest.fixture
@@ -78,7 +85,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
         def record(data: dict[str, Any], name: str = name, **_options: Any) -> None:
             outputs.append((name, dict(data)))
 
-        monkeypatch.setattr(compare_module, f"_{name}", record)
+        monkeypatch.setattr(card, f"_{name}", record)
     return outputs
 
 
@@ -89,7 +96,7 @@ def pair(sent: list[dict[str, Any]]) -> Iterator[Comparison]:
     made.close()
 
 
-# What is compared
+# Sources
 
 
 def test_each_source_gets_a_player_and_all_but_the_first_are_muted() -> None:
@@ -103,7 +110,7 @@ def test_each_source_gets_a_player_and_all_but_the_first_are_muted() -> None:
     assert [player.comm for player in comparison.players] == [None] * 3
 
 
-def test_a_player_that_was_made_before_outlives_the_comparison() -> None:
+def test_a_player_given_to_compare_is_not_closed_with_it() -> None:
     with_subtitles = play(sample(), subtitles="1\n00:00:01,000 --> 00:00:02,000\nHello\n")
     comparison = compare(sample(), with_subtitles)
     assert comparison.players[1] is with_subtitles
@@ -115,41 +122,75 @@ def test_a_player_that_was_made_before_outlives_the_comparison() -> None:
 @pytest.mark.parametrize(
     ("count", "columns"), [(1, 1), (2, 2), (3, 3), (4, 2), (5, 3), (9, 3), (10, 4), (30, 4)]
 )
-def test_the_grid_is_as_square_as_reads_well(count: int, columns: int) -> None:
+def test_the_default_number_of_columns(count: int, columns: int) -> None:
     assert default_columns(count) == columns
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"labels": ["one"]}, "labels has one entry for each of the 2 videos, not 1"),
-        ({"labels": "ab"}, "labels has one entry for each of the 2 videos, not one text"),
-        ({"offsets_s": [0, 1, 2]}, "offsets_s has one entry for each of the 2 videos, not 3"),
-        ({"offsets_s": [0, math.inf]}, "offsets_s are finite numbers of seconds, not inf"),
-        ({"offsets_s": [0, "1"]}, "offsets_s are finite numbers of seconds, not '1'"),
-        ({"offsets_s": [0, None]}, "offsets_s are finite numbers of seconds, not None"),
-        ({"columns": 0}, "columns is the number of videos side by side, at least 1, not 0"),
-        ({"columns": True}, "columns is the number of videos side by side, at least 1, not True"),
+        ({"labels": ["one"]}, "labels needs one entry for each of the 2 videos, not 1"),
+        ({"labels": "ab"}, "labels needs one entry for each of the 2 videos, not 'ab'"),
+        ({"offsets_s": [0, 1, 2]}, "offsets_s needs one entry for each of the 2 videos, not 3"),
+        ({"offsets_s": 2}, "offsets_s needs one entry for each of the 2 videos, not 2"),
+        ({"offsets_s": [0, math.inf]}, "offsets_s[1] must be a finite number, not inf"),
+        ({"offsets_s": [0, math.nan]}, "offsets_s[1] must be a finite number, not nan"),
+        ({"offsets_s": [0, "1"]}, "offsets_s[1] must be a finite number, not '1'"),
+        ({"offsets_s": [0, None]}, "offsets_s[1] must be a finite number, not None"),
+        ({"offsets_s": [True, 0]}, "offsets_s[0] must be a finite number, not True"),
+        ({"columns": 0}, "columns must be a whole number of at least 1, not 0"),
+        ({"columns": True}, "columns must be a whole number of at least 1, not True"),
+        ({"columns": "2"}, "columns must be a whole number of at least 1, not '2'"),
     ],
 )
-def test_nonsense_is_refused(options: dict[str, Any], sentence: str) -> None:
+def test_an_invalid_option_is_a_value_error(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         compare(sample(), sample(), **options)
 
 
-def test_nothing_to_compare_is_refused() -> None:
+@Real.register
+class Float32:
+    """A number as NumPy's scalars: not a float, but registered as `numbers.Real`."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __float__(self) -> float:
+        return self.value
+
+
+def test_offsets_may_be_any_real_numbers() -> None:
+    offsets_s: Any = (Fraction(-1, 2), Float32(-2.5), -1)
+    comparison = compare(*[sample()] * 3, offsets_s=offsets_s)
+    assert comparison.offsets_s == [-0.5, -2.5, -1.0]
+    assert all(type(offset_s) is float for offset_s in comparison.offsets_s)
+    comparison.close()
+
+
+def test_without_a_source_it_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="at least one video"):
         compare()
 
 
-def test_a_player_stands_in_a_comparison_once() -> None:
+def test_a_closed_comparison_is_not_kept_by_its_players() -> None:
+    player = play(sample())
+    comparison = compare(player)
+    comparison.close()
+    is_alive = weakref.ref(comparison)
+    del comparison
+    gc.collect()
+    assert is_alive() is None
+    player.close()
+
+
+def test_a_player_twice_is_a_value_error() -> None:
     player = play(sample())
     with pytest.raises(ValueError, match="each player once"):
         compare(player, player)
     player.close()
 
 
-def test_a_source_that_is_refused_leaves_nothing_served(
+def test_after_a_missing_source_all_players_are_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Player] = []
@@ -164,7 +205,7 @@ def test_a_source_that_is_refused_leaves_nothing_served(
     assert [player.comm for player in made] == [None]
 
 
-# What it is told, and tells
+# Commands and state
 
 
 def test_commands_chain_and_reach_the_page_in_order(
@@ -179,43 +220,56 @@ def test_commands_chain_and_reach_the_page_in_order(
         {"playing": False, "seq": 4},
         {"rate": 0.5, "seq": 5},
     ]
-    assert pair.wish == {"t_s": 3.0, "playing": False, "step": -2, "rate": 0.5, "v": 1, "seq": 5}
+    assert pair.pending_command == {
+        "t_s": 3.0,
+        "playing": False,
+        "step": -2,
+        "rate": 0.5,
+        "v": 1,
+        "seq": 5,
+    }
 
 
 @pytest.mark.parametrize(
-    ("ask", "sentence"),
+    ("command", "sentence"),
     [
-        (lambda c: c.seek(-1), "seek takes seconds, finite and not negative, not -1"),
-        (lambda c: c.seek("1"), "seek takes seconds, finite and not negative, not '1'"),
-        (lambda c: c.step(0.5), "step takes a whole number of frames, not 0.5"),
-        (lambda c: setattr(c, "playback_rate", 17), "playback_rate is a number from 0.0625 to 16"),
-        (lambda c: setattr(c, "playback_rate", 0), "playback_rate is a number from 0.0625 to 16"),
+        (lambda c: c.seek(-1), "t_s must be a finite number of at least 0, not -1"),
+        (lambda c: c.seek("1"), "t_s must be a finite number of at least 0, not '1'"),
+        (lambda c: c.step(0.5), "frames must be a whole number, not 0.5"),
+        (
+            lambda c: setattr(c, "playback_rate", 17),
+            "playback_rate must be a finite number from 0.0625 to 16",
+        ),
+        (
+            lambda c: setattr(c, "playback_rate", 0),
+            "playback_rate must be a finite number from 0.0625 to 16",
+        ),
     ],
 )
-def test_nonsense_commands_are_refused(
-    pair: Comparison, sent: list[dict[str, Any]], ask: Any, sentence: str
+def test_an_invalid_command_is_not_sent(
+    pair: Comparison, sent: list[dict[str, Any]], command: Any, sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}"):
-        ask(pair)
+        command(pair)
     assert sent == []
 
 
-def test_before_a_view_is_shown_nothing_is_claimed(pair: Comparison) -> None:
+def test_before_any_report_the_state_is_the_default(pair: Comparison) -> None:
     assert (pair.current_time, pair.duration, pair.paused, pair.playback_rate) == (0, None, True, 1)
     assert repr(pair) == "Comparison(left, right: paused at 0.000 s of unknown length)"
 
 
-def test_a_view_that_comes_later_obeys_and_the_truth_comes_back(pair: Comparison) -> None:
+def test_a_view_shown_later_applies_the_commands_and_reports(pair: Comparison) -> None:
     pair.seek(4).play()
     pair.playback_rate = 2
     FakeView(pair)
     assert (pair.current_time, pair.duration, pair.paused, pair.playback_rate) == (4, 10, False, 2)
     assert [player.current_time for player in pair.players] == [4, 6.5]
-    assert pair.wish == {}
+    assert pair.pending_command == {}
     assert repr(pair) == "Comparison(left, right: playing at 4.000 s of 0:10)"
 
 
-def test_the_time_goes_on_where_a_shorter_one_stands(pair: Comparison) -> None:
+def test_the_common_time_continues_after_the_end_of_a_shorter_video(pair: Comparison) -> None:
     view = FakeView(pair, (3.0, 10.0))
     view.report(current_time=6.0)
     assert [player.current_time for player in pair.players] == [3, 8.5]
@@ -237,15 +291,15 @@ def test_the_common_time(moments: Any, expected: float) -> None:
     assert common_time(moments, 7.0) == expected
 
 
-def test_a_page_loaded_anew_goes_on_at_the_position(
+def test_a_reloaded_page_restores_the_position(
     pair: Comparison, sent: list[dict[str, Any]]
 ) -> None:
     view = FakeView(pair)
-    view.say("ready")
+    view.post("ready")
     assert sent == []  # nothing was reported yet
     view.report(current_time=5.0, playback_rate=0.5)
-    view.say("ready")
-    assert sent == [{"v": 1, "kind": "resume", "view": "one", "t_s": 5.0, "rate": 0.5}]
+    view.post("ready")
+    assert sent == [{"v": 1, "kind": "restore", "view": "one", "t_s": 5.0, "rate": 0.5}]
 
 
 @pytest.mark.parametrize(
@@ -255,19 +309,19 @@ def test_a_page_loaded_anew_goes_on_at_the_position(
         {"kind": "state", "seq": 0, "current_time": 5, "view": "one"},
         {"v": 2, "kind": "state", "seq": 0, "current_time": 5, "view": "one"},
         {"v": 1, "kind": "state", "seq": 0, "current_time": 5, "view": 7},
-        {"v": 1, "kind": "song", "seq": 0, "current_time": 5, "view": "one"},
+        {"v": 1, "kind": "unknown", "seq": 0, "current_time": 5, "view": "one"},
         {"v": 1, "kind": "state", "current_time": "late", "playback_rate": -1, "view": "one"},
     ],
 )
-def test_what_is_not_understood_is_ignored(pair: Comparison, message: Any) -> None:
-    pair._handle_custom_msg(message, [])
+def test_unknown_messages_are_ignored(pair: Comparison, message: Any) -> None:
+    deliver(pair, message)
     assert (pair.current_time, pair.playback_rate, pair.paused) == (0, 1, True)
 
 
-# How it shows itself
+# The display
 
 
-def test_the_card_names_all_and_learns_their_lengths(
+def test_the_card_has_all_names_and_is_updated_with_the_durations(
     pair: Comparison, shown: list[tuple[str, dict[str, Any]]]
 ) -> None:
     pair._ipython_display_()
@@ -282,22 +336,24 @@ def test_the_card_names_all_and_learns_their_lengths(
     assert "text/plain" not in widget
 
 
-def test_the_card_learns_the_lengths_from_the_players_alone(
+def test_the_card_is_updated_by_reports_of_the_players_alone(
     pair: Comparison, shown: list[tuple[str, dict[str, Any]]]
 ) -> None:
-    """The browser may read them after the comparison itself has said all that it has to say."""
+    """The browser may read a duration after the last report of the comparison."""
     pair._ipython_display_()
     shown.clear()
     for player in pair.players:
         message = {"v": 1, "view": "one", "kind": "state", "seq": 0, "duration": 10.0}
-        player._handle_custom_msg({**message, "event": "durationchange"}, [])
-    wait_until(lambda: shown)  # told on a thread of its own
+        deliver(player, {**message, "event": "durationchange"})
+    deadline_s = time.monotonic() + 30
+    while not shown and time.monotonic() < deadline_s:  # on the callback thread
+        time.sleep(0.002)
     [(update, later)] = shown
     assert update == "update_display"
     assert later["text/html"].count("sample.mp4 · 0:10") == 2
 
 
-def test_a_closed_comparison_shows_the_card_alone(
+def test_a_closed_comparison_displays_the_card_alone(
     sent: list[dict[str, Any]], shown: list[tuple[str, dict[str, Any]]]
 ) -> None:
     comparison = compare(sample())
@@ -316,18 +372,18 @@ def test_inside_a_box_the_bundle_holds_widget_and_card(pair: Comparison) -> None
     )
 
 
-def test_a_card_holds_no_markup_of_others() -> None:
-    card = comparison_card([("<b>", 'a"<i>.mp4', 3.0), ("same.mp4", "same.mp4", None)], mark="m")
+def test_a_card_escapes_labels_and_names() -> None:
+    card = comparison_card([("<b>", 'a"<i>.mp4', 3.0), ("same.mp4", "same.mp4", None)], card_id="m")
     assert "<b>" not in card["text/html"]
     assert "<i>" not in card["text/html"]
     assert card["text/html"].count("same.mp4") == 1
     assert ":has(.m) + .jp-OutputArea-child" in card["text/html"], "JupyterLab's own line is hidden"
 
 
-# The browser's half
+# JavaScript
 
 
-def test_the_script_is_one_widget_although_it_builds_upon_another() -> None:
+def test_the_script_exports_one_widget() -> None:
     assert re.findall("^export default .*", Comparison._esm, re.MULTILINE) == [
         "export default { render: renderComparison };"
     ]
@@ -336,14 +392,14 @@ def test_the_script_is_one_widget_although_it_builds_upon_another() -> None:
 
 
 @NODE
-def test_the_one_clock() -> None:
+def test_the_sync_plan() -> None:
     """compare_clock.test.mjs, by node's own test runner."""
     run_node(TESTS / "compare_clock.test.mjs", {})
 
 
 @NODE
 def test_the_page(tmp_path: Path) -> None:
-    """compare.test.mjs: the whole script on a page of straw."""
+    """compare.test.mjs: the whole script with a stub of the page."""
     script = tmp_path / "compare.js"
     script.write_text(Comparison._esm, "utf-8")
     run_node(TESTS / "compare.test.mjs", {"VIDNB_COMPARE_SCRIPT": str(script)})

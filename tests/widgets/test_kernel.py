@@ -1,4 +1,4 @@
-"""On real kernels, old and new: queued cells all run, an interrupt stops and keeps, await works."""
+"""Downloads on real kernels, old and new: queued cells, interrupts and `await`."""
 
 import os
 import sys
@@ -23,14 +23,14 @@ def ipykernel(request: pytest.FixtureRequest) -> str | None:
 
 
 class Kernel:
-    """A kernel and what it said."""
+    """A kernel and its messages."""
 
     def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
         self.manager = manager
         self.client = client
 
     def send(self, code: str, *, aborts_others: bool = True) -> str:
-        """Queue a cell; one that fails takes those with it that are queued behind it."""
+        """Queue a cell; by default an error in it aborts the cells queued behind it."""
         return str(self.client.execute(code, store_history=True, stop_on_error=aborts_others))
 
     def reply(self, cell: str) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Kernel:
 @contextmanager
 def started(folder: Path, ipykernel: str | None, proxy: str) -> Iterator[Kernel]:
     environment = {**os.environ, "http_proxy": proxy, "no_proxy": "", "NO_PROXY": ""}
-    # A real front end asks for no comms over subshells here, so the kernel must manage alone.
+    # The client requests no subshells, as an older front end.
     if ipykernel is not None:
         environment["PYTHONPATH"] = os.pathsep.join([ipykernel, *sys.path])
     manager = KernelManager(kernel_name="python3")
@@ -111,10 +111,10 @@ def test_await_and_session_lose_no_cell(tmp_path: Path, ipykernel: str | None) -
         assert kernel.printed(cells[-1]) == "True d.mp4\n"
 
 
-def test_an_interrupt_keeps_what_came(tmp_path: Path, ipykernel: str | None) -> None:
-    """The interrupt button stops the cell with one sentence; the same cell goes on afterwards."""
+def test_an_interrupt_keeps_the_stored_bytes(tmp_path: Path, ipykernel: str | None) -> None:
+    """An interrupt ends the cell with one sentence; running the cell again resumes."""
     with SlowProxy(100_000) as proxy, started(tmp_path, ipykernel, proxy.url) as kernel:
-        # ipykernel 6 may still take a cell with it that is sent once the reply is here.
+        # ipykernel 6 may still abort a cell that is sent after the reply.
         cell = kernel.send("result = vidnb.download(web.url, 'film.mp4')", aborts_others=False)
         part = tmp_path / ".vidnb"
         wait_until(lambda: any(p.stat().st_size > 40_000 for p in part.glob("*.part")))

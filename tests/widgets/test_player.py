@@ -1,4 +1,4 @@
-"""The player without a browser: `send` is overridden, and a fake view plays the page."""
+"""The player without a browser: `send` is overridden, and a fake view stands for the page."""
 
 import math
 import os
@@ -15,15 +15,17 @@ from typing import Any
 import pytest
 
 from tests.deadline import DEADLINE_S
+from tests.widgets.comm import deliver
 from vidnb.download.request import DownloadResult
 from vidnb.errors import ServeError
 from vidnb.server.bundle import bundle
 from vidnb.server.sample import sample
 from vidnb.server.serving import serve
+from vidnb.widgets import card
 from vidnb.widgets.card import player_card
 from vidnb.widgets.player import files
-from vidnb.widgets.player import widget as player_module
-from vidnb.widgets.player.views import Report, Views, seconds
+from vidnb.widgets.player.arguments import seconds
+from vidnb.widgets.player.views import Report, Views
 from vidnb.widgets.player.widget import Player, play
 
 SRT = "1\n00:00:01,000 --> 00:00:02,000\nHello\n"
@@ -31,31 +33,31 @@ PNG = bytes.fromhex("89504e470d0a1a0a")
 
 
 class FakeView:
-    """What player.js does with messages, without the video."""
+    """The responses of a view to messages, without the video."""
 
     def __init__(self, player: Player, name: str = "view-1") -> None:
         self.player, self.name = player, name
         self.seq = 0
         self.state: dict[str, Any] = {"current_time": player.start_s, "paused": True}
-        self.say("ready")
-        self.obey(player.wish)
+        self.post("ready")
+        self.apply(player.pending_command)
 
-    def say(self, kind: str, **content: object) -> None:
+    def post(self, kind: str, **content: object) -> None:
         message = {"v": 1, "view": self.name, "kind": kind, **content}
-        self.player._handle_custom_msg(message, [])
+        deliver(self.player, message)
 
     def report(self, event: str = "pause", **state: object) -> None:
         self.state |= state
-        self.say("state", event=event, seq=self.seq, **self.state)
+        self.post("state", event=event, seq=self.seq, **self.state)
 
-    def obey(self, wish: dict[str, Any]) -> None:
-        if wish.get("seq", 0) > self.seq:
-            self.seq = wish["seq"]
-            if "t_s" in wish:
-                self.state["current_time"] = wish["t_s"]
-            if "playing" in wish:
-                self.state["paused"] = not wish["playing"]
-            self.report("wish")
+    def apply(self, command: dict[str, Any]) -> None:
+        if command.get("seq", 0) > self.seq:
+            self.seq = command["seq"]
+            if "t_s" in command:
+                self.state["current_time"] = command["t_s"]
+            if "playing" in command:
+                self.state["paused"] = not command["playing"]
+            self.report("command")
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any], di
         def record(data: dict[str, Any], name: str = name, **options: Any) -> None:
             outputs.append((name, dict(data), options))
 
-        monkeypatch.setattr(player_module, f"_{name}", record)
+        monkeypatch.setattr(card, f"_{name}", record)
     return outputs
 
 
@@ -89,15 +91,15 @@ def player(sent: list[dict[str, Any]]) -> Iterator[Player]:
 
 
 def fetch(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
-        data: bytes = answer.read()
+    with urllib.request.urlopen(url, timeout=DEADLINE_S) as response:
+        data: bytes = response.read()
     return data
 
 
 def direct(player: Player) -> dict[str, Any]:
-    """Return the road that this process can take too."""
-    (road,) = (road for road in player.urls if road["route"] == "direct")
-    return road
+    """Return the route that works for this process too."""
+    (route,) = (route for route in player.urls if route["route"] == "direct")
+    return route
 
 
 def is_served(url: str) -> bool:
@@ -109,15 +111,15 @@ def is_served(url: str) -> bool:
     return True
 
 
-# What is played
+# Sources
 
 
 def test_a_path_is_served_and_closed_with_its_player() -> None:
     player = play(str(sample()))
-    road = direct(player)
-    assert fetch(road["url"]) == sample().read_bytes()
+    route = direct(player)
+    assert fetch(route["url"]) == sample().read_bytes()
     player.close()
-    assert not is_served(road["url"])
+    assert not is_served(route["url"])
     player.close()
 
 
@@ -130,7 +132,7 @@ def test_a_download_result_is_played_by_its_path() -> None:
     player.close()
 
 
-def test_a_served_file_stays_its_owners() -> None:
+def test_a_served_file_is_not_closed_with_the_player() -> None:
     with serve(sample()) as served:
         player = play(served)
         assert direct(player)["url"] == served.url
@@ -138,9 +140,27 @@ def test_a_served_file_stays_its_owners() -> None:
         assert is_served(served.url)
 
 
-def test_what_serve_refuses_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_a_serve_error(tmp_path: Path) -> None:
     with pytest.raises(ServeError):
         play(tmp_path / "missing.mp4")
+
+
+def test_paths_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(sample(), tmp_path / "film.mp4")
+    (tmp_path / "talk.srt").write_text(SRT)
+    (tmp_path / "poster.png").write_bytes(PNG)
+    player = play("~/film.mp4", subtitles=Path("~/talk.srt"), poster="~/poster.png")
+    assert player.name == "film.mp4"
+    assert "data:image/png" in player._repr_mimebundle_()[0]["text/html"]
+    with serve("~/film.mp4") as served:
+        saved = play(served.url, save_to="~/saved/")
+        assert saved.download is not None
+        assert saved.download.result(60).path == tmp_path / "saved" / "film.mp4"
+        saved.close()
+    player.close()
+    assert not (tmp_path / "~").exists()
 
 
 def test_options_become_configuration() -> None:
@@ -151,7 +171,7 @@ def test_options_become_configuration() -> None:
     player.close()
 
 
-def test_the_defaults_are_quiet() -> None:
+def test_the_defaults() -> None:
     player = play(sample())
     assert (player.start_s, player.autoplay, player.muted, player.loop) == (
         0.0,
@@ -159,54 +179,58 @@ def test_the_defaults_are_quiet() -> None:
         False,
         False,
     )
-    assert (player.width, player.tracks, player.poster, player.wish) == (960, [], [], {})
+    assert (player.width, player.tracks, player.poster, player.pending_command) == (960, [], [], {})
     player.close()
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"start_s": -1}, "start_s is in seconds"),
-        ({"start_s": math.nan}, "start_s is in seconds"),
-        ({"start_s": "3"}, "start_s is in seconds"),
-        ({"width": 0}, "width is the number of CSS pixels"),
-        ({"route": "sideways"}, 'route is one of "auto", .*, or the address of a proxy'),
+        ({"start_s": -1}, "start_s must be a finite number of at least 0, not"),
+        ({"start_s": math.nan}, "start_s must be a finite number of at least 0, not"),
+        ({"start_s": "3"}, "start_s must be a finite number of at least 0, not"),
+        ({"start_s": True}, "start_s must be a finite number"),
+        ({"width": 0}, "width must be a whole number of at least 1, not 0"),
+        ({"width": "640"}, "width must be a whole number of at least 1, not '640'"),
+        ({"width": True}, "width must be a whole number"),
+        ({"width": 1.5}, "width must be a whole number"),
+        ({"route": "sideways"}, 'route is one of "auto", .*, or the URL of a proxy'),
         ({"route": "https://host/{port}"}, "route is"),
         ({"route": "https://host/{path}"}, "route is"),
         ({"route": "javascript:{port}{path}"}, "route is"),
-        ({"poster": "data:image/png;base64," + "A" * 8192}, "the poster's URL is 8214 characters"),
+        ({"poster": "data:image/png;base64," + "A" * 8192}, "the poster's URL has 8214 characters"),
         ({"subtitles": "WEBVTTX\nno cue"}, "no subtitles were found"),
     ],
 )
-def test_an_option_without_meaning_is_a_value_error(options: dict[str, Any], sentence: str) -> None:
+def test_an_invalid_option_is_a_value_error(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         play(sample(), **options)
 
 
 @pytest.mark.parametrize(("route", "needs"), [("auto", "loopback"), ("direct", "")])
-def test_only_auto_asks_for_a_loopback_page(route: str, needs: str) -> None:
+def test_only_auto_requires_a_loopback_page(route: str, needs: str) -> None:
     player = play(sample(), route=route)
     assert direct(player)["needs"] == needs
     assert len(player.urls) == (1 if route == "direct" else 3)
     player.close()
 
 
-def test_a_template_leads_through_a_proxy(tmp_path: Path) -> None:
+def test_a_template_makes_the_urls_of_a_proxy(tmp_path: Path) -> None:
     clip = tmp_path / "a {port} & b.mp4"
     shutil.copy(sample(), clip)
     with serve(clip) as served:
         player = play(served, route="/user/me/proxy/{port}/{path}")
-        (road,) = player.urls
+        (route,) = player.urls
         root = f"http://127.0.0.1:{served.port}/"
-        assert road["url"] == f"/user/me/proxy/{served.port}/" + served.url.removeprefix(root)
-        assert "{" not in road["url"]
-        assert (road["route"], road["needs"]) == ("template", "")
-        assert road["box"].startswith(f"/user/me/proxy/{served.port}/~/")
+        assert route["url"] == f"/user/me/proxy/{served.port}/" + served.url.removeprefix(root)
+        assert "{" not in route["url"]
+        assert (route["route"], route["needs"]) == ("template", "")
+        assert route["endpoint"].startswith(f"/user/me/proxy/{served.port}/~/")
         player.close()
 
 
 def test_an_undecodable_name_can_still_be_sent() -> None:
-    assert files.readable("fi\udcfflm ü.mp4") == "fi?lm ü.mp4"
+    assert files.printable("fi\udcfflm ü.mp4") == "fi?lm ü.mp4"
 
 
 # Poster and subtitles
@@ -216,10 +240,10 @@ def test_an_image_is_served_as_the_poster(tmp_path: Path) -> None:
     image = tmp_path / "p.png"
     image.write_bytes(PNG)
     player = play(sample(), poster=image)
-    (road,) = (road for road in player.poster if road["route"] == "direct")
-    assert fetch(road["url"]) == PNG
+    (route,) = (route for route in player.poster if route["route"] == "direct")
+    assert fetch(route["url"]) == PNG
     player.close()
-    assert not is_served(road["url"])
+    assert not is_served(route["url"])
 
 
 @pytest.mark.parametrize(
@@ -227,27 +251,25 @@ def test_an_image_is_served_as_the_poster(tmp_path: Path) -> None:
 )
 def test_a_short_url_is_the_poster_itself(url: str) -> None:
     player = play(sample(), poster=url)
-    assert player.poster == [{"route": "given", "url": url, "box": "", "needs": ""}]
+    assert player.poster == [{"route": "given", "url": url, "endpoint": "", "needs": ""}]
     player.close()
 
 
-def test_a_poster_that_is_no_image_closes_what_was_opened(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_after_a_poster_that_is_no_image_nothing_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
     served = []
 
-    def remember(path: Any) -> Any:
+    def recorded(path: Any) -> Any:
         served.append(serve(path))
         return served[-1]
 
-    monkeypatch.setattr(files, "serve", remember)
-    with pytest.raises(ServeError, match="is no image: give a JPEG, PNG"):
+    monkeypatch.setattr(files, "serve", recorded)
+    with pytest.raises(ServeError, match="is no image: pass a JPEG, PNG"):
         play(sample(), poster=sample())
     assert len(served) == 2
     assert not any(is_served(one.url) for one in served)
 
 
-def test_subtitles_are_served_as_webvtt_and_go_with_the_player(tmp_path: Path) -> None:
+def test_subtitles_are_served_as_webvtt_until_the_player_is_closed(tmp_path: Path) -> None:
     file = tmp_path / "talk.srt"
     file.write_text(SRT.replace("Hello", "Grüße"), encoding="cp1252")
     player = play(sample(), subtitles={"en": SRT, "Deutsch (SDH)": file})
@@ -256,7 +278,7 @@ def test_subtitles_are_served_as_webvtt_and_go_with_the_player(tmp_path: Path) -
     assert (german["label"], german["lang"]) == ("Deutsch (SDH)", "")
     assert fetch(english["urls"][1]["url"]) == (b"WEBVTT\n\n00:00:01.000 --> 00:00:02.000\nHello\n")
     assert "Grüße" in fetch(german["urls"][1]["url"]).decode()
-    folder = files._private_folder()
+    folder = files._temporary_folder()
     assert folder.stat().st_mode & 0o777 == 0o700
     assert len(list(folder.iterdir())) >= 2
     before = len(list(folder.iterdir()))
@@ -278,13 +300,13 @@ def test_one_track_may_be_text_itself(text: str) -> None:
     player.close()
 
 
-def test_subtitles_take_the_videos_road() -> None:
+def test_subtitles_have_the_routes_of_the_video() -> None:
     player = play(sample(), subtitles=SRT, route="/proxy/{port}/{path}")
     assert player.tracks[0]["urls"][0]["url"].startswith("/proxy/")
     player.close()
 
 
-def test_subtitles_that_cannot_be_read_are_a_sentence(
+def test_subtitles_that_cannot_be_read_are_a_serve_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ServeError, match=r"missing\.vtt cannot be read: No such file"):
@@ -295,7 +317,7 @@ def test_subtitles_that_cannot_be_read_are_a_sentence(
     text.write_text("just words", encoding="utf-8")
     with pytest.raises(ServeError, match=r"notes\.srt cannot be shown: no subtitles were found"):
         play(sample(), subtitles=text)
-    monkeypatch.setattr(files, "_MOST_SUBTITLE_BYTES", 1000)
+    monkeypatch.setattr(files, "_MAX_SUBTITLE_BYTES", 1000)
     text.write_text(SRT.ljust(1000), encoding="utf-8")
     play(sample(), subtitles=text).close()
     text.write_text(SRT.ljust(1001), encoding="utf-8")
@@ -306,7 +328,7 @@ def test_subtitles_that_cannot_be_read_are_a_sentence(
 # Commands
 
 
-def test_before_any_view_the_player_stands_at_its_beginning(player: Player) -> None:
+def test_before_any_report_the_player_is_at_its_start(player: Player) -> None:
     assert (player.current_time, player.duration, player.paused) == (0.0, None, True)
     assert (player.ended, player.seeking, player.error, player.route) == (False, False, None, None)
 
@@ -314,38 +336,38 @@ def test_before_any_view_the_player_stands_at_its_beginning(player: Player) -> N
 def test_commands_chain_and_are_sent_at_once(player: Player, sent: list[dict[str, Any]]) -> None:
     assert player.seek(3).play().pause() is player
     assert sent == [
-        {"v": 1, "kind": "wish", "seq": 1, "t_s": 3.0},
-        {"v": 1, "kind": "wish", "seq": 2, "playing": True},
-        {"v": 1, "kind": "wish", "seq": 3, "playing": False},
+        {"v": 1, "kind": "command", "seq": 1, "t_s": 3.0},
+        {"v": 1, "kind": "command", "seq": 2, "playing": True},
+        {"v": 1, "kind": "command", "seq": 3, "playing": False},
     ]
 
 
-def test_a_view_that_comes_later_finds_the_wishes(player: Player) -> None:
+def test_a_view_shown_later_applies_the_pending_commands(player: Player) -> None:
     player.seek(3).play()
-    assert player.wish == {"v": 1, "seq": 2, "t_s": 3.0, "playing": True}
+    assert player.pending_command == {"v": 1, "seq": 2, "t_s": 3.0, "playing": True}
     FakeView(player)
     assert (player.current_time, player.paused) == (3.0, False)
-    assert player.wish == {}
+    assert player.pending_command == {}
 
 
-def test_a_wish_stays_until_the_last_one_is_obeyed(player: Player) -> None:
+def test_commands_are_pending_until_the_last_one_is_applied(player: Player) -> None:
     view = FakeView(player)
     player.seek(1)
-    first = player.wish
+    first = player.pending_command
     player.seek(2)
-    view.obey(first)
-    assert player.wish["t_s"] == 2.0
-    view.obey(player.wish)
-    assert player.wish == {}
+    view.apply(first)
+    assert player.pending_command["t_s"] == 2.0
+    view.apply(player.pending_command)
+    assert player.pending_command == {}
     player.play()
-    assert player.wish == {"v": 1, "seq": 3, "playing": True}
+    assert player.pending_command == {"v": 1, "seq": 3, "playing": True}
 
 
 @pytest.mark.parametrize("bad", [-1, -0.001, math.nan, math.inf, "3", None, True])
-def test_seek_takes_finite_seconds_from_the_start(player: Player, bad: Any) -> None:
-    with pytest.raises(ValueError, match="seek is in seconds from the start, finite and not neg"):
+def test_an_invalid_seek_is_a_value_error(player: Player, bad: Any) -> None:
+    with pytest.raises(ValueError, match="t_s must be a finite number of at least 0, not"):
         player.seek(bad)
-    assert player.wish == {}
+    assert player.pending_command == {}
 
 
 def test_commands_of_many_threads_keep_their_order(
@@ -357,13 +379,13 @@ def test_commands_of_many_threads_keep_their_order(
     for thread in threads:
         thread.join(DEADLINE_S)
     assert [message["seq"] for message in sent] == list(range(1, 21))
-    assert player.wish["t_s"] == sent[-1]["t_s"]
+    assert player.pending_command["t_s"] == sent[-1]["t_s"]
 
 
 # State
 
 
-def test_properties_tell_what_the_view_reported(player: Player) -> None:
+def test_properties_are_what_the_view_reported(player: Player) -> None:
     view = FakeView(player)
     view.report(
         "error", current_time=4.5, duration=10.0, paused=False, ended=True, seeking=True,
@@ -374,22 +396,23 @@ def test_properties_tell_what_the_view_reported(player: Player) -> None:
     assert (player.error, player.route) == ("It broke.", "direct")
 
 
-def test_only_ticks_are_answered(player: Player, sent: list[dict[str, Any]]) -> None:
+def test_only_ticks_are_acknowledged(player: Player, sent: list[dict[str, Any]]) -> None:
     view = FakeView(player)
     view.report("seeked")
     view.report("timeupdate")
-    view.say("state", event="seeked", tick=4)
+    view.post("state", event="seeked", tick=4)
     assert sent == []
-    view.say("state", event="timeupdate", tick=5)
-    assert sent == [{"v": 1, "kind": "heard", "view": "view-1", "tick": 5}]
+    view.post("state", event="timeupdate", tick=5)
+    assert sent == [{"v": 1, "kind": "state_ack", "view": "view-1", "tick": 5}]
 
 
-def test_a_knock_is_answered_where_it_came(player: Player, sent: list[dict[str, Any]]) -> None:
-    """By the kernel's own channel alone: what was posted says nothing of that one."""
+def test_a_hello_is_acknowledged_over_the_comm_alone(
+    player: Player, sent: list[dict[str, Any]]
+) -> None:
     view = FakeView(player)
-    view.say("knock")
-    assert sent == [{"v": 1, "kind": "welcome", "view": "view-1"}]
-    player._vidnb_hear({"v": 1, "view": "view-1", "kind": "knock"})
+    view.post("hello")
+    assert sent == [{"v": 1, "kind": "ack", "view": "view-1"}]
+    player._vidnb_handle_message({"v": 1, "view": "view-1", "kind": "hello"})
     assert len(sent) == 1
 
 
@@ -403,99 +426,98 @@ def test_a_knock_is_answered_where_it_came(player: Player, sent: list[dict[str, 
         {"v": 2, "kind": "state", "view": "a", "current_time": 9},
         {"v": 1, "kind": "state", "current_time": 9},
         {"v": 1, "kind": "state", "view": 7, "current_time": 9},
-        {"v": 1, "kind": "unheard of", "view": "a", "current_time": 9},
-        {"v": 1, "kind": "gone", "view": "nobody"},
+        {"v": 1, "kind": "unknown", "view": "a", "current_time": 9},
+        {"v": 1, "kind": "bye", "view": "unknown"},
     ],
 )
 def test_unknown_messages_are_ignored(player: Player, message: Any) -> None:
-    player._handle_custom_msg(message, [])
+    deliver(player, message)
     assert player.current_time == 0.0
     assert player._vidnb_views.report is None
 
 
-def test_a_report_takes_nothing_for_granted() -> None:
-    nonsense = {
+def test_invalid_fields_of_a_report_have_defaults() -> None:
+    invalid = {
         "current_time": "5", "duration": math.inf, "paused": 0, "ended": 1, "seeking": "yes",
         "error": 7, "route": "",
     }  # fmt: skip
-    assert Report.parse(nonsense, 3.0) == Report(heard_s=3.0)
+    assert Report.parse(invalid, 3.0) == Report(sent_s=3.0)
     assert Report.parse({}, 0.0) == Report()
 
 
 @pytest.mark.parametrize(
-    ("value", "meant"), [(0, 0.0), (2.5, 2.5), (Fraction(1, 2), 0.5), (True, None), (-1, None)]
+    ("value", "parsed"),
+    [(0, 0.0), (2.5, 2.5), (Fraction(1, 2), 0.5), (True, None), (-1, None), (10**400, None)],
 )
-def test_seconds_are_real_numbers_from_zero(value: object, meant: float | None) -> None:
-    assert seconds(value) == meant
+def test_seconds_are_real_numbers_not_below_zero(value: object, parsed: float | None) -> None:
+    assert seconds(value) == parsed
 
 
-def test_a_page_loaded_anew_comes_back_to_the_position(
-    player: Player, sent: list[dict[str, Any]]
-) -> None:
+def test_a_reloaded_page_restores_the_position(player: Player, sent: list[dict[str, Any]]) -> None:
     view = FakeView(player)
     view.report("pause", current_time=7.5)
-    view.say("gone")
+    view.post("bye")
     assert (player.current_time, player.paused) == (7.5, True)
     FakeView(player, "view-2")
-    assert sent == [{"v": 1, "kind": "resume", "view": "view-2", "t_s": 7.5}]
+    assert sent == [{"v": 1, "kind": "restore", "view": "view-2", "t_s": 7.5}]
 
 
-def heard(
+def updated(
     views: Views, view: str, t_s: float, *, paused: bool, now_s: float = 0.0, event: str = ""
 ) -> Any:
-    views.heard(view, {"current_time": t_s, "paused": paused, "event": event}, now_s)
+    views.update(view, {"current_time": t_s, "paused": paused, "event": event}, now_s)
     return views.report and views.report.current_time
 
 
-def test_the_view_that_plays_speaks_for_the_player() -> None:
+def test_the_playing_view_leads() -> None:
     views = Views()
-    assert heard(views, "a", 1.0, paused=False) == 1.0
-    assert heard(views, "b", 50.0, paused=True) == 1.0, "one that is merely opened does not speak"
-    assert heard(views, "b", 51.0, paused=False, event="play") == 51.0, "one that starts does"
-    assert heard(views, "a", 2.0, paused=False) == 51.0
-    assert heard(views, "b", 52.0, paused=True) == 52.0
-    assert heard(views, "a", 3.0, paused=False) == 3.0, "it had stopped, so the other speaks"
+    assert updated(views, "a", 1.0, paused=False) == 1.0
+    assert updated(views, "b", 50.0, paused=True) == 1.0, "one that is merely opened does not lead"
+    assert updated(views, "b", 51.0, paused=False, event="play") == 51.0, "one that starts does"
+    assert updated(views, "a", 2.0, paused=False) == 51.0
+    assert updated(views, "b", 52.0, paused=True) == 52.0
+    assert updated(views, "a", 3.0, paused=False) == 3.0, "the leader was paused"
     assert len(views) == 2
 
 
-def test_a_view_that_takes_the_lead_on_its_page_speaks_from_then_on() -> None:
+def test_a_view_that_becomes_the_leader_of_its_page_leads() -> None:
     views = Views()
-    assert views.heard("a", {"paused": False, "current_time": 1.0}, 0.0)
-    assert not views.heard("b", {"paused": False, "current_time": 2.0}, 0.1)
-    assert views.heard("b", {"paused": False, "current_time": 2.0, "leads": True}, 0.2)
+    assert views.update("a", {"paused": False, "current_time": 1.0}, 0.0)
+    assert not views.update("b", {"paused": False, "current_time": 2.0}, 0.1)
+    assert views.update("b", {"paused": False, "current_time": 2.0, "leads": True}, 0.2)
     assert views.report is not None
     assert views.report.current_time == 2.0
-    assert not views.heard("a", {"paused": False, "current_time": 1.5, "leads": "yes"}, 0.3)
+    assert not views.update("a", {"paused": False, "current_time": 1.5, "leads": "yes"}, 0.3)
 
 
-def test_a_playing_view_that_falls_silent_is_passed_over() -> None:
+def test_a_playing_view_without_reports_loses_the_lead() -> None:
     views = Views()
-    heard(views, "a", 1.0, paused=False, now_s=10.0)
-    assert heard(views, "b", 50.0, paused=True, now_s=12.0) == 1.0
-    assert heard(views, "b", 50.0, paused=True, now_s=12.001) == 50.0
+    updated(views, "a", 1.0, paused=False, now_s=10.0)
+    assert updated(views, "b", 50.0, paused=True, now_s=12.0) == 1.0
+    assert updated(views, "b", 50.0, paused=True, now_s=12.001) == 50.0
 
 
-def test_a_view_that_goes_hands_over_or_leaves_a_still_player() -> None:
+def test_after_the_leader_another_view_leads_or_the_player_is_paused() -> None:
     views = Views()
-    heard(views, "a", 1.0, paused=False)
-    heard(views, "b", 50.0, paused=True)
-    views.gone("b")
+    updated(views, "a", 1.0, paused=False)
+    updated(views, "b", 50.0, paused=True)
+    views.remove("b")
     assert views.report == Report(current_time=1.0, paused=False)
-    heard(views, "b", 50.0, paused=True)
-    views.gone("a")
+    updated(views, "b", 50.0, paused=True)
+    views.remove("a")
     assert views.report == Report(current_time=50.0, paused=True)
-    views.heard(
+    views.update(
         "b", {"current_time": 51.0, "paused": False, "seeking": True, "route": "direct"}, 0.0
     )
-    views.gone("b")
+    views.remove("b")
     assert views.report == Report(current_time=51.0, paused=True, seeking=False, route="direct")
-    assert heard(views, "c", 2.0, paused=True) == 2.0
+    assert updated(views, "c", 2.0, paused=True) == 2.0
 
 
-# What it looks like without a browser
+# The display
 
 
-def test_the_repr_is_short_and_true(player: Player) -> None:
+def test_the_repr(player: Player) -> None:
     assert repr(player) == "Player('sample.mp4', paused at 0.000 s of unknown length)"
     FakeView(player).report("play", current_time=1.5, duration=10.0, paused=False)
     assert repr(player) == "Player('sample.mp4', playing at 1.500 s of 0:10)"
@@ -506,11 +528,11 @@ def test_the_bundle_holds_the_widget_and_the_card(player: Player) -> None:
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == player.model_id
     assert data["text/plain"] == "sample.mp4 (video · 241.2 kB): run this cell again to watch it"
     assert "sample.mp4" in data["text/html"]
-    assert "http" not in data["text/html"], "an address would be dead in a saved notebook"
+    assert "http" not in data["text/html"], "a URL does not work in a saved notebook"
     assert metadata == {}
 
 
-def test_it_shows_a_card_and_one_widget(player: Player, shown: list[Any]) -> None:
+def test_card_and_widget_are_displayed_as_two_outputs(player: Player, shown: list[Any]) -> None:
     player._ipython_display_()
     (card, widget) = shown
     assert card[2] == {"raw": True, "display_id": player.card_id}
@@ -522,17 +544,17 @@ def test_it_shows_a_card_and_one_widget(player: Player, shown: list[Any]) -> Non
     assert sum(len(str(output)) for output in shown) < 4000
 
 
-def test_a_closed_player_shows_its_card_alone(shown: list[Any]) -> None:
+def test_a_closed_player_displays_its_card_alone(shown: list[Any]) -> None:
     player = play(sample())
     player.close()
     player._ipython_display_()
     assert [set(data) for _, data, _ in shown] == [{"text/html", "text/plain"}]
 
 
-def test_the_card_learns_the_length_once(player: Player, shown: list[Any]) -> None:
+def test_the_card_is_updated_once_with_the_duration(player: Player, shown: list[Any]) -> None:
     view = FakeView(player)
     view.report("loadedmetadata", duration=10.0)
-    assert shown == [], "nothing was displayed, so there is nothing to bring up to date"
+    assert shown == [], "no card is displayed yet"
     player._ipython_display_()
     assert "0:10" in shown[0][1]["text/plain"]
     view.report("play")
@@ -542,8 +564,8 @@ def test_the_card_learns_the_length_once(player: Player, shown: list[Any]) -> No
     assert shown[2][2] == {"raw": True, "display_id": player.card_id}
 
 
-def test_ipython_shows_the_last_expression_once(player: Player, shown: list[Any]) -> None:
-    """`_ipython_display_` does it all, so the formatter must add nothing of its own."""
+def test_ipython_displays_the_last_expression_once(player: Player, shown: list[Any]) -> None:
+    """The formatter adds nothing to what `_ipython_display_` displays."""
     from IPython.core.formatters import DisplayFormatter
 
     formatter: Any = DisplayFormatter()
@@ -552,11 +574,11 @@ def test_ipython_shows_the_last_expression_once(player: Player, shown: list[Any]
     assert len(shown) == 2
 
 
-def test_a_card_escapes_names_and_leaves_out_what_is_not_known() -> None:
-    card = player_card("<b>&.mp4", length_s=None, size_bytes=None, mark="m")
+def test_a_card_escapes_names_and_omits_unknown_facts() -> None:
+    card = player_card("<b>&.mp4", length_s=None, size_bytes=None, card_id="m")
     assert "&lt;b&gt;&amp;.mp4" in card["text/html"]
     assert card["text/plain"] == "<b>&.mp4 (video): run this cell again to watch it"
-    full = player_card("a.mp4", length_s=3661.0, size_bytes=22_700_000, mark="m")
+    full = player_card("a.mp4", length_s=3661.0, size_bytes=22_700_000, card_id="m")
     assert (
         full["text/plain"] == "a.mp4 (video · 1:01:01 · 22.7 MB): run this cell again to watch it"
     )
@@ -568,7 +590,7 @@ def test_the_browser_writes_no_trait() -> None:
     assert "model.set(" not in script
 
 
-def test_the_modules_are_joined_each_once_behind_what_they_import(tmp_path: Path) -> None:
+def test_the_bundle_has_each_module_once_after_its_imports(tmp_path: Path) -> None:
     for name, text in {
         "a.js": 'import { b, other } from "./b.js";\nimport {\n  c,\n} from "./c.js";\nA\n',
         "b.js": 'import { c } from "./c.js";\nB\n',
@@ -580,8 +602,8 @@ def test_the_modules_are_joined_each_once_behind_what_they_import(tmp_path: Path
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-def test_the_browsers_half(tmp_path: Path) -> None:
-    """All of *.test.mjs, by node's own test runner; straw.mjs is the page they run on."""
+def test_the_script_of_the_page(tmp_path: Path) -> None:
+    """Run *.test.mjs by node's own test runner."""
     script = tmp_path / "player.js"
     script.write_text(Player._esm, "utf-8")
     scripts = sorted((Path(__file__).parent / "js").glob("*.test.mjs"))

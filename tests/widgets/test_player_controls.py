@@ -1,4 +1,4 @@
-"""Rate, sound, frames and markers without a browser: `send` is overridden, messages are made up."""
+"""Controls and markers of a player without a browser: `send` is overridden."""
 
 import threading
 from collections.abc import Iterator
@@ -8,7 +8,9 @@ import pytest
 
 import vidnb
 from tests.deadline import DEADLINE_S
-from vidnb.widgets.player.controls import merge_commands
+from tests.widgets.comm import deliver
+from vidnb.widgets.player.channel import Outbox
+from vidnb.widgets.player.commands import merge_commands
 from vidnb.widgets.player.markers import Marker, Markers
 from vidnb.widgets.player.widget import Player
 
@@ -29,14 +31,16 @@ def player(sent: list[dict[str, Any]]) -> Iterator[Player]:
     made.close()
 
 
-def say(player: Player, kind: str, **content: object) -> None:
-    player._handle_custom_msg({"v": 1, "view": "view-1", "kind": kind, **content}, [])
+def post(player: Player, kind: str, **content: object) -> None:
+    deliver(player, {"v": 1, "view": "view-1", "kind": kind, **content})
 
 
-# Rate, sound, frames, the whole screen
+# Controls
 
 
-def test_controls_chain_and_are_sent_as_wishes(player: Player, sent: list[dict[str, Any]]) -> None:
+def test_controls_chain_and_are_sent_as_commands(
+    player: Player, sent: list[dict[str, Any]]
+) -> None:
     chain = player.step(3).set(playback_rate=0.5, volume=1, muted=False, loop=True).fullscreen()
     assert chain.step() is player
     player.playback_rate = 2
@@ -63,20 +67,21 @@ def test_controls_chain_and_are_sent_as_wishes(player: Player, sent: list[dict[s
     [
         ("playback_rate", 0), ("playback_rate", -1), ("playback_rate", 17),
         ("playback_rate", "fast"), ("volume", 1.01), ("volume", -0.1), ("volume", float("nan")),
+        ("volume", True),
     ],
 )  # fmt: skip
-def test_nonsense_is_refused_before_it_is_sent(
+def test_an_invalid_value_is_not_sent(
     player: Player, sent: list[dict[str, Any]], option: str, bad: Any
 ) -> None:
-    with pytest.raises(ValueError, match=f"{option} is a number from"):
+    with pytest.raises(ValueError, match=f"{option} must be a finite number from"):
         player.set(**{option: bad})
-    with pytest.raises(ValueError, match=r"step takes a whole number of frames, not 1\.5"):
+    with pytest.raises(ValueError, match=r"frames must be a whole number, not 1\.5"):
         player.step(1.5)  # type: ignore[arg-type]  # the point
     assert sent == []
 
 
 @pytest.mark.parametrize(
-    ("wish", "command", "left"),
+    ("pending", "command", "merged"),
     [
         ({}, {"step": 2}, {"step": 2, "playing": False}),
         ({"step": 2, "playing": False}, {"step": -3}, {"step": -1, "playing": False}),
@@ -86,28 +91,28 @@ def test_nonsense_is_refused_before_it_is_sent(
         ({"rate": 2.0}, {"rate": 0.5, "loop": True}, {"rate": 0.5, "loop": True}),
     ],
 )
-def test_wishes_that_wait_for_a_view_are_merged(
-    wish: dict[str, Any], command: dict[str, Any], left: dict[str, Any]
+def test_pending_commands_are_merged(
+    pending: dict[str, Any], command: dict[str, Any], merged: dict[str, Any]
 ) -> None:
-    before = dict(wish)
-    assert merge_commands(wish, command) == left
-    assert wish == before
+    before = dict(pending)
+    assert merge_commands(pending, command) == merged
+    assert pending == before
 
 
-def test_the_player_tells_what_the_browser_made_of_it(player: Player) -> None:
+def test_properties_are_what_the_browser_reported(player: Player) -> None:
     assert (player.playback_rate, player.volume, player.muted, player.loop) == (1, 1, True, False)
-    said = {"playback_rate": 1.5, "volume": 0.0, "muted": False, "loop": True}
-    say(player, "state", event="ratechange", **said)
+    state = {"playback_rate": 1.5, "volume": 0.0, "muted": False, "loop": True}
+    post(player, "state", event="ratechange", **state)
     assert (player.playback_rate, player.volume, player.muted, player.loop) == (1.5, 0, False, True)
-    nonsense = {"playback_rate": "2", "volume": 7, "muted": 1, "loop": None}
-    say(player, "state", event="ratechange", **nonsense)
+    invalid = {"playback_rate": "2", "volume": 7, "muted": 1, "loop": None}
+    post(player, "state", event="ratechange", **invalid)
     assert (player.playback_rate, player.volume, player.muted, player.loop) == (1, 1, True, False)
 
 
 # Markers
 
 
-def test_markers_are_kept_by_time(player: Player) -> None:
+def test_markers_are_sorted_by_time(player: Player) -> None:
     assert list(player.markers) == [(1.0, "kick-off"), (4.5, "goal")]
     assert player.markers[0] == Marker(1.0, "kick-off")
     assert player.markers[-1].label == "goal"
@@ -119,20 +124,20 @@ def test_markers_are_kept_by_time(player: Player) -> None:
         {"t_s": 1.0, "label": "kick-off"},
         {"t_s": 4.5, "label": "goal"},
     ]
-    assert [(mark["t_s"], mark["label"]) for mark in player.marks] == list(player.markers)
-    assert len({mark["id"] for mark in player.marks}) == 2
+    assert [(mark["t_s"], mark["label"]) for mark in player.marker_list] == list(player.markers)
+    assert len({mark["id"] for mark in player.marker_list}) == 2
 
 
 def test_every_change_is_shown(player: Player) -> None:
     def shown() -> list[tuple[float, str]]:
-        return [(mark["t_s"], mark["label"]) for mark in player.marks]
+        return [(mark["t_s"], mark["label"]) for mark in player.marker_list]
 
     assert player.markers.add(3) == (3.0, "")
     assert shown() == [(1.0, "kick-off"), (3.0, ""), (4.5, "goal")]
-    before = player.marks[1]["id"]
+    before = player.marker_list[1]["id"]
     player.markers[1] = (2.0, "corner")
     assert shown() == [(1.0, "kick-off"), (2.0, "corner"), (4.5, "goal")]
-    assert player.marks[1]["id"] == before, "it is the same one, with another name"
+    assert player.marker_list[1]["id"] == before, "it is the same marker"
     player.markers.remove((1.0, "kick-off"))
     del player.markers[0]
     assert shown() == [(4.5, "goal")]
@@ -142,36 +147,38 @@ def test_every_change_is_shown(player: Player) -> None:
     assert player.markers == [(9.0, "b")]
     player.markers.clear()
     assert shown() == []
-    assert player.markers == Markers(lambda marks: None)
+    assert player.markers == Markers(Outbox(), lambda markers: None)
 
 
 @pytest.mark.parametrize(
-    "bad", [(-1, "a"), ("1", "a"), (1,), (1, None), 5, (float("inf"), ""), (1, "a", 2)]
+    "bad", [(-1, "a"), ("1", "a"), (1,), (1, None), 5, (float("inf"), ""), (1, "a", 2), (True, "a")]
 )
-def test_what_is_no_marker_is_refused_and_changes_nothing(player: Player, bad: Any) -> None:
+def test_an_invalid_marker_changes_nothing(player: Player, bad: Any) -> None:
     changes: list[Any] = [
         lambda: setattr(player, "markers", [(1, "x"), bad]),
         lambda: player.markers.__setitem__(0, bad),
         lambda: vidnb.play(vidnb.sample(), markers=[bad]),
     ]
     for change in changes:
-        with pytest.raises(ValueError, match=r"a marker is \(t_s, label\): seconds from the start"):
+        with pytest.raises(
+            ValueError, match=r"a marker is \(t_s, label\)|the t_s of a marker must"
+        ):
             change()
     with pytest.raises(ValueError, match="there is no marker"):
         player.markers.remove((7.0, "nowhere"))
     assert player.markers == [(1.0, "kick-off"), (4.5, "goal")]
 
 
-def test_python_hears_of_a_marker_set_in_the_page(player: Player) -> None:
-    heard = threading.Event()
-    player.on("marker", lambda one: heard.set() if len(one.markers) == 3 else None)
-    say(player, "marker", action="add", id="view-1-1", t_s=2.5, label="")
-    assert heard.wait(DEADLINE_S)
+def test_a_marker_set_in_the_page_is_added(player: Player) -> None:
+    called = threading.Event()
+    player.on("marker", lambda one: called.set() if len(one.markers) == 3 else None)
+    post(player, "marker", action="add", id="view-1-1", t_s=2.5, label="")
+    assert called.wait(DEADLINE_S)
     assert player.markers[1] == (2.5, "")
-    assert player.marks[1] == {"id": "view-1-1", "t_s": 2.5, "label": ""}
-    say(player, "marker", action="add", id="view-1-1", t_s=2.5, label="")
-    assert len(player.markers) == 3, "a message that comes twice sets one"
-    say(player, "marker", action="remove", id="view-1-1")
+    assert player.marker_list[1] == {"id": "view-1-1", "t_s": 2.5, "label": ""}
+    post(player, "marker", action="add", id="view-1-1", t_s=2.5, label="")
+    assert len(player.markers) == 3, "a repeated message adds no marker"
+    post(player, "marker", action="remove", id="view-1-1")
     assert len(player.markers) == 2
 
 
@@ -185,21 +192,21 @@ def test_python_hears_of_a_marker_set_in_the_page(player: Player) -> None:
         {"action": "add", "id": "a", "t_s": 1.0, "label": 5},
         {"action": "add", "id": "a", "t_s": 1.0, "label": "x" * 1001},
         {"action": "paint", "id": "a", "t_s": 1.0, "label": ""},
-        {"action": "remove", "id": "nobody"},
+        {"action": "remove", "id": "unknown"},
         {"id": "a", "t_s": 1.0, "label": ""},
     ],
 )
 def test_a_message_that_sets_no_marker_changes_nothing(
     player: Player, monkeypatch: pytest.MonkeyPatch, content: dict[str, object]
 ) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(player, "_vidnb_emit", told.append)
-    say(player, "marker", **content)
+    emitted: list[str] = []
+    monkeypatch.setattr(player, "_vidnb_emit", emitted.append)
+    post(player, "marker", **content)
     assert len(player.markers) == 2
-    assert told == []
+    assert emitted == []
 
 
-def test_markers_of_many_threads_are_all_there(player: Player) -> None:
+def test_markers_may_be_added_by_many_threads(player: Player) -> None:
     player.markers.clear()
     threads = [threading.Thread(target=player.markers.add, args=(n, str(n))) for n in range(20)]
     for thread in threads:
@@ -207,4 +214,4 @@ def test_markers_of_many_threads_are_all_there(player: Player) -> None:
     for thread in threads:
         thread.join(DEADLINE_S)
     assert [marker.t_s for marker in player.markers] == list(range(20))
-    assert len(player.marks) == 20
+    assert len(player.marker_list) == 20

@@ -1,6 +1,7 @@
-"""A player of a URL, without a browser: its download, what its views hear, where the file ends."""
+"""A player of a URL, without a browser: its download and the state of it that views get."""
 
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.origin import Film, Origin, noise, status
 from vidnb.download import cache
 from vidnb.errors import StatusError
 from vidnb.http.ranges import ByteRange, ByteRangeSet
-from vidnb.widgets.player.download_state import shares
+from vidnb.widgets.player.download_state import stored_fractions
 from vidnb.widgets.player.widget import Player, play
 
 DATA = noise(3_000_000)
@@ -29,50 +30,52 @@ def slow() -> Iterator[Origin]:
 
 
 @pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What players send to their views of what has arrived."""
+def sent_states(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The download states that players send to their views."""
     sent: list[dict[str, Any]] = []
 
     def send(player: Player, content: dict[str, Any], buffers: object = None) -> None:
-        if content["kind"] == "arrival":
+        if content["kind"] == "download_state":
             sent.append(content)
 
     monkeypatch.setattr(Player, "send", send)
     return sent
 
 
-def test_the_views_hear_what_arrives(
-    slow: Origin, heard: list[dict[str, Any]], tmp_path: Path
+def test_the_views_get_the_stored_ranges(
+    slow: Origin, sent_states: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     player = play(slow.url, save_to=f"{tmp_path}/here/")
     try:
         assert player.download is not None
         assert not player.download.done
         result = player.download.result(DEADLINE_S)
-        slow.wait_for(lambda: bool(heard) and heard[-1]["state"] == "saved")
+        slow.wait_for(lambda: bool(sent_states) and sent_states[-1]["state"] == "saved")
         assert result.path == tmp_path / "here" / "film.mp4"
         assert result.path.read_bytes() == DATA
-        live = [content for content in heard if content["state"] == "live"]
-        assert len(live) >= 2
-        arrived = [sum(stop - start for start, stop in content["spans"]) for content in live]
-        assert arrived == sorted(arrived)
-        assert heard[-1]["spans"] == [[0.0, 1.0]]
-        assert all(content["v"] == 1 and content["view"] == "" for content in heard)
-        heard.clear()
-        player._vidnb_on_ready("late")  # a view that is opened when all is over
-        assert [(c["view"], c["state"]) for c in heard] == [("late", "saved")]
+        downloading = [content for content in sent_states if content["state"] == "downloading"]
+        assert len(downloading) >= 2
+        stored = [sum(stop - start for start, stop in content["ranges"]) for content in downloading]
+        assert stored == sorted(stored)
+        assert sent_states[-1]["ranges"] == [[0.0, 1.0]]
+        assert all(content["v"] == 1 and content["view"] == "" for content in sent_states)
+        sent_states.clear()
+        player._vidnb_handle_ready("late")  # a view shown after the end
+        assert [(c["view"], c["state"]) for c in sent_states] == [("late", "saved")]
     finally:
         player.close()
 
 
-def test_closing_the_player_stops_the_download_and_keeps_what_has_come(
-    slow: Origin, heard: list[dict[str, Any]], tmp_path: Path
+def test_closing_the_player_stops_the_download_and_keeps_its_bytes(
+    slow: Origin, sent_states: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     player = play(slow.url, save_to=tmp_path / "a.mp4")
     slow.wait_for(lambda: slow.sent_bytes > 500_000)
     player.close()
     assert player.download is not None
-    slow.wait_for(lambda: bool(heard) and heard[-1]["state"] == "failed")
+    with pytest.raises(CancelledError):
+        player.download.result(DEADLINE_S)
+    assert "failed" not in {content["state"] for content in sent_states}, "the player is closed"
     assert not (tmp_path / "a.mp4").exists()
     slow.rate = None
     again = play(slow.url, save_to=tmp_path / "a.mp4")
@@ -83,33 +86,33 @@ def test_closing_the_player_stops_the_download_and_keeps_what_has_come(
         again.close()
 
 
-def test_the_views_hear_that_the_file_became_another(
-    slow: Origin, heard: list[dict[str, Any]], tmp_path: Path
+def test_the_views_get_a_new_generation_when_the_source_changes(
+    slow: Origin, sent_states: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     other = noise(2_000_000, seed=2)
     player = play(slow.url, save_to=tmp_path / "a.mp4")
     try:
-        slow.wait_for(lambda: bool(heard) and bool(heard[-1]["spans"]))
+        slow.wait_for(lambda: bool(sent_states) and bool(sent_states[-1]["ranges"]))
         slow.film, slow.rate = Film(other, etag='"v2"'), None
         slow.break_off()
         assert player.download is not None
         assert player.download.result(DEADLINE_S).path.read_bytes() == other
-        slow.wait_for(lambda: heard[-1]["state"] == "saved")
-        assert {content["changes"] for content in heard} == {0, 1}
-        assert heard[-1]["changes"] == 1
+        slow.wait_for(lambda: sent_states[-1]["state"] == "saved")
+        assert {content["generation"] for content in sent_states} == {0, 1}
+        assert sent_states[-1]["generation"] == 1
     finally:
         player.close()
 
 
-def test_what_is_here_already_is_played_as_it_is(
-    slow: Origin, heard: list[dict[str, Any]], tmp_path: Path
+def test_a_cached_file_is_played_without_a_download(
+    slow: Origin, sent_states: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     slow.rate = None
     for reused in (False, True):
         player = play(slow.url)
         assert player.download is not None
         assert player.download.result(DEADLINE_S).reused is reused
-        slow.wait_for(lambda: bool(heard) and heard[-1]["state"] == "saved")
+        slow.wait_for(lambda: bool(sent_states) and sent_states[-1]["state"] == "saved")
         player.close()
     assert slow.sent_bytes == len(DATA)
 
@@ -128,14 +131,14 @@ def test_a_player_of_a_file_has_no_download() -> None:
     assert Player(name="a.mp4").download is None
 
 
-def test_shares_of_a_file() -> None:
-    assert shares(ByteRangeSet([ByteRange(0, 25), ByteRange(50, 100)]), 100) == [
+def test_stored_ranges_are_fractions_of_the_file() -> None:
+    assert stored_fractions(ByteRangeSet([ByteRange(0, 25), ByteRange(50, 100)]), 100) == [
         [0.0, 0.25],
         [0.5, 1.0],
     ]
-    assert shares(ByteRangeSet(), 100) == []
+    assert stored_fractions(ByteRangeSet(), 100) == []
     many = ByteRangeSet([ByteRange(10 * n, 10 * n + 1 + n % 3) for n in range(200)])
-    told = shares(many, 2000)
-    assert len(told) == 64
-    assert told == sorted(told)
-    assert all(round(2000 * (stop - start)) == 3 for start, stop in told)
+    fractions = stored_fractions(many, 2000)
+    assert len(fractions) == 64
+    assert fractions == sorted(fractions)
+    assert all(round(2000 * (stop - start)) == 3 for start, stop in fractions)

@@ -1,13 +1,15 @@
-"""Who listens to a player is told, in order, on one thread, whatever the others do."""
+"""Callbacks of a player run in order, on one thread, independent of each other."""
 
 import logging
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.deadline import DEADLINE_S
+from tests.widgets.comm import deliver
 from vidnb.server.sample import sample
 from vidnb.widgets.player import events
 from vidnb.widgets.player.widget import Player, play
@@ -23,11 +25,11 @@ def player(monkeypatch: pytest.MonkeyPatch) -> Iterator[Player]:
 
 def report(player: Player, event: str, view: str = "a", **state: object) -> None:
     content = {"v": 1, "view": view, "kind": "state", "event": event, **state}
-    player._handle_custom_msg(content, [])
+    deliver(player, content)
 
 
 def all_called(player: Player) -> None:
-    """Wait until every callback of what has happened so far was called."""
+    """Wait until every callback for the events so far was called."""
     done = threading.Event()
     remove = player.on("marker", lambda _: done.set())
     player._vidnb_emit("marker")
@@ -48,7 +50,7 @@ def test_callbacks_get_the_player_in_the_order_of_events(player: Player) -> None
     assert [event for event, _ in called] == ["play", "seeked"]
 
 
-def test_they_run_on_one_thread_that_is_not_the_reports(player: Player) -> None:
+def test_callbacks_run_on_one_thread_of_their_own(player: Player) -> None:
     threads: set[str] = set()
     player.on("pause", lambda _: threads.add(threading.current_thread().name))
     report(player, "pause")
@@ -58,7 +60,7 @@ def test_they_run_on_one_thread_that_is_not_the_reports(player: Player) -> None:
     assert threads == {"vidnb events"}
 
 
-def test_a_removed_one_is_called_no_more_and_others_are(player: Player) -> None:
+def test_a_removed_callback_is_not_called(player: Player) -> None:
     called: list[int] = []
 
     def add(_: Player) -> None:
@@ -76,9 +78,21 @@ def test_a_removed_one_is_called_no_more_and_others_are(player: Player) -> None:
     assert called == [1]
 
 
-def test_an_error_is_logged_and_stops_nothing(
-    player: Player, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_closed_player_has_no_callbacks(player: Player) -> None:
+    class Callback:
+        def __call__(self, _: Player) -> None:
+            raise AssertionError("the player is closed")
+
+    callback = Callback()
+    player.on("pause", callback)
+    is_alive = weakref.ref(callback)
+    player.close()
+    del callback
+    assert is_alive() is None
+    report(player, "pause")
+
+
+def test_an_error_in_a_callback_is_logged(player: Player, caplog: pytest.LogCaptureFixture) -> None:
     called: list[Player] = []
     player.on("ended", lambda _: 1 / 0)
     player.on("ended", called.append)
@@ -90,7 +104,7 @@ def test_an_error_is_logged_and_stops_nothing(
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_a_slow_callback_gets_the_newest_position_not_all(player: Player) -> None:
+def test_a_slow_callback_gets_only_the_newest_position(player: Player) -> None:
     began, go, times = threading.Event(), threading.Event(), []
 
     def slow(one: Player) -> None:
@@ -108,7 +122,7 @@ def test_a_slow_callback_gets_the_newest_position_not_all(player: Player) -> Non
     assert times == [8.0, 8.0]
 
 
-def test_a_view_that_does_not_speak_for_the_player_is_not_heard(player: Player) -> None:
+def test_events_of_a_view_that_does_not_lead_are_ignored(player: Player) -> None:
     called: list[Player] = []
     report(player, "play", paused=False)
     player.on("pause", called.append)
@@ -119,19 +133,24 @@ def test_a_view_that_does_not_speak_for_the_player_is_not_heard(player: Player) 
 
 @pytest.mark.parametrize(
     ("event", "fn", "sentence"),
-    [("seekd", print, "no event 'seekd'; there are .*seeked"), ("seeked", 3, "to call, not 3")],
+    [
+        ("seekd", print, "no event 'seekd'; there are .*seeked"),
+        ("seeked", 3, "needs a function to call, not 3"),
+    ],
 )
-def test_nonsense_is_a_value_error(player: Player, event: str, fn: Any, sentence: str) -> None:
+def test_invalid_arguments_are_value_errors(
+    player: Player, event: str, fn: Any, sentence: str
+) -> None:
     with pytest.raises(ValueError, match=sentence):
         player.on(event, fn)
 
 
-def test_a_forked_child_calls_on_a_thread_of_its_own(player: Player) -> None:
-    before = events._calls
+def test_a_forked_child_starts_its_own_callback_thread(player: Player) -> None:
+    before = events._thread
     try:
-        before._running = True  # as it may be in the parent at the fork
-        events._forget()
+        before._is_running = True  # as it may be in the parent at the fork
+        events._reset_after_fork()
         all_called(player)
     finally:
-        events._calls = before
-        before._running = False
+        events._thread = before
+        before._is_running = False

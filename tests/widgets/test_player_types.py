@@ -44,23 +44,23 @@ def check(script: Path) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("name", ["player.js", "compare.js"])
-def test_the_widgets_scripts_have_right_types(name: str) -> None:
+def test_the_widgets_scripts_pass_the_type_checker(name: str) -> None:
     assert check(SCRIPTS / name) == (0, "")
 
 
-def test_each_module_asks_to_be_checked() -> None:
-    """An editor without our options checks them too."""
+def test_each_module_has_a_ts_check_comment() -> None:
+    """An editor without these options checks them too."""
     scripts = sorted(SCRIPTS.glob("*.js"))
     assert len(scripts) > 5
     assert [path.name for path in scripts if not path.read_text("utf-8").startswith("// @ts")] == []
 
 
-def test_the_checker_finds_a_fault(tmp_path: Path) -> None:
+def test_the_type_checker_reports_an_error(tmp_path: Path) -> None:
     for path in SCRIPTS.glob("player*.js"):
         shutil.copy(path, tmp_path)
     script = tmp_path / "player.js"
     text = script.read_text("utf-8")
     script.write_text(text.replace("this.deck.step(frames)", "this.deck.stepp(frames)"), "utf-8")
-    code, said = check(script)
+    code, output = check(script)
     assert code != 0
-    assert "'stepp' does not exist" in said
+    assert "'stepp' does not exist" in output

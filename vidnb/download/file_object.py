@@ -18,7 +18,7 @@ from vidnb.errors import ServeError, SourceChanged, TransferTimeout
 from vidnb.http.ranges import ByteRange
 from vidnb.http.urls import redact
 from vidnb.io.loop import transfers
-from vidnb.io.regular_file import StrPath, open_regular, why
+from vidnb.io.regular_file import StrPath, open_regular, os_error_reason
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -64,7 +64,9 @@ def open_source(
     try:
         descriptor, _ = open_regular(source)
     except (OSError, ValueError) as error:
-        raise ServeError(f"{os.fspath(source)!r} cannot be opened: {why(error)}.") from error
+        raise ServeError(
+            f"{os.fspath(source)!r} cannot be opened: {os_error_reason(error)}."
+        ) from error
     return io.BufferedReader(io.FileIO(descriptor, "rb"), _BUFFER_BYTES)
 
 

@@ -12,7 +12,14 @@ from typing import Final, TypeAlias
 
 from vidnb.errors import StorageError
 
-__all__ = ["IrregularFileError", "StrPath", "open_regular", "read_all", "why"]
+__all__ = [
+    "IrregularFileError",
+    "StrPath",
+    "expand_user",
+    "open_regular",
+    "os_error_reason",
+    "read_all",
+]
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -31,6 +38,11 @@ _REASONS: Final = {
     errno.ELOOP: "its symbolic links form a cycle; name the file itself",
     errno.ENAMETOOLONG: "its name is longer than the file system allows; check the name",
 }
+
+
+def expand_user(path: StrPath) -> str:
+    """Return a path with a leading `~` or `~user` replaced by the home folder."""
+    return os.path.expanduser(os.fspath(path))  # noqa: PTH111 - a trailing slash has a meaning
 
 
 class IrregularFileError(OSError):
@@ -61,7 +73,7 @@ def _refuse_irregular(status: os.stat_result) -> None:
         raise IrregularFileError(_KINDS.get(kind, "it is not a regular file"))
 
 
-def why(error: OSError | ValueError) -> str:
+def os_error_reason(error: OSError | ValueError) -> str:
     """Return why a file could not be read, and what to do, as the end of a sentence."""
     if isinstance(error, IrregularFileError):
         return str(error)
@@ -82,4 +94,6 @@ def read_all(path: StrPath) -> bytes:
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             return file.read()
     except (OSError, ValueError) as error:
-        raise StorageError(f"{os.fspath(path)!r} could not be read: {why(error)}.") from error
+        raise StorageError(
+            f"{os.fspath(path)!r} could not be read: {os_error_reason(error)}."
+        ) from error

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from vidnb.errors import ServeError
 from vidnb.http.allowed_hosts import LOOPBACK, AllowedHosts, parse_allowed_hosts
-from vidnb.io.regular_file import StrPath, open_regular, why
+from vidnb.io.regular_file import StrPath, open_regular, os_error_reason
 from vidnb.server.listing import by_folder, may_be_video, natural_key
 from vidnb.server.pages import page
 from vidnb.server.registry import FileResource, Registry
@@ -225,7 +225,9 @@ def serve_folder(
         with os.scandir(root):
             pass  # it opens
     except (OSError, ValueError) as error:
-        raise ServeError(f"{os.fspath(path)!r} cannot be served: {why(error)}.") from error
+        raise ServeError(
+            f"{os.fspath(path)!r} cannot be served: {os_error_reason(error)}."
+        ) from error
     server = running_server(host=host)
     folder = FolderResource(root, server.registry, names)
     server.registry.add(folder)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from vidnb.download.stream import Stream, is_url
 from vidnb.http.allowed_hosts import LOOPBACK
-from vidnb.io.regular_file import StrPath
+from vidnb.io.regular_file import StrPath, expand_user
 from vidnb.server.partial_source import PartialSource
 from vidnb.server.server import Served, register
 from vidnb.server.sources import FileSource, Source
@@ -45,7 +45,7 @@ def serve(
         if is_url(path):
             stream = Stream(path)
             return PartialSource(stream), stream.opened()
-        source = FileSource(path)
+        source = FileSource(expand_user(path))
         return source, source.size_bytes
 
     return register(

@@ -15,7 +15,7 @@ from vidnb.errors import ServeError
 from vidnb.http.headers import ETag
 from vidnb.http.media_types import media_type_of
 from vidnb.http.ranges import ByteRange
-from vidnb.io.regular_file import StrPath, open_regular, why
+from vidnb.io.regular_file import StrPath, open_regular, os_error_reason
 
 __all__ = ["ChangedError", "FileSource", "OpenFile", "OpenVersion", "Source"]
 
@@ -247,7 +247,7 @@ class FileSource:
             self.path = os.path.realpath(given, strict=True)
             first = OpenFile.at(self.path)
         except (OSError, ValueError) as error:
-            raise ServeError(f"{given!r} cannot be served: {why(error)}.") from error
+            raise ServeError(f"{given!r} cannot be served: {os_error_reason(error)}.") from error
         first.shut()  # a thousand served files need no descriptor before the first request
         self.name = PurePath(given).name
         self.media_type = media_type_of(self.name)

@@ -1,14 +1,14 @@
-"""`play(url)`: the download behind a player, and what its strip tells of it.
+"""`play(url)`: the download behind a player, and its state for the views.
 
-While the file arrives the views hear at 5 Hz what of it is on this machine, as shares of its bytes
-(which are near those of its time), what the download does, and how often its source turned out to
-be another file; at the end whether it is saved.
+While the file downloads the views get at 5 Hz which parts of it are stored, as fractions of its
+bytes, and how often the file changed at its source; at the end whether it is saved.
 """
 
 import json
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
+from typing import Final
 
 from vidnb.download.request import DownloadRequest, DownloadResult
 from vidnb.download.status import DownloadHandle, Phase
@@ -20,84 +20,84 @@ from vidnb.server.server import Served, register
 from vidnb.widgets.job import DownloadJob
 from vidnb.widgets.progress.rendering import final_text
 
-__all__ = ["DownloadStateSender", "serve_stream", "shares"]
+__all__ = ["DownloadStateSender", "serve_stream", "stored_fractions"]
 
-_MOST_SPANS = 64
-"""More gaps than these nobody sees on a timeline."""
+_MAX_RANGES: Final = 64  # more than a timeline can show
 
 
 def serve_stream(
-    url: str, save_to: StrPath | None, made: ExitStack
+    url: str, save_to: StrPath | None, owned: ExitStack
 ) -> tuple[Served, "DownloadStateSender"]:
-    """Begin to fetch `url` and serve what arrives; both end with `made`.
+    """Start the download of `url` and serve what is stored of it; both end with `owned`.
 
     Raises what the download raises where it fails before the size is known.
     """
     jobs: list[DownloadJob] = []
 
-    def begin(order: DownloadRequest) -> tuple[DownloadHandle, Future[DownloadResult]]:
-        jobs.append(DownloadJob(order))
+    def begin(request: DownloadRequest) -> tuple[DownloadHandle, Future[DownloadResult]]:
+        jobs.append(DownloadJob(request))
         return jobs[0].parts
 
     stream = Stream(url, save_to, begin=begin)
     size_bytes = stream.opened()
-    served = made.enter_context(register(lambda: (PartialSource(stream), size_bytes)))
+    served = owned.enter_context(register(lambda: (PartialSource(stream), size_bytes)))
     return served, DownloadStateSender(jobs[0], stream.handle)
 
 
-def shares(stored: ByteRangeSet, size_bytes: int) -> list[list[float]]:
-    """Return the stored bytes as shares of the file, each `[from, to]`, at most 64 of them.
+def stored_fractions(stored: ByteRangeSet, size_bytes: int) -> list[list[float]]:
+    """Return the stored ranges as fractions of the file, each `[from, to]`, at most 64 of them.
 
-    Where there are more, the shortest ones are left out: better to tell of too little than of what
-    is not there.
+    Of more ranges the shortest are left out, so that nothing is shown that is not stored.
     """
-    byte_ranges = sorted(stored, key=lambda byte_range: byte_range.size_bytes, reverse=True)[
-        :_MOST_SPANS
-    ]
-    return [
+    longest = sorted(stored, key=lambda byte_range: byte_range.size_bytes, reverse=True)
+    return sorted(
         [round(byte_range.start / size_bytes, 5), round(byte_range.stop / size_bytes, 5)]
-        for byte_range in sorted(byte_ranges, key=lambda byte_range: byte_range.start)
-    ]
+        for byte_range in longest[:_MAX_RANGES]
+    )
 
 
 class DownloadStateSender:
-    """What of a file is here; a `Display` of its download that tells `hear` of each change."""
+    """The state of a download; as a `Display` of its job it sends each change to the views."""
 
     def __init__(self, job: DownloadJob, handle: DownloadHandle) -> None:
         self.job = job
-        self.hear: Callable[[dict[str, object]], None] = lambda _: None
+        self._send: Callable[[dict[str, object]], None] | None = None
         self._handle = handle
-        self._told = ""
+        self._sent = ""
 
-    def begin(self, hear: Callable[[dict[str, object]], None]) -> None:
-        """Tell `hear` from now on, on whatever thread."""
-        self.hear = hear
+    def start(self, send: Callable[[dict[str, object]], None]) -> None:
+        """Call `send` with each new state from now on, on any thread."""
+        self._send = send
         self.job.show_on(self)
+
+    def stop(self) -> None:
+        """Send nothing from now on: the player is closed."""
+        self._send = None
 
     @property
     def content(self) -> dict[str, object]:
-        """The state of this moment, for a message."""
+        """The current state, for a message."""
         status = self._handle.status
         total_bytes = status.total_bytes
-        byte_ranges = shares(status.feed.stored, total_bytes) if total_bytes else []
-        state = (
-            "saved" if status.phase is Phase.DONE else "failed" if status.phase.is_final else "live"
-        )
-        changes = status.feed.generation  # a view that hears of one more loads the video anew
-        note = final_text(self._handle)
-        return {"state": state, "spans": byte_ranges, "changes": changes, "note": note}
+        is_saved, is_final = status.phase is Phase.DONE, status.phase.is_final
+        return {
+            "state": "saved" if is_saved else "failed" if is_final else "downloading",
+            "ranges": stored_fractions(status.feed.stored, total_bytes) if total_bytes else [],
+            "generation": status.feed.generation,  # a view that gets another loads the video again
+            "note": final_text(self._handle),
+        }
 
     def show(self) -> None:
-        """Appear: the player does that."""
+        """Do nothing: the player displays the views."""
 
     def update(self) -> None:
-        """Tell what has changed."""
-        content = self.content
-        text = json.dumps([content["state"], content["spans"], content["changes"]])
-        if text != self._told:
-            self._told = text
-            self.hear(content)
+        """Send the state if it has changed."""
+        content, send = self.content, self._send
+        text = json.dumps([content["state"], content["ranges"], content["generation"]])
+        if send is not None and text != self._sent:
+            self._sent = text
+            send(content)
 
     def finish(self) -> None:
-        """Tell how it ended."""
+        """Send the final state."""
         self.update()

@@ -1,7 +1,7 @@
-"""What a player tells those who listen: `on`, and the thread on which they are called.
+"""Callbacks for the events of players: `Player.on`, and the thread that calls them.
 
-Reports come in on the server's thread, which must never wait, or on the kernel's, which is busy
-while a cell runs. So all callbacks of all players run one after the other, in the order of the
+Reports arrive on a thread of the server, which must not be blocked, or on the kernel's, which is
+busy while a cell runs. So all callbacks of all players run one after the other, in the order of the
 events, on one thread of their own: a slow one delays the others, and no video.
 """
 
@@ -12,111 +12,107 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["EVENTS", "EventMixin"]
+__all__ = ["EVENTS", "EventMixin", "check_event"]
 
 logger = logging.getLogger(__name__)
 
-EVENTS: Final = frozenset(
-    {
-        "loadeddata",
-        "loadedmetadata",
-        "durationchange",
-        "play",
-        "playing",
-        "pause",
-        "seeking",
-        "seeked",
-    }
-    | {"timeupdate", "ended", "ratechange", "volumechange", "waiting", "stalled"}
-    | {"error", "recovered", "route", "marker"}
-)
-"""What can be listened for: the browser's own names (HTML, section 4.8.11.16), and vidnb's."""
+_MEDIA_EVENTS: Final = """
+    loadeddata loadedmetadata durationchange play playing pause seeking seeked timeupdate ended
+    ratechange volumechange waiting stalled
+"""
+EVENTS: Final = frozenset({*_MEDIA_EVENTS.split(), "error", "recovered", "route", "marker"})
+"""The events of a player: the browser's own names (HTML, section 4.8.11.16), and vidnb's."""
 
-# A callback gets the player; which kind that is, the type checker need not know here.
+# A callback gets the player; which class that is, the type checker need not know here.
 _Callback = Callable[[Any], object]
 
 
-class _Calls:
-    """The thread that calls back; it begins with the first call and ends when it is idle."""
+def check_event(event: str) -> None:
+    """Raise `ValueError` unless a player has this event."""
+    if event not in EVENTS:
+        known = ", ".join(sorted(EVENTS))
+        raise ValueError(f"a player has no event {event!r}; there are {known}")
+
+
+class _CallbackThread:
+    """The thread that calls the callbacks; it starts with the first event and ends when idle."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._queue: deque[tuple[str, EventMixin]] = deque()
-        self._running = False
+        self._is_running = False
 
-    def put(self, event: str, announcer: "EventMixin") -> None:
-        """Have those who listen for `event` called, after all that was put before."""
+    def put(self, event: str, player: "EventMixin") -> None:
+        """Queue the callbacks of `player` for `event`."""
         with self._lock:
-            # Of positions only the newest is of use to a callback that is slower than they come.
-            if event == "timeupdate" and (event, announcer) in self._queue:
+            # A callback that is slower than the positions arrive gets only the newest.
+            if event == "timeupdate" and (event, player) in self._queue:
                 return
-            self._queue.append((event, announcer))
-            if self._running:
+            self._queue.append((event, player))
+            if self._is_running:
                 return
-            self._running = True
+            self._is_running = True
         threading.Thread(target=self._run, name="vidnb events", daemon=True).start()
 
     def _run(self) -> None:
         while True:
             with self._lock:
                 if not self._queue:
-                    self._running = False
+                    self._is_running = False
                     return
-                event, announcer = self._queue.popleft()
-            announcer._vidnb_call(event)  # noqa: SLF001 - not for its users
+                event, player = self._queue.popleft()
+            player._vidnb_run_callbacks(event)  # noqa: SLF001 - not part of the player's API
 
 
-_calls: _Calls = _Calls()
+_thread: _CallbackThread = _CallbackThread()
 
 
-def _forget() -> None:
-    """In a forked child: the thread and what it was to call are the parent's."""
-    global _calls  # noqa: PLW0603 - there is one for the process
-    _calls = _Calls()
+def _reset_after_fork() -> None:
+    """Use a new thread in a forked child, which does not have the parent's."""
+    global _thread  # noqa: PLW0603 - there is one for the process
+    _thread = _CallbackThread()
 
 
-getattr(os, "register_at_fork", dict)(after_in_child=_forget)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 class EventMixin:
-    """The half of `Player` that tells others what happens to it."""
+    """The part of `Player` that calls callbacks."""
 
-    # Made on first use, since the traits' own constructor may call back before ours has run.
     _vidnb_callbacks: tuple[tuple[str, _Callback], ...] = ()
 
     def on(self, event: str, fn: _Callback) -> Callable[[], None]:
-        """Call `fn(player)` each time `event` happens; return a function that ends it.
+        """Call `fn(player)` each time `event` happens; return a function that removes it.
 
         Events are the browser's (`play`, `pause`, `seeking`, `seeked`, `timeupdate` about four
-        times in a second, `ended`, …) and `error`, `recovered`, `route`, `marker`; `ValueError` for
-        another. What the player reports is as new as the event or newer. `fn` runs on a thread of
-        its own, shared by all players, one call after the other, also while a cell runs (over the
-        kernel's own channel: between two cells). An error in it is logged and stops nothing.
+        times a second, `ended`, …) and `error`, `recovered`, `route`, `marker`; `ValueError` for
+        another. The player's properties are as new as the event or newer. `fn` runs on a thread
+        shared by all players, one call after the other, also while a cell runs (where the video
+        comes through the kernel channel: between two cells). An error in it is logged and ignored.
+        Closing the player removes all callbacks.
         """
-        if event not in EVENTS:
-            known = ", ".join(sorted(EVENTS))
-            raise ValueError(f"a player has no event {event!r}; there are {known}")
+        check_event(event)
         if not callable(fn):
-            raise ValueError(f"player.on({event!r}, …) takes a function to call, not {fn!r}")  # noqa: TRY004 - every bad argument of a player is a ValueError
-        listener = (event, fn)
-        with _adding:
-            self._vidnb_callbacks = (*self._vidnb_callbacks, listener)
+            raise ValueError(f"player.on({event!r}, …) needs a function to call, not {fn!r}")  # noqa: TRY004 - every bad argument of a player is a ValueError
+        callback = (event, fn)
+        with _callbacks_lock:
+            self._vidnb_callbacks = (*self._vidnb_callbacks, callback)
 
         def remove() -> None:
-            with _adding:
-                # By identity: the same function may listen twice and be removed once.
-                kept = tuple(one for one in self._vidnb_callbacks if one is not listener)
-                self._vidnb_callbacks = kept
+            with _callbacks_lock:
+                # By identity: the same function may be registered twice and removed once.
+                others = tuple(one for one in self._vidnb_callbacks if one is not callback)
+                self._vidnb_callbacks = others
 
         return remove
 
     def _vidnb_emit(self, event: str) -> None:
-        """Tell that `event` has happened; from any thread, never waits."""
+        """Queue the callbacks for `event`; from any thread, never blocks."""
         if any(name == event for name, _ in self._vidnb_callbacks):
-            _calls.put(event, self)
+            _thread.put(event, self)
 
-    def _vidnb_call(self, event: str) -> None:
-        """Call those who listen now, each whatever the others do."""
+    def _vidnb_run_callbacks(self, event: str) -> None:
         for name, fn in self._vidnb_callbacks:
             if name == event:
                 try:
@@ -124,5 +120,9 @@ class EventMixin:
                 except Exception:
                     logger.exception("A function given to player.on(%r, …) failed.", event)
 
+    def _vidnb_remove_callbacks(self) -> None:
+        with _callbacks_lock:
+            self._vidnb_callbacks = ()
 
-_adding: Final = threading.Lock()
+
+_callbacks_lock: Final = threading.Lock()

@@ -1,8 +1,7 @@
-"""Bytes for a page by the kernel's own channel: the road that is left where no other is open.
+"""Bytes of a served file for a page, over the comm: the route where HTTP does not work.
 
-The page asks for one span after the other and gets each as a binary message. The channel is read
-between two cells only, and carries everything else of the notebook too: so spans are small. A file
-that a browser can be fed in pieces has an outline; any other one is fetched as a whole.
+The page requests byte ranges and gets each as a binary message; they are small, since the
+notebook's other messages share the connection. A file with an index can be played in segments.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,89 +16,85 @@ from vidnb.server.sources import OpenVersion, Source
 __all__ = ["MAX_RANGE_BYTES", "send_byte_range", "send_index"]
 
 MAX_RANGE_BYTES: Final = 4 * 1024 * 1024
-"""The most in one message."""
+"""The largest range of one message (B)."""
 
-_PATIENCE_S: Final = 10.0
+_TIMEOUT_S: Final = 10.0
+_CHANGED: Final = "it changed while it was read"
+
+_Response = tuple[dict[str, Any], list[bytes]]
+_Read = Callable[[OpenVersion], Awaitable[tuple[dict[str, Any], bytes]]]
 
 
-def send_byte_range(
-    sources: Mapping[str, Source], content: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[bytes]]:
-    """Return the answer to a page that asks for bytes `start` to `stop` of what it calls `of`.
+def send_byte_range(sources: Mapping[str, Source], content: Mapping[str, Any]) -> _Response:
+    """Return the response to a request for the bytes `start` to `stop` of a `resource`.
 
-    With the bytes come the whole size (B) and a tag: another tag, another file. Where there are no
-    bytes, there is a `reason`. Blocks while it reads; never on the server's own thread.
+    It has the size of the file (B) and a tag, which changes with the file; without bytes it has a
+    `reason`. Blocks while it reads: never call it on the server's own thread.
     """
-    said = {"number": content.get("number")}
-    source = sources.get(str(content.get("of")))
+    source = sources.get(str(content.get("resource")))
     start, stop = content.get("start"), content.get("stop")
     if source is None or not isinstance(start, int) or not isinstance(stop, int):
-        return {**said, "reason": "there is nothing of this name"}, []
+        return _failed(content, "there is no such resource")
     if not 0 <= start <= stop or stop - start > MAX_RANGE_BYTES:
-        return {**said, "reason": "that span is none"}, []
-    return _answer(said, source, lambda version: _read(version, start, stop))
+        return _failed(content, "the byte range is invalid")
+    return _respond(content, source, lambda version: _read_range(version, start, stop))
 
 
-def send_index(
-    sources: Mapping[str, Source], content: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[bytes]]:
-    """Return the answer to a page that asks how it can play piecewise what it calls `of`.
+def send_index(sources: Mapping[str, Source], content: Mapping[str, Any]) -> _Response:
+    """Return the response to a request for the `index` of a `resource`.
 
-    It is an `outline`, None where the file has to come as a whole; the rest as for a span.
+    The index is None for a file that has to be loaded as a whole; size, tag and reason as above.
     """
-    said = {"number": content.get("number")}
-    source = sources.get(str(content.get("of")))
+    source = sources.get(str(content.get("resource")))
     if source is None:
-        return {**said, "reason": "there is nothing of this name"}, []
-    answer, _ = _answer(said, source, _outline)
-    return answer, []
+        return _failed(content, "there is no such resource")
+    response, _ = _respond(content, source, _read_index)
+    return response, []
 
 
-def _answer(
-    said: dict[str, Any],
-    source: Source,
-    look: Callable[[OpenVersion], Awaitable[tuple[dict[str, Any], bytes]]],
-) -> tuple[dict[str, Any], list[bytes]]:
-    """Return what `look` finds in the version that is there now, or the reason why not."""
+def _failed(content: Mapping[str, Any], reason: str) -> _Response:
+    return {"number": content.get("number"), "reason": reason}, []
+
+
+def _respond(content: Mapping[str, Any], source: Source, read: _Read) -> _Response:
     try:
-        found, data = loop.server.run(_look(source, look), timeout_s=_PATIENCE_S)
+        found, data = loop.server.run(_read_version(source, read), timeout_s=_TIMEOUT_S)
     except (OSError, ValueError, RuntimeError) as error:  # TimeoutError is an OSError
         reason = getattr(error, "strerror", None) or str(error) or "it took too long"
-        return {**said, "reason": f"it cannot be read ({reason})"}, []
-    return {**said, **found, "media_type": source.media_type}, [data]
+        return _failed(content, f"it cannot be read ({reason})")
+    return {"number": content.get("number"), **found, "media_type": source.media_type}, [data]
 
 
-async def _look(
-    source: Source, look: Callable[[OpenVersion], Awaitable[tuple[dict[str, Any], bytes]]]
-) -> tuple[dict[str, Any], bytes]:
+async def _read_version(source: Source, read: _Read) -> tuple[dict[str, Any], bytes]:
+    """Read from the file as it is now; `ValueError` where it changes meanwhile."""
     version = await source.version()
     try:
-        found, data = await look(version)
+        found, data = await read(version)
         if not version.intact():
-            raise ValueError("it changed while it was read")
+            raise ValueError(_CHANGED)
         known = {"size_bytes": version.size_bytes, "tag": version.validator.opaque}
         return {**found, **known}, data
     finally:
         version.close()
 
 
-async def _read(version: OpenVersion, start: int, stop: int) -> tuple[dict[str, Any], bytes]:
+async def _read_range(version: OpenVersion, start: int, stop: int) -> tuple[dict[str, Any], bytes]:
     byte_range = ByteRange(min(start, version.size_bytes), min(stop, version.size_bytes))
-    return {"start": start}, await _bytes(version, byte_range)
+    return {"start": start}, await _read_bytes(version, byte_range)
 
 
-async def _outline(version: OpenVersion) -> tuple[dict[str, Any], bytes]:
+async def _read_index(version: OpenVersion) -> tuple[dict[str, Any], bytes]:
     reading = read_index(version.size_bytes)
     try:
         byte_range = next(reading)
         while True:
-            byte_range = reading.send(await _bytes(version, byte_range))
+            byte_range = reading.send(await _read_bytes(version, byte_range))
     except StopIteration as end:
-        return {"outline": None if end.value is None else asdict(end.value)}, b""
+        return {"index": None if end.value is None else asdict(end.value)}, b""
 
 
-async def _bytes(version: OpenVersion, byte_range: ByteRange) -> bytes:
+async def _read_bytes(version: OpenVersion, byte_range: ByteRange) -> bytes:
     data = bytes(await version.read(byte_range)) if byte_range else b""
     if len(data) != byte_range.size_bytes:
-        raise ValueError("it changed while it was read")
+        raise ValueError(_CHANGED)
     return data

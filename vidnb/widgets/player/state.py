@@ -1,82 +1,70 @@
-"""What a player knows of itself: the browser's last report, as properties."""
+"""The state of a player as properties, from the browser's last report."""
 
 import time
-from typing import TYPE_CHECKING
 
 from vidnb.download.planner.progress import format_duration_s
-
-if TYPE_CHECKING:
-    from vidnb.widgets.player.views import Views
+from vidnb.widgets.player.views import Views
 
 __all__ = ["StateMixin"]
 
 
 class StateMixin:
-    """The half of `Player` that tells what the browser reported."""
+    """The part of `Player` that returns what the browser reported."""
 
     name: str
     start_s: float
-    _vidnb_views: "Views"
+    _vidnb_views: Views
 
     @property
     def current_time(self) -> float:
-        """The position (s); where nothing was reported yet, where it will begin."""
+        """The position (s); before the first report, where the player will start."""
         report = self._vidnb_views.report
-        return self.start_s if report is None else report.now_at(time.monotonic())
+        return self.start_s if report is None else report.position_at(time.monotonic())
 
     @property
     def duration(self) -> float | None:
-        """The length (s), or None before the browser has read it."""
-        report = self._vidnb_views.report
-        return None if report is None else report.duration
+        """The duration (s), or None before the browser has read it."""
+        return self._vidnb_views.state.duration
 
     @property
     def paused(self) -> bool:
-        """Whether it stands still; true before any view is shown."""
-        report = self._vidnb_views.report
-        return report is None or report.paused
+        """Whether the player is paused; true before any view is shown."""
+        return self._vidnb_views.state.paused
 
     @property
     def ended(self) -> bool:
-        """Whether it stands at its end."""
-        report = self._vidnb_views.report
-        return report is not None and report.ended
+        """Whether the video has ended."""
+        return self._vidnb_views.state.ended
 
     @property
     def seeking(self) -> bool:
-        """Whether the picture of the position asked for is still on its way."""
-        report = self._vidnb_views.report
-        return report is not None and report.seeking
+        """Whether a seek is in progress."""
+        return self._vidnb_views.state.seeking
 
     @property
     def buffered(self) -> tuple[tuple[float, float], ...]:
-        """The spans of time (s) whose bytes the browser holds."""
-        report = self._vidnb_views.report
-        return () if report is None else report.buffered
+        """The time ranges (s) that the browser has buffered."""
+        return self._vidnb_views.state.buffered
 
     @property
     def size(self) -> tuple[int, int] | None:
         """Width and height of the picture (px), or None before the browser has read them."""
-        report = self._vidnb_views.report
-        return None if report is None else report.size
+        return self._vidnb_views.state.size
 
     @property
     def error(self) -> str | None:
-        """The sentence the player shows where the browser cannot play on, else None."""
-        report = self._vidnb_views.report
-        return None if report is None else report.error
+        """The sentence that the player shows where the browser cannot play the video, else None."""
+        return self._vidnb_views.state.error
 
     @property
     def route(self) -> str | None:
-        """The road the browser took: `direct`, `proxy`, `template`, …; None before it took one."""
-        report = self._vidnb_views.report
-        return None if report is None else report.route
+        """The route in use: `direct`, `proxy`, `template`, …; None before one has worked."""
+        return self._vidnb_views.state.route
 
     @property
     def routes_tried(self) -> dict[str, str]:
-        """The roads the browser did not take, and why not."""
-        report = self._vidnb_views.report
-        return {} if report is None else dict(report.routes_tried)
+        """The routes that did not work, each with the reason."""
+        return dict(self._vidnb_views.state.routes_tried)
 
     def __repr__(self) -> str:
         length = "unknown length" if self.duration is None else format_duration_s(self.duration)

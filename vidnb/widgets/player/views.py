@@ -1,42 +1,33 @@
-"""What the views of one player report, and which of them speaks for it.
+"""What the views of one player report, and which of them counts.
 
-A player may be shown in several places, and a place may vanish without a word (a page that
-crashed). Messages come from a browser, so nothing in them is taken for granted.
+A player may be displayed in several places, and a view may disappear without a message (a page that
+crashed). Messages come from a browser, so each field of them is checked.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Final, Self
 
-__all__ = ["Report", "Views", "seconds"]
+from vidnb.widgets.player.arguments import seconds
 
-SILENT_S: Final = 2.0
-"""A playing view reports each quarter of a second; one silent for this long is gone (s)."""
+__all__ = ["Report", "Views"]
 
+LEADER_TIMEOUT_S: Final = 2.0
+"""A playing view reports four times a second; after this time (s) without one it is gone."""
 
-_MOST_REMEMBERED: Final = 1000
-_MOST_SPANS: Final = 64
+MAX_EXTRAPOLATION_S: Final = 1.0
+"""How far a report may be extrapolated (s): the next is due in 0.25 s, and may be delayed."""
 
-MOST_AHEAD_S: Final = 1.0
-"""How far a report may be carried on (s): the next is due in a quarter, and may have to wait."""
-
-_DRIFT: Final = 1e-4
-"""How fast two clocks may part (s per s); quartz stays below a tenth of it."""
-
-
-def seconds(value: object) -> float | None:
-    """Return a number of seconds, or None where `value` is negative, not finite or no number."""
-    if isinstance(value, bool) or not isinstance(value, Real):  # NumPy's numbers are Real too
-        return None
-    number = float(value)
-    return number if math.isfinite(number) and number >= 0 else None
+_MAX_NUMBERED_VIEWS: Final = 1000
+_MAX_RANGES: Final = 64
+_CLOCK_DRIFT: Final = 1e-4
+"""How fast two clocks may drift apart (s per s); quartz stays below a tenth of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one view last said of itself; times in seconds, `heard_s` on a monotonic clock."""
+    """The last report of one view; times in seconds, `sent_s` on this process's monotonic clock."""
 
     current_time: float = 0.0
     duration: float | None = None
@@ -53,11 +44,12 @@ class Report:
     loop: bool | None = None
     size: tuple[int, int] | None = None
     routes_tried: tuple[tuple[str, str], ...] = ()
-    heard_s: float = 0.0
+    sent_s: float = 0.0
 
     @classmethod
-    def parse(cls, content: Mapping[str, object], heard_s: float) -> Self:
-        """Read a message; a field that is missing or of a wrong kind keeps its default."""
+    def parse(cls, content: Mapping[str, object], sent_s: float) -> Self:
+        """Parse a message; a field that is missing or of a wrong type keeps its default."""
+        volume = seconds(content.get("volume"))
         return cls(
             current_time=seconds(content.get("current_time")) or 0.0,
             duration=seconds(content.get("duration")),
@@ -67,28 +59,29 @@ class Report:
             moving=content.get("moving") is True,
             error=_text(content.get("error")),
             route=_text(content.get("route")),
-            buffered=_spans(content.get("buffered")),
+            buffered=_time_ranges(content.get("buffered")),
             playback_rate=seconds(content.get("playback_rate")) or 1.0,
-            volume=1.0 if (loud := seconds(content.get("volume"))) is None else min(loud, 1.0),
+            volume=1.0 if volume is None else min(volume, 1.0),
             muted=_flag(content.get("muted")),
             loop=_flag(content.get("loop")),
             size=_size(content.get("size")),
-            routes_tried=_tried(content.get("routes_tried")),
-            heard_s=heard_s,
+            routes_tried=_routes_tried(content.get("routes_tried")),
+            sent_s=sent_s,
         )
 
-    def now_at(self, now_s: float) -> float:
-        """Return the position (s) at `now_s`: between two reports a moving video moves on."""
+    def position_at(self, now_s: float) -> float:
+        """Return the position (s) at `now_s`; that of a moving video is extrapolated."""
         if not self.moving:
             return self.current_time
-        on_s = min(max(0.0, now_s - self.heard_s), MOST_AHEAD_S) * self.playback_rate
-        return min(self.current_time + on_s, math.inf if self.duration is None else self.duration)
+        elapsed_s = min(max(0.0, now_s - self.sent_s), MAX_EXTRAPOLATION_S)
+        position_s = self.current_time + elapsed_s * self.playback_rate
+        return min(position_s, math.inf if self.duration is None else self.duration)
 
 
 class Views:
-    """The views of one player, each by its name; not thread-safe, its owner holds a lock.
+    """The views of one player by their ids; not thread-safe, its owner holds a lock.
 
-    `report` is what counts for the player; None before any view has reported.
+    `report` is the leader's last one; None before any view has reported.
     """
 
     def __init__(self) -> None:
@@ -99,34 +92,39 @@ class Views:
         self._clocks: dict[str, tuple[float, float]] = {}
 
     @property
+    def state(self) -> Report:
+        """The state of the player; the defaults of `Report` before any view has reported."""
+        return self.report or Report()
+
+    @property
     def leader(self) -> str:
-        """The view that speaks for the player; empty before any has reported."""
+        """The view whose reports count; empty before any has reported."""
         return self._leader
 
     def __len__(self) -> int:
         return len(self._reports)
 
-    def is_news(self, view: str, number: object) -> bool:
-        """Take note of a message's number; false where a newer one of `view` was heard before.
+    def is_new(self, view: str, number: object) -> bool:
+        """Record the number of a message; return false where a later one of `view` came before.
 
-        Two roads lead here, and what was sent earlier may arrive later. A message without a number
-        is always news.
+        Messages come by HTTP and by the comm, so an older one may arrive later. A message without
+        a number is always new.
         """
         if not isinstance(number, int) or isinstance(number, bool):
             return True
-        # Re-inserted, so that the first ones are those of views that fell silent long ago.
+        # Re-inserted, so that the first ones are those of views without recent messages.
         last = self._numbers.pop(view, 0)
         self._numbers[view] = max(last, number)
-        if len(self._numbers) > _MOST_REMEMBERED:
+        if len(self._numbers) > _MAX_NUMBERED_VIEWS:
             del self._numbers[next(iter(self._numbers))]
         return number > last
 
-    def heard(self, view: str, content: Mapping[str, object], now_s: float) -> bool:
-        """Take the state that `view` sent; return whether it now speaks for the player.
+    def update(self, view: str, content: Mapping[str, object], now_s: float) -> bool:
+        """Apply a report of `view`; return whether that view is now the leader.
 
-        Of several views the one that plays speaks for the player, the last one started first;
-        one that is merely opened beside it does not. Views of one page settle that among
-        themselves (player_company.js): only the leading one reports, and says when it `leads`.
+        Of several views the one that plays leads, the last one started first; one that is merely
+        opened does not. The views of one page settle that among themselves: only the leading one
+        reports, and sets `leads` when it becomes the leader.
         """
         report = Report.parse(content, self._sent_at(view, content.get("sent_s"), now_s))
         leader = self._reports.get(self._leader)
@@ -137,28 +135,28 @@ class Views:
             or leader.paused
             or content.get("event") == "play"
             or content.get("leads") is True
-            or now_s - leader.heard_s > SILENT_S
+            or now_s - leader.sent_s > LEADER_TIMEOUT_S
         ):
             self._leader = view
             self.report = report
         return view == self._leader
 
     def _sent_at(self, view: str, sent_s: object, now_s: float) -> float:
-        """Return when a report was made, on our clock.
+        """Return when a report was sent, on this process's clock.
 
-        The view tells it on a clock of its own. The fastest message shows best how far that is from
-        ours; whatever takes longer has waited on its way, for a busy kernel above all.
+        The view stamps it by its own clock. The offset of the two clocks is taken from the fastest
+        message; any other has been delayed, for instance by a busy kernel.
         """
-        told_s = seconds(sent_s)
-        if told_s is None:
+        stamp_s = seconds(sent_s)
+        if stamp_s is None:
             return now_s
-        apart_s, then_s = self._clocks.get(view, (math.inf, now_s))
-        apart_s = min(now_s - told_s, apart_s + _DRIFT * (now_s - then_s))
-        self._clocks[view] = apart_s, now_s
-        return told_s + apart_s
+        offset_s, then_s = self._clocks.get(view, (math.inf, now_s))
+        offset_s = min(now_s - stamp_s, offset_s + _CLOCK_DRIFT * (now_s - then_s))
+        self._clocks[view] = offset_s, now_s
+        return stamp_s + offset_s
 
-    def gone(self, view: str) -> None:
-        """Forget `view`; if it was the last one, the player stands still where that one was."""
+    def remove(self, view: str) -> None:
+        """Remove `view`; after the last one the player is paused at that view's position."""
         last = self._reports.pop(view, None)
         self._clocks.pop(view, None)
         if last is not None and view == self._leader:
@@ -167,10 +165,10 @@ class Views:
             self.report = self._reports.get(self._leader, still)
 
 
-def _spans(value: object) -> tuple[tuple[float, float], ...]:
-    """Return the spans of time that have come (s); what is none is left out."""
+def _time_ranges(value: object) -> tuple[tuple[float, float], ...]:
+    """Return the valid time ranges (s) of a list."""
     found = []
-    for pair in value[:_MOST_SPANS] if isinstance(value, list) else ():
+    for pair in value[:_MAX_RANGES] if isinstance(value, list) else ():
         if isinstance(pair, list) and len(pair) == 2:
             start, stop = seconds(pair[0]), seconds(pair[1])
             if start is not None and stop is not None and start <= stop:
@@ -178,9 +176,8 @@ def _spans(value: object) -> tuple[tuple[float, float], ...]:
     return tuple(found)
 
 
-def _tried(value: object) -> tuple[tuple[str, str], ...]:
-    """Return the roads that were not taken, each with the reason."""
-    pairs = value[:_MOST_SPANS] if isinstance(value, list) else ()
+def _routes_tried(value: object) -> tuple[tuple[str, str], ...]:
+    pairs = value[:_MAX_RANGES] if isinstance(value, list) else ()
     return tuple(
         (str(pair[0]), str(pair[1])) for pair in pairs if isinstance(pair, list) and len(pair) == 2
     )
@@ -189,8 +186,8 @@ def _tried(value: object) -> tuple[tuple[str, str], ...]:
 def _size(value: object) -> tuple[int, int] | None:
     if not isinstance(value, list) or len(value) != 2:
         return None
-    wide, high = seconds(value[0]), seconds(value[1])
-    return (int(wide), int(high)) if wide and high else None
+    width, height = seconds(value[0]), seconds(value[1])
+    return (int(width), int(height)) if width and height else None
 
 
 def _flag(value: object) -> bool | None:
