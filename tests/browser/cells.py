@@ -182,7 +182,7 @@ def heard(notebook: Open, which: int = 0) -> dict[str, Any]:
     assert found["picture"] == [1920, 1080]
     assert found["colours"] > 50, "the snapshot shows nothing"
     print(f"{found['tried']}, then {found['route']} after {1000 * found['arrived_s']:.0f} ms")
-    assert notebook.page.locator(".vidnb-mark").nth(which).inner_text() == found["route"]
+    assert notebook.page.locator(".vidnb-route").nth(which).inner_text() == found["route"]
     assert notebook.errors == []
     return found
 

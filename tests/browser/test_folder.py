@@ -58,7 +58,7 @@ def opened(chromium: Chromium, url: str, **options: Any) -> tuple[Page, list[str
 
 def wait_for_posters(page: Page) -> None:
     page.wait_for_function(
-        "() => [...document.querySelectorAll('.card')].every(card => 'looked' in card.dataset)"
+        "() => [...document.querySelectorAll('.card')].every(card => 'loaded' in card.dataset)"
     )
 
 
@@ -81,7 +81,7 @@ def test_posters_appear_and_nothing_is_amiss(
     assert page.locator("h2").all_inner_texts() == ["day 2", "day 10"]
     assert page.locator(".name").all_inner_texts() == [Path(name).name for name in NAMES]
     assert page.locator("canvas").count() == len(NAMES) - 1
-    assert page.locator(".length").all_inner_texts() == ["0:10"] * (len(NAMES) - 1)
+    assert page.locator(".duration").all_inner_texts() == ["0:10"] * (len(NAMES) - 1)
     colours = page.locator("canvas").first.evaluate(
         "c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size"
     )
@@ -117,15 +117,15 @@ def test_posters_are_made_near_the_screen_alone_and_hold_no_connection(
         page.goto(served.page_url)
         page.wait_for_function(
             "() => [...document.querySelectorAll('.card')].slice(0, 2)"
-            ".every(card => 'looked' in card.dataset)"
+            ".every(card => 'loaded' in card.dataset)"
         )
-        page.wait_for_function("() => busy === 0 && wanted.size === 0")
+        page.wait_for_load_state("networkidle")
         assert page.locator("canvas").count() < 12
         assert page.locator("video").count() == 0
         assert len(asked) < 14
         page.locator(".card").last.scroll_into_view_if_needed()
         page.wait_for_function(
-            "() => 'looked' in [...document.querySelectorAll('.card')].at(-1).dataset"
+            "() => 'loaded' in [...document.querySelectorAll('.card')].at(-1).dataset"
         )
         assert page.locator("canvas").count() < 30, "what was scrolled past was looked at too"
 

@@ -33,6 +33,6 @@ def test_a_hub_without_a_proxy(hub: Hub, chromium: Chromium) -> None:
     notebook = Open(Person(hub, WITHOUT_PROXY), chromium, "plain", cells, "hub.test")
     found = heard(notebook)
     assert found["route"] == "files"
-    assert found["tried"]["proxy"] == "its address answered 404"
+    assert found["tried"]["proxy"] == "status 404"
     found = heard(notebook, 1)
     assert found["route"] == "kernel"

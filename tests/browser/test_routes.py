@@ -84,7 +84,7 @@ def test_jupyter_itself_serves_a_file_below_its_root(bare: Lab, chromium: Chromi
     path = f"in a folder/{ODD_NAME}"
     found, _ = steer(bare, chromium, "files", path, "hub.test")
     assert found["route"] == "files"
-    assert "answered 404" in found["tried"]["proxy"]
+    assert "status 404" in found["tried"]["proxy"]
 
 
 def test_the_kernels_channel_is_left_where_nothing_else_is(
@@ -181,7 +181,7 @@ def test_by_the_kernel_a_file_in_pieces_plays_before_it_has_come(
             return sum(stop - start for start, stop in spans)
         def listen(player, spans, firsts):
             def hear(_, content, __):
-                if content.get("kind") == "span":
+                if content.get("kind") == "byte_range":
                     spans.append((content["start"], content["stop"]))
                 elif content.get("event") == "loadeddata":
                     firsts.append(come(spans))
@@ -327,7 +327,7 @@ class SlowShells:
 
         def pass_on(message: str | bytes) -> None:
             text = message.encode() if isinstance(message, str) else message
-            self.knocks += b'"knock"' in text
+            self.knocks += b'"hello"' in text
             if b"create_subshell_request" in text and not self.knocks:
                 held.append(message)
                 return

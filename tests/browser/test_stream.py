@@ -104,7 +104,7 @@ def test_the_picture_comes_before_the_file(
             print(found)
             SHOTS.mkdir(exist_ok=True)
             opened.page.locator("video").screenshot(path=SHOTS / "stream-seek.png")
-            opened.page.locator(".vidnb-strip").screenshot(path=SHOTS / "stream-strip.png")
+            opened.page.locator(".vidnb-toolbar").screenshot(path=SHOTS / "stream-strip.png")
             assert not found["whole_yet"]
             assert not found["whole_then"]
             assert found["route"] == "direct"
@@ -155,7 +155,7 @@ def test_an_origin_that_dies_is_waited_for_and_one_that_changes_is_told(shown: A
     other = sample().read_bytes()
     look = """
         player.wait_for("loadeddata", timeout_s=DEADLINE_S)
-        tell(duration=player.duration, phase=player._vidnb_arrival.content["state"])
+        tell(duration=player.duration, phase=player._vidnb_download_state.content["state"])
     """
     seek = """
         player.seek(0.9 * player.duration).wait_for("seeked", timeout_s=DEADLINE_S)
@@ -178,7 +178,7 @@ def test_an_origin_that_dies_is_waited_for_and_one_that_changes_is_told(shown: A
             assert not found["whole"]
             origin.film, origin.rate = Film(other, etag='"v2"'), None
             origin.break_off()
-            said = opened.page.locator(".vidnb-message").filter(has_text="became another file")
+            said = opened.page.locator(".vidnb-notice").filter(has_text="changed at its source")
             expect(said).to_have_count(1)
             saved = opened.found()
             opened.page.get_by_text("saved", exact=True).wait_for()

@@ -16,8 +16,8 @@ SHOTS = Path(__file__).parent / "shots"
 # A page's own limits, so that no test waits for a minute.
 RESTS = """
     from IPython.display import Javascript, display
-    limits = "{{unseen_ms: {unseen_ms}, still_ms: {still_ms}}}"
-    display(Javascript(f"globalThis[Symbol.for('vidnb.rest')] = {{limits}}"))
+    limits = "{{hidden_ms: {unseen_ms}, idle_ms: {still_ms}}}"
+    display(Javascript(f"globalThis[Symbol.for('vidnb.suspend')] = {{limits}}"))
 """
 # A cell that goes on when the test says so.
 WAIT = """
@@ -34,7 +34,7 @@ def until(page: Page, condition: str, argument: object = None) -> None:
             const players = [...document.querySelectorAll('.vidnb-player')].map(root => {
                 const video = root.querySelector('video');
                 return {root, video, rests: !video.hasAttribute('src'),
-                    covered: root.querySelector('.vidnb-still') !== null};
+                    covered: root.querySelector('.vidnb-last-frame') !== null};
             });
             return CONDITION;
         }""".replace("CONDITION", condition),
@@ -84,7 +84,7 @@ def test_fifty_players_show_their_first_frame_and_rest(lab: Lab, chromium: Chrom
     page.mouse.move(2, 2)
     until(page, "players.length === 50 && players.every(({rests}) => rests)")
     pale = "context.getImageData(still.width >> 1, still.height >> 1, 1, 1).data[3]"
-    shown = page.locator(".vidnb-still").evaluate_all(
+    shown = page.locator(".vidnb-last-frame").evaluate_all(
         f"all => all.map(still => {{ const context = still.getContext('2d'); return {pale}; }})"
     )
     assert shown == [255] * 50, "each keeps its picture"
@@ -112,7 +112,7 @@ def test_fifty_players_show_their_first_frame_and_rest(lab: Lab, chromium: Chrom
     last.locator("video").evaluate("video => video.pause()")
     stopped = last.locator("video").evaluate("video => video.currentTime")
     (lab.root / "listen").touch()
-    last.locator(".vidnb-still").wait_for()  # in view, and paused for long
+    last.locator(".vidnb-last-frame").wait_for()  # in view, and paused for long
     last.hover()
     shows(last)
     until(page, f"Math.abs({at} - argument) < 0.01", stopped)
@@ -126,7 +126,7 @@ def test_fifty_players_show_their_first_frame_and_rest(lab: Lab, chromium: Chrom
 
 def shows(player: Locator) -> None:
     """Wait until the video itself is seen again."""
-    player.locator(".vidnb-still").wait_for(state="detached")
+    player.locator(".vidnb-last-frame").wait_for(state="detached")
     assert player.locator("video").evaluate("video => video.readyState") >= 2
 
 
@@ -258,7 +258,7 @@ def test_a_restart_of_the_kernel_leaves_a_picture_and_a_sentence(
     until(page, "players.every(({rests, covered, video}) => rests && covered && video.paused)")
     page.screenshot(path=SHOTS / "restart.png")
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
-    page.locator(".vidnb-still").click()
+    page.locator(".vidnb-last-frame").click()
     page.wait_for_timeout(1500)  # in which an endless retry would show
     assert said == []
     page.get_by_role("menuitem", name="Run", exact=True).click()

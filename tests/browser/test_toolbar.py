@@ -47,7 +47,7 @@ def page(lab: Lab, chromium: Chromium, said: list[str]) -> Iterator[Page]:
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     run_cell(page, 0)
     page.wait_for_function("() => document.querySelector('video')?.readyState >= 2")
-    page.locator(".vidnb-pin").nth(2).wait_for()
+    page.locator(".vidnb-marker").nth(2).wait_for()
     # The time of the picture that is shown, as the browser itself tells it.
     page.evaluate(
         """() => {
@@ -93,15 +93,15 @@ def place_of(page: Page) -> tuple[int, int]:
 def test_a_click_on_a_marker_seeks(page: Page) -> None:
     pin = page.get_by_role("button", name="Marker goal")
     pin.hover()
-    assert page.locator(".vidnb-tip").inner_text() == "goal · 0:00:04.500"
+    assert page.locator(".vidnb-tooltip").inner_text() == "goal · 0:00:04.500"
     page.screenshot(path=SHOTS / "strip-light.png")
     pin.click()
     at(page, 4.5)
-    assert page.locator(".vidnb-clock").inner_text() == "0:00:04.500"
+    assert page.locator(".vidnb-current-time").inner_text() == "0:00:04.500"
 
 
 def test_a_click_on_the_timeline_seeks(page: Page) -> None:
-    bar = page.locator(".vidnb-bar")
+    bar = page.locator(".vidnb-slider")
     box = bar.bounding_box()
     assert box is not None
     bar.click(position={"x": box["width"] * 0.6, "y": box["height"] / 2})
@@ -109,7 +109,7 @@ def test_a_click_on_the_timeline_seeks(page: Page) -> None:
 
 
 def test_keys_steer_the_player_and_move_no_cell(page: Page) -> None:
-    page.locator(".vidnb-bar").focus()
+    page.locator(".vidnb-slider").focus()
     before = place_of(page)
     for key, t_s in [("3", 3), ("ArrowRight", 8), ("j", 0), ("l", 10), ("ArrowLeft", 5)]:
         page.keyboard.press(key)
@@ -139,7 +139,7 @@ def test_keys_steer_the_player_and_move_no_cell(page: Page) -> None:
 
 
 def test_full_screen_and_back(page: Page) -> None:
-    page.locator(".vidnb-bar").focus()
+    page.locator(".vidnb-slider").focus()
     page.keyboard.press("f")
     page.wait_for_function("() => document.fullscreenElement?.matches('.vidnb-player')")
     page.keyboard.press("f")
@@ -147,7 +147,7 @@ def test_full_screen_and_back(page: Page) -> None:
 
 
 def test_steps_move_by_one_frame(page: Page) -> None:
-    page.locator(".vidnb-bar").focus()
+    page.locator(".vidnb-slider").focus()
     page.keyboard.press("2")
     frame(page, 60)
     for index in (61, 62, 63):
@@ -163,7 +163,7 @@ def test_steps_move_by_one_frame(page: Page) -> None:
 
 
 def test_a_marker_set_by_a_key_reaches_python(page: Page) -> None:
-    page.locator(".vidnb-bar").focus()
+    page.locator(".vidnb-slider").focus()
     page.keyboard.press("2")
     at(page, 2)
     page.keyboard.press("m")
@@ -192,7 +192,7 @@ def test_python_steps_and_sets_the_rate(page: Page) -> None:
 def test_python_replaces_the_markers(page: Page) -> None:
     run_cell(page, 3)
     page.get_by_role("button", name="Marker only one").wait_for()
-    assert page.locator(".vidnb-pin").count() == 1
+    assert page.locator(".vidnb-marker").count() == 1
 
 
 def test_the_frame_is_saved_as_png(page: Page) -> None:
@@ -214,7 +214,7 @@ def test_every_control_can_be_reached_and_has_a_name(page: Page) -> None:
             .map(one => one.outerHTML)"""
     )
     assert nameless == []
-    page.locator(".vidnb-bar").focus()
+    page.locator(".vidnb-slider").focus()
     seen = []
     for _ in range(6):
         page.keyboard.press("Tab")
@@ -241,7 +241,7 @@ def test_it_follows_the_theme_and_a_narrow_cell(page: Page) -> None:
     page.set_viewport_size({"width": 680, "height": 820})
     page.wait_for_function("() => document.querySelector('.vidnb-player').clientWidth < 400")
     assert player.evaluate("one => one.scrollWidth <= one.clientWidth"), "it does not fit"
-    assert not page.locator(".vidnb-whole").is_visible()
+    assert not page.locator(".vidnb-duration").is_visible()
     page.screenshot(path=SHOTS / "strip-narrow.png")
     page.emulate_media(forced_colors="active")
     player.screenshot(path=SHOTS / "strip-contrast.png")

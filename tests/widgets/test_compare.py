@@ -2,10 +2,7 @@
 
 import gc
 import math
-import os
 import re
-import shutil
-import subprocess
 import time
 import weakref
 from collections.abc import Iterator
@@ -16,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from tests.deadline import DEADLINE_S
 from tests.widgets.comm import deliver
 from vidnb.errors import ServeError
 from vidnb.server.sample import sample
@@ -25,9 +21,6 @@ from vidnb.widgets.card import comparison_card
 from vidnb.widgets.compare import comparison as compare_module
 from vidnb.widgets.compare.comparison import Comparison, common_time, compare, default_columns
 from vidnb.widgets.player.widget import Player, play
-
-TESTS = Path(__file__).parent / "js"
-NODE = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
 
 class FakeView:
@@ -378,40 +371,3 @@ def test_a_card_escapes_labels_and_names() -> None:
     assert "<i>" not in card["text/html"]
     assert card["text/html"].count("same.mp4") == 1
     assert ":has(.m) + .jp-OutputArea-child" in card["text/html"], "JupyterLab's own line is hidden"
-
-
-# JavaScript
-
-
-def test_the_script_exports_one_widget() -> None:
-    assert re.findall("^export default .*", Comparison._esm, re.MULTILINE) == [
-        "export default { render: renderComparison };"
-    ]
-    assert "class View {" in Comparison._esm
-    assert "export default { render };" in Player._esm
-
-
-@NODE
-def test_the_sync_plan() -> None:
-    """compare_clock.test.mjs, by node's own test runner."""
-    run_node(TESTS / "compare_clock.test.mjs", {})
-
-
-@NODE
-def test_the_page(tmp_path: Path) -> None:
-    """compare.test.mjs: the whole script with a stub of the page."""
-    script = tmp_path / "compare.js"
-    script.write_text(Comparison._esm, "utf-8")
-    run_node(TESTS / "compare.test.mjs", {"VIDNB_COMPARE_SCRIPT": str(script)})
-
-
-def run_node(test: Path, environment: dict[str, str]) -> None:
-    done = subprocess.run(
-        ["node", "--test", str(test)],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
-        env=os.environ | environment,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr

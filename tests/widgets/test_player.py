@@ -1,9 +1,7 @@
 """The player without a browser: `send` is overridden, and a fake view stands for the page."""
 
 import math
-import os
 import shutil
-import subprocess
 import threading
 import urllib.error
 import urllib.request
@@ -18,7 +16,6 @@ from tests.deadline import DEADLINE_S
 from tests.widgets.comm import deliver
 from vidnb.download.request import DownloadResult
 from vidnb.errors import ServeError
-from vidnb.server.bundle import bundle
 from vidnb.server.sample import sample
 from vidnb.server.serving import serve
 from vidnb.widgets import card
@@ -484,10 +481,10 @@ def test_a_view_that_becomes_the_leader_of_its_page_leads() -> None:
     views = Views()
     assert views.update("a", {"paused": False, "current_time": 1.0}, 0.0)
     assert not views.update("b", {"paused": False, "current_time": 2.0}, 0.1)
-    assert views.update("b", {"paused": False, "current_time": 2.0, "leads": True}, 0.2)
+    assert views.update("b", {"paused": False, "current_time": 2.0, "is_leader": True}, 0.2)
     assert views.report is not None
     assert views.report.current_time == 2.0
-    assert not views.update("a", {"paused": False, "current_time": 1.5, "leads": "yes"}, 0.3)
+    assert not views.update("a", {"paused": False, "current_time": 1.5, "is_leader": "yes"}, 0.3)
 
 
 def test_a_playing_view_without_reports_loses_the_lead() -> None:
@@ -582,37 +579,3 @@ def test_a_card_escapes_names_and_omits_unknown_facts() -> None:
     assert (
         full["text/plain"] == "a.mp4 (video · 1:01:01 · 22.7 MB): run this cell again to watch it"
     )
-
-
-def test_the_browser_writes_no_trait() -> None:
-    script = Player._esm
-    assert "save_changes" not in script
-    assert "model.set(" not in script
-
-
-def test_the_bundle_has_each_module_once_after_its_imports(tmp_path: Path) -> None:
-    for name, text in {
-        "a.js": 'import { b, other } from "./b.js";\nimport {\n  c,\n} from "./c.js";\nA\n',
-        "b.js": 'import { c } from "./c.js";\nB\n',
-        "c.js": 'import { b } from "./b.js";\nimport x from "https://example.org/x.js";\nC\n',
-    }.items():
-        (tmp_path / name).write_text(text, "utf-8")
-    text = bundle(tmp_path / "a.js")
-    assert text.split() == ["import", "x", "from", '"https://example.org/x.js";', "C", "B", "A"]
-
-
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-def test_the_script_of_the_page(tmp_path: Path) -> None:
-    """Run *.test.mjs by node's own test runner."""
-    script = tmp_path / "player.js"
-    script.write_text(Player._esm, "utf-8")
-    scripts = sorted((Path(__file__).parent / "js").glob("*.test.mjs"))
-    done = subprocess.run(
-        ["node", "--test", *(str(path) for path in scripts if "compare" not in path.name)],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
-        env=os.environ | {"VIDNB_PLAYER_SCRIPT": str(script)},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,83 +1,33 @@
-// The comparison on a page of straw: what it does with several <video>s, their models and its keys.
+// The comparison on a fake DOM: what it does with several <video>s, their models and its keys.
 import assert from "node:assert/strict";
-import { setMaxListeners } from "node:events";
-import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-// The script as a notebook gets it, all modules in one; test_compare.py writes it down.
-const source = readFileSync(process.env.VIDNB_COMPARE_SCRIPT, "utf8");
-const compare = await import("data:text/javascript;base64," + Buffer.from(source).toString("base64"));
+import compare from "../../../vidnb/widgets/js/compare.js";
+import { FakeElement, FakeVideo, settle, texts } from "./fake_dom.mjs";
 
-setMaxListeners(0); // one signal ends all listeners of a view, by design
-
-class FakeElement extends EventTarget {
-  constructor(tag) {
-    super();
-    Object.assign(this, { tag, tagName: tag.toUpperCase(), children: [], attributes: {}, style: {}, textContent: "", parent: null });
-  }
-  append(...children) {
-    for (const child of children) {
-      child.parent = this;
-      this.children.push(child);
-    }
-  }
-  replaceChildren(...children) {
-    this.children = [];
-    this.append(...children);
-  }
-  remove() {
-    if (this.parent) this.parent.children = this.parent.children.filter((child) => child !== this);
-    this.parent = null;
-  }
-  setAttribute(name, value) { this.attributes[name] = value; }
-  getAttribute(name) { return this.attributes[name] ?? null; }
-  removeAttribute(name) { delete this.attributes[name]; }
-  focus() {}
-  click() { this.dispatchEvent(new Event("click")); }
-  all(className, found = []) {
-    if (this.className?.split(" ").includes(className)) found.push(this);
-    for (const child of this.children) child.all?.(className, found);
-    return found;
-  }
-  find(className) { return this.all(className)[0]; }
-}
-
-class FakeVideo extends FakeElement {
+/** A video whose seeks take until settle(). */
+class SeekingVideo extends FakeVideo {
   constructor() {
-    super("video");
-    Object.assign(this, {
-      readyState: 0, at: 0, duration: NaN, paused: true, ended: false, seeking: false, videoWidth: 640,
-      error: null, refusal: null, playbackRate: 1, defaultPlaybackRate: 1, volume: 1, muted: false,
-      buffered: { length: 1, start: () => 0, end: () => this.duration / 2 }, frames: [], seeks: [],
-    });
+    super();
+    delete this.currentTime;
+    Object.assign(this, { at: 0, videoWidth: 640, buffered: { length: 1, start: () => 0, end: () => this.duration / 2 } });
   }
   get currentTime() { return this.at; }
   set currentTime(seconds) {
     this.at = seconds;
-    this.seeks.push(seconds);
     this.ended = false;
     this.seeking = true;
   }
-  fire(event) { this.dispatchEvent(new Event(event)); }
   arrive(duration = 10) {
-    Object.assign(this, { readyState: 4, duration });
-    this.fire("loadedmetadata");
+    super.arrive(duration);
+    this.readyState = 4;
   }
   settle() {
     this.seeking = false;
     this.fire("seeked");
   }
-  async play() {
-    if (this.refusal) throw Object.assign(new Error("no"), { name: this.refusal });
-    if (this.paused) this.fire("play");
-    this.paused = false;
-  }
   pause() { this.paused = true; }
-  load() {}
-  requestVideoFrameCallback(callback) { this.frames.push(callback); }
 }
-
-const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
 
 function fakeModel(state) {
   const sent = [];
@@ -86,11 +36,9 @@ function fakeModel(state) {
   return {
     sent, state, listeners, tell,
     get: (name) => state[name],
-    send: (content) => (content.kind === "knock" ? tell({ kind: "welcome", view: content.view }) : sent.push(content)),
-    on: (name, callback, context) => listeners.push({ name, callback, context }),
-    off: (_name, _callback, context) => {
-      for (const listener of listeners.filter((one) => one.context === context)) listeners.splice(listeners.indexOf(listener), 1);
-    },
+    send: (content) => (content.kind === "hello" ? tell({ kind: "ack", view: content.view }) : sent.push(content)),
+    on: (name, callback) => listeners.push({ name, callback }),
+    off: (name, callback) => listeners.splice(listeners.findIndex((one) => one.name === name && one.callback === callback), 1),
   };
 }
 
@@ -99,7 +47,7 @@ async function page({ lengths = [10, 10], missing = false, ...traits } = {}) {
   const videos = [];
   globalThis.document = {
     createElement: (tag) => {
-      const made = tag === "video" ? new FakeVideo() : new FakeElement(tag);
+      const made = tag === "video" ? new SeekingVideo() : new FakeElement(tag);
       if (tag === "video") videos.push(made);
       return made;
     },
@@ -109,18 +57,23 @@ async function page({ lengths = [10, 10], missing = false, ...traits } = {}) {
   globalThis.location = { hostname: "localhost", origin: "http://localhost:8888", href: "http://localhost:8888/lab" };
   globalThis.window = Object.assign(new EventTarget(), { setTimeout, clearTimeout });
   globalThis.CSS = { escape: (text) => text };
-  globalThis.fetch = () => Promise.reject(new TypeError("gone"));
+  globalThis.fetch = () => Promise.reject(new TypeError("bye"));
   const players = lengths.map((_, index) => fakeModel({
-    name: `${index}.mp4`, urls: [{ route: "direct", url: `http://127.0.0.1:9/${index}.mp4`, loopback_only: true }], start_s: 0,
-    width: 960, tracks: [], poster: [], marks: [], card_id: `card-${index}`, wish: {}, start_muted: false,
+    name: `${index}.mp4`, urls: [{ route: "direct", url: `http://127.0.0.1:9/${index}.mp4`, needs: "loopback" }], start_s: 0,
+    width: 960, tracks: [], poster: [], marker_list: [], card_id: `card-${index}`, pending_command: {}, start_muted: false,
   }));
   const model = fakeModel({
     models: players.map((_, index) => `IPY_MODEL_${index}`), labels: players.map((_, index) => `Video ${index}`),
-    offsets_s: lengths.map(() => 0), columns: 2, card_id: "card", wish: {}, ...traits,
+    offsets_s: lengths.map(() => 0), columns: 2, card_id: "card", pending_command: {}, ...traits,
   });
   model.widget_manager = { get_model: async (id) => (missing ? Promise.reject(new Error("none")) : players[id]) };
   const el = new FakeElement("div");
-  const end = compare.default.render({ model, el });
+  const controller = new AbortController();
+  compare.render({ model, el, signal: controller.signal });
+  const end = async () => {
+    controller.abort();
+    await null;
+  };
   await settle();
   videos.forEach((video, index) => video.arrive(lengths[index]));
   for (const video of videos) if (video.seeking) video.settle();
@@ -151,7 +104,7 @@ onPage("it names itself, and leaves its videos no controls of their own", {}, ({
   assert.deepEqual(videos.map(({ controls, tabIndex, muted }) => [controls, tabIndex, muted]), [[false, -1, false], [false, -1, true]]);
   assert.deepEqual(root.all("vidnb-label").map(({ textContent }) => textContent), ["Video 0", "Video 1"]);
   assert.deepEqual(model.sent.filter(({ kind }) => kind === "ready").length, 1);
-  assert.equal(root.all("vidnb-whole").at(-1).textContent, " / 0:00:10.000");
+  assert.equal(root.all("vidnb-duration").at(-1).textContent, " / 0:00:10.000");
 });
 
 onPage("space plays all and pauses all", {}, ({ press, videos, model, root }) => {
@@ -215,49 +168,49 @@ onPage("its players tell what all do, not how one is held or corrected", {}, ({ 
 });
 
 onPage("what Python asks of all, all do", {}, ({ model, videos, ready }) => {
-  model.tell({ kind: "wish", seq: 1, t_s: 3, rate: 0.5 });
+  model.tell({ kind: "command", seq: 1, t_s: 3, rate: 0.5 });
   assert.deepEqual(videos.map(({ currentTime, playbackRate }) => [currentTime, playbackRate]), [[3, 0.5], [3, 0.5]]);
   ready();
-  model.tell({ kind: "wish", seq: 2, playing: true });
+  model.tell({ kind: "command", seq: 2, playing: true });
   assert.deepEqual(videos.map(({ paused }) => paused), [false, false]);
   assert.equal(model.sent.at(-1).seq, 2);
-  model.tell({ kind: "wish", seq: 2, playing: false });
-  model.tell({ v: 2, kind: "wish", seq: 3, playing: false });
+  model.tell({ kind: "command", seq: 2, playing: false });
+  model.tell({ v: 2, kind: "command", seq: 3, playing: false });
   assert.deepEqual(videos.map(({ paused }) => paused), [false, false]);
 });
 
 onPage("what it asks of one player's time all do, of its sound that one", { offsets_s: [0, 1] }, ({ players, videos }) => {
-  players[1].tell({ kind: "wish", seq: 1, t_s: 4, muted: false });
+  players[1].tell({ kind: "command", seq: 1, t_s: 4, muted: false });
   assert.deepEqual(videos.map(({ currentTime, muted }) => [currentTime, muted]), [[3, false], [4, false]]);
   assert.equal(players[1].sent.at(-1).seq, 1);
 });
 
-onPage("a wish from before is obeyed at once", { wish: { v: 1, seq: 4, t_s: 6 }, offsets_s: [0, 1] }, ({ videos, model }) => {
+onPage("a pending command is applied at once", { pending_command: { v: 1, seq: 4, t_s: 6 }, offsets_s: [0, 1] }, ({ videos, model }) => {
   assert.deepEqual(videos.map(({ currentTime }) => currentTime), [6, 7]);
-  assert.equal(model.sent.findLast(({ event }) => event === "wish").seq, 4);
+  assert.equal(model.sent.findLast(({ event }) => event === "command").seq, 4);
 });
 
-onPage("it goes on where Python says it was, unless somebody has moved it", {}, ({ model, videos, press }) => {
+onPage("it restores the position of Python unless it was touched", {}, ({ model, videos, press }) => {
   const { view } = model.sent[0];
-  model.tell({ kind: "resume", view: "another", t_s: 8 });
+  model.tell({ kind: "restore", view: "another", t_s: 8 });
   assert.equal(videos[0].currentTime, 0);
-  model.tell({ kind: "resume", view, t_s: 8, rate: 2 });
+  model.tell({ kind: "restore", view, t_s: 8, rate: 2 });
   assert.deepEqual([videos[0].currentTime, videos[0].playbackRate], [8, 2]);
   press("Home");
-  model.tell({ kind: "resume", view, t_s: 8, rate: 2 });
+  model.tell({ kind: "restore", view, t_s: 8, rate: 2 });
   assert.equal(videos[0].currentTime, 0);
 });
 
-onPage("where the browser wants a click first, all wait and it says so", {}, async ({ press, videos, root }) => {
+onPage("a blocked autoplay pauses all and shows a message", {}, async ({ press, videos, root }) => {
   videos[0].refusal = "NotAllowedError";
   press(" ");
   await settle();
   assert.deepEqual(videos.map(({ paused }) => paused), [true, true]);
-  assert.match(root.find("vidnb-status").textContent, /only after a click/);
+  assert.match(root.all("vidnb-notice").at(-1).textContent, /only after a click/);
 });
 
 onPage("each has its own sound, and M silences all", {}, ({ root, videos, press }) => {
-  const sounds = root.all("vidnb-foot").map((foot) => foot.find("vidnb-button"));
+  const sounds = root.all("vidnb-caption").map((foot) => foot.find("vidnb-button"));
   sounds[1].click();
   assert.deepEqual(videos.map(({ muted }) => muted), [false, false]);
   videos[1].fire("volumechange");
@@ -289,19 +242,19 @@ onPage("at the end it stops, and plays again from the start", { lengths: [4, 10]
 });
 
 onPage("what has arrived is what all have", { lengths: [10, 4] }, ({ root }) => {
-  const present = root.children.find(({ className }) => className === "vidnb-timeline").find("vidnb-present");
+  const present = root.children.find(({ className }) => className === "vidnb-timeline").find("vidnb-buffered");
   assert.match(present.style.backgroundImage, /currentColor 0\.000% 20\.000%/);
 });
 
 test("it ends with all that belongs to it", async () => {
   const { end, el, players, videos, model } = await page();
-  end();
+  await end();
   assert.equal(el.children.length, 0);
   assert.deepEqual(players.map(({ listeners }) => listeners.length), [0, 0]);
   assert.ok(videos.every(({ paused }) => paused));
-  assert.equal(model.sent.at(-1).kind, "gone");
+  assert.equal(model.sent.at(-1).kind, "bye");
 });
 
 onPage("players that are gone are told of", { missing: true }, ({ root }) => {
-  assert.match(root.find("vidnb-status").textContent, /run the cell again/);
+  assert.match(texts(root).error, /run the cell again/);
 });

@@ -1,22 +1,25 @@
-// player.js on a page of straw: what it does with a <video>.
+// player.js on a fake DOM: what it does with a <video>.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { DIRECT, PROXY, last, page, player, settle } from "./straw.mjs";
+import { DIRECT, PROXY, last, page, settle, texts } from "./fake_dom.mjs";
+
+import { timeCode } from "../../../vidnb/widgets/js/messages.js";
+import { isLoopback } from "../../../vidnb/widgets/js/routes.js";
 
 test("a time code is h:mm:ss.mmm", () => {
   const cases = [[0, "0:00:00.000"], [1.0005, "0:00:01.001"], [59.9996, "0:01:00.000"], [3661.25, "1:01:01.250"],
     [36000, "10:00:00.000"], [-1, "0:00:00.000"], [null, "-:--:--.---"], [NaN, "-:--:--.---"], [Infinity, "-:--:--.---"]];
-  for (const [seconds, text] of cases) assert.equal(player.timeCode(seconds), text);
+  for (const [seconds, text] of cases) assert.equal(timeCode(seconds), text);
 });
 
 test("loopback is known by name", () => {
-  for (const name of ["localhost", "a.localhost", "127.0.0.1", "127.1.2.3", "[::1]"]) assert.ok(player.isLoopback(name), name);
-  for (const name of ["", "hub.example", "localhost.example", "127.0.0.1.example", "10.0.0.1"]) assert.ok(!player.isLoopback(name), name);
+  for (const name of ["localhost", "a.localhost", "127.0.0.1", "127.1.2.3", "[::1]"]) assert.ok(isLoopback(name), name);
+  for (const name of ["", "hub.example", "localhost.example", "127.0.0.1.example", "10.0.0.1"]) assert.ok(!isLoopback(name), name);
 });
 
-test("a view says that it is there, hides its card, and reads its traits", () => {
-  const { sent, root, video } = page({ start_muted: true, start_loop: true, width: 320, wish: { v: 1 } });
+test("a view reports that it is ready, hides the card, and reads its traits", () => {
+  const { sent, root, video } = page({ start_muted: true, start_loop: true, width: 320, pending_command: { v: 1 } });
   assert.deepEqual(sent.map(({ kind }) => kind), ["ready"]);
   assert.equal(sent[0].v, 1);
   assert.deepEqual([video.muted, video.loop, video.controls, video.preload, video.src], [true, true, true, "metadata", DIRECT.url]);
@@ -32,17 +35,17 @@ test("traits may change while it is shown", () => {
   assert.equal(root.style.maxWidth, "200px");
 });
 
-test("it begins at start_s, and says so from its first report", () => {
+test("it starts at start_s, also in its first report", () => {
   const { sent, video, root } = page({ start_s: 4 });
-  assert.match(root.find("vidnb-clock").textContent, /^0:00:04\.000$/);
+  assert.match(root.find("vidnb-current-time").textContent, /^0:00:04\.000$/);
   video.arrive();
   assert.equal(video.currentTime, 4);
   assert.deepEqual(sent.filter(({ kind }) => kind === "state").map(({ current_time }) => current_time), [4, 4]);
   assert.equal(last(sent, "loadedmetadata").duration, 10);
   assert.equal(last(sent, "route").route, "direct");
-  assert.equal(root.find("vidnb-mark").textContent, "direct");
-  assert.equal(root.find("vidnb-clock").textContent, "0:00:04.000");
-  assert.equal(root.find("vidnb-whole").textContent, " / 0:00:10.000");
+  assert.equal(root.find("vidnb-route").textContent, "direct");
+  assert.equal(root.find("vidnb-current-time").textContent, "0:00:04.000");
+  assert.equal(root.find("vidnb-duration").textContent, " / 0:00:10.000");
 });
 
 test("a start beyond the end is the end", () => {
@@ -59,70 +62,69 @@ test("autoplay plays once the video is there", async () => {
   assert.ok(!video.paused);
 });
 
-test("where the browser wants a click first, it says so until it plays", async () => {
+test("a blocked autoplay shows a message until the video plays", async () => {
   const { video, root } = page({ autoplay: true });
   video.refusal = "NotAllowedError";
   video.arrive();
   await settle();
-  assert.match(root.find("vidnb-message").textContent, /press play, or pass muted=True/);
-  assert.equal(root.find("vidnb-message").getAttribute("role"), "status");
+  assert.match(texts(root).message, /press play, or pass muted=True/);
   video.fire("playing");
-  assert.equal(root.find("vidnb-message"), undefined);
+  assert.equal(texts(root).message, "");
 });
 
-test("wishes that came before the view are obeyed and told", async () => {
-  const { sent, video } = page({ wish: { v: 1, seq: 3, t_s: 6, playing: true } });
-  assert.equal(last(sent, "wish").seq, 3);
-  assert.equal(last(sent, "wish").current_time, 6);
+test("commands sent before the view existed are applied and reported", async () => {
+  const { sent, video } = page({ pending_command: { v: 1, seq: 3, t_s: 6, playing: true } });
+  assert.equal(last(sent, "command").seq, 3);
+  assert.equal(last(sent, "command").current_time, 6);
   video.arrive();
   await settle();
   assert.deepEqual([video.currentTime, video.paused], [6, false]);
 });
 
-test("wishes are obeyed once, in order", async () => {
+test("commands are applied once, in order", async () => {
   const { tell, video, sent } = page();
   video.arrive();
-  tell({ kind: "wish", seq: 2, t_s: 5 });
-  tell({ kind: "wish", seq: 1, t_s: 1 });
-  tell({ kind: "wish", seq: 2, t_s: 2 });
+  tell({ kind: "command", seq: 2, t_s: 5 });
+  tell({ kind: "command", seq: 1, t_s: 1 });
+  tell({ kind: "command", seq: 2, t_s: 2 });
   assert.equal(video.currentTime, 5);
-  tell({ kind: "wish", seq: 3, playing: true });
+  tell({ kind: "command", seq: 3, playing: true });
   await settle();
   assert.ok(!video.paused);
-  tell({ kind: "wish", seq: 4, playing: false });
+  tell({ kind: "command", seq: 4, playing: false });
   assert.ok(video.paused);
-  assert.equal(last(sent, "wish").seq, 4);
+  assert.equal(last(sent, "command").seq, 4);
 });
 
 test("pause takes back a play that was waiting for the video", async () => {
   const { tell, video } = page({ autoplay: true });
-  tell({ kind: "wish", seq: 1, playing: false });
+  tell({ kind: "command", seq: 1, playing: false });
   video.arrive();
   await settle();
   assert.ok(video.paused);
 });
 
-test("what it does not understand it ignores", () => {
+test("unknown messages are ignored", () => {
   const { tell, video } = page();
   video.arrive();
-  for (const content of [{ v: 2, kind: "wish", seq: 9, t_s: 5 }, { kind: "other" }, { kind: "wish" }, { kind: "resume", t_s: 5 },
-    { kind: "resume", view: "another", t_s: 5 }]) tell(content);
+  for (const content of [{ v: 2, kind: "command", seq: 9, t_s: 5 }, { kind: "other" }, { kind: "command" }, { kind: "restore", t_s: 5 },
+    { kind: "restore", view: "another", t_s: 5 }]) tell(content);
   assert.equal(video.currentTime, 0);
 });
 
-test("a view that comes back resumes, unless somebody has touched it", () => {
+test("a restored view seeks to the position unless it was touched", () => {
   const first = page();
   first.video.arrive();
-  first.tell({ kind: "resume", view: first.view, t_s: 7 });
+  first.tell({ kind: "restore", view: first.view, t_s: 7 });
   assert.equal(first.video.currentTime, 7);
   const second = page();
   second.video.arrive();
   second.root.dispatchEvent(new Event("pointerdown"));
-  second.tell({ kind: "resume", view: second.view, t_s: 7 });
+  second.tell({ kind: "restore", view: second.view, t_s: 7 });
   assert.equal(second.video.currentTime, 0);
 });
 
-test("ticks come at 4 Hz, at most two unheard, and go on when heard", (t) => {
+test("ticks are sent at 4 Hz, at most two without an ack, and continue after an ack", (t) => {
   const { sent, video, tell, view } = page();
   let now = 1000;
   t.mock.method(performance, "now", () => now);
@@ -140,38 +142,36 @@ test("ticks come at 4 Hz, at most two unheard, and go on when heard", (t) => {
   play(250);
   play(250);
   assert.deepEqual(ticks(), [1, 2]);
-  tell({ kind: "heard", view, tick: 1 });
+  tell({ kind: "state_ack", view, tick: 1 });
   assert.deepEqual(ticks(), [1, 2, 3], "the withheld one follows at once");
   video.fire("seeked");
   assert.equal(last(sent, "seeked").current_time, 1, "events are never withheld");
-  tell({ kind: "heard", view: "another", tick: 3 });
+  tell({ kind: "state_ack", view: "another", tick: 3 });
   play(250);
   assert.deepEqual(ticks(), [1, 2, 3]);
 });
 
-test("from another host the loopback road is not tried, and a sentence says what would help", () => {
+test("from another host the loopback route is not tried, and a sentence says what would help", () => {
   const { video, root, sent } = page({ hostname: "hub.example" });
   assert.equal(video.src, undefined);
-  const message = root.find("vidnb-message");
-  assert.equal(message.getAttribute("role"), "alert");
-  assert.match(message.children[0].textContent, /route="http:\/\/hub\.example:8888\/user\/me\/proxy\/\{port\}\/\{path\}"/);
-  assert.equal(root.find("vidnb-again"), undefined);
+  assert.match(texts(root).error, /route="http:\/\/hub\.example:8888\/user\/me\/proxy\/\{port\}\/\{path\}"/);
+  assert.equal(root.find("vidnb-retry"), undefined);
   assert.match(last(sent, "error").error, /cannot reach it\. Tried: direct \(this page comes from hub\.example/);
 });
 
-test("roads are tried in order", async () => {
+test("routes are tried in order", async () => {
   const { video, sent, root } = page({ urls: [DIRECT, PROXY], poster: [{ ...PROXY, url: "/poster" }] });
   assert.equal(video.src, DIRECT.url);
   video.fail(4);
   await settle();
   assert.equal(video.src, PROXY.url);
   assert.equal(video.poster, "/poster");
-  assert.equal(root.find("vidnb-message"), undefined);
+  assert.equal(texts(root).error, "");
   video.arrive();
   assert.equal(last(sent, "route").route, "proxy");
 });
 
-test("a road without an answer is left for the next", (t) => {
+test("a route without a response is left for the next", (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { video } = page({ urls: [DIRECT, PROXY] });
   t.mock.timers.tick(4000);
@@ -183,10 +183,10 @@ test("a road without an answer is left for the next", (t) => {
 const status = (code) => (url, { mode } = {}) =>
   code === null || (code === 0 && mode !== "no-cors") ? Promise.reject(new TypeError("no")) : Promise.resolve({ status: code, ok: code < 400 });
 for (const [name, code, answer, pattern] of [
-  ["the server is gone", 2, null, /^Nothing answers at the address of film\.mp4/],
-  ["the file is no longer served", 4, 404, /^film\.mp4 is no longer served at its address: run the cell again/],
-  ["the server fails", 4, 503, /^The server answered 503 for film\.mp4/],
-  ["the connection broke", 2, 200, /broke at 0:00:02\.000: try again, it goes on from there/],
+  ["the server is gone", 2, null, /^The server of film\.mp4 does not respond/],
+  ["the file is no longer served", 4, 404, /^film\.mp4 is no longer served at its URL: run the cell again/],
+  ["the server fails", 4, 503, /^The server responded with status 503 for film\.mp4/],
+  ["the connection broke", 2, 200, /failed at 0:00:02\.000: try again to continue from there/],
   ["the file is damaged", 3, 200, /cannot decode film\.mp4 from 0:00:02\.000 on/],
   ["there is no decoder", 4, 200, /no decoder for film\.mp4/],
   ["the address is unknown, which is kept secret", 4, 0, /^film\.mp4 is no longer served/],
@@ -200,16 +200,14 @@ for (const [name, code, answer, pattern] of [
     video.fail(code);
     await settle();
     if (name === "the connection broke") { // and broke again after it was taken up once
-      assert.equal(root.find("vidnb-message"), undefined);
+      assert.equal(texts(root).error, "");
       video.fail(code);
       await settle();
     }
-    const message = root.find("vidnb-message");
-    assert.equal(message.getAttribute("role"), "alert");
-    assert.match(message.children[0].textContent, pattern);
+    assert.match(texts(root).error, pattern);
     assert.match(last(sent, "error").error, pattern);
-    root.find("vidnb-again").dispatchEvent(new Event("click"));
-    assert.equal(root.find("vidnb-message"), undefined);
+    root.find("vidnb-retry").dispatchEvent(new Event("click"));
+    assert.equal(texts(root).error, "");
     assert.equal(last(sent, "recovered").error, null);
     video.currentTime = 0;
     video.arrive();
@@ -221,10 +219,10 @@ test("an aborted load is no error", async () => {
   const { video, root } = page({ answer: status(200) });
   video.fail(1);
   await settle();
-  assert.equal(root.find("vidnb-message"), undefined);
+  assert.equal(texts(root).error, "");
 });
 
-test("subtitles are fetched on the video's road and the first is the default", async () => {
+test("subtitles are fetched on the video's route and the first is the default", async () => {
   const tracks = [
     { label: "", lang: "de", urls: [{ ...DIRECT, url: "/direct.vtt" }, { ...PROXY, url: "/proxy.vtt" }] },
     { label: "Gone", lang: "", urls: [{ ...PROXY, url: "/gone.vtt" }] },
@@ -238,25 +236,25 @@ test("subtitles are fetched on the video's road and the first is the default", a
   assert.deepEqual(video.children.map(({ srclang, kind, default: first }) => [srclang, kind, first]), [["de", "subtitles", true], ["", "subtitles", false]]);
   assert.notEqual(video.children[0].label, "de", "the browser knows the language's name");
   assert.match(video.children[0].src, /^blob:/);
-  assert.match(root.find("vidnb-message").textContent, /The subtitles "Gone" could not be loaded/);
-  end();
+  assert.match(texts(root).message, /The subtitles "Gone" could not be loaded/);
+  await end();
 });
 
-test("a view that goes stops its video and frees the connection", () => {
+test("a view that goes stops its video and frees the connection", async () => {
   const { video, end, sent, el } = page();
   video.arrive();
   video.paused = false;
-  end();
+  await end();
   assert.deepEqual([video.paused, video.src, video.loads, el.children.length], [true, undefined, 1, 0]);
-  assert.equal(sent.at(-1).kind, "gone");
+  assert.equal(sent.at(-1).kind, "bye");
   video.fire("timeupdate");
-  assert.equal(sent.at(-1).kind, "gone");
+  assert.equal(sent.at(-1).kind, "bye");
 });
 
-test("a page that is left says so", () => {
+test("a page that is unloaded sends bye", () => {
   const { sent } = page();
   globalThis.window.dispatchEvent(new Event("pagehide"));
-  assert.equal(sent.at(-1).kind, "gone");
+  assert.equal(sent.at(-1).kind, "bye");
 });
 
 test("keys stay with the video, but Tab and Escape lead out", () => {
@@ -272,16 +270,16 @@ test("keys stay with the video, but Tab and Escape lead out", () => {
   assert.equal(root.getAttribute("data-lm-suppress-shortcuts"), "true");
 });
 
-const BOXED = { ...DIRECT, box: "http://127.0.0.1:9/~/BOX/" };
-const THROUGH = { ...PROXY, box: "/proxy/9/~/BOX/" };
-const FILES = { route: "files", url: "/files/film.mp4", box: "", needs: "" };
+const PROBED = { ...DIRECT, endpoint: "http://127.0.0.1:9/~/ENDPOINT/" };
+const THROUGH = { ...PROXY, endpoint: "/proxy/9/~/ENDPOINT/" };
+const FILES = { route: "files", url: "/files/film.mp4", endpoint: "", needs: "" };
 /** Answers pings and reads of the addresses that are alive. */
 const alive = (...starts) => (url) =>
   !starts.some((start) => url.startsWith(start)) ? Promise.reject(new TypeError("refused"))
   : Promise.resolve(url.endsWith("ping") ? new Response("vidnb\n") : new Response(null, { status: url.includes("/~/") ? 204 : 200 }));
 
-test("a road that gives no sign of life is not tried, and Python learns why", async () => {
-  const { video, sent } = page({ urls: [BOXED, THROUGH], answer: alive("/proxy") });
+test("a route that fails its probe is not tried, and the reason is reported", async () => {
+  const { video, sent } = page({ urls: [PROBED, THROUGH], answer: alive("/proxy") });
   assert.equal(video.src, undefined);
   await settle();
   assert.equal(video.src, THROUGH.url);
@@ -290,29 +288,29 @@ test("a road that gives no sign of life is not tried, and Python learns why", as
   assert.deepEqual(sent.filter(({ kind }) => kind === "state").length, 0, "it is posted, not sent by the kernel");
 });
 
-test("loopback is asked alone, the others at once", async () => {
-  const here = page({ urls: [BOXED, THROUGH, FILES], answer: alive("http://127.0.0.1:9", "/proxy") });
+test("loopback is probed alone, the others at once", async () => {
+  const here = page({ urls: [PROBED, THROUGH, FILES], answer: alive("http://127.0.0.1:9", "/proxy") });
   await settle();
-  assert.deepEqual(here.made.asked, ["http://127.0.0.1:9/~/BOX/ping"]);
-  const afar = page({ hostname: "hub.example", urls: [BOXED, THROUGH, FILES], answer: alive("/files") });
+  assert.deepEqual(here.made.asked, ["http://127.0.0.1:9/~/ENDPOINT/ping"]);
+  const afar = page({ hostname: "hub.example", urls: [PROBED, THROUGH, FILES], answer: alive("/files") });
   await settle();
-  assert.deepEqual(afar.made.asked, ["/proxy/9/~/BOX/ping", "/files/film.mp4"]);
+  assert.deepEqual(afar.made.asked, ["/proxy/9/~/ENDPOINT/ping", "/files/film.mp4"]);
 });
 
-test("where no road is open, a sentence says what was tried", async () => {
-  const { video, root, sent } = page({ urls: [BOXED, FILES], answer: alive() });
+test("where no route works, the message says what was tried", async () => {
+  const { video, root, sent } = page({ urls: [PROBED, FILES], answer: alive() });
   await settle();
   assert.equal(video.src, undefined);
-  assert.match(root.find("vidnb-message").children[0].textContent,
-    /Tried: direct \(nobody answers at its address\), files \(nobody answers at its address\)/);
+  assert.match(texts(root).error,
+    /Tried: direct \(no response\), files \(no response\)/);
   assert.deepEqual(last(sent, "error").routes_tried.map(([route]) => route), ["direct", "files"]);
 });
 
-test("a road that dies in mid-play is left for the next, and the play goes on", async () => {
+test("a route that fails while playing is replaced by the next, and playing continues", async () => {
   let up = ["http://127.0.0.1:9", "/proxy"];
-  const { video, root } = page({ urls: [BOXED, THROUGH], answer: (url) => alive(...up)(url) });
+  const { video, root } = page({ urls: [PROBED, THROUGH], answer: (url) => alive(...up)(url) });
   await settle();
-  assert.deepEqual([video.src, video.crossOrigin], [BOXED.url, "anonymous"]);
+  assert.deepEqual([video.src, video.crossOrigin], [PROBED.url, "anonymous"]);
   video.arrive();
   video.play();
   video.currentTime = 6;
@@ -321,26 +319,26 @@ test("a road that dies in mid-play is left for the next, and the play goes on", 
   video.fail(2);
   await settle();
   assert.deepEqual([video.src, video.crossOrigin], [THROUGH.url, null]);
-  assert.equal(root.find("vidnb-message"), undefined);
+  assert.equal(texts(root).error, "");
   Object.assign(video, { currentTime: 0, paused: true, error: null });
   video.arrive();
   await settle();
   assert.deepEqual([video.currentTime, video.paused], [6, false]);
-  assert.equal(root.find("vidnb-mark").textContent, "proxy");
+  assert.equal(root.find("vidnb-route").textContent, "proxy");
 });
 
-test("a file that no browser decodes is not tried on every road", async () => {
-  const { video, root } = page({ urls: [BOXED, THROUGH], answer: alive("http://127.0.0.1:9", "/proxy") });
+test("a file that the browser cannot decode is not tried on other routes", async () => {
+  const { video, root } = page({ urls: [PROBED, THROUGH], answer: alive("http://127.0.0.1:9", "/proxy") });
   await settle();
   video.fail(4);
   await settle();
-  assert.equal(video.src, BOXED.url);
-  assert.match(root.find("vidnb-message").children[0].textContent, /no decoder/);
+  assert.equal(video.src, PROBED.url);
+  assert.match(texts(root).error, /no decoder/);
 });
 
-test("a video that stands still has its road asked again", async (t) => {
+test("the route of a stalled video is probed again", async (t) => {
   let up = ["http://127.0.0.1:9", "/proxy"];
-  const { video } = page({ urls: [BOXED, THROUGH], answer: (url) => alive(...up)(url) });
+  const { video } = page({ urls: [PROBED, THROUGH], answer: (url) => alive(...up)(url) });
   await settle();
   video.arrive();
   const stand = async () => {
@@ -352,28 +350,28 @@ test("a video that stands still has its road asked again", async (t) => {
   };
   video.play();
   await stand();
-  assert.equal(video.src, BOXED.url, "its road is open");
+  assert.equal(video.src, PROBED.url, "its route is open");
   up = ["/proxy"];
   video.paused = true;
   await stand();
-  assert.equal(video.src, BOXED.url, "one that is paused need not move");
+  assert.equal(video.src, PROBED.url, "one that is paused need not move");
   video.paused = false;
   await stand();
   assert.equal(video.src, THROUGH.url);
 });
 
-test("by the kernel the film is collected, and a bar shows how much has come", async () => {
-  const { video, root, sent, tell, view } = page({ urls: [{ route: "kernel", url: "", box: "", needs: "" }] });
+test("by the kernel channel the file is loaded as a whole, with a progress bar", async () => {
+  const { video, root, sent, tell, view } = page({ urls: [{ route: "kernel", url: "", endpoint: "", needs: "" }] });
   await settle();
-  const asked = sent.find(({ kind }) => kind === "span");
-  assert.deepEqual([asked.of, asked.start], ["video", 0]);
+  const asked = sent.find(({ kind }) => kind === "byte_range");
+  assert.deepEqual([asked.resource, asked.start], ["video", 0]);
   assert.ok(root.find("vidnb-loading"));
   tell({ kind: "bytes", view: "another", number: asked.number, size_bytes: 1, tag: "t" });
   assert.equal(video.src, undefined);
   tell({ kind: "bytes", view, number: asked.number, reason: "it cannot be read" });
   await settle();
   assert.equal(root.find("vidnb-loading"), undefined);
-  assert.match(root.find("vidnb-message").children[0].textContent, /Tried: kernel \(it cannot be read\)/);
+  assert.match(texts(root).error, /Tried: kernel \(it cannot be read\)/);
 });
 
 const key = (target, name, more = {}) => {
@@ -382,7 +380,7 @@ const key = (target, name, more = {}) => {
   return event;
 };
 
-test("keys steer the video, once it is there", async () => {
+test("keys act on the video once it is loaded", async () => {
   const { root, video, sent } = page();
   const press = (name, target = video) => {
     const event = key(target, name);
@@ -407,14 +405,14 @@ test("keys steer the video, once it is there", async () => {
   press("ArrowDown");
   assert.deepEqual([video.muted, video.playbackRate, video.volume], [true, 1.25, 0.95]);
   press("ArrowUp");
-  assert.deepEqual([video.muted, video.volume], [false, 1], "who turns it up wants to hear it");
+  assert.deepEqual([video.muted, video.volume], [false, 1], "making it louder unmutes");
   assert.ok(!press("a"));
   assert.ok(!press(" ", { tagName: "BUTTON" }), "a button keeps the space bar");
   press("End");
   assert.equal(video.currentTime, 100);
 });
 
-test("whoever goes to the browser's own buttons by Tab keeps their keys", () => {
+test("after Tab the buttons of the browser keep their keys", () => {
   const { root, video } = page();
   video.arrive(100);
   const press = (name) => root.dispatchEvent(key(video, name));
@@ -422,28 +420,28 @@ test("whoever goes to the browser's own buttons by Tab keeps their keys", () => 
   assert.ok(press("ArrowRight"), "not prevented");
   assert.equal(video.currentTime, 0);
   press("l");
-  assert.equal(video.currentTime, 10, "letters are still the player's");
+  assert.equal(video.currentTime, 10, "messages are still the player's");
   video.fire("focus");
   press("ArrowRight");
   assert.equal(video.currentTime, 15);
 });
 
 test("a marker set here is shown and told at once, and removed again", () => {
-  const { root, video, sent, set, view } = page({ marks: [{ id: "python-1", t_s: 5, label: "goal" }] });
-  assert.equal(root.all("vidnb-pin").length, 0, "without a length there is no place for it");
+  const { root, video, sent, set, view } = page({ marker_list: [{ id: "python-1", t_s: 5, label: "goal" }] });
+  assert.equal(root.all("vidnb-marker").length, 0, "without a length there is no place for it");
   video.arrive(10);
-  const pins = () => root.all("vidnb-pin").map((pin) => [pin.style.left, pin.getAttribute("aria-label")]);
+  const pins = () => root.all("vidnb-marker").map((pin) => [pin.style.left, pin.getAttribute("aria-label")]);
   assert.deepEqual(pins(), [["50.000%", "Marker goal · 0:00:05.000"]]);
   video.currentTime = 2.5;
   root.dispatchEvent(key(video, "m"));
   const { n, ...own } = sent.at(-1);
   assert.deepEqual(own, { v: 1, view, kind: "marker", action: "add", id: `${view}-1`, t_s: 2.5, label: "" });
   assert.deepEqual(pins()[0], ["25.000%", "Marker 0:00:02.500"]);
-  set("marks", [{ id: own.id, t_s: 2.5, label: "" }, { id: "python-1", t_s: 5, label: "goal" }]);
+  set("marker_list", [{ id: own.id, t_s: 2.5, label: "" }, { id: "python-1", t_s: 5, label: "goal" }]);
   assert.equal(pins().length, 2);
-  root.all("vidnb-pin")[1].click();
+  root.all("vidnb-marker")[1].click();
   assert.equal(video.currentTime, 5);
-  root.all("vidnb-pin")[1].dispatchEvent(key(null, "Delete"));
+  root.all("vidnb-marker")[1].dispatchEvent(key(null, "Delete"));
   assert.deepEqual([sent.at(-1).action, sent.at(-1).id], ["remove", "python-1"]);
   assert.equal(pins().length, 1);
 });
@@ -451,11 +449,11 @@ test("a marker set here is shown and told at once, and removed again", () => {
 test("the timeline seeks, tells times, and shows what has arrived", () => {
   const { root, video } = page();
   video.arrive(10);
-  const bar = root.find("vidnb-bar");
+  const bar = root.find("vidnb-slider");
   const point = (name, clientX) => bar.dispatchEvent(Object.assign(new Event(name), { clientX, button: 0 }));
   point("pointermove", 150);
   assert.equal(video.currentTime, 0, "to point is not to press");
-  assert.deepEqual([root.find("vidnb-tip").textContent, root.find("vidnb-tip").hidden], ["0:00:02.500", false]);
+  assert.deepEqual([root.find("vidnb-tooltip").textContent, root.find("vidnb-tooltip").hidden], ["0:00:02.500", false]);
   point("pointerdown", 200);
   assert.equal(video.currentTime, 5);
   point("pointermove", 900);
@@ -465,14 +463,14 @@ test("the timeline seeks, tells times, and shows what has arrived", () => {
   assert.equal(video.currentTime, 10);
   video.buffered = { length: 2, start: (index) => [0, 5][index], end: (index) => [1, 7.5][index] };
   video.fire("progress");
-  const image = root.find("vidnb-present").style.backgroundImage;
+  const image = root.find("vidnb-buffered").style.backgroundImage;
   assert.match(image, /currentColor 0\.000% 10\.000%.*currentColor 50\.000% 75\.000%/);
   assert.equal(bar.getAttribute("aria-valuetext"), "0:00:10.000 of 0:00:10.000");
   root.find("vidnb-timeline").dispatchEvent(new Event("pointerleave"));
-  assert.ok(root.find("vidnb-tip").hidden);
+  assert.ok(root.find("vidnb-tooltip").hidden);
 });
 
-test("every control has a name, and the strip follows the rate", () => {
+test("every control has a name, and the toolbar follows the rate", () => {
   const { root, video } = page();
   for (const button of root.all("vidnb-button")) {
     assert.ok(button.getAttribute("aria-label"), button.title);
@@ -488,57 +486,110 @@ test("every control has a name, and the strip follows the rate", () => {
   assert.equal(rate.value, "2");
 });
 
-test("Python's wishes for rate, sound, frames and the whole screen are obeyed", async () => {
-  const { video, tell, root, sent } = page({ wish: { v: 1, seq: 1, t_s: 4, step: 2, playing: false } });
+test("Python's commands for rate, sound, frames and full screen are applied", async () => {
+  const { video, tell, root, sent } = page({ pending_command: { v: 1, seq: 1, t_s: 4, step: 2, playing: false } });
   video.arrive(10);
   assert.ok(Math.abs(video.currentTime - 4 - 2 / 30) < 1e-9);
-  tell({ kind: "wish", seq: 2, rate: 1.5, volume: 0.25, muted: true, loop: true });
+  tell({ kind: "command", seq: 2, rate: 1.5, volume: 0.25, muted: true, loop: true });
   assert.deepEqual([video.playbackRate, video.volume, video.muted, video.loop], [1.5, 0.25, true, true]);
-  const { playback_rate, volume, muted, loop } = last(sent, "wish");
+  const { playback_rate, volume, muted, loop } = last(sent, "command");
   assert.deepEqual([playback_rate, volume, muted, loop], [1.5, 0.25, true, true]);
   video.paused = false;
-  tell({ kind: "wish", seq: 3, step: -1 });
+  tell({ kind: "command", seq: 3, step: -1 });
   assert.ok(video.paused, "a step is a step of a picture that stands");
-  tell({ kind: "wish", seq: 4, fullscreen: true });
+  tell({ kind: "command", seq: 4, fullscreen: true });
   await settle();
-  assert.match(root.find("vidnb-message").textContent, /only right after a click or a key/);
+  assert.match(texts(root).notice, /only right after a click or a key/);
 });
 
 test("a seek ends the steps that waited before it", () => {
   const { video, tell } = page();
-  tell({ kind: "wish", seq: 1, step: 3 });
-  tell({ kind: "wish", seq: 2, t_s: 6 });
+  tell({ kind: "command", seq: 1, step: 3 });
+  tell({ kind: "command", seq: 2, t_s: 6 });
   video.arrive(10);
   assert.equal(video.currentTime, 6);
 });
 
-test("sound without its picture is told, and goes on", () => {
+test("sound without a picture shows a message and plays", () => {
   const { video, root, sent } = page();
   video.videoWidth = 0;
   video.arrive(10);
-  assert.match(root.find("vidnb-message").textContent, /^This browser plays only the sound of film\.mp4/);
+  assert.match(texts(root).message, /^This browser plays only the sound of film\.mp4/);
   assert.equal(last(sent, "loadedmetadata").error, null);
 });
 
-test("a file that ends early is told of before the browser finds out, and after", async () => {
-  const flaw = "film.mp4 ends early (mdat runs 7 bytes past the end), so it plays up to there.";
-  const { video, root, sent } = page({ flaw, answer: () => Promise.resolve({ status: 200 }) });
+test("a truncated file shows a message before the browser fails, and after", async () => {
+  const file_problem = "film.mp4 ends early (mdat runs 7 bytes past the end), so it plays up to there.";
+  const { video, root, sent } = page({ file_problem, answer: () => Promise.resolve({ status: 200 }) });
   video.arrive(10);
-  assert.equal(root.find("vidnb-message").textContent, flaw);
+  assert.equal(texts(root).message, file_problem);
   assert.equal(last(sent, "loadedmetadata").error, null, "up to there it plays");
   video.fail(3);
   await settle();
-  assert.equal(root.find("vidnb-message").children[0].textContent, flaw);
-  assert.equal(last(sent, "error").error, flaw);
+  assert.equal(texts(root).error, file_problem);
+  assert.equal(last(sent, "error").error, file_problem);
 });
 
 test("a frame that cannot be saved is a sentence", async () => {
   const { video, root } = page();
   root.all("vidnb-button").find((button) => button.getAttribute("aria-label").startsWith("Save")).click();
   await settle();
-  assert.match(root.find("vidnb-message").textContent, /could not be saved: no frame is shown yet/);
+  assert.match(texts(root).notice, /could not be saved: no frame is shown yet/);
   Object.assign(video, { readyState: 4, videoWidth: 4, videoHeight: 2, duration: 10 });
   root.all("vidnb-button").find((button) => button.getAttribute("aria-label").startsWith("Save")).click();
   await settle();
-  assert.match(root.find("vidnb-message").textContent, /could not be saved: the browser does not give away a frame/);
+  assert.match(texts(root).notice, /could not be saved: the browser offers no canvas here|the browser does not allow reading a frame/);
+});
+
+test("a view that ends leaves no listener on its model", async () => {
+  const { end, listeners, show, call, sent } = page();
+  const before = new Map([...listeners].map(([name, callbacks]) => [name, callbacks.length]));
+  assert.ok(before.get("msg:custom") > 0);
+  const second = show();
+  await second.end();
+  assert.deepEqual(new Map([...listeners].map(([name, callbacks]) => [name, callbacks.length])), before);
+  await end();
+  assert.deepEqual([...listeners.values()].flat(), []);
+  const { length } = sent;
+  call("change:width");
+  assert.equal(sent.length, length);
+});
+
+test("messages change the text of live regions that stay in the page", async () => {
+  const { root, video } = page({ answer: status(200) });
+  const regions = () => ["vidnb-messages", "vidnb-error"].map((name) => root.all(name));
+  const [[messages], [error]] = regions();
+  assert.deepEqual([messages.getAttribute("role"), error.getAttribute("role")], ["status", "alert"]);
+  video.videoWidth = 0;
+  video.arrive();
+  assert.match(messages.children[0].textContent, /plays only the sound/);
+  root.all("vidnb-button").find((button) => button.getAttribute("aria-label").startsWith("Save")).click();
+  await settle();
+  assert.match(messages.children[1].textContent, /could not be saved/);
+  video.fail(4);
+  await settle();
+  assert.match(error.textContent, /no decoder/);
+  assert.equal(messages.children[0].textContent, "", "the error replaces the message");
+  assert.deepEqual(regions(), [[messages], [error]], "no region was added or replaced");
+});
+
+test("PageUp and PageDown move the slider by a tenth", () => {
+  const { root, video } = page();
+  const slider = root.find("vidnb-slider");
+  const press = (name) => {
+    const event = key(slider, name);
+    slider.dispatchEvent(event);
+    return event.defaultPrevented;
+  };
+  assert.ok(!press("PageUp"), "there is no position yet");
+  video.arrive(50);
+  assert.ok(press("PageUp"));
+  assert.equal(video.currentTime, 5);
+  press("PageUp");
+  press("PageDown");
+  press("PageDown");
+  assert.equal(video.currentTime, 0);
+  press("PageDown");
+  assert.equal(video.currentTime, 0);
+  assert.ok(!press("ArrowLeft"), "a key of the whole player");
 });

@@ -1,127 +1,127 @@
-"use strict";
-const AT_ONCE = 3; // of the six connections that a browser has for a server
-const PATIENCE_MS = 15000;
-const WIDTH = 640; // of a poster, in its own pixels
-const cards = [...document.querySelectorAll(".card")];
-const wanted = new Set(); // near the screen, and not looked at yet
-let busy = 0;
+// @ts-check
+/** The page for a folder: thumbnails that are made near the viewport, a filter and arrow keys. */
 
-function clock(seconds) {
-  const whole = Math.round(seconds);
-  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  const shown = parts[0] ? parts : parts.slice(1);
-  return shown.map((part, place) => String(part).padStart(place ? 2 : 1, "0")).join(":");
-}
+import { make } from "../../widgets/js/elements.js";
+import { shortTime } from "../../widgets/js/messages.js";
 
-function happens(video, name) {
+const CONCURRENT_LOADS = 3; // of the six connections that a browser opens to a server
+const EVENT_TIMEOUT_MS = 15000;
+const THUMBNAIL_WIDTH = 640; // in its own pixels
+
+/** @type {HTMLElement[]} */
+const cards = [...document.querySelectorAll("main .card")].map((card) => /** @type {HTMLElement} */ (card));
+const find = (/** @type {Element} */ root, /** @type {string} */ selector) =>
+  /** @type {HTMLElement} */ (root.querySelector(selector));
+/** @type {Set<HTMLElement>} */
+const queue = new Set(); // cards near the viewport without a thumbnail
+let loads = 0;
+
+/** Wait for an event of a video. @returns {Promise<void>} */
+function nextEvent(/** @type {HTMLVideoElement} */ video, /** @type {string} */ name) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(reject, PATIENCE_MS);
-    const settle = (how) => () => { clearTimeout(timer); how(); };
+    const timer = setTimeout(reject, EVENT_TIMEOUT_MS);
+    const settle = (/** @type {() => void} */ done) => () => { clearTimeout(timer); done(); };
     video.addEventListener(name, settle(resolve), { once: true });
     video.addEventListener("error", settle(reject), { once: true });
   });
 }
 
-/** Show a frame from within the video, and let go of its connection whatever happens. */
-async function show(card) {
-  const picture = card.querySelector(".picture");
+/** Show the duration and a frame of the video, and release its connection in any case. */
+async function showThumbnail(/** @type {HTMLElement} */ card) {
+  const thumbnail = find(card, ".thumbnail");
   const video = document.createElement("video");
   video.muted = true;
   video.preload = "metadata";
   try {
-    const known = happens(video, "loadedmetadata");
-    video.src = card.dataset.source;
-    await known;
-    if (Number.isFinite(video.duration)) {
-      const length = document.createElement("span");
-      length.className = "length";
-      length.textContent = clock(video.duration);
-      picture.append(length);
-    }
+    const loaded = nextEvent(video, "loadedmetadata");
+    video.src = String(card.dataset.source);
+    await loaded;
+    if (Number.isFinite(video.duration)) thumbnail.append(make("span", "duration", shortTime(video.duration)));
     if (!video.videoWidth) return; // sound alone
     // Not the first frame, which is often black.
-    const seeked = happens(video, "seeked");
+    const seeked = nextEvent(video, "seeked");
     video.currentTime = Math.min(10, (video.duration || 0) / 10);
     await seeked;
     const canvas = document.createElement("canvas");
-    canvas.width = Math.min(WIDTH, video.videoWidth);
+    canvas.width = Math.min(THUMBNAIL_WIDTH, video.videoWidth);
     canvas.height = Math.round((canvas.width * video.videoHeight) / video.videoWidth);
-    canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
-    picture.prepend(canvas);
+    canvas.getContext("2d")?.drawImage(video, 0, 0, canvas.width, canvas.height);
+    thumbnail.prepend(canvas);
   } catch {
-    // What this browser cannot show keeps the name of its format.
+    // A file that this browser cannot decode keeps the name of its format.
   } finally {
     video.removeAttribute("src");
     video.load();
-    card.dataset.looked = "";
+    card.dataset.loaded = "";
   }
 }
 
-function next() {
-  for (const card of wanted) {
-    if (busy === AT_ONCE) return;
-    wanted.delete(card);
-    near.unobserve(card);
-    busy += 1;
-    show(card).finally(() => { busy -= 1; next(); });
+function loadNext() {
+  for (const card of queue) {
+    if (loads === CONCURRENT_LOADS) return;
+    queue.delete(card);
+    observer.unobserve(card);
+    loads += 1;
+    showThumbnail(card).finally(() => { loads -= 1; loadNext(); });
   }
 }
 
-const near = new IntersectionObserver((changes) => {
-  for (const { target, isIntersecting } of changes) {
-    if (isIntersecting) wanted.add(target); else wanted.delete(target);
+const observer = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    const card = /** @type {HTMLElement} */ (target);
+    if (isIntersecting) queue.add(card); else queue.delete(card);
   }
-  next();
+  loadNext();
 }, { rootMargin: "200px" });
-cards.forEach((card) => near.observe(card));
+cards.forEach((card) => observer.observe(card));
 
-const filter = document.querySelector("input");
+const filter = /** @type {HTMLInputElement} */ (find(document.body, "input"));
 filter.hidden = cards.length < 8;
 filter.addEventListener("input", () => {
   const words = filter.value.toLowerCase().split(/\s+/);
   for (const card of cards) {
-    const name = card.querySelector(".name").textContent.toLowerCase();
-    card.parentElement.hidden = !words.every((word) => name.includes(word));
+    const name = find(card, ".name").textContent?.toLowerCase() ?? "";
+    /** @type {HTMLElement} */ (card.parentElement).hidden = !words.every((word) => name.includes(word));
   }
   for (const section of document.querySelectorAll("section")) {
     section.hidden = !section.querySelector("li:not([hidden])");
   }
 });
 
-/** The card that an arrow leads to: in a row the next one, between rows the nearest one. */
-function towards(card, key) {
+/** The card to which an arrow key leads: in a row the next one, between rows the nearest one. */
+function neighbour(/** @type {HTMLElement} */ card, /** @type {string} */ key) {
   const shown = cards.filter((each) => each.offsetParent);
   const place = shown.indexOf(card);
   if (key === "ArrowLeft") return shown[place - 1];
   if (key === "ArrowRight") return shown[place + 1];
-  const middle = (box) => box.left + box.width / 2;
-  const here = card.getBoundingClientRect();
-  const down = key === "ArrowDown";
-  const rows = shown
+  const middle = (/** @type {DOMRect} */ box) => box.left + box.width / 2;
+  const from = card.getBoundingClientRect();
+  const isBeyond = (/** @type {DOMRect} */ box) => (key === "ArrowDown" ? box.top > from.top + 1 : box.top < from.top - 1);
+  const [nearest] = shown
     .map((each) => ({ each, box: each.getBoundingClientRect() }))
-    .filter(({ box }) => (down ? box.top > here.top + 1 : box.top < here.top - 1))
+    .filter(({ box }) => isBeyond(box))
     .map(({ each, box }) => ({
-      each, rows: Math.abs(box.top - here.top), aside: Math.abs(middle(box) - middle(here)),
+      each, down: Math.abs(box.top - from.top), across: Math.abs(middle(box) - middle(from)),
     }))
-    .sort((a, b) => a.rows - b.rows || a.aside - b.aside);
-  return rows.length ? rows[0].each : undefined;
+    .sort((a, b) => a.down - b.down || a.across - b.across);
+  return nearest?.each;
 }
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
-  if (event.key === "/" && event.target !== filter && !filter.hidden) {
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (event.key === "/" && target !== filter && !filter.hidden) {
     event.preventDefault();
     filter.focus();
     return;
   }
   if (!/^Arrow(Left|Right|Up|Down)$/.test(event.key)) return;
-  let goal;
-  if (event.target.matches(".card")) goal = towards(event.target, event.key);
-  else if (event.key === "ArrowDown" || event.target === document.body) {
-    goal = event.key === "ArrowDown" || event.key === "ArrowRight"
-      ? cards.find((each) => each.offsetParent) : undefined;
+  let next;
+  if (target.matches(".card")) next = neighbour(target, event.key);
+  else if (event.key === "ArrowDown" || (target === document.body && event.key === "ArrowRight")) {
+    next = cards.find((each) => each.offsetParent);
   }
-  if (!goal) return;
+  if (!next) return;
   event.preventDefault();
-  goal.focus();
+  next.focus();
 });

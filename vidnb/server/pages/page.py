@@ -9,12 +9,12 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from string import Template
 from typing import Final, NamedTuple
 
 from vidnb.download.planner.progress import format_bytes
+from vidnb.server.bundle import bundle
 
 __all__ = ["FolderItem", "HtmlPage", "index", "player"]
 
@@ -44,11 +44,11 @@ class _Document:
     """A template with its style and its script."""
 
     def __init__(self, name: str) -> None:
-        here = files("vidnb.server.pages")
-        self._template = Template(here.joinpath(f"{name}.html").read_text(encoding="utf-8"))
-        self._style = here.joinpath("common.css").read_text(encoding="utf-8")
-        self._style += here.joinpath(f"{name}.css").read_text(encoding="utf-8")
-        self._script = here.joinpath(f"{name}.js").read_text(encoding="utf-8")
+        folder = Path(__file__).parent
+        self._template = Template((folder / f"{name}.html").read_text(encoding="utf-8"))
+        self._style = (folder / "common.css").read_text(encoding="utf-8")
+        self._style += (folder / f"{name}.css").read_text(encoding="utf-8")
+        self._script = bundle(folder / f"{name}.js")
         self._policy = (
             "default-src 'none'; media-src 'self'; img-src data:; base-uri 'none'; "
             f"form-action 'none'; style-src {_digest(self._style)}; "
@@ -108,7 +108,7 @@ def _card(item: FolderItem) -> str:
     return (
         f'<li><a class="card" href="{escape(item.page)}" data-source="{escape(item.source)}"'
         f' title="{escape(item.name)}">'
-        f'<span class="picture" data-kind="{escape(kind)}"></span>'
+        f'<span class="thumbnail" data-kind="{escape(kind)}"></span>'
         f'<span class="name">{escape(item.name)}</span>'
         f'<span class="size">{format_bytes(item.size_bytes)}</span></a></li>\n'
     )

@@ -134,7 +134,7 @@ class Views:
             or leader is None
             or leader.paused
             or content.get("event") == "play"
-            or content.get("leads") is True
+            or content.get("is_leader") is True
             or now_s - leader.sent_s > LEADER_TIMEOUT_S
         ):
             self._leader = view
