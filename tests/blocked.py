@@ -1,4 +1,4 @@
-"""What tests of part files, journals and records share: one version, one record, a foreign lock."""
+"""Shared by the tests of part files, journals and records: a record, and locks of a process."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ WITHOUT_LOCKS = ("no-fcntl", "no-locks")
 
 
 def take_locks_away(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make this a system without `fcntl`, or a folder on which locks do not work."""
+    """Simulate a system without `fcntl`, or a file system without locks."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
@@ -44,7 +44,7 @@ def take_locks_away(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def locked_by_another_process(path: Path) -> Iterator[None]:
-    """A process that holds the part file, as another kernel's download does."""
+    """Lock a part file in another process, as the download of another kernel does."""
     code = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, 2); print(1); input()"
     holder = subprocess.Popen(
         [sys.executable, "-c", code, path],

@@ -1,13 +1,12 @@
-"""Processes that download, each a fork of one that has vidnb loaded: cheap to kill by dozens.
+"""Download processes for kill tests, forked from a process that has vidnb loaded.
 
     with Forks(environment) as forks:
         child = forks.start(url, path, connections=4)
         child.kill()
 
-What is killed is a process of its own, with its own event loop, threads, sockets and locks; only
-the half second in which Python imports is spent once. The fork server is this module run as a
-program: an order a line on its input, and on its output the child's number and, after its end,
-how it ended.
+Each child has its own event loop, threads, sockets and locks; only the imports (half a second) are
+done once. The fork server is this module run as a program: it reads one JSON request a line, and
+writes the child's process id and, after its end, its outcome.
 """
 
 import contextlib
@@ -45,7 +44,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a child ended: was it killed, what was the result of its download, what did it raise."""
+    """How a child ended: whether it was killed, and the result or the error of its download."""
 
     is_killed: bool
     result: dict[str, Any] | None
@@ -53,7 +52,7 @@ class Ended:
 
 
 class Child:
-    """One download in a process of its own."""
+    """One download in its own process."""
 
     def __init__(self, pid: int, answer: Callable[[], str]) -> None:
         self.pid = pid
@@ -61,33 +60,33 @@ class Child:
         self._ended: Ended | None = None
 
     def wait(self) -> Ended:
-        """Return how it ended, once it has; `TimeoutError` if it hangs."""
+        """Wait for its end; `TimeoutError` if it hangs."""
         if self._ended is None:
             try:
-                said = json.loads(self._answer())
+                outcome = json.loads(self._answer())
             except TimeoutError:
                 os.kill(self.pid, signal.SIGKILL)
                 raise
-            is_killed = os.WIFSIGNALED(said["status"])
-            assert not is_killed or os.WTERMSIG(said["status"]) == signal.SIGKILL
-            self._ended = Ended(is_killed, **(said["said"] or {"result": None, "error": ""}))
+            is_killed = os.WIFSIGNALED(outcome["status"])
+            assert not is_killed or os.WTERMSIG(outcome["status"]) == signal.SIGKILL
+            self._ended = Ended(is_killed, **(outcome["outcome"] or {"result": None, "error": ""}))
         return self._ended
 
     def kill(self) -> Ended:
-        """Kill it, unless it has ended already."""
+        """Kill it, unless it has ended."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         return self.wait()
 
     def finish(self) -> dict[str, Any]:
-        """Return the result of its download; fail the test if it has none."""
+        """Wait for the result of its download; fail the test if there is none."""
         ended = self.wait()
         assert ended.result is not None, ended.error or "it was killed"
         return ended.result
 
 
 class Forks:
-    """A fork server. One child at a time: wait for it, or kill it, before the next is started."""
+    """A fork server for one child at a time: wait for it, or kill it, before the next one."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = {**os.environ, **(environment or {}), "PYTHONPATH": str(ROOT)}
@@ -101,7 +100,7 @@ class Forks:
             stdout=subprocess.PIPE,
             bufsize=0,
         )
-        self._said = b""
+        self._buffer = b""
         return self
 
     def __exit__(
@@ -114,7 +113,7 @@ class Forks:
         try:
             self._server.wait(DEADLINE_S)
         except subprocess.TimeoutExpired:
-            self._server.kill()  # a child of a failed test is still there; it ends on its own
+            self._server.kill()  # the child of a failed test is still running; it ends by itself
             self._server.wait()
         _pipe(self._server.stdout).close()
 
@@ -126,25 +125,25 @@ class Forks:
         connections: int | None = None,
         dies_at: Step | None = None,
     ) -> Child:
-        """Start a download; with `dies_at` it kills itself right before that step."""
-        order = {
+        """Start a download; with `dies_at` it kills itself just before that step."""
+        request = {
             "url": url,
             "path": str(path),
             "connections": connections,
             "dies_at": None if dies_at is None else asdict(dies_at),
         }
-        _pipe(self._server.stdin).write(f"{json.dumps(order)}\n".encode())
+        _pipe(self._server.stdin).write(f"{json.dumps(request)}\n".encode())
         return Child(int(self._answer()), self._answer)
 
     def _answer(self) -> str:
         pipe = _pipe(self._server.stdout).fileno()
-        while b"\n" not in self._said:
+        while b"\n" not in self._buffer:
             if not select.select([pipe], [], [], DEADLINE_S)[0]:
-                raise TimeoutError("a download does not end")
-            said = os.read(pipe, 2**16)
-            assert said, "the fork server has ended"
-            self._said += said
-        line, _, self._said = self._said.partition(b"\n")
+                raise TimeoutError("the download does not end")
+            data = os.read(pipe, 2**16)
+            assert data, "the fork server has ended"
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
         return line.decode()
 
 
@@ -153,59 +152,59 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     return pipe
 
 
-# From here on: what runs in the fork server and in its children.
+# The code of the fork server and its children.
 
 
 def _serve() -> None:
     for line in sys.stdin:
-        order = json.loads(line)
+        request = json.loads(line)
         reading, writing = os.pipe()
-        # A fork copies one thread only, so there must be no other.
+        # A fork copies only the calling thread, so there must be no other.
         assert threading.active_count() == 1
         pid = os.fork()
         if pid == 0:
             os.close(reading)
-            _download(order, writing)
+            _download(request, writing)
         os.close(writing)
         print(pid, flush=True)
         with os.fdopen(reading) as pipe:
-            said = pipe.read()
+            text = pipe.read()
         _, status = os.waitpid(pid, 0)
-        print(json.dumps({"status": status, "said": json.loads(said or "null")}), flush=True)
+        print(json.dumps({"status": status, "outcome": json.loads(text or "null")}), flush=True)
 
 
-def _download(order: dict[str, Any], writing: int) -> None:
+def _download(request: dict[str, Any], writing: int) -> None:
     import vidnb
 
     result, error = None, ""
     try:
-        if order["dies_at"] is not None:
-            _die_at(Step(**order["dies_at"]), str(Path(order["path"]).parent))
+        if request["dies_at"] is not None:
+            _die_at(Step(**request["dies_at"]), str(Path(request["path"]).parent))
         done = vidnb.download(
-            order["url"], order["path"], connections=order["connections"], progress=False
+            request["url"], request["path"], connections=request["connections"], progress=False
         )
         result = {**asdict(done), "path": str(done.path)}
-    except BaseException:  # noqa: BLE001 - whatever it is, the test wants to see it
+    except BaseException:  # noqa: BLE001 - reported to the test
         error = traceback.format_exc()
     os.write(writing, json.dumps({"result": result, "error": error}).encode())
     os._exit(0)
 
 
 def _die_at(step: Step, folder: str) -> None:
-    left = step.nth
+    remaining = step.nth
 
-    def look(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal left
+    def on_event(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal remaining
         if event == step.event and (event == "fcntl.flock" or folder in str(arguments[0])):
-            left -= 1
-            if left == 0:
+            remaining -= 1
+            if remaining == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    sys.addaudithook(look)
+    sys.addaudithook(on_event)
 
 
 if __name__ == "__main__":
-    # Everything a download uses, so that no child imports it again.
+    # Import all that a download uses, so that no child imports it again.
     import vidnb.download.registry
     import vidnb.widgets.api  # noqa: F401 - loaded for the children
 

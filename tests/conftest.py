@@ -82,7 +82,7 @@ def no_blocking_call_on_an_event_loop() -> Iterator[BlockBuster]:
     buster = BlockBuster(scanned_modules=vidnb)
     # Where a path leads is decided once, in the caller's thread, before any work begins.
     for name in ("os.stat", "os.getcwd"):
-        buster.functions[name].can_block_in("vidnb/download/request.py", "_place")
+        buster.functions[name].can_block_in("vidnb/download/request.py", "_folder_and_file")
     # The socket does not block, and the bytes are in memory: as in asyncio's own sendfile.
     buster.functions["os.sendfile"].can_block_in("vidnb/server/response_writer.py", "_sendfile")
     # The tracer's own lock, held by whoever collects its data at the moment.

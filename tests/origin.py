@@ -1,14 +1,14 @@
-"""A scripted origin on loopback: honest by default, and able to misbehave in every way that counts.
+"""A scripted HTTP origin on loopback: correct by default, with a handler for every fault.
 
-It speaks HTTP/1.1 over raw sockets, one thread per connection, because no HTTP library would send
-what real origins send: malformed chunks, lengths that lie, resets, silence, a byte at a time. Each
-request takes the next handler of the script; after its end `vidnb.http.range_response` judges. A handler
-gets an `Exchange` and may send anything.
+It uses raw sockets and one thread per connection, because no HTTP library sends malformed chunks,
+wrong lengths, resets, silence, or a byte at a time. Each request takes the next handler of the
+script; after the script `otherwise` answers, by default as `vidnb.http.range_response` does. A
+handler gets an `Exchange` and may send anything.
 
     with Origin(Film(data), [reset(after=1000), honest]) as origin:
         download(origin.url)
 
-`requests` tells what was asked, and how many bytes of body went out for each.
+`requests` has the received requests and the number of body bytes sent for each.
 """
 
 import contextlib
@@ -42,16 +42,15 @@ from vidnb.http.ranges import ByteRange
 from vidnb.io.loop import transfers
 
 __all__ = [
-    "Asked",
     "Exchange",
     "Film",
     "Handler",
     "Origin",
+    "ReceivedRequest",
     "chunk",
     "cut",
     "drip",
     "fetch",
-    "held",
     "honest",
     "noise",
     "on",
@@ -63,20 +62,21 @@ __all__ = [
     "spawn",
     "stall",
     "status",
-    "strangers",
+    "stored_journal",
+    "visible_names",
 ]
 
 _PIECE_BYTES = 2**14
 
 
 def noise(size_bytes: int, seed: int = 1) -> bytes:
-    """Return bytes that are no page, the same for the same seed."""
+    """Return bytes that are not a web page; equal seeds give equal bytes."""
     return b"\x00\xff" * min(1, size_bytes // 2) + Random(seed).randbytes(max(0, size_bytes - 2))
 
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """One version of the source: its bytes and what the origin says of them."""
+    """One version of the source file: its bytes and the headers that describe it."""
 
     data: bytes
     etag: str | None = '"v1"'
@@ -86,13 +86,13 @@ class Film:
 
 
 @dataclass(slots=True)
-class Asked:
+class ReceivedRequest:
     """One request, and how many bytes of body were sent for it."""
 
     target: str
     headers: dict[str, str]
     sent_bytes: int = 0
-    is_answered: bool = False
+    is_complete: bool = False
     method: str = "GET"
 
 
@@ -104,7 +104,7 @@ class Exchange:
     """One request and the connection it came on."""
 
     origin: "Origin"
-    asked: Asked
+    request: ReceivedRequest
     connection: socket.socket
     is_last: bool = False
 
@@ -112,13 +112,15 @@ class Exchange:
     def film(self) -> Film:
         return self.origin.film
 
-    def judged(self, *, ignoring: Iterable[str] = (), film: Film | None = None) -> RangeResponse:
-        """Return the right answer, to a request without the headers in `ignoring`."""
+    def response(self, *, ignoring: Iterable[str] = (), film: Film | None = None) -> RangeResponse:
+        """Return the correct response to the request without the headers in `ignoring`."""
         film = film or self.film
-        asked = {name: value for name, value in self.asked.headers.items() if name not in ignoring}
+        request = {
+            name: value for name, value in self.request.headers.items() if name not in ignoring
+        }
         return build_response(
             "GET",
-            asked,
+            request,
             len(film.data),
             None if film.etag is None else parse_etag(film.etag),
             film.modified_s,
@@ -128,42 +130,44 @@ class Exchange:
         )
 
     def head(self, code: int, headers: Iterable[tuple[str, str]] = ()) -> None:
-        """Send a head as it is, right or wrong."""
+        """Send a response head, valid or not."""
         lines = [f"HTTP/1.1 {code} Whatever", *(f"{name}: {value}" for name, value in headers)]
         self.connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
 
-    def say(
+    def respond(
         self,
-        said: RangeResponse,
+        response: RangeResponse,
         *,
         film: Film | None = None,
         changed: Mapping[str, str | None] | None = None,
         after: int | None = None,
     ) -> None:
-        """Send an answer, some of its headers changed (None: left out), up to `after` bytes."""
+        """Send a response with `changed` headers (None: omitted), up to `after` body bytes."""
         film = film or self.film
         changed = changed or {}
-        headers = [(n, v) for n, v in (*said.headers, *film.headers) if n.lower() not in changed]
+        headers = [
+            (n, v) for n, v in (*response.headers, *film.headers) if n.lower() not in changed
+        ]
         headers += [(name, value) for name, value in changed.items() if value is not None]
-        self.head(said.status, headers)
+        self.head(response.status, headers)
         body = b"".join(
             piece if isinstance(piece, bytes) else film.data[piece.start : piece.stop]
-            for piece in said.body
+            for piece in response.body
         )
         self.send(body if after is None else body[:after])
 
     def send(self, body: bytes, *, piece_bytes: int = _PIECE_BYTES) -> None:
-        """Send bytes of a body, at the origin's rate."""
+        """Send body bytes at the origin's rate."""
         status = memoryview(body)
         while status:
             piece = status[:piece_bytes]
             self.connection.sendall(piece)
-            self.asked.sent_bytes += len(piece)
+            self.request.sent_bytes += len(piece)
             status = status[len(piece) :]
-            self.origin.take_time(len(piece))
+            self.origin.throttle(len(piece))
 
     def flush(self) -> None:
-        """Wait until the other side's kernel has everything."""
+        """Wait until the client's kernel has received everything."""
         deadline_s = time.monotonic() + DEADLINE_S
         while time.monotonic() < deadline_s:
             waiting = fcntl.ioctl(self.connection, termios.TIOCOUTQ, b"\0\0\0\0")
@@ -171,71 +175,73 @@ class Exchange:
                 return
             time.sleep(0.001)
 
-    def hang_up(self) -> None:
-        """Close in order after what was sent."""
+    def close_connection(self) -> None:
+        """Close the connection (FIN) after the sent bytes."""
         self.is_last = True
 
     def reset(self) -> None:
-        """Break the connection off (RST) after what was sent."""
+        """Reset the connection (RST) after the sent bytes."""
         self.flush()
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.is_last = True
 
-    def hold(self) -> None:
-        """Say nothing until the other side hangs up or the origin closes."""
+    def wait_for_close(self) -> None:
+        """Send nothing until the client or the origin closes the connection."""
         self.is_last = True
         with contextlib.suppress(OSError):
             self.connection.recv(1)
 
 
 def honest(exchange: Exchange) -> None:
-    """Answer as RFC 9110 has it."""
-    exchange.say(exchange.judged())
+    """Answer as RFC 9110 requires."""
+    exchange.respond(exchange.response())
 
 
 def plain(exchange: Exchange) -> None:
-    """Answer 200 whatever was asked: an origin without ranges and conditions."""
-    exchange.say(exchange.judged(ignoring=exchange.asked.headers), changed={"accept-ranges": None})
+    """Always answer 200: an origin without ranges and conditional requests."""
+    exchange.respond(
+        exchange.response(ignoring=exchange.request.headers), changed={"accept-ranges": None}
+    )
 
 
 def cut(after: int) -> Handler:
-    """Close the connection in order after `after` bytes of the body."""
+    """Close the connection (FIN) after `after` bytes of the body."""
 
     def handle(exchange: Exchange) -> None:
-        exchange.say(exchange.judged(), after=after)
-        exchange.hang_up()
+        exchange.respond(exchange.response(), after=after)
+        exchange.close_connection()
 
     return handle
 
 
 def reset(after: int) -> Handler:
-    """Break the connection off after `after` bytes of the body."""
+    """Reset the connection (RST) after `after` bytes of the body."""
 
     def handle(exchange: Exchange) -> None:
-        exchange.say(exchange.judged(), after=after)
+        exchange.respond(exchange.response(), after=after)
         exchange.reset()
 
     return handle
 
 
 def stall(after: int) -> Handler:
-    """Fall silent after `after` bytes of the body, the connection open."""
+    """Send nothing more after `after` bytes of the body; the connection stays open."""
 
     def handle(exchange: Exchange) -> None:
-        exchange.say(exchange.judged(), after=after)
-        exchange.hold()
+        exchange.respond(exchange.response(), after=after)
+        exchange.wait_for_close()
 
     return handle
 
 
 def drip(piece_bytes: int, pause_s: float = 0.0) -> Handler:
-    """Answer right, `piece_bytes` at a time."""
+    """Answer correctly, `piece_bytes` at a time."""
 
     def handle(exchange: Exchange) -> None:
-        said = exchange.judged()
-        exchange.say(replace(said, body=()))
+        response = exchange.response()
+        exchange.respond(replace(response, body=()))
         exchange.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for byte_range in said.byte_ranges:
+        for byte_range in response.byte_ranges:
             data = exchange.film.data[byte_range.start : byte_range.stop]
             for at in range(0, len(data), piece_bytes):
                 exchange.send(data[at : at + piece_bytes])
@@ -256,7 +262,7 @@ def status(code: int, headers: Mapping[str, str] | None = None, body: bytes = b"
 
 
 def redirect(location: str, code: int = 302) -> Handler:
-    """Send the client elsewhere."""
+    """Redirect the client to `location`."""
     return status(code, {"Location": location})
 
 
@@ -266,7 +272,7 @@ def raw(head: str, body: bytes = b"") -> Handler:
     def handle(exchange: Exchange) -> None:
         exchange.connection.sendall((head.replace("\n", "\r\n") + "\r\n\r\n").encode("latin-1"))
         exchange.send(body)
-        exchange.hang_up()
+        exchange.close_connection()
 
     return handle
 
@@ -279,13 +285,13 @@ def chunk(data: bytes) -> bytes:
 def part_of(
     film: Film, byte_range: ByteRange, *, total: int | str | None = None, etag: str | None = None
 ) -> Handler:
-    """Answer 206 with this span, whatever was asked, and call the whole `total` bytes long."""
-    shown = len(film.data) if total is None else total
+    """Answer 206 with this range, whatever was requested, and the length `total`."""
+    total_text = len(film.data) if total is None else total
     body = film.data[byte_range.start : byte_range.stop]
     return status(
         206,
         {
-            "Content-Range": f"bytes {byte_range.start}-{byte_range.stop - 1}/{shown}",
+            "Content-Range": f"bytes {byte_range.start}-{byte_range.stop - 1}/{total_text}",
             "ETag": etag or film.etag or "",
             "Content-Type": film.media_type,
         },
@@ -297,28 +303,27 @@ def on(header: str, handler: Handler, otherwise: Handler = honest) -> Handler:
     """Use `handler` where the request has this header."""
 
     def handle(exchange: Exchange) -> None:
-        (handler if header in exchange.asked.headers else otherwise)(exchange)
+        (handler if header in exchange.request.headers else otherwise)(exchange)
 
     return handle
 
 
 @dataclass
 class Origin:
-    """Serve one `film` under every path. `rate` is in bytes per second over all connections.
+    """Serve one `film` under every path.
 
-    It is `far_s` (s) away: so long takes each turn to it and back. `otherwise` answers after the
-    script's end; with `tls` everything is said over TLS. As a context
-    manager: what it started has ended, and every socket is closed, when the block is left.
+    `rate`: bytes per second over all connections. `latency_s`: the round-trip time. `otherwise`
+    answers after the script; `tls` enables TLS. On exit all its threads and sockets are closed.
     """
 
     film: Film
     script: list[Handler] = field(default_factory=list)
     otherwise: Handler = honest
     rate: float | None = None
-    far_s: float = 0.0
+    latency_s: float = 0.0
     host: str = "127.0.0.1"
     tls: ssl.SSLContext | None = None
-    requests: list[Asked] = field(default_factory=list)
+    requests: list[ReceivedRequest] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self._lock = threading.Lock()
@@ -334,27 +339,27 @@ class Origin:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.die()
+        self.stop()
         for thread in self._threads:
             thread.join(DEADLINE_S)
 
-    def break_off(self) -> None:
-        """Break off every connection that is open now."""
+    def close_connections(self) -> None:
+        """Shut down every open connection."""
         with self._lock:
             for connection in self._connections:
                 with contextlib.suppress(OSError):
-                    # The socket's own: TLS would forget its keys under the thread that sends.
+                    # Not the TLS shutdown: it would drop the keys while a thread sends.
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
-    def die(self) -> None:
-        """Break all connections off and refuse others, until `rise`."""
+    def stop(self) -> None:
+        """Shut down all connections and refuse new ones until `restart`."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
-        self.break_off()
+        self.close_connections()
         self._listener.close()
 
-    def rise(self) -> None:
-        """Listen again, on the port of before."""
+    def restart(self) -> None:
+        """Listen again on the same port."""
         self._listen(self._port)
 
     def _listen(self, port: int) -> None:
@@ -375,26 +380,26 @@ class Origin:
 
     @property
     def url(self) -> str:
-        """The film's address."""
+        """The address of the file."""
         return f"{self.base}/film.mp4"
 
     @property
     def ranges(self) -> list[str | None]:
         """The Range of every request, in order."""
-        return [asked.headers.get("range") for asked in self.requests]
+        return [request.headers.get("range") for request in self.requests]
 
     @property
     def sent_bytes(self) -> int:
-        """How many bytes of bodies went out."""
-        return sum(asked.sent_bytes for asked in self.requests)
+        """The total number of body bytes sent."""
+        return sum(request.sent_bytes for request in self.requests)
 
     @property
     def is_idle(self) -> bool:
         """Whether no connection is open."""
         return not self._connections
 
-    def take_time(self, size_bytes: int) -> None:
-        """Sleep as long as the rate has it for this many bytes."""
+    def throttle(self, size_bytes: int) -> None:
+        """Sleep as long as the rate requires for this many bytes."""
         if self.rate is None:
             return
         with self._lock:
@@ -403,7 +408,7 @@ class Origin:
         time.sleep(max(0.0, due_s - time.monotonic()))
 
     def wait_for(self, is_so: Callable[[], bool]) -> None:
-        """Wait until something has happened; fail the test if it does not."""
+        """Wait until `is_so()`; fail the test if it takes too long."""
         wait_until(is_so)
 
     def _start(self, run: Callable[[], None]) -> None:
@@ -419,10 +424,10 @@ class Origin:
             except OSError:
                 return
             connection.settimeout(DEADLINE_S)
-            # What was sent and what was received shall not lie far apart.
+            # A small buffer keeps the sent bytes close to the received ones.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16)
             if self.tls is not None:
-                # The handshake is made in the connection's own thread, at its first read.
+                # The handshake happens at the first read, in the thread of the connection.
                 try:
                     connection = self.tls.wrap_socket(
                         connection, server_side=True, do_handshake_on_connect=False
@@ -435,7 +440,7 @@ class Origin:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
-            time.sleep(self.far_s)  # the handshake
+            time.sleep(self.latency_s)  # the handshake
             received = b""
             while True:
                 while b"\r\n\r\n" not in received:
@@ -446,39 +451,39 @@ class Origin:
                 if b"\r\n\r\n" not in received:
                     break
                 head, _, received = received.partition(b"\r\n\r\n")
-                time.sleep(self.far_s)
-                exchange = self._taken(head.decode("latin-1"), connection)
+                time.sleep(self.latency_s)
+                exchange = self._parse(head.decode("latin-1"), connection)
                 exchange.origin._next()(exchange)
-                exchange.asked.is_answered = True
+                exchange.request.is_complete = True
                 if exchange.is_last:
                     break
         with self._lock:
             self._connections.discard(connection)
 
-    def _taken(self, head: str, connection: socket.socket) -> Exchange:
+    def _parse(self, head: str, connection: socket.socket) -> Exchange:
         line, *lines = head.split("\r\n")
         pairs = (text.partition(":")[::2] for text in lines)
         method, target, _ = line.split(" ")
         fields = fold_headers((n, v.strip()) for n, v in pairs)
-        asked = Asked(target, fields, method=method)
+        request = ReceivedRequest(target, fields, method=method)
         with self._lock:
-            self.requests.append(asked)
-        return Exchange(self, asked, connection)
+            self.requests.append(request)
+        return Exchange(self, request, connection)
 
     def _next(self) -> Handler:
         with self._lock:
             return self.script.pop(0) if self.script else self.otherwise
 
 
-def fetch(order: DownloadRequest, handle: DownloadHandle | None = None) -> DownloadResult:
-    """Carry an order out on vidnb's own loop, as the blocking helper does."""
-    return transfers.run(download(order, handle or DownloadHandle()), timeout_s=DEADLINE_S)
+def fetch(request: DownloadRequest, handle: DownloadHandle | None = None) -> DownloadResult:
+    """Run a download on vidnb's own loop, as `vidnb.download` does."""
+    return transfers.run(download(request, handle or DownloadHandle()), timeout_s=DEADLINE_S)
 
 
 def spawn(
     code: str, *arguments: object, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    """Run a program in a process of its own; warnings are errors there as well."""
+    """Run a program in a new process, with warnings as errors."""
     root = Path(vidnb.__file__).parent.parent
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
@@ -489,20 +494,20 @@ def spawn(
     )
 
 
-def strangers(folder: Path) -> set[str]:
-    """Return what lies in a folder beside `.vidnb`."""
+def visible_names(folder: Path) -> set[str]:
+    """Return the names in a folder except `.vidnb`."""
     return {path.name for path in folder.iterdir()} - {".vidnb"} if folder.exists() else set()
 
 
-def held(folder: Path) -> Journal | None:
-    """Return the journal of the one part file in `folder/.vidnb`, None where there is none."""
+def stored_journal(folder: Path) -> Journal | None:
+    """Return the journal of the only part file in `folder/.vidnb`, or None."""
     parts = list((folder / ".vidnb").glob("*.part"))
     if not parts:
         return None
     (part,) = parts
     opened = PartFile(part.parent, part.name.removesuffix(".part"))
     try:
-        assert not opened.is_private, "somebody still holds the part file"
+        assert not opened.is_private, "the part file is still locked"
         return opened.load()
     finally:
         opened.close(keep=True)

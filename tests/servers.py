@@ -1,8 +1,7 @@
-"""Web servers that nobody here wrote, each over a folder of a test, and what to watch them with.
+"""Third-party web servers over a folder of a test, by name in `SERVERS`.
 
-Every server runs as a process of its own on a free loopback port, with a configuration of its own,
-and is gone when its block is left. `SERVERS` has them all by name. Where one is not installed its
-test skips and says so; in CI, which installs them, that is a failure.
+Each server runs as a process on a free loopback port with its own configuration, and ends with its
+block. A test of a server that is not installed is skipped, or fails in CI.
 """
 
 import contextlib
@@ -44,11 +43,11 @@ class Trust:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a program's environment must have for it to trust the certificate."""
+        """The environment variables by which a program trusts the certificate."""
         return {"SSL_CERT_FILE": str(self.authority_file)}
 
     def server_context(self) -> ssl.SSLContext:
-        """Return the server's side of TLS."""
+        """Return the TLS context of the server."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._certificate.configure_cert(context)
         return context
@@ -56,16 +55,16 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One answer in a log: its status, the bytes of its body, the Range it was asked for."""
+    """One response in a log: its status, the size of its body and the requested Range."""
 
     status: int
     size_bytes: int
-    asked: str | None
+    range: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that runs: `base` is `http://127.0.0.1:port`, or https; `log` is nginx's."""
+    """A running server: `base` is `http://127.0.0.1:port`, or https; `log` is nginx's."""
 
     base: str
     port: int
@@ -73,18 +72,18 @@ class Server:
 
     @property
     def sent(self) -> list[Sent]:
-        """What it has sent, an answer each, in the order in which they ended."""
+        """The responses in the order in which they ended."""
         assert self.log is not None
         lines = [line.split(" ", 2) for line in self.log.read_text().splitlines()]
         return [
-            Sent(int(status), int(size_bytes), None if asked == "-" else asked)
-            for status, size_bytes, asked in lines
+            Sent(int(status), int(size_bytes), None if range_ == "-" else range_)
+            for status, size_bytes, range_ in lines
         ]
 
 
 @contextlib.contextmanager
 def open_folder() -> Iterator[Path]:
-    """Make a folder that every user of the machine may read: some servers give up being root."""
+    """Make a folder that every user may read: some servers drop root privileges."""
     with tempfile.TemporaryDirectory(prefix="vidnb-www-") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -107,7 +106,7 @@ http {{
 
 @contextlib.contextmanager
 def nginx(folder: Path, *, rate: str = "0", trust: Trust | None = None) -> Iterator[Server]:
-    """Run nginx, at `rate` per connection ("3m": 3 MiB/s; "0": as fast as it can), maybe by TLS."""
+    """Run nginx, at `rate` per connection ("3m": 3 MiB/s; "0": unlimited), with TLS by `trust`."""
     program, port = _find("nginx", "nginx-light"), free_port()
     with _scratch() as scratch:
         config = NGINX.format(
@@ -188,7 +187,7 @@ def apache(folder: Path) -> Iterator[Server]:
             yield Server(f"http://127.0.0.1:{port}", port)
 
 
-# It would remember a file for a second, and send the ETag of one version with the bytes of another.
+# Its cache keeps a file's ETag for a second and would send it with the bytes of a new version.
 LIGHTTPD = """
 server.stat-cache-engine = "disable"
 server.bind = "127.0.0.1"
@@ -210,7 +209,7 @@ def lighttpd(folder: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def python_server(folder: Path) -> Iterator[Server]:
-    """Run the standard library's server, which answers no ranges."""
+    """Run the standard library's server, which does not support ranges."""
     port = free_port()
     command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
     with _scratch() as scratch, _running([*command, "-d", str(folder)], port, scratch):
@@ -291,11 +290,11 @@ def _scratch() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _running(command: list[str], port: int, scratch: Path) -> Iterator[None]:
-    """Run a server until the block is left; enter it once the port is open."""
-    # Nothing of it shall lie in the home of whoever runs the tests.
+    """Run a server during the block, which starts once the port is open."""
+    # Keep its files out of the home folder of the user.
     homes = dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(scratch))
-    said = scratch / "said.log"
-    with said.open("wb") as out:
+    output = scratch / "output.log"
+    with output.open("wb") as out:
         process = subprocess.Popen(
             command,
             cwd=scratch,
@@ -309,8 +308,8 @@ def _running(command: list[str], port: int, scratch: Path) -> Iterator[None]:
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
-            assert process.poll() is None, said.read_text()
-            assert time.monotonic() < deadline_s, said.read_text()
+            assert process.poll() is None, output.read_text()
+            assert time.monotonic() < deadline_s, output.read_text()
             time.sleep(0.02)
         yield
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vidnb.download.planner.retry import RetryPolicy
 from vidnb.download.registry import download
-from vidnb.download.request import DownloadRequest
+from vidnb.download.request import DownloadRequest, local_path
 from vidnb.download.status import DownloadHandle
 from vidnb.errors import StorageError, TransferError
 from vidnb.io.loop import transfers
@@ -33,7 +33,8 @@ async def save_video_from_url(url: str, save_path: StrPath) -> Path | None:
     file at `save_path` is unchanged.
     """
     try:
-        request = DownloadRequest.of(url, save_path, check_video=False, retry=_RETRY)
+        path = local_path(save_path)
+        request = DownloadRequest.of(url, path, check_video=False, retry=_RETRY)
         # The path is always the file itself here, never a folder.
         target = request.target or request.folder
         request = replace(request, folder=target.parent, target=target)
@@ -47,7 +48,7 @@ async def save_video_from_url(url: str, save_path: StrPath) -> Path | None:
     except ValueError as error:
         logger.error("file fault: %s", error)  # noqa: TRY400 - the message needs no traceback
         return None
-    return Path(save_path)
+    return Path(path)
 
 
 def get_video_data(file_name: StrPath) -> bytes | None:
@@ -57,7 +58,7 @@ def get_video_data(file_name: StrPath) -> bytes | None:
     folder, a pipe or a device is an error and never blocks. Errors are logged (`vidnb.compat`).
     """
     try:
-        return read_all(file_name)
+        return read_all(local_path(file_name))
     except (StorageError, OSError, ValueError) as error:
         logger.error("file fault: %s", error)  # noqa: TRY400 - the message needs no traceback
         return None

@@ -50,13 +50,13 @@ def web(exchange: "Exchange") -> None:
     """Answer as a plain file server does: a folder with one film, HEAD and ranges."""
     from tests.origin import honest
 
-    if exchange.asked.target == "/":
+    if exchange.request.target == "/":
         headers = [("Content-Length", str(len(INDEX))), ("Content-Type", "text/html")]
         exchange.head(200, headers)
-        if exchange.asked.method == "GET":
+        if exchange.request.method == "GET":
             exchange.send(INDEX)
-    elif exchange.asked.method == "HEAD":
-        said = exchange.judged()
+    elif exchange.request.method == "HEAD":
+        said = exchange.response()
         exchange.head(said.status, said.headers)
     else:
         honest(exchange)
@@ -166,9 +166,11 @@ def main() -> None:
         for number in range(arguments.rounds):
             first = number % len(names)
             for name in [*names[first:], *names[:first]]:
-                far_s = arguments.far_ms / 1000
+                latency_s = arguments.far_ms / 1000
                 page = browser.new_page()
-                with Origin(Film(data), rate=arguments.rate, far_s=far_s, otherwise=web) as origin:
+                with Origin(
+                    Film(data), rate=arguments.rate, latency_s=latency_s, otherwise=web
+                ) as origin:
                     runs[name].append(run(CONTESTANTS[name], page, origin))
                 page.close()
         about = (

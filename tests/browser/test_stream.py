@@ -66,7 +66,7 @@ class Withheld:
         self._part, self._breaks_off_at = part, breaks_off_at
 
     def __call__(self, exchange: Exchange) -> None:
-        said = exchange.judged()
+        said = exchange.response()
         exchange.head(said.status, (*said.headers, *exchange.film.headers))
         for part in said.body:
             assert not isinstance(part, bytes)
@@ -83,7 +83,7 @@ class Withheld:
 
 
 @pytest.mark.parametrize(
-    ("breaks_off_at", "far_s"),
+    ("breaks_off_at", "latency_s"),
     [
         (None, 0.0),
         pytest.param(2_000_000, 0.0, marks=pytest.mark.slow),
@@ -92,12 +92,12 @@ class Withheld:
     ids=["steady", "resets-every-2-MB", "40-ms-away"],
 )
 def test_the_picture_comes_before_the_file(
-    shown: Any, breaks_off_at: int | None, far_s: float, request: pytest.FixtureRequest
+    shown: Any, breaks_off_at: int | None, latency_s: float, request: pytest.FixtureRequest
 ) -> None:
     """A film with its index at the end; what lies between its beginning and 0.9 comes last."""
     data = film().read_bytes()
     handler = Withheld(range(len(data) // 2, len(data) // 2 + 2**15), breaks_off_at)
-    with Origin(Film(data), rate=4e6, otherwise=handler, far_s=far_s) as origin:
+    with Origin(Film(data), rate=4e6, otherwise=handler, latency_s=latency_s) as origin:
         folder = re.sub("[^a-z]", "", request.node.name)
         with shown(PLAY.format(url=origin.url, folder=folder), WATCH, FINISH) as opened:
             found = opened.found()
@@ -170,14 +170,14 @@ def test_an_origin_that_dies_is_waited_for_and_one_that_changes_is_told(shown: A
         play = PLAY.format(url=origin.url, folder="dies")
         with shown(play, look, seek, again) as opened:
             assert opened.found()["duration"] == pytest.approx(30, abs=0.1)
-            origin.die()
+            origin.stop()
             opened.page.wait_for_timeout(1500)
-            origin.rise()
+            origin.restart()
             found = opened.found()
             assert found["at"] == pytest.approx(27, abs=0.1)
             assert not found["whole"]
             origin.film, origin.rate = Film(other, etag='"v2"'), None
-            origin.break_off()
+            origin.close_connections()
             said = opened.page.locator(".vidnb-notice").filter(has_text="changed at its source")
             expect(said).to_have_count(1)
             saved = opened.found()

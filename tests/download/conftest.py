@@ -1,4 +1,4 @@
-"""What one test's origin refused is no news of the next one's, which may have its port."""
+"""Fixtures of the download tests."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,6 @@ from vidnb.download.slots import slots
 
 @pytest.fixture(autouse=True)
 def no_memory_of_other_origins() -> Iterator[None]:
-    """Let the process forget what hosts refused."""
+    """Forget the connection limits of hosts: a later origin may have the same port."""
     yield
-    slots._quota._host_limits.clear()
+    slots._limits._host_limits.clear()

@@ -1,6 +1,7 @@
 """How many connections downloads really open: one, several, and never too many in all.
 
-What is decided is in `tests/planner/test_concurrency.py` and `test_transfer.py`; here it meets real sockets.
+What is decided is in `tests/planner/test_concurrency.py` and `test_transfer.py`; these tests use
+real sockets.
 """
 
 import asyncio
@@ -52,7 +53,7 @@ class Gate:
                 self.now -= 1
 
     def _answer(self, exchange: Exchange) -> None:
-        said = exchange.judged()
+        said = exchange.response()
         exchange.head(said.status, (*said.headers, *exchange.film.headers))
         due_s = time.monotonic()
         for part in said.body:
@@ -64,7 +65,7 @@ class Gate:
                 time.sleep(max(0.0, due_s - time.monotonic()))
 
 
-def order(origin: Origin, path: Path, **options: Any) -> DownloadRequest:
+def request_for(origin: Origin, path: Path, **options: Any) -> DownloadRequest:
     return DownloadRequest.of(origin.url, path, **{"retry": QUICK, **options})
 
 
@@ -76,9 +77,9 @@ def check(result: DownloadResult) -> None:
 @pytest.fixture
 def slots_are_back() -> Iterator[None]:
     """Whatever happens, every connection is given back."""
-    before = slots.spare("nobody")
+    before = slots.available("nobody")
     yield
-    wait_until(lambda: slots.spare("nobody") == before)
+    wait_until(lambda: slots.available("nobody") == before)
 
 
 pytestmark = pytest.mark.usefixtures("slots_are_back")
@@ -88,7 +89,7 @@ def test_several_where_each_is_slow(tmp_path: Path) -> None:
     """At 2 MB/s a connection: found out while it runs, without much sent twice."""
     gate = Gate(2e6)
     with Origin(FILM, otherwise=gate) as origin:
-        result = fetch(order(origin, tmp_path / "a.mp4"))
+        result = fetch(request_for(origin, tmp_path / "a.mp4"))
     check(result)
     assert result.connections >= 4
     assert gate.peak <= 16
@@ -100,7 +101,7 @@ def test_several_where_each_is_slow(tmp_path: Path) -> None:
 def test_one_where_all_share_the_line(tmp_path: Path) -> None:
     """The origin's rate is that of all connections together: more of them bring nothing."""
     with Origin(FILM, rate=4e6) as origin:
-        result = fetch(order(origin, tmp_path / "a.mp4"))
+        result = fetch(request_for(origin, tmp_path / "a.mp4"))
     check(result)
     assert result.connections <= 4  # tried, and let go
     assert len(origin.requests) < 12
@@ -108,7 +109,7 @@ def test_one_where_all_share_the_line(tmp_path: Path) -> None:
 
 def test_one_is_one(tmp_path: Path) -> None:
     with Origin(FILM, otherwise=Gate(6e6)) as origin:
-        result = fetch(order(origin, tmp_path / "a.mp4", connections=1))
+        result = fetch(request_for(origin, tmp_path / "a.mp4", connections=1))
     check(result)
     assert (result.connections, origin.ranges) == (1, [None])
 
@@ -118,10 +119,10 @@ def test_what_a_host_refuses_is_asked_once(connections: int | None, tmp_path: Pa
     """It takes two at once; the next download of this process knows that."""
     gate = Gate(3e6, most=2)
     with Origin(FILM, otherwise=gate) as origin:
-        check(fetch(order(origin, tmp_path / "a.mp4", connections=connections)))
+        check(fetch(request_for(origin, tmp_path / "a.mp4", connections=connections)))
         refused = gate.refused
         assert refused > 0
-        result = fetch(order(origin, tmp_path / "b.mp4", connections=connections))
+        result = fetch(request_for(origin, tmp_path / "b.mp4", connections=connections))
     check(result)
     assert result.connections == 2
     assert (gate.refused, result.attempts) == (refused, 1)
@@ -132,16 +133,16 @@ def test_name_and_url_come_from_the_response_whose_bytes_are_stored(tmp_path: Pa
     gate = Gate(3e6, most=1)
 
     def handle(exchange: Exchange) -> None:
-        if exchange.asked.target == "/film.mp4":
+        if exchange.request.target == "/film.mp4":
             redirect("/too-many-connections.mp4" if gate.now else "/real-name.mp4")(exchange)
-        elif "many" in exchange.asked.target:
+        elif "many" in exchange.request.target:
             gate.refused += 1
             status(503, {"Content-Type": "text/html"})(exchange)
         else:
             gate(exchange)
 
     with Origin(FILM, otherwise=handle) as origin:
-        result = fetch(order(origin, tmp_path, connections=4))
+        result = fetch(request_for(origin, tmp_path, connections=4))
         assert gate.refused > 0
         assert result.url == f"{origin.base}/real-name.mp4"
     check(result)
@@ -152,22 +153,22 @@ def test_name_and_url_come_from_the_response_whose_bytes_are_stored(tmp_path: Pa
 def test_a_host_without_ranges_is_asked_for_one_once(tmp_path: Path) -> None:
     """The stream that runs is not touched by it, and the next download does not ask."""
     with Origin(FILM, otherwise=plain, rate=12e6) as origin:
-        check(fetch(order(origin, tmp_path / "a.mp4")))
+        check(fetch(request_for(origin, tmp_path / "a.mp4")))
         conditions = [asked.headers.get("if-range") for asked in origin.requests]
         assert [asked is None for asked in origin.ranges] == [True, False, False]
         assert conditions == [None, '"v1"', None]  # some answer only a plain Range
         assert origin.requests[0].sent_bytes == len(DATA)
-        check(fetch(order(origin, tmp_path / "b.mp4")))
+        check(fetch(request_for(origin, tmp_path / "b.mp4")))
     assert origin.ranges[3:] == [None]
 
 
 def test_a_host_that_says_so_is_not_asked(tmp_path: Path) -> None:
     def none(exchange: Exchange) -> None:
-        said = exchange.judged(ignoring=exchange.asked.headers)
-        exchange.say(said, changed={"accept-ranges": "none"})
+        said = exchange.response(ignoring=exchange.request.headers)
+        exchange.respond(said, changed={"accept-ranges": "none"})
 
     with Origin(FILM, otherwise=none, rate=12e6) as origin:
-        result = fetch(order(origin, tmp_path / "a.mp4"))
+        result = fetch(request_for(origin, tmp_path / "a.mp4"))
     check(result)
     assert (result.connections, origin.ranges) == (1, [None])
 
@@ -177,7 +178,7 @@ def test_many_downloads_stay_within_the_limit(tmp_path: Path) -> None:
     small = Film(noise(60_000))
     gate = Gate(400_000)
     with Origin(small, otherwise=gate) as origin:
-        watches = [DownloadHandle() for _ in range(40)]
+        handles = [DownloadHandle() for _ in range(40)]
         notes: set[str] = set()
 
         async def all_of_them() -> list[DownloadResult]:
@@ -190,10 +191,10 @@ def test_many_downloads_stay_within_the_limit(tmp_path: Path) -> None:
                         handle,
                     )
                 )
-                for n, handle in enumerate(watches)
+                for n, handle in enumerate(handles)
             ]
             while not all(one.done() for one in running):
-                notes.update(w.status.note for w in watches if w.status.phase is Phase.WAITING)
+                notes.update(w.status.note for w in handles if w.status.phase is Phase.WAITING)
                 await asyncio.sleep(0.01)
             return await asyncio.gather(*running)
 
@@ -208,7 +209,7 @@ def test_who_has_several_makes_way(tmp_path: Path) -> None:
     gate = Gate(250_000)
     with Origin(FILM, otherwise=gate) as origin:
         greedy = transfers.submit(
-            download(order(origin, tmp_path / "a.mp4", connections=16), DownloadHandle())
+            download(request_for(origin, tmp_path / "a.mp4", connections=16), DownloadHandle())
         )
         origin.wait_for(lambda: gate.now == 16)
         handle = DownloadHandle()
@@ -231,13 +232,13 @@ def test_paused_downloads_stand_in_nobodys_way(tmp_path: Path) -> None:
     with Origin(FILM, otherwise=gate) as origin:
         handle = DownloadHandle()
         paused = transfers.submit(
-            download(order(origin, tmp_path / "a.mp4", connections=16), handle)
+            download(request_for(origin, tmp_path / "a.mp4", connections=16), handle)
         )
         origin.wait_for(lambda: gate.now == 16)
         handle.pause()
         gate.bytes_per_s = 1e9
         host = ("http", "127.0.0.1", origin.port)
-        origin.wait_for(lambda: slots.spare(host) == 16)
+        origin.wait_for(lambda: slots.available(host) == 16)
         check(fetch(DownloadRequest.of(f"{origin.base}/b.mp4", tmp_path / "b.mp4", connections=16)))
         handle.resume()
         check(paused.result(DEADLINE_S))

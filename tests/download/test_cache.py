@@ -97,7 +97,7 @@ def test_what_another_process_uses_stays(root: Path) -> None:
 def test_processes_that_evict_each_others_folders(root: Path) -> None:
     """No folder vanishes while it is in use, and none that vanishes before is an error."""
     code = (
-        "import sys; from pathlib import Path; from vidnb.io import cache\n"
+        "import sys; from pathlib import Path; from vidnb.download import cache\n"
         f"cache.user_cache_path = lambda *_, **__: Path({str(root.parent)!r})\n"
         "for number in range(300):\n"
         "    place = cache.CachedFolder(f'https://a/{number % 3}')\n"

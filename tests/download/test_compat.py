@@ -24,7 +24,7 @@ from tests.origin import (
     redirect,
     reset,
     status,
-    strangers,
+    visible_names,
 )
 from vidnb.download import part_file
 from vidnb.download.planner.retry import RetryPolicy
@@ -71,7 +71,7 @@ def test_save_creates_folders_and_returns_the_path(
     assert save(origin.url, kind(target)) == target
     assert isinstance(save(origin.url, kind(target)), Path)
     assert target.read_bytes() == DATA
-    assert strangers(target.parent) == {"film.mp4"}
+    assert visible_names(target.parent) == {"film.mp4"}
     assert not caplog.records
 
 
@@ -131,7 +131,7 @@ def test_save_network_error(
     with Origin(film, otherwise=handler) as origin:
         assert save(origin.url, target) is None
     assert error_kinds(caplog) == ["network fault"]
-    assert strangers(tmp_path) == ({"film.mp4"} if was_there else set())
+    assert visible_names(tmp_path) == ({"film.mp4"} if was_there else set())
     assert not was_there or target.read_bytes() == b"an earlier film"
 
 
@@ -156,7 +156,7 @@ def test_save_with_a_url_that_cannot_be_fetched(
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     assert save(url, tmp_path / "film.mp4") is None
     assert error_kinds(caplog) == ["network fault"]
-    assert strangers(tmp_path) == set()
+    assert visible_names(tmp_path) == set()
 
 
 def test_save_with_a_refused_connection(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -175,7 +175,7 @@ def test_save_file_error(
     (tmp_path / "file").write_bytes(b"here")
     assert save(origin.url, path and f"{tmp_path}/{path}") is None
     assert error_kinds(caplog) == ["file fault"]
-    assert strangers(tmp_path) == {"folder", "file"}
+    assert visible_names(tmp_path) == {"folder", "file"}
     assert (tmp_path / "file").read_bytes() == b"here"
     assert not origin.requests
 

@@ -1,4 +1,4 @@
-"""The download from an order to a published file, with everything a person may do meanwhile."""
+"""Downloads from the request to the published file: paths, refresh, sharing, pause, cancel."""
 
 import asyncio
 import concurrent.futures
@@ -28,7 +28,6 @@ from tests.origin import (
     Origin,
     cut,
     fetch,
-    held,
     honest,
     noise,
     redirect,
@@ -36,9 +35,10 @@ from tests.origin import (
     spawn,
     stall,
     status,
-    strangers,
+    stored_journal,
+    visible_names,
 )
-from vidnb.download import destination, part_file
+from vidnb.download import destination, part_file, writer
 from vidnb.download.part_file import PartFile, RecordStore
 from vidnb.download.planner.progress import Progress
 from vidnb.download.planner.retry import RetryPolicy
@@ -64,26 +64,26 @@ def origin() -> Iterator[Origin]:
 
 @pytest.fixture
 def slow() -> Iterator[Origin]:
-    """An origin that takes three seconds for its film."""
+    """An origin that needs three seconds for its file."""
     with Origin(SLOW, rate=1e6) as running:
         yield running
 
 
-def order(origin: Origin, path: Path | str | None, **options: Any) -> DownloadRequest:
-    """One connection unless the test says otherwise: on a busy machine more would be tried out."""
+def request_for(origin: Origin, path: Path | str | None, **options: Any) -> DownloadRequest:
+    """Make a request with one connection by default: a busy machine would try more."""
     return DownloadRequest.of(origin.url, path, **{"retry": QUICK, "connections": 1, **options})
 
 
-def left_over(folder: Path) -> list[str]:
-    """What lies in `.vidnb` beside records."""
+def leftovers(folder: Path) -> list[str]:
+    """Return the names in `.vidnb` without the records."""
     return [p.name for p in (folder / ".vidnb").iterdir() if p.suffix != ".record"]
 
 
 # The result.
 
 
-def test_the_result_describes_the_file(origin: Origin, tmp_path: Path) -> None:
-    result = fetch(order(origin, tmp_path / "a.mp4"))
+def test_the_result_has_all_facts_of_the_file(origin: Origin, tmp_path: Path) -> None:
+    result = fetch(request_for(origin, tmp_path / "a.mp4"))
     assert dataclasses.replace(result, elapsed_s=0) == DownloadResult(
         path=tmp_path / "a.mp4",
         url=origin.url,
@@ -99,32 +99,32 @@ def test_the_result_describes_the_file(origin: Origin, tmp_path: Path) -> None:
     )
     assert result.elapsed_s > 0
     with pytest.raises(dataclasses.FrozenInstanceError):
-        result.path = Path()  # type: ignore[misc]  # that is the point
+        result.path = Path()  # type: ignore[misc]  # it must fail
 
 
 def test_a_result_without_validators_or_type(tmp_path: Path) -> None:
     with Origin(Film(DATA, etag=None, media_type="not a type")) as origin:
-        result = fetch(order(origin, tmp_path / "a.mp4"))
+        result = fetch(request_for(origin, tmp_path / "a.mp4"))
     assert (result.etag, result.media_type) == (None, None)
 
 
-def test_a_small_file_is_there_at_once(
+def test_a_small_file_is_written_when_its_body_ends(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last bytes go to the disk when the stream ends, not when a timer says so."""
-    monkeypatch.setattr("vidnb.download.writer.LATEST_S", 10 * DEADLINE_S)
-    fetch(order(origin, tmp_path / "a.mp4"))
+    """The last bytes are written when the body ends, not when a timer fires."""
+    monkeypatch.setattr(writer, "LATEST_S", 10 * DEADLINE_S)
+    fetch(request_for(origin, tmp_path / "a.mp4"))
 
 
 def test_the_connection_is_used_again(origin: Origin, tmp_path: Path) -> None:
     before = len(origin._threads)
     for number in range(4):
-        fetch(order(origin, tmp_path / f"{number}.mp4"))
+        fetch(request_for(origin, tmp_path / f"{number}.mp4"))
     assert len(origin._threads) == before + 1
 
 
 def test_a_blocking_call_on_the_loop_fails() -> None:
-    """The net under all other tests holds."""
+    """The fixture that fails blocking calls works."""
 
     async def blocks() -> None:
         time.sleep(0)
@@ -133,11 +133,11 @@ def test_a_blocking_call_on_the_loop_fails() -> None:
         transfers.run(blocks())
 
 
-# Where it goes.
+# Paths and names.
 
 
 @pytest.mark.parametrize(
-    ("path", "becomes"),
+    ("path", "expected"),
     [
         pytest.param(None, "film.mp4", id="none"),
         pytest.param("", None, id="empty"),
@@ -151,34 +151,34 @@ def test_a_blocking_call_on_the_loop_fails() -> None:
         pytest.param(Path("new") / "x.mp4", "new/x.mp4", id="pathlib"),
     ],
 )
-def test_where_it_goes(
+def test_the_path_decides_the_folder_and_the_name(
     path: str | None,
-    becomes: str | None,
+    expected: str | None,
     origin: Origin,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
-    if becomes is None:
-        with pytest.raises(ValueError, match="is no path"):
-            order(origin, path)
+    if expected is None:
+        with pytest.raises(ValueError, match="is not a valid path"):
+            request_for(origin, path)
         return
-    assert fetch(order(origin, path)).path == tmp_path / becomes
-    assert (tmp_path / becomes).read_bytes() == DATA
+    assert fetch(request_for(origin, path)).path == tmp_path / expected
+    assert (tmp_path / expected).read_bytes() == DATA
 
 
-def test_a_change_of_the_working_folder_moves_nothing(
+def test_a_change_of_the_working_folder_does_not_move_the_file(
     slow: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "a")
     slow.rate = 10e6
-    running = transfers.submit(download(order(slow, "x.mp4"), DownloadHandle()))
+    running = transfers.submit(download(request_for(slow, "x.mp4"), DownloadHandle()))
     slow.wait_for(lambda: slow.sent_bytes > 10_000)
     monkeypatch.chdir(tmp_path / "b")
-    second = transfers.submit(download(order(slow, "x.mp4"), DownloadHandle()))
+    second = transfers.submit(download(request_for(slow, "x.mp4"), DownloadHandle()))
     assert running.result(DEADLINE_S).path == tmp_path / "a" / "x.mp4"
     assert second.result(DEADLINE_S).path == tmp_path / "b" / "x.mp4"
     assert sorted(p.relative_to(tmp_path) for p in tmp_path.glob("*/*.mp4")) == [
@@ -187,74 +187,69 @@ def test_a_change_of_the_working_folder_moves_nothing(
     ]
 
 
-def test_a_link_stays_a_link(origin: Origin, tmp_path: Path) -> None:
+def test_a_symbolic_link_is_kept(origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "film.mp4").symlink_to(tmp_path / "disk" / "real.mp4")
-    assert fetch(order(origin, tmp_path / "film.mp4")).path == tmp_path / "film.mp4"
+    assert fetch(request_for(origin, tmp_path / "film.mp4")).path == tmp_path / "film.mp4"
     assert (tmp_path / "film.mp4").is_symlink()
     assert (tmp_path / "disk" / "real.mp4").read_bytes() == DATA
-    assert fetch(order(origin, tmp_path / "film.mp4")).reused
+    assert fetch(request_for(origin, tmp_path / "film.mp4")).reused
 
 
-def test_a_name_nobody_chose_never_replaces_a_strangers_file(
-    origin: Origin, tmp_path: Path
-) -> None:
+def test_an_unnamed_download_never_replaces_an_unknown_file(origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "film.mp4").write_bytes(b"mine")
     (tmp_path / "film (1).mp4").write_bytes(b"mine too")
-    assert fetch(order(origin, tmp_path)).path.name == "film (2).mp4"
-    again = fetch(order(origin, tmp_path))
+    assert fetch(request_for(origin, tmp_path)).path.name == "film (2).mp4"
+    again = fetch(request_for(origin, tmp_path))
     assert (again.path.name, again.reused) == ("film (2).mp4", True)
     origin.film = OTHER
-    assert fetch(order(origin, tmp_path)).path.read_bytes() == OTHER.data
-    assert strangers(tmp_path) == {"film.mp4", "film (1).mp4", "film (2).mp4"}
+    assert fetch(request_for(origin, tmp_path)).path.read_bytes() == OTHER.data
+    assert visible_names(tmp_path) == {"film.mp4", "film (1).mp4", "film (2).mp4"}
     assert (tmp_path / "film.mp4").read_bytes() == b"mine"
 
 
 def test_two_addresses_with_one_name_become_two_files(origin: Origin, tmp_path: Path) -> None:
     for host in ("a", "b"):
         fetch(DownloadRequest.of(f"{origin.base}/{host}/film.mp4", tmp_path, retry=QUICK))
-    assert strangers(tmp_path) == {"film.mp4", "film (1).mp4"}
+    assert visible_names(tmp_path) == {"film.mp4", "film (1).mp4"}
 
 
-def test_a_name_nobody_chose_never_replaces_what_its_owner_changed(
-    origin: Origin, tmp_path: Path
-) -> None:
-    fetch(order(origin, tmp_path))
+def test_an_unnamed_download_never_replaces_a_modified_file(origin: Origin, tmp_path: Path) -> None:
+    fetch(request_for(origin, tmp_path))
     (tmp_path / "film.mp4").write_bytes(b"cut down by its owner")
-    result = fetch(order(origin, tmp_path))
+    result = fetch(request_for(origin, tmp_path))
     assert (result.path.name, result.reused) == ("film (1).mp4", False)
     assert (tmp_path / "film.mp4").read_bytes() == b"cut down by its owner"
 
 
-def test_a_file_that_was_removed_comes_back_under_its_name(origin: Origin, tmp_path: Path) -> None:
-    fetch(order(origin, tmp_path)).path.unlink()
-    result = fetch(order(origin, tmp_path))
+def test_a_removed_file_is_downloaded_under_the_same_name(origin: Origin, tmp_path: Path) -> None:
+    fetch(request_for(origin, tmp_path)).path.unlink()
+    result = fetch(request_for(origin, tmp_path))
     assert (result.path.name, result.reused) == ("film.mp4", False)
 
 
-def test_a_thousand_files_of_one_name_are_enough(
+def test_the_number_of_files_of_one_name_is_limited(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(destination, "_MOST_NUMBERS", 2)
+    monkeypatch.setattr(destination, "_MAX_SAME_NAMES", 2)
     for name in ("film.mp4", "film (1).mp4"):
         (tmp_path / name).touch()
-    with pytest.raises(StorageError, match="name the file yourself"):
-        fetch(order(origin, tmp_path))
+    with pytest.raises(StorageError, match="pass a file name"):
+        fetch(request_for(origin, tmp_path))
 
 
-# Again.
+# Refresh and reuse.
 
 
-def test_an_unchanged_source_is_not_fetched_again(origin: Origin, tmp_path: Path) -> None:
-    """One conditional request, and no body."""
-    first = fetch(order(origin, tmp_path / "a.mp4"))
-    again = fetch(order(origin, tmp_path / "a.mp4"))
+def test_an_unchanged_source_costs_one_conditional_request(origin: Origin, tmp_path: Path) -> None:
+    first = fetch(request_for(origin, tmp_path / "a.mp4"))
+    again = fetch(request_for(origin, tmp_path / "a.mp4"))
     assert dataclasses.replace(again, elapsed_s=0) == dataclasses.replace(
         first, elapsed_s=0, reused=True
     )
-    assert [asked.sent_bytes for asked in origin.requests] == [len(DATA), 0]
+    assert [request.sent_bytes for request in origin.requests] == [len(DATA), 0]
     assert origin.requests[1].headers["if-none-match"] == '"v1"'
-    assert left_over(tmp_path) == []
+    assert leftovers(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -265,36 +260,36 @@ def test_an_unchanged_source_is_not_fetched_again(origin: Origin, tmp_path: Path
         pytest.param(Film(DATA, etag=None), False, id="nothing"),
     ],
 )
-def test_what_tells_that_a_source_is_unchanged(film: Film, asks: bool, tmp_path: Path) -> None:
+def test_any_validator_makes_the_next_request_conditional(
+    film: Film, asks: bool, tmp_path: Path
+) -> None:
     with Origin(film) as origin:
-        fetch(order(origin, tmp_path / "a.mp4"))
-        assert fetch(order(origin, tmp_path / "a.mp4")).reused is asks
+        fetch(request_for(origin, tmp_path / "a.mp4"))
+        assert fetch(request_for(origin, tmp_path / "a.mp4")).reused is asks
 
 
 def test_a_changed_source_is_fetched_again(origin: Origin, tmp_path: Path) -> None:
-    fetch(order(origin, tmp_path / "a.mp4"))
+    fetch(request_for(origin, tmp_path / "a.mp4"))
     origin.film = OTHER
-    result = fetch(order(origin, tmp_path / "a.mp4"))
+    result = fetch(request_for(origin, tmp_path / "a.mp4"))
     assert (result.reused, result.etag) == (False, '"v2"')
     assert result.path.read_bytes() == OTHER.data
 
 
-def test_a_changed_source_that_cannot_be_fetched_costs_nothing(
-    origin: Origin, tmp_path: Path
-) -> None:
-    fetch(order(origin, tmp_path / "a.mp4"))
+def test_a_failed_refresh_keeps_the_old_file(origin: Origin, tmp_path: Path) -> None:
+    fetch(request_for(origin, tmp_path / "a.mp4"))
     origin.film, origin.otherwise = OTHER, cut(100_000)
     with pytest.raises(TransportError):
-        fetch(order(origin, tmp_path / "a.mp4", retry=RetryPolicy(attempts=1)))
+        fetch(request_for(origin, tmp_path / "a.mp4", retry=RetryPolicy(attempts=1)))
     assert (tmp_path / "a.mp4").read_bytes() == DATA
     origin.film, origin.otherwise = FILM, honest
-    assert fetch(order(origin, tmp_path / "a.mp4")).path.read_bytes() == DATA
+    assert fetch(request_for(origin, tmp_path / "a.mp4")).path.read_bytes() == DATA
 
 
-def test_a_part_that_cannot_be_read_is_let_go(
+def test_a_part_file_that_cannot_be_read_is_unlocked(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disk fails while the journal is read: an error, and no lock is left behind."""
+    """The disk fails while the journal is read."""
 
     def fails(_part: PartFile) -> None:
         raise OSError(5, "Input/output error")
@@ -302,94 +297,96 @@ def test_a_part_that_cannot_be_read_is_let_go(
     with monkeypatch.context() as patch:
         patch.setattr(PartFile, "load", fails)
         with pytest.raises(StorageError, match="Input/output error"):
-            fetch(order(origin, tmp_path / "a.mp4"))
+            fetch(request_for(origin, tmp_path / "a.mp4"))
     assert not origin.requests
-    assert fetch(order(origin, tmp_path / "a.mp4")).path.read_bytes() == DATA
-    assert left_over(tmp_path) == []
+    assert fetch(request_for(origin, tmp_path / "a.mp4")).path.read_bytes() == DATA
+    assert leftovers(tmp_path) == []
 
 
 PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body>" + b" " * 5000
 
 
 @pytest.mark.parametrize("knows_digest", [False, True], ids=["asks", "by-its-digest"])
-def test_a_page_saved_without_a_look_is_no_video_later(knows_digest: bool, tmp_path: Path) -> None:
-    """The file an earlier run saved as it was stays where it is."""
+def test_a_page_that_was_saved_unchecked_is_refused_later(
+    knows_digest: bool, tmp_path: Path
+) -> None:
+    """The saved file is unchanged."""
     path = tmp_path / "a.mp4"
     digest = f"sha256:{hashlib.sha256(PAGE).hexdigest()}" if knows_digest else None
     with Origin(Film(PAGE)) as origin:
-        fetch(order(origin, path, check_video=False))
-        with pytest.raises(NotAVideo, match="the file stays as it is") as caught:
-            fetch(order(origin, path, checksum=digest))
+        fetch(request_for(origin, path, check_video=False))
+        with pytest.raises(NotAVideo, match="the file is unchanged") as caught:
+            fetch(request_for(origin, path, checksum=digest))
         assert (caught.value.title, caught.value.url) == ("Sign in", origin.url)
         assert (caught.value.resumable_bytes, origin.sent_bytes) == (0, len(PAGE))
         assert str(path) in str(caught.value)
         assert path.read_bytes() == PAGE
-        assert fetch(order(origin, path, check_video=False)).reused
-    assert left_over(tmp_path) == []
+        assert fetch(request_for(origin, path, check_video=False)).reused
+    assert leftovers(tmp_path) == []
 
 
 @pytest.mark.parametrize("knows_digest", [False, True], ids=["asks", "by-its-digest"])
-def test_a_file_larger_than_the_limit_is_not_used_again(
+def test_a_finished_file_above_max_bytes_is_not_reused(
     knows_digest: bool, origin: Origin, tmp_path: Path
 ) -> None:
-    path = fetch(order(origin, tmp_path / "a.mp4")).path
+    path = fetch(request_for(origin, tmp_path / "a.mp4")).path
     options = {"checksum": SHA256} if knows_digest else {}
-    with pytest.raises(TooLarge, match="the file stays as it is; raise max_bytes") as caught:
-        fetch(order(origin, path, max_bytes=len(DATA) - 1, **options))
+    with pytest.raises(TooLarge, match="the file is unchanged; raise max_bytes") as caught:
+        fetch(request_for(origin, path, max_bytes=len(DATA) - 1, **options))
     assert caught.value.url == origin.url
     assert path.read_bytes() == DATA
-    assert fetch(order(origin, path, max_bytes=len(DATA), **options)).reused
-    origin.film = Film(DATA[:1000], etag='"v2"')  # and one that has become smaller is fetched
-    assert fetch(order(origin, path, max_bytes=len(DATA) - 1)).path.read_bytes() == DATA[:1000]
+    assert fetch(request_for(origin, path, max_bytes=len(DATA), **options)).reused
+    origin.film = Film(DATA[:1000], etag='"v2"')  # a smaller version is fetched
+    assert (
+        fetch(request_for(origin, path, max_bytes=len(DATA) - 1)).path.read_bytes() == DATA[:1000]
+    )
 
 
 @pytest.mark.parametrize("change", ["write", "remove"])
-def test_a_file_taken_away_while_its_source_is_asked_is_fetched_again(
+def test_a_file_removed_during_revalidation_is_fetched_again(
     change: str, origin: Origin, tmp_path: Path
 ) -> None:
-    path = fetch(order(origin, tmp_path / "a.mp4")).path
+    path = fetch(request_for(origin, tmp_path / "a.mp4")).path
 
     def meanwhile(exchange: Exchange) -> None:
         path.write_bytes(b"?") if change == "write" else path.unlink()
         honest(exchange)
 
     origin.script = [meanwhile]
-    result = fetch(order(origin, path))
+    result = fetch(request_for(origin, path))
     assert not result.reused
     assert path.read_bytes() == DATA
-    assert left_over(tmp_path) == []
+    assert leftovers(tmp_path) == []
 
 
 @pytest.mark.parametrize("change", ["write", "remove"])
-def test_a_file_that_is_not_as_it_was_is_fetched_again(
-    change: str, origin: Origin, tmp_path: Path
-) -> None:
-    path = fetch(order(origin, tmp_path / "a.mp4")).path
+def test_a_modified_file_is_fetched_again(change: str, origin: Origin, tmp_path: Path) -> None:
+    path = fetch(request_for(origin, tmp_path / "a.mp4")).path
     path.write_bytes(b"?") if change == "write" else path.unlink()
-    assert not fetch(order(origin, path)).reused
+    assert not fetch(request_for(origin, path)).reused
     assert path.read_bytes() == DATA
 
 
 def test_another_address_for_the_same_file_replaces_it(origin: Origin, tmp_path: Path) -> None:
-    fetch(order(origin, tmp_path / "a.mp4"))
-    with Origin(Film(OTHER.data)) as other:  # with the very same ETag
-        result = fetch(order(other, tmp_path / "a.mp4"))
+    fetch(request_for(origin, tmp_path / "a.mp4"))
+    with Origin(Film(OTHER.data)) as other:  # with the same ETag
+        result = fetch(request_for(other, tmp_path / "a.mp4"))
         assert "if-none-match" not in other.requests[0].headers
     assert result.path.read_bytes() == OTHER.data
 
 
 @pytest.mark.parametrize("is_whole", [True, False], ids=["whole", "damaged"])
-def test_after_another_boot_the_bytes_are_looked_at(
+def test_after_a_reboot_the_digest_is_checked(
     is_whole: bool, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A crash may leave zeros in a file whose length and date are right."""
-    path = fetch(order(origin, tmp_path / "a.mp4")).path
+    """A crash may leave zeros in a file with the right length and date."""
+    path = fetch(request_for(origin, tmp_path / "a.mp4")).path
     if not is_whole:
         before = path.stat()
         path.write_bytes(bytes(len(DATA)))
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     monkeypatch.setattr(part_file, "boot_id", lambda: "another boot")
-    assert fetch(order(origin, path)).reused is is_whole
+    assert fetch(request_for(origin, path)).reused is is_whole
     assert path.read_bytes() == DATA
 
 
@@ -403,110 +400,110 @@ def test_a_file_with_the_right_digest_needs_no_request(
     checksum: str, came_from: str, origin: Origin, tmp_path: Path
 ) -> None:
     if came_from == "vidnb":
-        fetch(order(origin, tmp_path / "a.mp4"))
+        fetch(request_for(origin, tmp_path / "a.mp4"))
     else:
         (tmp_path / "a.mp4").write_bytes(DATA)
-    asked = len(origin.requests)
-    result = fetch(order(origin, tmp_path / "a.mp4", checksum=checksum))
+    request = len(origin.requests)
+    result = fetch(request_for(origin, tmp_path / "a.mp4", checksum=checksum))
     assert (result.reused, result.sha256) == (True, SHA256[7:])
-    assert len(origin.requests) == asked
+    assert len(origin.requests) == request
 
 
 @pytest.mark.parametrize("came_from", ["vidnb", "elsewhere"])
 def test_a_file_with_another_digest_is_fetched_again(
     came_from: str, origin: Origin, tmp_path: Path
 ) -> None:
-    """Not asked whether it changed: what stands there is not what is wanted."""
+    """Without a conditional request: the existing file is not the expected one."""
     if came_from == "vidnb":
         origin.film = Film(OTHER.data)
-        fetch(order(origin, tmp_path / "a.mp4"))
+        fetch(request_for(origin, tmp_path / "a.mp4"))
         origin.film = FILM
     else:
         (tmp_path / "a.mp4").write_bytes(OTHER.data)
-    result = fetch(order(origin, tmp_path / "a.mp4", checksum=SHA256))
+    result = fetch(request_for(origin, tmp_path / "a.mp4", checksum=SHA256))
     assert not result.reused
     assert result.path.read_bytes() == DATA
 
 
-def test_overwrite_always_fetches(origin: Origin, tmp_path: Path) -> None:
+def test_if_exists_overwrite_always_fetches(origin: Origin, tmp_path: Path) -> None:
     for path in (tmp_path / "a.mp4", tmp_path):
         for _ in range(2):
-            assert not fetch(order(origin, path, if_exists="overwrite")).reused
-    assert strangers(tmp_path) == {"a.mp4", "film.mp4"}
-    assert [asked.sent_bytes for asked in origin.requests] == [len(DATA)] * 4
+            assert not fetch(request_for(origin, path, if_exists="overwrite")).reused
+    assert visible_names(tmp_path) == {"a.mp4", "film.mp4"}
+    assert [request.sent_bytes for request in origin.requests] == [len(DATA)] * 4
 
 
 @pytest.mark.parametrize("by_name", [True, False], ids=["file", "folder"])
 @pytest.mark.parametrize("came_from", ["vidnb", "elsewhere"])
-def test_error_leaves_what_is_there(
+def test_if_exists_error_keeps_an_existing_file(
     by_name: bool, came_from: str, origin: Origin, tmp_path: Path
 ) -> None:
     path = tmp_path / "film.mp4" if by_name else tmp_path
     if came_from == "vidnb":
-        fetch(order(origin, path, if_exists="error"))
+        fetch(request_for(origin, path, if_exists="error"))
     else:
         (tmp_path / "film.mp4").write_bytes(DATA)
-    asked = len(origin.requests)
-    with pytest.raises(StorageError, match="exists already and if_exists='error'") as caught:
-        fetch(order(origin, path, if_exists="error"))
+    request = len(origin.requests)
+    with pytest.raises(StorageError, match="exists and if_exists='error'") as caught:
+        fetch(request_for(origin, path, if_exists="error"))
     assert caught.value.url == origin.url
     if by_name or came_from == "vidnb":
-        assert len(origin.requests) == asked
-    assert strangers(tmp_path) == {"film.mp4"}
-    # Where the name came with the answer, the bytes came too: they wait for another `if_exists`.
+        assert len(origin.requests) == request
+    assert visible_names(tmp_path) == {"film.mp4"}
+    # The name came with the body, so the bytes are stored; another `if_exists` can use them.
     assert caught.value.resumable_bytes == (0 if by_name or came_from == "vidnb" else len(DATA))
     origin.requests.clear()
-    assert fetch(order(origin, path)).path.read_bytes() == DATA
+    assert fetch(request_for(origin, path)).path.read_bytes() == DATA
     if caught.value.resumable_bytes:
         assert origin.sent_bytes == 0
 
 
-def test_error_leaves_what_its_owner_changed(origin: Origin, tmp_path: Path) -> None:
-    fetch(order(origin, tmp_path, if_exists="error")).path.write_bytes(b"mine")
-    with pytest.raises(StorageError, match="exists already"):
-        fetch(order(origin, tmp_path, if_exists="error"))
+def test_if_exists_error_keeps_a_modified_file(origin: Origin, tmp_path: Path) -> None:
+    fetch(request_for(origin, tmp_path, if_exists="error")).path.write_bytes(b"mine")
+    with pytest.raises(StorageError, match="exists and if_exists"):
+        fetch(request_for(origin, tmp_path, if_exists="error"))
     assert (tmp_path / "film.mp4").read_bytes() == b"mine"
 
 
-def test_error_leaves_what_appeared_meanwhile(origin: Origin, tmp_path: Path) -> None:
+def test_if_exists_error_keeps_a_file_created_meanwhile(origin: Origin, tmp_path: Path) -> None:
     def meanwhile(exchange: Exchange) -> None:
         (tmp_path / "a.mp4").write_bytes(b"somebody's")
-        exchange.say(exchange.judged())
+        exchange.respond(exchange.response())
 
     origin.script = [meanwhile]
-    with pytest.raises(StorageError, match="exists already"):
-        fetch(order(origin, tmp_path / "a.mp4", if_exists="error"))
+    with pytest.raises(StorageError, match="exists and if_exists"):
+        fetch(request_for(origin, tmp_path / "a.mp4", if_exists="error"))
     assert (tmp_path / "a.mp4").read_bytes() == b"somebody's"
 
 
-def test_a_record_that_cannot_be_written_fails_no_download(
+def test_a_download_succeeds_although_its_record_cannot_be_written(
     origin: Origin,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The disk filled up with the very last byte, and the file is whole."""
+    """The disk is full after the last byte; the file is complete."""
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(RecordStore, "save", full)
-    assert fetch(order(origin, tmp_path / "a.mp4")).path.read_bytes() == DATA
-    assert "is not remembered: No space left on device" in caplog.text
+    assert fetch(request_for(origin, tmp_path / "a.mp4")).path.read_bytes() == DATA
+    assert "was not saved: No space left on device" in caplog.text
 
 
 def died(part: PartFile, *, keep: bool) -> None:
-    """Leave everything on the disk as it is, as the kernel does with a killed process."""
+    """Leave the disk as a killed process does."""
     part._file.close()
     if part._journal is not None:
         part._journal.close()
 
 
 @pytest.mark.parametrize("has_changed", [True, False])
-def test_a_kill_between_link_and_unlink_harms_nobody(
+def test_a_kill_between_link_and_unlink_keeps_the_published_file(
     has_changed: bool, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The part file is the published file then: emptied for another version, both would be gone."""
+    """The part file is then the published file; truncating it would destroy both."""
 
     unlink = Path.unlink
 
@@ -519,48 +516,48 @@ def test_a_kill_between_link_and_unlink_harms_nobody(
         patch.setattr(part_file.PartFile, "close", died)
         patch.setattr(Path, "unlink", killed)
         with pytest.raises(RuntimeError, match="killed"):
-            fetch(order(origin, tmp_path))
+            fetch(request_for(origin, tmp_path))
     assert (tmp_path / "film.mp4").stat().st_nlink == 2
     if has_changed:
         origin.film = OTHER
     with (tmp_path / "film.mp4").open("rb") as published:
-        result = fetch(order(origin, tmp_path))
-        assert published.read() == DATA  # replaced perhaps, but never written to
+        result = fetch(request_for(origin, tmp_path))
+        assert published.read() == DATA  # it may be replaced, but never written to
     assert result.path == tmp_path / "film.mp4"
     assert result.path.read_bytes() == origin.film.data
     assert result.path.stat().st_nlink == 1
     assert result.reused is not has_changed
 
 
-def test_the_last_step_alone_is_left(origin: Origin, tmp_path: Path) -> None:
-    """Killed between the last mark and the publish: one conditional request, no body."""
+def test_a_complete_part_file_needs_one_conditional_request(origin: Origin, tmp_path: Path) -> None:
+    """Killed between the last journal entry and publishing."""
     part = tmp_path / ".vidnb"
     with Origin(
         dataclasses.replace(FILM, headers=(("Content-Disposition", "attachment; filename=n.mp4"),))
     ) as front:
 
         def keep(exchange: Exchange) -> None:
-            exchange.say(exchange.judged(), after=len(DATA) - 1)
+            exchange.respond(exchange.response(), after=len(DATA) - 1)
             front.wait_for(lambda: bool(list(part.glob("*.journal"))))
-            exchange.hang_up()
+            exchange.close_connection()
 
         front.script = [keep]
         with pytest.raises(TransportError):
-            fetch(order(front, tmp_path, retry=RetryPolicy(attempts=1)))
-        journal = held(tmp_path)
+            fetch(request_for(front, tmp_path, retry=RetryPolicy(attempts=1)))
+        journal = stored_journal(tmp_path)
         assert journal is not None
         assert journal.stored.size_bytes == len(DATA) - 1
-        result = fetch(order(front, tmp_path))
+        result = fetch(request_for(front, tmp_path))
         assert front.ranges == [None, f"bytes={len(DATA) - 1}-"]
         assert front.sent_bytes == len(DATA)
         assert result.path.name == "n.mp4"
 
 
 @pytest.mark.parametrize("ignores", [True, False], ids=["200", "304"])
-def test_a_part_that_is_whole_is_published_after_one_question(
+def test_a_complete_part_file_is_published_after_one_request(
     ignores: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed between the last mark and the publish."""
+    """Killed between the last journal entry and publishing."""
     headers = (("Content-Disposition", "attachment; filename=n.mp4"),)
     with Origin(dataclasses.replace(FILM, headers=headers)) as front:
         with monkeypatch.context() as patch:
@@ -570,13 +567,13 @@ def test_a_part_that_is_whole_is_published_after_one_question(
 
             patch.setattr(part_file.PartFile, "publish", killed)
             with pytest.raises(RuntimeError, match="killed"):
-                fetch(order(front, tmp_path))
+                fetch(request_for(front, tmp_path))
         if ignores:
-            front.otherwise = lambda exchange: exchange.say(
-                exchange.judged(ignoring=exchange.asked.headers), after=0
+            front.otherwise = lambda exchange: exchange.respond(
+                exchange.response(ignoring=exchange.request.headers), after=0
             )
         front.requests.clear()
-        result = fetch(order(front, tmp_path))
+        result = fetch(request_for(front, tmp_path))
         assert front.requests[0].headers["if-none-match"] == '"v1"'
         assert front.sent_bytes == 0
         assert result.path.read_bytes() == DATA
@@ -585,10 +582,10 @@ def test_a_part_that_is_whole_is_published_after_one_question(
 
 @pytest.mark.parametrize("step", ["before", "after"])
 @pytest.mark.parametrize("by_name", [True, False], ids=["file", "folder"])
-def test_killed_beside_the_publish_nothing_is_fetched_again(
+def test_after_a_kill_next_to_publishing_nothing_is_fetched_again(
     step: str, by_name: bool, origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Just before it the part is whole, just after it the record knows the file."""
+    """Before publishing the part file is complete; after it the record names the file."""
     path = tmp_path / "film.mp4" if by_name else tmp_path
     publish = PartFile.publish
 
@@ -603,46 +600,49 @@ def test_killed_beside_the_publish_nothing_is_fetched_again(
         patch.setattr(PartFile, "publish", killed)
         patch.setattr(PartFile, "close", died)
         with pytest.raises(RuntimeError, match="killed"):
-            fetch(order(origin, path))
+            fetch(request_for(origin, path))
     monkeypatch.undo()
-    result = fetch(order(origin, path))
+    result = fetch(request_for(origin, path))
     assert result.reused is (step == "after")
     assert result.path == tmp_path / "film.mp4"
     assert result.path.read_bytes() == DATA
-    assert [asked.sent_bytes for asked in origin.requests] == [len(DATA), 0]
-    assert left_over(tmp_path) == []
-    assert fetch(order(origin, path)).reused
+    assert [request.sent_bytes for request in origin.requests] == [len(DATA), 0]
+    assert leftovers(tmp_path) == []
+    assert fetch(request_for(origin, path)).reused
 
 
-def test_a_time_that_the_disk_tells_late_is_remembered(
+def test_a_modification_time_set_by_the_file_server_is_recorded(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a file server the last write may be dated when it arrives there."""
+    """A file server may set the time when the last write arrives."""
     monkeypatch.setattr(PartFile, "modified_ns", lambda _part: 1)
-    fetch(order(origin, tmp_path / "a.mp4"))
-    assert fetch(order(origin, tmp_path / "a.mp4")).reused
+    fetch(request_for(origin, tmp_path / "a.mp4"))
+    assert fetch(request_for(origin, tmp_path / "a.mp4")).reused
 
 
-# Together.
+# Several downloads at once.
 
 
-def test_one_order_twice_is_one_download(slow: Origin, tmp_path: Path) -> None:
+def test_equal_requests_share_one_download(slow: Origin, tmp_path: Path) -> None:
     slow.rate = 20e6
-    watches = [DownloadHandle() for _ in range(3)]
+    handles = [DownloadHandle() for _ in range(3)]
     same = [
-        transfers.submit(download(order(slow, tmp_path / "a.mp4"), handle)) for handle in watches
+        transfers.submit(download(request_for(slow, tmp_path / "a.mp4"), handle))
+        for handle in handles
     ]
     results = [future.result(DEADLINE_S) for future in same]
     assert results[0] is results[1] is results[2]
     assert len(slow.requests) == 1
-    assert watches[0].status is watches[2].status
-    assert watches[2].status.phase is Phase.DONE
+    assert handles[0].status is handles[2].status
+    assert handles[2].status.phase is Phase.DONE
 
 
-def test_a_joined_download_outlives_one_who_leaves(slow: Origin, tmp_path: Path) -> None:
+def test_a_shared_download_continues_when_one_caller_is_cancelled(
+    slow: Origin, tmp_path: Path
+) -> None:
     slow.rate = 10e6
     first, second = (
-        transfers.submit(download(order(slow, tmp_path / "a.mp4"), DownloadHandle()))
+        transfers.submit(download(request_for(slow, tmp_path / "a.mp4"), DownloadHandle()))
         for _ in range(2)
     )
     slow.wait_for(lambda: slow.sent_bytes > 10_000)
@@ -651,87 +651,95 @@ def test_a_joined_download_outlives_one_who_leaves(slow: Origin, tmp_path: Path)
     assert len(slow.requests) == 1
 
 
-def test_who_joins_a_paused_download_sees_it_paused(slow: Origin, tmp_path: Path) -> None:
-    watches = DownloadHandle(), DownloadHandle()
-    watches[0].pause()
-    first = transfers.submit(download(order(slow, tmp_path / "a.mp4"), watches[0]))
+def test_a_caller_that_joins_a_paused_download_sees_it_paused(slow: Origin, tmp_path: Path) -> None:
+    handles = DownloadHandle(), DownloadHandle()
+    handles[0].pause()
+    first = transfers.submit(download(request_for(slow, tmp_path / "a.mp4"), handles[0]))
     slow.wait_for(lambda: len(slow.requests) == 1)
-    second = transfers.submit(download(order(slow, tmp_path / "a.mp4"), watches[1]))
-    slow.wait_for(lambda: watches[1].status is watches[0].status)
+    second = transfers.submit(download(request_for(slow, tmp_path / "a.mp4"), handles[1]))
+    slow.wait_for(lambda: handles[1].status is handles[0].status)
     slow.rate = None
-    watches[1].resume()
+    handles[1].resume()
     assert first.result(DEADLINE_S) is second.result(DEADLINE_S)
 
 
-def test_who_comes_while_it_is_cancelled_goes_on_from_there(slow: Origin, tmp_path: Path) -> None:
-    """Run again at once after an interrupt: the cell waits for the cleanup, then resumes."""
+def test_a_download_started_during_cancellation_resumes(slow: Origin, tmp_path: Path) -> None:
+    """A cell that is re-run after an interrupt waits for the cleanup, then resumes."""
     for _ in range(5):
         handle = DownloadHandle()
-        first = transfers.submit(download(order(slow, tmp_path / "a.mp4"), handle))
-        slow.wait_for(partial(has_kept, handle))
+        first = transfers.submit(download(request_for(slow, tmp_path / "a.mp4"), handle))
+        slow.wait_for(partial(has_stored, handle))
         first.cancel()
         slow.rate = 10e6
     slow.rate = None
     result = transfers.run(
-        download(order(slow, tmp_path / "a.mp4"), DownloadHandle()), timeout_s=DEADLINE_S
+        download(request_for(slow, tmp_path / "a.mp4"), DownloadHandle()), timeout_s=DEADLINE_S
     )
     assert result.resumed_from_bytes > 0
     assert result.path.read_bytes() == SLOW.data
-    assert left_over(tmp_path) == []
+    assert leftovers(tmp_path) == []
 
 
-def test_different_orders_for_one_file_take_turns(slow: Origin, tmp_path: Path) -> None:
+def test_different_requests_for_one_file_run_one_after_another(
+    slow: Origin, tmp_path: Path
+) -> None:
     slow.rate = 20e6
-    watches = DownloadHandle(), DownloadHandle()
-    first = transfers.submit(download(order(slow, tmp_path / "a.mp4"), watches[0]))
+    handles = DownloadHandle(), DownloadHandle()
+    first = transfers.submit(download(request_for(slow, tmp_path / "a.mp4"), handles[0]))
     slow.wait_for(lambda: len(slow.requests) == 1)
     second = transfers.submit(
-        download(order(slow, tmp_path / "a.mp4", max_bytes=10**9), watches[1])
+        download(request_for(slow, tmp_path / "a.mp4", max_bytes=10**9), handles[1])
     )
     assert not first.result(DEADLINE_S).reused
     assert second.result(DEADLINE_S).reused
     assert slow.sent_bytes == len(SLOW.data)
 
 
-def test_one_file_under_two_spellings_is_never_mixed_up(slow: Origin, tmp_path: Path) -> None:
-    """Nobody sees that the two are one, but the lock of the part file does."""
+def test_one_file_under_two_paths_is_never_mixed_up(slow: Origin, tmp_path: Path) -> None:
+    """Only the lock of the part file shows that both are one file."""
     slow.rate = 20e6
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     running = [
-        transfers.submit(download(order(slow, tmp_path / name / "a.mp4"), DownloadHandle()))
+        transfers.submit(download(request_for(slow, tmp_path / name / "a.mp4"), DownloadHandle()))
         for name in ("real", "link")
     ]
     for future in running:
         assert future.result(DEADLINE_S).path.read_bytes() == SLOW.data
-    assert left_over(tmp_path / "real") == []
+    assert leftovers(tmp_path / "real") == []
 
 
-def test_what_a_private_part_held_is_not_called_kept(slow: Origin, tmp_path: Path) -> None:
-    """Somebody else holds the part file, so nobody will ever resume this one."""
+def test_bytes_in_a_private_part_file_are_not_reported_as_kept(
+    slow: Origin, tmp_path: Path
+) -> None:
+    """Another process has locked the part file, so this one is never resumed."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    held_up = transfers.submit(download(order(slow, tmp_path / "real" / "a.mp4"), DownloadHandle()))
+    is_delayed = transfers.submit(
+        download(request_for(slow, tmp_path / "real" / "a.mp4"), DownloadHandle())
+    )
     slow.wait_for(lambda: len(slow.requests) == 1)
     slow.script = [cut(500_000)]
-    other = order(slow, tmp_path / "link" / "a.mp4", connections=1, retry=RetryPolicy(attempts=1))
+    other = request_for(
+        slow, tmp_path / "link" / "a.mp4", connections=1, retry=RetryPolicy(attempts=1)
+    )
     with pytest.raises(TransportError, match="nothing was kept") as caught:
         fetch(other)
     assert caught.value.resumable_bytes == 0
     slow.rate = None
-    assert held_up.result(DEADLINE_S).path.read_bytes() == SLOW.data
-    assert left_over(tmp_path / "real") == []
+    assert is_delayed.result(DEADLINE_S).path.read_bytes() == SLOW.data
+    assert leftovers(tmp_path / "real") == []
 
 
-def test_many_files_at_once_into_one_new_folder(origin: Origin, tmp_path: Path) -> None:
-    """Each makes the folder and removes it when it is left empty: half of them fail here."""
+def test_many_failing_downloads_share_one_new_folder(origin: Origin, tmp_path: Path) -> None:
+    """Each creates the folder, and removes it if it is empty; half of the downloads fail."""
     orders = [
         DownloadRequest.of(f"{origin.base}/{n}", tmp_path / "new" / f"{n}.mp4", retry=QUICK)
         for n in range(60)
     ]
     answers = {f"/{n}": honest if n % 2 else status(404) for n in range(60)}
-    origin.otherwise = lambda exchange: answers[exchange.asked.target](exchange)
-    running = [transfers.submit(download(asked, DownloadHandle())) for asked in orders]
+    origin.otherwise = lambda exchange: answers[exchange.request.target](exchange)
+    running = [transfers.submit(download(request, DownloadHandle())) for request in orders]
     errors = [future.exception(20) for future in running]
     assert {type(error) for error in errors[::2]} == {vidnb.StatusError}
     assert errors[1::2] == [None] * 30
@@ -740,8 +748,8 @@ def test_many_files_at_once_into_one_new_folder(origin: Origin, tmp_path: Path) 
 # Pause and cancel.
 
 
-def still(origin: Origin, handle: DownloadHandle) -> None:
-    """Wait until a paused download stands still."""
+def wait_until_still(origin: Origin, handle: DownloadHandle) -> None:
+    """Wait until a paused download receives nothing more."""
     origin.wait_for(lambda: handle.status.phase is Phase.PAUSED)
     seen = -1
     while seen != handle.status.done_bytes:
@@ -754,11 +762,11 @@ def test_pause_and_resume(connections: int, tmp_path: Path) -> None:
     film = Film(noise(30_000_000))
     with Origin(film, rate=20e6) as origin:
         handle = DownloadHandle()
-        asked = order(origin, tmp_path / "a.mp4", connections=connections)
-        running = transfers.submit(download(asked, handle))
+        request = request_for(origin, tmp_path / "a.mp4", connections=connections)
+        running = transfers.submit(download(request, handle))
         origin.wait_for(lambda: handle.status.done_bytes > 0)
         handle.pause()
-        still(origin, handle)
+        wait_until_still(origin, handle)
         done = handle.status.done_bytes
         assert 0 < done < len(film.data)
         assert handle.status.resumable_bytes == done
@@ -772,20 +780,20 @@ def test_pause_and_resume(connections: int, tmp_path: Path) -> None:
 def test_pause_outlasts_the_idle_timeout_and_a_lost_connection(tmp_path: Path) -> None:
     with Origin(SLOW, [reset(1_000_000)], rate=10e6) as origin:
         handle = DownloadHandle()
-        asked = order(origin, tmp_path / "a.mp4", idle_timeout_s=IDLE_S)
-        running = transfers.submit(download(asked, handle))
+        request = request_for(origin, tmp_path / "a.mp4", idle_timeout_s=IDLE_S)
+        running = transfers.submit(download(request, handle))
         origin.wait_for(lambda: origin.sent_bytes > 100_000)
         handle.pause()
-        still(origin, handle)
+        wait_until_still(origin, handle)
         time.sleep(1.5 * IDLE_S)
         handle.resume()
         assert running.result(DEADLINE_S).path.read_bytes() == SLOW.data
 
 
-def test_pause_before_it_begins(origin: Origin, tmp_path: Path) -> None:
+def test_pause_before_the_start(origin: Origin, tmp_path: Path) -> None:
     handle = DownloadHandle()
     handle.pause()
-    running = transfers.submit(download(order(origin, tmp_path / "a.mp4"), handle))
+    running = transfers.submit(download(request_for(origin, tmp_path / "a.mp4"), handle))
     origin.wait_for(lambda: handle.status.phase is Phase.PAUSED)
     assert handle.status.done_bytes == 0
     handle.resume()
@@ -794,7 +802,7 @@ def test_pause_before_it_begins(origin: Origin, tmp_path: Path) -> None:
 
 def test_cancel_while_paused(slow: Origin, tmp_path: Path) -> None:
     handle = DownloadHandle()
-    running = transfers.submit(download(order(slow, tmp_path / "a.mp4"), handle))
+    running = transfers.submit(download(request_for(slow, tmp_path / "a.mp4"), handle))
     slow.wait_for(lambda: slow.sent_bytes > 100_000)
     handle.pause()
     slow.wait_for(lambda: handle.status.phase is Phase.PAUSED)
@@ -804,44 +812,44 @@ def test_cancel_while_paused(slow: Origin, tmp_path: Path) -> None:
 
 
 def test_cancel_keeps_every_byte_that_arrived(slow: Origin, tmp_path: Path) -> None:
-    """Also what had not reached the disk yet, and the note says the truth about it."""
+    """Bytes that were not yet written are written, and counted in the note."""
     handle = DownloadHandle()
-    running = transfers.submit(download(order(slow, tmp_path / "a.mp4"), handle))
+    running = transfers.submit(download(request_for(slow, tmp_path / "a.mp4"), handle))
     slow.wait_for(lambda: slow.sent_bytes > 200_000)
     running.cancel()
     slow.wait_for(lambda: handle.status.phase is Phase.CANCELLED)
-    journal = held(tmp_path)
+    journal = stored_journal(tmp_path)
     assert journal is not None
     assert journal.stored.size_bytes == handle.status.resumable_bytes > 100_000
     slow.rate = None
-    result = fetch(order(slow, tmp_path / "a.mp4"))
+    result = fetch(request_for(slow, tmp_path / "a.mp4"))
     assert result.resumed_from_bytes == handle.status.resumable_bytes
     assert slow.ranges[-1] == f"bytes={handle.status.resumable_bytes}-"
 
 
 def test_cancel_at_any_moment_leaves_nothing_open(tmp_path: Path) -> None:
-    """No file, connection or lock is left, and no stored byte is lost, however early it comes."""
+    """No file, connection or lock remains open and no stored byte is lost."""
     random = Random(7)
     resumable_bytes = 0
     with Origin(SLOW, rate=5e6) as origin:
         for _ in range(60):
             running = transfers.submit(
-                download(order(origin, tmp_path / "a.mp4"), DownloadHandle())
+                download(request_for(origin, tmp_path / "a.mp4"), DownloadHandle())
             )
             time.sleep(random.random() ** 2 * 0.02)
             running.cancel()
             origin.wait_for(partial(ended, running))
-            journal = held(tmp_path)
+            journal = stored_journal(tmp_path)
             now_bytes = 0 if journal is None else journal.stored.size_bytes
             assert now_bytes >= resumable_bytes
             resumable_bytes = now_bytes
         assert resumable_bytes > 0
         origin.rate = None
-        assert fetch(order(origin, tmp_path / "a.mp4")).path.read_bytes() == SLOW.data
-    assert left_over(tmp_path) == []
+        assert fetch(request_for(origin, tmp_path / "a.mp4")).path.read_bytes() == SLOW.data
+    assert leftovers(tmp_path) == []
 
 
-def has_kept(handle: DownloadHandle) -> bool:
+def has_stored(handle: DownloadHandle) -> bool:
     return handle.status.resumable_bytes > 0
 
 
@@ -851,15 +859,15 @@ def ended(running: concurrent.futures.Future[DownloadResult]) -> bool:
     Its future is done at once, so the loop is asked, after what was on its way there has arrived.
     """
 
-    async def is_under_way() -> bool:
+    async def is_running() -> bool:
         for _ in range(3):
             await asyncio.sleep(0)
         return any(task.get_name() == "vidnb download" for task in asyncio.all_tasks())
 
-    return running.done() and not transfers.run(is_under_way())
+    return running.done() and not transfers.run(is_running())
 
 
-def test_cancel_of_an_awaited_download(slow: Origin, tmp_path: Path) -> None:
+def test_cancelling_the_awaiting_task_stops_the_download(slow: Origin, tmp_path: Path) -> None:
     async def main() -> None:
         task = asyncio.create_task(
             vidnb.download_async(slow.url, tmp_path / "a.mp4", progress=False)
@@ -870,7 +878,7 @@ def test_cancel_of_an_awaited_download(slow: Origin, tmp_path: Path) -> None:
             await task
 
     asyncio.run(main())
-    journal = held(tmp_path)
+    journal = stored_journal(tmp_path)
     assert journal is not None
     assert journal.stored.size_bytes > 0
 
@@ -893,7 +901,7 @@ def test_an_interrupt_stops_and_keeps_the_part(slow: Origin, tmp_path: Path) -> 
     assert "KeyboardInterrupt" in errors
     assert "The download of a.mp4 was interrupted: stopped;" in errors
     assert output == ""
-    journal = held(tmp_path)
+    journal = stored_journal(tmp_path)
     assert journal is not None
     assert journal.stored.size_bytes > 300_000
     slow.rate = None
@@ -906,19 +914,19 @@ def test_an_interrupt_stops_and_keeps_the_part(slow: Origin, tmp_path: Path) -> 
 
 
 def test_two_processes_on_one_target(tmp_path: Path) -> None:
-    """One of them works on a part of its own; whoever is last publishes a whole file."""
+    """One uses a private part file; the last one publishes a whole file."""
     with Origin(SLOW, rate=6e6) as origin:
         children = [spawn(GET, origin.url, tmp_path / "a.mp4") for _ in range(2)]
         for child in children:
             output, errors = child.communicate(timeout=DEADLINE_S)
             assert output.split()[0] == hashlib.sha256(SLOW.data).hexdigest(), errors
         assert len(origin.requests) >= 2
-    assert strangers(tmp_path) == {"a.mp4"}
-    assert left_over(tmp_path) == []
+    assert visible_names(tmp_path) == {"a.mp4"}
+    assert leftovers(tmp_path) == []
 
 
-def test_what_a_killed_process_left_is_taken_away(tmp_path: Path) -> None:
-    """The part of its own that the second of two wrote; what the first left is resumed."""
+def test_part_files_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+    """The private part file is removed; the other one is resumed."""
     with Origin(SLOW, rate=3e5) as origin:
         children = []
         for number in range(1, 3):
@@ -928,12 +936,12 @@ def test_what_a_killed_process_left_is_taken_away(tmp_path: Path) -> None:
         for child in children:
             child.kill()
             child.communicate(timeout=DEADLINE_S)
-        assert len(left_over(tmp_path)) == 3
+        assert len(leftovers(tmp_path)) == 3
         origin.rate = None
-        result = fetch(order(origin, tmp_path / "a.mp4"))
+        result = fetch(request_for(origin, tmp_path / "a.mp4"))
     assert result.path.read_bytes() == SLOW.data
     assert result.resumed_from_bytes > 0
-    assert left_over(tmp_path) == []
+    assert leftovers(tmp_path) == []
 
 
 def has_parts(folder: Path, number: int) -> bool:
@@ -955,7 +963,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), job.result(10).size_by
 """
 
 
-def test_a_forked_child_uses_nothing_of_its_parents(slow: Origin, tmp_path: Path) -> None:
+def test_a_forked_child_uses_no_connection_of_its_parent(slow: Origin, tmp_path: Path) -> None:
     slow.rate = 10e6
     child = spawn(FORK, slow.url, tmp_path)
     output, errors = child.communicate(timeout=DEADLINE_S)
@@ -976,12 +984,12 @@ print((peak() - before) / 1024)
 
 
 def test_memory_stays_below_100_mib(tmp_path: Path) -> None:
-    """200 MB, hashed and written; the origin is another process."""
+    """200 MB, hashed and written, from an origin in another process."""
     big, small = noise(2**20) * 200, noise(10_000)
 
     def either(exchange: Exchange) -> None:
-        exchange.origin.film = Film(big if "big" in exchange.asked.target else small)
-        exchange.say(exchange.judged())
+        exchange.origin.film = Film(big if "big" in exchange.request.target else small)
+        exchange.respond(exchange.response())
 
     with Origin(FILM, otherwise=either) as origin:
         child = spawn(MEMORY, origin.url, tmp_path)
@@ -990,11 +998,11 @@ def test_memory_stays_below_100_mib(tmp_path: Path) -> None:
     assert (tmp_path / "big.mp4").stat().st_size == len(big)
 
 
-# The caller's own session.
+# A session of the caller.
 
 
-def test_a_session_of_the_callers(origin: Origin, tmp_path: Path) -> None:
-    """It is used, it stays open, and its headers do not reach another origin."""
+def test_a_session_of_the_caller_is_used_and_stays_open(origin: Origin, tmp_path: Path) -> None:
+    """Its headers are not sent to another origin."""
 
     async def main() -> DownloadResult:
         async with aiohttp.ClientSession(headers={"X-Key": "s3cret"}) as session:
@@ -1006,11 +1014,11 @@ def test_a_session_of_the_callers(origin: Origin, tmp_path: Path) -> None:
 
     with Origin(FILM, [redirect("/again"), redirect(origin.url)]) as front:
         assert asyncio.run(main()).path.read_bytes() == DATA
-        assert [asked.headers.get("x-key") for asked in front.requests] == ["s3cret"] * 2
+        assert [request.headers.get("x-key") for request in front.requests] == ["s3cret"] * 2
         assert "x-key" not in origin.requests[0].headers
 
 
-def test_a_session_that_unpacks_by_itself_stores_nothing_unpacked(tmp_path: Path) -> None:
+def test_a_session_with_auto_decompress_stores_no_decoded_bytes(tmp_path: Path) -> None:
     import gzip
 
     packed = status(200, {"Content-Encoding": "gzip"}, gzip.compress(DATA))
@@ -1026,7 +1034,7 @@ def test_a_session_that_unpacks_by_itself_stores_nothing_unpacked(tmp_path: Path
 
 
 def test_a_blocking_call_with_a_session_of_another_loop(origin: Origin, tmp_path: Path) -> None:
-    """The loop runs in another thread, as it does for a server that uses vidnb."""
+    """The loop runs in another thread, as in a server that uses vidnb."""
     with other_loop() as loop:
 
         async def make() -> aiohttp.ClientSession:
@@ -1055,29 +1063,37 @@ def other_loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
-        pytest.param({"if_exists": "maybe"}, "is none of 'refresh'", id="if-exists"),
-        pytest.param({"max_bytes": 0}, "max_bytes=0 must be at least 1", id="max-bytes"),
-        pytest.param({"connections": 0}, "connections=0 must be at least 1", id="connections"),
-        pytest.param({"idle_timeout_s": 0}, "must be more than 0 s", id="idle-timeout"),
-        pytest.param({"idle_timeout_s": float("nan")}, "more than 0 s", id="idle-timeout-nan"),
+        pytest.param({"if_exists": "maybe"}, "must be 'refresh'", id="if-exists"),
+        pytest.param(
+            {"max_bytes": 0}, "max_bytes=0 must be an integer of at least 1", id="max-bytes"
+        ),
+        pytest.param(
+            {"connections": 0}, "connections=0 must be an integer of at least 1", id="connections"
+        ),
+        pytest.param(
+            {"idle_timeout_s": 0}, "must be a number of seconds above 0", id="idle-timeout"
+        ),
+        pytest.param({"idle_timeout_s": float("nan")}, "seconds above 0", id="idle-timeout-nan"),
         pytest.param({"checksum": "abc"}, "names no algorithm", id="checksum-no-name"),
         pytest.param({"checksum": "rot13:abc"}, "names no algorithm", id="checksum-unknown"),
         pytest.param({"checksum": "md5:abc"}, "32 hexadecimal digits", id="checksum-short"),
         pytest.param({"checksum": f"md5:{'z' * 32}"}, "32 hexadecimal", id="checksum-no-hex"),
-        pytest.param({"checksum": "shake_128:ab"}, "is no shake_128", id="checksum-no-length"),
-        pytest.param({"session": object(), "public_only": True}, "give one", id="session-public"),
+        pytest.param({"checksum": "shake_128:ab"}, "is not a shake_128", id="checksum-no-length"),
+        pytest.param(
+            {"session": object(), "public_only": True}, "only one of the two", id="session-public"
+        ),
         pytest.param({"headers": {"range": "bytes=5-"}}, "is managed by vidnb", id="header-range"),
         pytest.param({"headers": {"X": "a\r\nHost: b"}}, "control character", id="header-break"),
     ],
 )
-def test_arguments_that_make_no_sense(options: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_a_bad_argument_is_a_value_error(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         DownloadRequest.of("http://example.org/a.mp4", "a.mp4", **options)
 
 
-def test_the_same_arguments_make_the_same_order() -> None:
+def test_equal_arguments_make_equal_requests() -> None:
     def make(**options: Any) -> DownloadRequest:
         return DownloadRequest.of("http://example.org/a.mp4", "a.mp4", **options)
 
@@ -1085,9 +1101,7 @@ def test_the_same_arguments_make_the_same_order() -> None:
     assert hash(make()) == hash(make())
 
 
-def test_a_session_that_asks_for_a_part_by_default_is_refused(
-    origin: Origin, tmp_path: Path
-) -> None:
+def test_a_session_with_a_range_header_is_refused(origin: Origin, tmp_path: Path) -> None:
     async def main() -> None:
         async with aiohttp.ClientSession(headers={"Range": "bytes=5-"}) as session:
             with pytest.raises(ValueError, match=r"session\.headers=.*'Range'.*remove it"):
@@ -1097,10 +1111,10 @@ def test_a_session_that_asks_for_a_part_by_default_is_refused(
     assert not origin.requests
 
 
-# The helpers a person calls.
+# The public functions.
 
 
-def test_a_failing_progress_function_fails_no_download(
+def test_a_failing_progress_function_does_not_fail_the_download(
     slow: Origin, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls: list[Progress] = []
@@ -1117,7 +1131,7 @@ def test_a_failing_progress_function_fails_no_download(
 
 
 @pytest.mark.parametrize("how", ["blocking", "await", "job"])
-def test_progress_is_told_and_ends_whole(how: str, slow: Origin, tmp_path: Path) -> None:
+def test_progress_is_reported_up_to_the_last_byte(how: str, slow: Origin, tmp_path: Path) -> None:
     calls: list[Progress] = []
     slow.rate = 4e6
     path = tmp_path / "a.mp4"
@@ -1176,7 +1190,7 @@ def test_a_job_that_fails(origin: Origin, tmp_path: Path) -> None:
     with pytest.raises(vidnb.StatusError):
         asyncio.run(awaited(job))
     assert "404" in repr(job)
-    assert strangers(tmp_path) == set()
+    assert visible_names(tmp_path) == set()
 
 
 def test_an_interrupted_wait_for_a_job_leaves_it_running(slow: Origin, tmp_path: Path) -> None:
@@ -1207,25 +1221,28 @@ def test_an_interrupted_wait_for_a_job_leaves_it_running(slow: Origin, tmp_path:
         pytest.param(FILM, True, "already downloaded; the sha256 digest matches", id="by-digest"),
     ],
 )
-def test_a_download_that_was_none_says_so(
+def test_a_reused_file_has_its_reason_in_the_note(
     film: Film, knows_digest: bool, line: str, tmp_path: Path
 ) -> None:
     with Origin(film) as origin:
-        fetch(order(origin, tmp_path / "a.mp4"))
+        fetch(request_for(origin, tmp_path / "a.mp4"))
         handle = DownloadHandle()
-        fetch(order(origin, tmp_path / "a.mp4", checksum=SHA256 if knows_digest else None), handle)
+        fetch(
+            request_for(origin, tmp_path / "a.mp4", checksum=SHA256 if knows_digest else None),
+            handle,
+        )
     assert handle.status.note == line
 
 
 @pytest.mark.parametrize("connections", [1, 2])
-def test_a_resumed_download_says_so(connections: int, tmp_path: Path) -> None:
+def test_a_resumed_download_has_its_start_in_the_note(connections: int, tmp_path: Path) -> None:
     with Origin(SLOW, [cut(1_000_000)]) as origin:
         with suppress(TransferError):
-            fetch(order(origin, tmp_path / "a.mp4", retry=RetryPolicy(attempts=1)))
+            fetch(request_for(origin, tmp_path / "a.mp4", retry=RetryPolicy(attempts=1)))
         handle = DownloadHandle()
         origin.script = [stall(0)] if connections == 1 else []
         result = fetch(
-            order(origin, tmp_path / "a.mp4", connections=connections, idle_timeout_s=IDLE_S),
+            request_for(origin, tmp_path / "a.mp4", connections=connections, idle_timeout_s=IDLE_S),
             handle,
         )
         assert result.resumed_from_bytes == 1_000_000
@@ -1233,8 +1250,8 @@ def test_a_resumed_download_says_so(connections: int, tmp_path: Path) -> None:
         assert ("1 retry" in handle.status.note) is (connections == 1)
 
 
-def test_what_the_view_shows_on_the_way(slow: Origin, tmp_path: Path) -> None:
-    """From connecting to done; while it waits, why and how long."""
+def test_the_status_goes_through_the_phases(slow: Origin, tmp_path: Path) -> None:
+    """From connecting to done, with the reason and the time of each wait."""
     seen: list[tuple[Phase, str]] = []
     handle = DownloadHandle()
 
@@ -1249,7 +1266,7 @@ def test_what_the_view_shows_on_the_way(slow: Origin, tmp_path: Path) -> None:
     look()()
     slow.rate, slow.script = 6e6, [status(503, {"Retry-After": "1"})]
     transfers.run(
-        download(order(slow, tmp_path / "a.mp4"), handle),
+        download(request_for(slow, tmp_path / "a.mp4"), handle),
         tick=look(),
         tick_s=0.005,
         timeout_s=DEADLINE_S,

@@ -1,8 +1,4 @@
-"""Rarer faults than those of test_faults.py, as a sceptic tries them; README.md lists them.
-
-The same three things hold: the right bytes or nothing new, a good file survives, and what was
-stored is not fetched again.
-"""
+"""Rarer faults of origins, paths, disks and callers; README.md lists them."""
 
 import asyncio
 import contextlib
@@ -36,8 +32,8 @@ from tests.download.test_faults import (
     SECRETS,
     SIZE,
     check,
-    order,
     refused,
+    request_for,
     resolves_to,
     resumed,
 )
@@ -58,7 +54,7 @@ from tests.origin import (
     reset,
     spawn,
     status,
-    strangers,
+    visible_names,
 )
 from vidnb.download.part_file import PartFile
 from vidnb.download.planner.progress import Progress
@@ -111,13 +107,15 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
     ],
 )
-def test_body_framed_twice_is_right_or_refused(handler: Handler, tmp_path: Path) -> None:
-    """RFC 9112 section 6.3 lets a client take either; wrong bytes are what it may not take."""
+def test_body_with_ambiguous_framing_is_correct_or_refused(
+    handler: Handler, tmp_path: Path
+) -> None:
+    """RFC 9112 section 6.3 permits either interpretation, but never wrong bytes."""
     with Origin(FILM, otherwise=handler) as origin:
         try:
-            check(fetch(order(origin, tmp_path, idle_timeout_s=IDLE_S)))
+            check(fetch(request_for(origin, tmp_path, idle_timeout_s=IDLE_S)))
         except RemoteProtocolError:
-            assert strangers(tmp_path) == set()
+            assert visible_names(tmp_path) == set()
 
 
 @pytest.mark.parametrize(
@@ -131,31 +129,31 @@ def test_body_of_http_1_0(
     head: str, is_verified: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Origin(FILM, otherwise=raw(head, DATA)) as origin:
-        check(fetch(order(origin, tmp_path, connections=2)))
+        check(fetch(request_for(origin, tmp_path, connections=2)))
         assert len(origin.requests) == 1
-    assert ("size verified: False" in caplog.text) is not is_verified
+    assert ("size not verified" in caplog.text) is not is_verified
 
 
-def test_body_after_interim_answers(tmp_path: Path) -> None:
+def test_body_after_interim_responses(tmp_path: Path) -> None:
     def hinted(exchange: Exchange) -> None:
         for code in ("100 Continue", "103 Early Hints"):
             exchange.connection.sendall(f"HTTP/1.1 {code}\r\nX-A: b\r\n\r\n".encode())
         honest(exchange)
 
     with Origin(FILM, otherwise=hinted) as origin:
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
         assert len(origin.requests) == 1
 
 
 def test_body_chunked_with_extensions_and_trailers(tmp_path: Path) -> None:
     body = b'%x;a=b\r\n%s\r\n0\r\nETag: "v9"\r\nX-Sum: 1\r\n\r\n' % (SIZE, DATA)
     with Origin(FILM, [raw("HTTP/1.1 200 OK\nTransfer-Encoding: chunked", body)]) as origin:
-        result = fetch(order(origin, tmp_path))
+        result = fetch(request_for(origin, tmp_path))
         check(result)
         assert result.etag is None
 
 
-def test_body_206_that_nobody_asked_for_is_refused(tmp_path: Path) -> None:
+def test_body_unrequested_206_is_refused(tmp_path: Path) -> None:
     with Origin(FILM, otherwise=part_of(FILM, ByteRange(0, HALF))) as origin:
         error = refused(origin, tmp_path, RemoteProtocolError)
         assert "206 although no range was asked for" in str(error)
@@ -163,24 +161,22 @@ def test_body_206_that_nobody_asked_for_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("connections", [1, 3])
-def test_body_all_there_and_an_unclean_close_of_each_segment(
-    connections: int, tmp_path: Path
-) -> None:
-    def rude(exchange: Exchange) -> None:
+def test_body_complete_with_a_reset_after_each_segment(connections: int, tmp_path: Path) -> None:
+    def reset_at_the_end(exchange: Exchange) -> None:
         honest(exchange)
         exchange.reset()
 
-    with Origin(Film(BIG), otherwise=rude) as origin:
-        result = fetch(order(origin, tmp_path, connections=connections))
+    with Origin(Film(BIG), otherwise=reset_at_the_end) as origin:
+        result = fetch(request_for(origin, tmp_path, connections=connections))
         check(result, BIG)
         assert result.attempts == 1
 
 
 @pytest.mark.parametrize("whose", ["ours", "the-callers"])
-def test_body_slow_but_steady_outlasts_every_total_timeout(
+def test_body_slow_but_steady_exceeds_every_total_timeout(
     whose: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The library's five minutes are a quarter of a second here, and no session has a say in it."""
+    """aiohttp's five minutes are 0.25 s here; the session's timeout is not used."""
     short = aiohttp.ClientTimeout(total=0.25, sock_read=0.01)
     monkeypatch.setattr("aiohttp.client.DEFAULT_TIMEOUT", short)
     film = Film(noise(50))
@@ -200,15 +196,15 @@ def test_body_slow_but_steady_outlasts_every_total_timeout(
         assert result.elapsed_s > 0.5
 
 
-def test_body_a_head_without_end_is_refused(tmp_path: Path) -> None:
-    """Header lines for ever: given up long before the memory is."""
+def test_body_endless_head_is_refused(tmp_path: Path) -> None:
+    """Endless header lines are refused long before the memory is full."""
 
     def endless(exchange: Exchange) -> None:
         exchange.connection.sendall(b"HTTP/1.1 200 OK\r\n")
         with contextlib.suppress(OSError):
             for number in range(200_000):
                 exchange.connection.sendall(b"X-%d: %s\r\n" % (number, b"x" * 1000))
-        exchange.hang_up()
+        exchange.close_connection()
 
     with Origin(FILM, otherwise=endless) as origin:
         refused(origin, tmp_path, RemoteProtocolError)
@@ -220,7 +216,7 @@ def test_body_a_head_without_end_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("coding", ["gzip", "br"])
 def test_ranges_content_encoding_on_a_206_is_never_stored(coding: str, tmp_path: Path) -> None:
     def packed(exchange: Exchange) -> None:
-        exchange.say(exchange.judged(), changed={"content-encoding": coding})
+        exchange.respond(exchange.response(), changed={"content-encoding": coding})
 
     with Origin(FILM) as origin:
         resumed(origin, tmp_path)
@@ -231,7 +227,7 @@ def test_ranges_content_encoding_on_a_206_is_never_stored(coding: str, tmp_path:
         origin.otherwise = honest
         (tmp_path / "film.mp4").unlink()
         origin.requests.clear()
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
         assert origin.ranges == [f"bytes={HALF}-"]
 
 
@@ -249,10 +245,8 @@ def test_ranges_content_encoding_on_a_206_is_never_stored(coding: str, tmp_path:
         pytest.param('"a b"', False, id="space"),
     ],
 )
-def test_ranges_etag_however_odd_is_sent_back_as_it_came(
-    etag: str, joins: bool, tmp_path: Path
-) -> None:
-    """Or it is none, and nothing is joined on its word."""
+def test_ranges_unusual_etag_is_sent_back_unchanged(etag: str, joins: bool, tmp_path: Path) -> None:
+    """An invalid ETag is ignored, and no bytes are joined by it."""
     head = f"HTTP/1.1 200 OK\n{LENGTH}\nETag: {etag}"
     rest = (
         f"HTTP/1.1 206 Partial\nContent-Length: {SIZE - HALF}\n"
@@ -260,40 +254,40 @@ def test_ranges_etag_however_odd_is_sent_back_as_it_came(
     )
 
     def second(exchange: Exchange) -> None:
-        is_part = "range" in exchange.asked.headers
+        is_part = "range" in exchange.request.headers
         (raw(rest, DATA[HALF:]) if is_part else raw(head, DATA))(exchange)
 
     with Origin(FILM, [raw(head, DATA[:HALF])], otherwise=second) as origin:
-        result = fetch(order(origin, tmp_path))
+        result = fetch(request_for(origin, tmp_path))
         check(result)
         assert origin.ranges == [None, f"bytes={HALF}-" if joins else None]
         assert origin.requests[1].headers.get("if-range") == (etag if joins else None)
-        again = fetch(order(origin, tmp_path))
+        again = fetch(request_for(origin, tmp_path))
         assert origin.requests[2].headers.get("if-none-match") == (etag if joins else None)
-        assert not again.reused  # this origin answers 200 to everything
+        assert not again.reused  # this origin always answers 200
 
 
-def test_ranges_etag_that_is_no_text_is_compared_and_never_sent_back(tmp_path: Path) -> None:
-    """aiohttp would send it without the bytes that are no UTF-8: another tag."""
+def test_ranges_etag_that_is_not_utf8_is_compared_and_never_sent(tmp_path: Path) -> None:
+    """aiohttp would drop the bytes that are not UTF-8 and send another tag."""
     head = f'HTTP/1.1 200 OK\n{LENGTH}\nETag: "\xe9\xff"'
     rest = (
         f"HTTP/1.1 206 Partial\nContent-Length: {SIZE - HALF}\n"
         f'Content-Range: bytes {HALF}-{SIZE - 1}/{SIZE}\nETag: "\xe9\xff"'
     )
     with Origin(FILM, [raw(head, DATA[:HALF]), raw(rest, DATA[HALF:])]) as origin:
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
         assert origin.ranges == [None, f"bytes={HALF}-"]
         assert "if-range" not in origin.requests[1].headers
-        fetch(order(origin, tmp_path))
+        fetch(request_for(origin, tmp_path))
         assert "if-none-match" not in origin.requests[2].headers
 
 
-def test_ranges_of_a_signed_address_that_expired_midway_are_asked_for_anew(tmp_path: Path) -> None:
-    """The store refuses the old signature; the address the person gave gets a fresh one."""
+def test_ranges_expired_signed_address_is_requested_from_the_first_address(tmp_path: Path) -> None:
+    """The store refuses the old signature; the first address redirects to a new one."""
     valid = ["1"]
 
     def store(exchange: Exchange) -> None:
-        is_valid = exchange.asked.target.endswith(f"sig={valid[0]}")
+        is_valid = exchange.request.target.endswith(f"sig={valid[0]}")
         (honest if is_valid else status(403))(exchange)
 
     def expires(exchange: Exchange) -> None:
@@ -306,7 +300,7 @@ def test_ranges_of_a_signed_address_that_expired_midway_are_asked_for_anew(tmp_p
             redirect(f"{bucket.url}?sig={valid[0]}")(exchange)
 
         with Origin(FILM, otherwise=sign) as front:
-            check(fetch(order(front, tmp_path)))
+            check(fetch(request_for(front, tmp_path)))
         assert [a.target[-5:] for a in bucket.requests] == ["sig=1", "sig=2"]
         assert bucket.ranges == [None, f"bytes={HALF}-"]
 
@@ -315,7 +309,7 @@ def test_ranges_of_a_signed_address_that_expired_midway_are_asked_for_anew(tmp_p
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "retry_after",
     [
         pytest.param("-5", id="negative"),
         pytest.param("1.5", id="fraction"),
@@ -326,37 +320,37 @@ def test_ranges_of_a_signed_address_that_expired_midway_are_asked_for_anew(tmp_p
         pytest.param("0", id="zero"),
     ],
 )
-def test_statuses_retry_after_that_asks_for_nothing_is_the_usual_wait(
-    asked: str, tmp_path: Path
+def test_statuses_invalid_retry_after_uses_the_normal_backoff(
+    retry_after: str, tmp_path: Path
 ) -> None:
-    with Origin(FILM, [status(503, {"Retry-After": asked})]) as origin:
-        result = fetch(order(origin, tmp_path))
+    with Origin(FILM, [status(503, {"Retry-After": retry_after})]) as origin:
+        result = fetch(request_for(origin, tmp_path))
         check(result)
         assert result.attempts == 2
 
 
 @pytest.mark.parametrize(
-    "asked", ["9" * 400, formatdate(4e9, usegmt=True)], ids=["seconds", "date"]
+    "retry_after", ["9" * 400, formatdate(4e9, usegmt=True)], ids=["seconds", "date"]
 )
-def test_statuses_retry_after_of_ages_gives_up_at_once(asked: str, tmp_path: Path) -> None:
-    with Origin(FILM, otherwise=status(503, {"Retry-After": asked})) as origin:
+def test_statuses_very_long_retry_after_gives_up_at_once(retry_after: str, tmp_path: Path) -> None:
+    with Origin(FILM, otherwise=status(503, {"Retry-After": retry_after})) as origin:
         error = refused(origin, tmp_path, StatusError)
         assert error.retry_after_s > 10**8
         assert len(origin.requests) == 1
         assert len(str(error)) < 400
 
 
-def test_statuses_retry_after_on_the_second_connection_holds_nobody_up(tmp_path: Path) -> None:
-    """Whatever it asks to wait, the first connection brings the rest."""
+def test_statuses_retry_after_on_the_second_connection_delays_nothing(tmp_path: Path) -> None:
+    """The first connection fetches the rest meanwhile."""
     second = status(429, {"Retry-After": "3600"})
     with Origin(Film(BIG), [honest, second, second], rate=60e6) as origin:
-        result = fetch(order(origin, tmp_path, connections=2))
+        result = fetch(request_for(origin, tmp_path, connections=2))
         check(result, BIG)
 
 
 def test_redirect_to_another_port_is_another_origin(tmp_path: Path) -> None:
     with Origin(FILM) as there, Origin(FILM, otherwise=redirect(there.url)) as here:
-        check(fetch(order(here, tmp_path, headers={**SECRETS, "Host": "film.example"})))
+        check(fetch(request_for(here, tmp_path, headers={**SECRETS, "Host": "film.example"})))
         assert here.requests[0].headers["host"] == "film.example"
         assert there.requests[0].headers["host"] == f"127.0.0.1:{there.port}"
         assert not {name.lower() for name in SECRETS} & there.requests[0].headers.keys()
@@ -367,7 +361,7 @@ AUTHORITY = trustme.CA()
 
 @pytest.fixture
 def tls() -> ssl.SSLContext:
-    """An origin's context; `trusted` makes vidnb trust its authority."""
+    """Return an origin's TLS context; `trusted` makes vidnb trust its authority."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
     return context
@@ -380,12 +374,12 @@ def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", context)
 
 
-def test_body_under_tls_and_an_unclean_close(
+def test_body_under_tls_without_close_notify_is_complete(
     tls: ssl.SSLContext, trusted: None, tmp_path: Path
 ) -> None:
-    """The length was kept, so a goodbye that is not said takes nothing away."""
+    """The body has its full length, so a missing close_notify is harmless."""
     with Origin(FILM, [cut(HALF)], tls=tls) as origin:
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
         assert origin.ranges == [None, f"bytes={HALF}-"]
 
 
@@ -398,15 +392,15 @@ def test_redirect_from_https_to_http_is_refused(
         assert not plain.requests
 
 
-def test_redirect_from_http_to_https_is_followed_without_the_callers_headers(
+def test_redirect_from_http_to_https_drops_the_headers_of_the_caller(
     tls: ssl.SSLContext, trusted: None, tmp_path: Path
 ) -> None:
     with Origin(FILM, tls=tls) as secure, Origin(FILM, otherwise=redirect(secure.url)) as origin:
-        check(fetch(order(origin, tmp_path, headers=SECRETS)))
+        check(fetch(request_for(origin, tmp_path, headers=SECRETS)))
         assert not {name.lower() for name in SECRETS} & secure.requests[0].headers.keys()
 
 
-def test_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
+def test_certificate_of_an_unknown_authority_is_refused(tmp_path: Path) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with Origin(FILM, tls=context) as origin:
@@ -415,14 +409,16 @@ def test_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
         assert not origin.requests
 
 
-def test_certificate_of_another_host(tls: ssl.SSLContext, trusted: None, tmp_path: Path) -> None:
+def test_certificate_of_another_host_is_refused(
+    tls: ssl.SSLContext, trusted: None, tmp_path: Path
+) -> None:
     with Origin(FILM, tls=tls, host="127.0.0.2") as origin:
         error = refused(origin, tmp_path, TransportError)
         assert "the certificate of 127.0.0.2 is not valid" in str(error)
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "message"),
     [
         pytest.param("file:///etc/passwd", "only from http and https", id="file"),
         pytest.param("ftp://example.org/film.mp4", "only from http and https", id="ftp"),
@@ -435,14 +431,14 @@ def test_certificate_of_another_host(tls: ssl.SSLContext, trusted: None, tmp_pat
         pytest.param("http://example.org:0/", "port", id="port-0"),
     ],
 )
-def test_an_address_that_is_not_fetched_from(url: str, says: str, tmp_path: Path) -> None:
-    with pytest.raises(URLNotAllowed, match=says) as caught:
+def test_an_invalid_address_is_refused(url: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(URLNotAllowed, match=message) as caught:
         vidnb.download(url, tmp_path / "film.mp4", progress=False)
     assert caught.value.url == url
-    assert strangers(tmp_path) == set()
+    assert visible_names(tmp_path) == set()
 
 
-def test_an_address_of_eight_thousand_characters_is_resumed(tmp_path: Path) -> None:
+def test_an_address_of_8000_characters_is_resumed(tmp_path: Path) -> None:
     with Origin(FILM, [cut(HALF)]) as origin:
         url = f"{origin.url}?sig={'x' * 8000}"
         with pytest.raises(TransportError) as caught:
@@ -462,13 +458,15 @@ def test_an_address_with_an_ipv6_literal(tmp_path: Path) -> None:
     with contextlib.suppress(KeyError):
         del os.environ["no_proxy"]
     try:
-        check(fetch(order(running, tmp_path)))
+        check(fetch(request_for(running, tmp_path)))
         assert running.requests[0].headers["host"] == f"[::1]:{running.port}"
     finally:
         running.__exit__(None, None, None)
 
 
-def test_a_name_that_cannot_be_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_name_that_cannot_be_resolved_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def getaddrinfo(*_: object, **__: object) -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
@@ -480,8 +478,8 @@ def test_a_name_that_cannot_be_resolved(tmp_path: Path, monkeypatch: pytest.Monk
 # Names and content.
 
 
-def test_names_that_differ_in_case_are_two_downloads(tmp_path: Path) -> None:
-    """Where the disk tells them apart two files, elsewhere never a mixture."""
+def test_names_that_differ_in_case_are_separate_downloads(tmp_path: Path) -> None:
+    """Two files on a case-sensitive file system, elsewhere never a mixture."""
     with Origin(FILM) as origin:
         for name, data in (("Film.mp4", DATA), ("film.mp4", OTHER)):
             origin.film = Film(data, etag=f'"{name}"')
@@ -491,33 +489,33 @@ def test_names_that_differ_in_case_are_two_downloads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ['"a\0b.mp4"', '"a\x07b.mp4"', "a\x7fb.mp4"])
-def test_names_with_a_control_character_in_the_header_itself(name: str, tmp_path: Path) -> None:
-    """No header may hold one: a safe name, or the answer is refused as malformed."""
+def test_names_with_a_control_character_in_the_header(name: str, tmp_path: Path) -> None:
+    """The name is made safe, or the response is refused as malformed."""
     head = f"HTTP/1.1 200 OK\n{LENGTH}\nContent-Disposition: attachment; filename={name}"
     with Origin(FILM, otherwise=raw(head, DATA)) as origin:
         try:
             result = fetch(DownloadRequest.of(origin.url, f"{tmp_path / 'in'}/", retry=QUICK))
         except RemoteProtocolError:
-            assert strangers(tmp_path / "in") == set()
+            assert visible_names(tmp_path / "in") == set()
         else:
             assert result.path.parent == tmp_path / "in"
             assert result.path.name.isprintable()
-        assert strangers(tmp_path) <= {"in"}
+        assert visible_names(tmp_path) <= {"in"}
 
 
 @pytest.mark.parametrize("type_", ["text/html", "application/json", "image/png", ""])
-def test_content_a_video_is_one_whatever_its_header_says(type_: str, tmp_path: Path) -> None:
+def test_content_video_with_a_wrong_media_type_is_saved(type_: str, tmp_path: Path) -> None:
     with Origin(Film(DATA, media_type=type_)) as origin:
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
 
 
-def test_content_a_page_in_small_pieces_is_no_video(tmp_path: Path) -> None:
-    def dribbles(exchange: Exchange) -> None:
+def test_content_page_in_small_chunks_is_refused(tmp_path: Path) -> None:
+    def in_small_chunks(exchange: Exchange) -> None:
         exchange.head(200, [("Content-Length", str(10**6)), ("Content-Type", "video/mp4")])
         exchange.send(PAGE[:5000], piece_bytes=100)
-        exchange.hold()
+        exchange.wait_for_close()
 
-    with Origin(FILM, otherwise=dribbles, rate=1e6) as origin:
+    with Origin(FILM, otherwise=in_small_chunks, rate=1e6) as origin:
         refused(origin, tmp_path, NotAVideo)
 
 
@@ -525,7 +523,7 @@ def test_content_a_page_in_small_pieces_is_no_video(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["mark", "publish"])
-def test_local_disk_full_at_a_late_step_keeps_the_part(
+def test_local_disk_full_at_a_late_step_keeps_the_part_file(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -537,16 +535,16 @@ def test_local_disk_full_at_a_late_step_keeps_the_part(
             patch.setattr(PartFile, step, full)
             error = refused(origin, tmp_path, StorageError)
             assert "the disk is full" in str(error)
-            assert "once there is room" in str(error)
+            assert "once there is space" in str(error)
             assert error.resumable_bytes == (HALF if step == "mark" else SIZE)
         (tmp_path / "film.mp4").unlink()
         before = origin.sent_bytes
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
         assert origin.sent_bytes - before == (SIZE - HALF if step == "mark" else 0)
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES], ids=["read-only", "no-permission"])
-def test_local_hold_that_cannot_be_written(
+def test_local_folder_for_part_files_is_read_only(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opens = os.open
@@ -559,24 +557,24 @@ def test_local_hold_that_cannot_be_written(
     monkeypatch.setattr(os, "open", refuse)
     with Origin(FILM) as origin:
         with pytest.raises(StorageError, match="choose another folder"):
-            fetch(order(origin, tmp_path))
+            fetch(request_for(origin, tmp_path))
         assert not origin.requests
 
 
-def test_local_hold_that_is_a_file(tmp_path: Path) -> None:
+def test_local_folder_for_part_files_is_a_file(tmp_path: Path) -> None:
     (tmp_path / ".vidnb").write_bytes(b"mine")
     with Origin(FILM) as origin:
         with pytest.raises(StorageError, match="a folder on its path is a file"):
-            fetch(order(origin, tmp_path))
+            fetch(request_for(origin, tmp_path))
         assert not origin.requests
     assert (tmp_path / ".vidnb").read_bytes() == b"mine"
 
 
 def meanwhile(change: Callable[[], object]) -> Handler:
-    """Send half, change something, send the rest."""
+    """Send half, call `change`, send the rest."""
 
     def handle(exchange: Exchange) -> None:
-        exchange.say(exchange.judged(), after=HALF)
+        exchange.respond(exchange.response(), after=HALF)
         change()
         exchange.send(DATA[HALF:])
 
@@ -584,8 +582,10 @@ def meanwhile(change: Callable[[], object]) -> Handler:
 
 
 @pytest.mark.parametrize("leads_to", ["file", "nowhere", "folder", "no-folder", "itself"])
-def test_local_target_becomes_a_link_meanwhile(leads_to: str, tmp_path: Path) -> None:
-    """It stays one: what it leads to is replaced, or where that cannot be, nothing is."""
+def test_local_target_becomes_a_symbolic_link_during_the_download(
+    leads_to: str, tmp_path: Path
+) -> None:
+    """The link is kept; its target is replaced if possible."""
     folder, there = tmp_path / "in", tmp_path / "there"
     folder.mkdir()
     link = folder / "film.mp4"
@@ -594,22 +594,24 @@ def test_local_target_becomes_a_link_meanwhile(leads_to: str, tmp_path: Path) ->
     elif leads_to == "folder":
         there.mkdir()
     with Origin(FILM) as origin:
-        asked = order(origin, folder)
+        request = request_for(origin, folder)
         ends = {"itself": link, "no-folder": there / "film.mp4"}
         origin.script = [meanwhile(lambda: link.symlink_to(ends.get(leads_to, there)))]
         if "folder" in leads_to:
-            says = "it is a folder" if leads_to == "folder" else "a folder on its path is gone"
-            with pytest.raises(StorageError, match=says) as caught:
-                fetch(asked)
+            message = (
+                "it is a folder" if leads_to == "folder" else "a folder on its path was removed"
+            )
+            with pytest.raises(StorageError, match=message) as caught:
+                fetch(request)
             assert caught.value.resumable_bytes == SIZE
         else:
-            assert fetch(asked).path.read_bytes() == DATA
-        assert link.is_symlink() is (leads_to != "itself")  # one that leads nowhere at all goes
+            assert fetch(request).path.read_bytes() == DATA
+        assert link.is_symlink() is (leads_to != "itself")  # a dangling link is replaced
         assert leads_to not in {"file", "nowhere"} or there.read_bytes() == DATA
 
 
-def test_local_folder_removed_meanwhile(tmp_path: Path) -> None:
-    """Nothing of it is left, so nothing is called kept; the next run begins anew."""
+def test_local_folder_removed_during_the_download(tmp_path: Path) -> None:
+    """Nothing is reported as kept; the next run starts over."""
     folder = tmp_path / "in"
 
     def remove() -> None:
@@ -618,14 +620,14 @@ def test_local_folder_removed_meanwhile(tmp_path: Path) -> None:
 
     with Origin(FILM, [meanwhile(remove)]) as origin:
         with pytest.raises(StorageError, match="nothing was kept") as caught:
-            fetch(order(origin, folder))
-        assert "a folder on its path is gone" in str(caught.value)
+            fetch(request_for(origin, folder))
+        assert "a folder on its path was removed" in str(caught.value)
         assert caught.value.resumable_bytes == 0
-        check(fetch(order(origin, folder)))
+        check(fetch(request_for(origin, folder)))
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "y" * 100 + "/" + "ä" * 200], ids=["ascii", "bytes"])
-def test_local_name_that_is_too_long_is_told_before_anything_is_asked(
+def test_local_name_that_is_too_long_is_refused_before_any_request(
     name: str, tmp_path: Path
 ) -> None:
     with Origin(FILM) as origin:
@@ -634,20 +636,20 @@ def test_local_name_that_is_too_long_is_told_before_anything_is_asked(
         assert not origin.requests
 
 
-def test_local_name_of_the_folder_for_unfinished_files(tmp_path: Path) -> None:
+def test_local_name_of_the_folder_for_part_files_is_refused(tmp_path: Path) -> None:
     with Origin(FILM) as origin:
         with pytest.raises(StorageError, match="it is a folder"):
             fetch(DownloadRequest.of(origin.url, tmp_path / ".vidnb", retry=QUICK))
         assert not origin.requests
 
 
-def test_local_path_that_no_file_system_takes(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is no path"):
+def test_local_invalid_path_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is not a valid path"):
         DownloadRequest.of("http://example.org/", tmp_path / "a\ud800.mp4")
 
 
-def test_local_clock_that_jumps_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hours at each look: nothing waits for a time that was, and no span is negative."""
+def test_local_clock_jumps_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reading is an hour earlier: no wait is endless and no duration negative."""
     now_s = 2e9
 
     def back() -> float:
@@ -658,24 +660,24 @@ def test_local_clock_that_jumps_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with Origin(FILM, [reset(HALF), status(503)], rate=3e6) as origin:
         with monkeypatch.context() as patch:
             patch.setattr(time, "time", back)
-            result = fetch(order(origin, tmp_path))
+            result = fetch(request_for(origin, tmp_path))
         check(result)
         assert 0 < result.elapsed_s < 3000
-        assert fetch(order(origin, tmp_path)).reused
+        assert fetch(request_for(origin, tmp_path)).reused
 
 
-def test_local_two_addresses_for_one_path_one_after_another(tmp_path: Path) -> None:
-    """The second replaces the first, and the record follows each time."""
-    with Origin(FILM) as one, Origin(Film(OTHER)) as two:  # with the very same ETag
+def test_local_two_addresses_for_one_path_replace_each_other(tmp_path: Path) -> None:
+    """The record is updated each time."""
+    with Origin(FILM) as one, Origin(Film(OTHER)) as two:  # with the same ETag
         for origin, data in ((one, DATA), (two, OTHER)) * 2:
-            first = fetch(order(origin, tmp_path))
+            first = fetch(request_for(origin, tmp_path))
             check(first, data)
             assert not first.reused
-            assert fetch(order(origin, tmp_path)).reused
+            assert fetch(request_for(origin, tmp_path)).reused
         assert one.sent_bytes == two.sent_bytes == 2 * SIZE
 
 
-# Together.
+# Several downloads at once.
 
 NO_LOCKS = """
 import errno, fcntl, sys
@@ -687,7 +689,7 @@ print(vidnb.download(sys.argv[1], sys.argv[2], progress=False).sha256)
 
 
 def test_two_processes_without_locks_on_one_target(tmp_path: Path) -> None:
-    """Each writes a part of its own; the last to publish wins, with a whole file."""
+    """Each writes a private part file; the last one publishes a whole file."""
     parts: list[set[Path]] = []
 
     def both(exchange: Exchange) -> None:
@@ -706,7 +708,7 @@ def test_two_processes_without_locks_on_one_target(tmp_path: Path) -> None:
     assert [p.suffix for p in (tmp_path / ".vidnb").iterdir()] == [".record"]
 
 
-def test_if_exists_error_raced_has_one_winner(tmp_path: Path) -> None:
+def test_if_exists_error_in_a_race_has_one_winner(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     both = threading.Barrier(2)
@@ -718,7 +720,7 @@ def test_if_exists_error_raced_has_one_winner(tmp_path: Path) -> None:
     with Origin(FILM, otherwise=together) as origin:
         running = [
             transfers.submit(
-                download(order(origin, tmp_path / name, if_exists="error"), DownloadHandle())
+                download(request_for(origin, tmp_path / name, if_exists="error"), DownloadHandle())
             )
             for name in ("real", "link")
         ]
@@ -727,8 +729,8 @@ def test_if_exists_error_raced_has_one_winner(tmp_path: Path) -> None:
     assert (tmp_path / "real" / "film.mp4").read_bytes() == DATA
 
 
-def test_a_progress_function_that_blocks_holds_nothing_up(tmp_path: Path) -> None:
-    """It blocks its own thread: every byte comes meanwhile."""
+def test_a_blocking_progress_function_does_not_delay_the_download(tmp_path: Path) -> None:
+    """It blocks only its own thread while all bytes arrive."""
     film = Film(noise(2_000_000, seed=9))
     calls: list[Progress] = []
 
@@ -736,7 +738,7 @@ def test_a_progress_function_that_blocks_holds_nothing_up(tmp_path: Path) -> Non
 
         def blocks(progress: Progress) -> None:
             calls.append(progress)
-            origin.wait_for(lambda: strangers(tmp_path) == {"film.mp4"})
+            origin.wait_for(lambda: visible_names(tmp_path) == {"film.mp4"})
 
         result = vidnb.download(origin.url, tmp_path / "film.mp4", progress=blocks)
     assert result.path.read_bytes() == film.data
@@ -765,7 +767,7 @@ def test_a_progress_function_that_blocks_holds_nothing_up(tmp_path: Path) -> Non
         "255.255.255.255",
     ],
 )
-def test_security_public_only_refuses_what_carries_a_private_address(
+def test_security_public_only_refuses_embedded_private_addresses(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -801,10 +803,10 @@ def test_security_public_only_refuses_a_redirect_to_metadata(
         assert len(front.requests) == 1
 
 
-def test_security_public_only_believes_no_answer_of_the_resolver_twice(
+def test_security_public_only_checks_every_resolution_of_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The name is public when it is first asked for, and private for the next connection."""
+    """The name resolves to a public address first, then to a private one."""
     answers = ["127.0.0.1", "127.0.0.2"]
 
     def getaddrinfo(_host: str, port: int, *_: object, **__: object) -> list[Any]:
@@ -821,11 +823,11 @@ def test_security_public_only_believes_no_answer_of_the_resolver_twice(
         assert (len(front.requests), len(inside.requests), answers) == (1, 0, [])
 
 
-def test_security_public_only_takes_no_connection_that_others_opened(tmp_path: Path) -> None:
+def test_security_public_only_uses_no_connection_of_other_downloads(tmp_path: Path) -> None:
     with Origin(FILM) as origin:
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
         with pytest.raises(URLNotAllowed, match="not on the public internet"):
-            fetch(order(origin, tmp_path, public_only=True, if_exists="overwrite"))
+            fetch(request_for(origin, tmp_path, public_only=True, if_exists="overwrite"))
         assert len(origin.requests) == 1
         assert (tmp_path / "film.mp4").read_bytes() == DATA
 
@@ -843,10 +845,10 @@ def test_security_public_only_takes_no_connection_that_others_opened(tmp_path: P
         pytest.param(status(200), id="empty"),
     ],
 )
-def test_security_secrets_behind_a_redirect_are_never_told(
+def test_security_secrets_behind_a_redirect_are_never_logged(
     handler: Handler, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A signature of a store is as good as a password; asyncio's and aiohttp's logs count too."""
+    """Signatures in addresses are secret, also in the logs of asyncio and aiohttp."""
     handle = DownloadHandle()
     with (
         caplog.at_level(logging.DEBUG),
@@ -854,17 +856,17 @@ def test_security_secrets_behind_a_redirect_are_never_told(
         Origin(FILM, otherwise=redirect(f"{store.url}?sig=s3cret")) as front,
     ):
         url = f"{front.url}?token=s3cret"
-        asked = DownloadRequest.of(
+        request = DownloadRequest.of(
             url, tmp_path / "film.mp4", retry=QUICK, headers={"X-Key": "s3cret"}
         )
         with pytest.raises(TransferError) as caught:
-            fetch(asked, handle)
+            fetch(request, handle)
         assert store.requests
     assert "s3cret" not in str(caught.value) + handle.status.note + handle.status.name
     assert "s3cret" not in caplog.text
 
 
-def test_security_headers_that_are_refused_are_never_sent(tmp_path: Path) -> None:
+def test_security_refused_headers_are_never_sent(tmp_path: Path) -> None:
     with Origin(FILM) as origin:
         with pytest.raises(ValueError, match=r"'Range'.*remove it"):
             vidnb.download(origin.url, tmp_path, headers={"Range": "bytes=0-9"}, progress=False)

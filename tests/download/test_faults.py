@@ -1,8 +1,7 @@
-"""One scenario per fault an origin, a path or a disk was seen to commit; README.md lists them.
+"""One scenario for each fault of an origin, a path or a disk; README.md lists them.
 
-Whatever happens, three things hold and `check` asserts them: the bytes under the final name are the
-source's, or nothing new stands there; a good file of an earlier run survives; what was stored is
-not fetched a second time.
+Three rules hold in every scenario, and `check` asserts them: the final name has the bytes of the
+source or is unchanged, a good file of an earlier run survives, and no stored byte is fetched again.
 """
 
 import asyncio
@@ -34,7 +33,6 @@ from tests.origin import (
     cut,
     drip,
     fetch,
-    held,
     honest,
     noise,
     on,
@@ -45,11 +43,12 @@ from tests.origin import (
     reset,
     stall,
     status,
-    strangers,
+    stored_journal,
+    visible_names,
 )
 from vidnb.download import part_file
 from vidnb.download.part_file import PartFile, RecordStore
-from vidnb.download.planner import journal
+from vidnb.download.planner import journal as journal_format
 from vidnb.download.planner.retry import RetryPolicy
 from vidnb.download.request import DownloadRequest, DownloadResult
 from vidnb.download.status import DownloadHandle
@@ -73,23 +72,23 @@ DATA = noise(300_000)
 OTHER = noise(300_000, seed=2)
 FILM = Film(DATA)
 SIZE = len(DATA)
-OLD_S = 1_700_000_000.0  # a modification date that nobody can call fresh
+OLD_S = 1_700_000_000.0  # an old modification date
 PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body>" + b" " * 5000
 QUICK = RetryPolicy(attempts=4, base_delay_s=0.005, max_delay_s=0.02)
 
 
-def order(origin: Origin, folder: Path, **options: Any) -> DownloadRequest:
-    """One connection unless the test says otherwise: on a busy machine more would be tried out."""
+def request_for(origin: Origin, folder: Path, **options: Any) -> DownloadRequest:
+    """Make a request with one connection by default: a busy machine would try more."""
     given = {"retry": QUICK, "idle_timeout_s": 5.0, "connections": 1, **options}
     return DownloadRequest.of(origin.url, folder / "film.mp4", **given)
 
 
 def check(result: DownloadResult, data: bytes = DATA) -> None:
-    """The file is whole, and the result describes it."""
+    """Check that the file is complete and that the result describes it."""
     assert result.path.read_bytes() == data
     assert result.size_bytes == len(data)
     assert result.sha256 == hashlib.sha256(data).hexdigest()
-    assert strangers(result.path.parent) == {result.path.name}
+    assert visible_names(result.path.parent) == {result.path.name}
     assert [p.suffix for p in (result.path.parent / ".vidnb").iterdir()] == [".record"]
 
 
@@ -97,37 +96,39 @@ Kinds = type[TransferError] | tuple[type[TransferError], ...]
 
 
 def refused(origin: Origin, folder: Path, kinds: Kinds, **options: Any) -> Any:
-    """Fail with an error of this very kind, and leave the good file that was there before."""
+    """Check that a download fails with one of `kinds` and keeps an existing file."""
     good = folder / "film.mp4"
     good.write_bytes(b"an earlier film")
     with pytest.raises(kinds) as caught:
-        fetch(order(origin, folder, **options))
+        fetch(request_for(origin, folder, **options))
     assert type(caught.value) in (kinds if isinstance(kinds, tuple) else (kinds,))
     assert good.read_bytes() == b"an earlier film"
-    assert strangers(folder) == {"film.mp4"}
+    assert visible_names(folder) == {"film.mp4"}
     assert caught.value.url == origin.url
     sentence = str(caught.value)
     assert sentence.endswith(".")
     assert "\n" not in sentence
-    journal = held(folder)
+    journal = stored_journal(folder)
     assert caught.value.resumable_bytes == (journal.stored.size_bytes if journal else 0)
     return caught.value
 
 
 def whole(film: Film = FILM, **changed: str | None) -> Handler:
-    """Answer 200 with the whole film and these headers (None: left out)."""
+    """Answer 200 with the whole file and these headers (None: omitted)."""
 
     def handle(exchange: Exchange) -> None:
         names = {name.replace("_", "-"): value for name, value in changed.items()}
-        exchange.say(
-            exchange.judged(ignoring=exchange.asked.headers, film=film), film=film, changed=names
+        exchange.respond(
+            exchange.response(ignoring=exchange.request.headers, film=film),
+            film=film,
+            changed=names,
         )
 
     return handle
 
 
 def then(change: Callable[[Origin], None], handler: Handler) -> Handler:
-    """Change the origin, then answer."""
+    """Call `change`, then answer."""
 
     def handle(exchange: Exchange) -> None:
         change(exchange.origin)
@@ -136,7 +137,7 @@ def then(change: Callable[[Origin], None], handler: Handler) -> Handler:
     return handle
 
 
-def becomes(film: Film) -> Callable[[Origin], None]:
+def replace_by(film: Film) -> Callable[[Origin], None]:
     def change(origin: Origin) -> None:
         origin.film = film
 
@@ -183,9 +184,9 @@ HALF = SIZE // 2
 def test_body_recovers(
     script: list[Handler], ranges: list[str | None], most_bytes: int, tmp_path: Path
 ) -> None:
-    """Only the missing part is asked for again, under the version that was begun."""
+    """Only the missing range is requested, with the validator of the first response."""
     with Origin(FILM, [*script]) as origin:
-        result = fetch(order(origin, tmp_path, idle_timeout_s=IDLE_S))
+        result = fetch(request_for(origin, tmp_path, idle_timeout_s=IDLE_S))
         check(result)
         assert origin.ranges == [None, *ranges]
         assert [a.headers.get("if-range") for a in origin.requests if "range" in a.headers] == (
@@ -198,7 +199,7 @@ def test_body_recovers(
 def test_body_bytes_before_a_reset_are_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What came before the connection broke counts, even if nobody had read it yet."""
+    """Bytes received before the reset are stored, also if they were not yet read."""
 
     def slow(_hold: RecordStore) -> int:
         time.sleep(0.05)
@@ -206,17 +207,17 @@ def test_body_bytes_before_a_reset_are_not_lost(
 
     monkeypatch.setattr(RecordStore, "free_bytes", slow)
     with Origin(FILM, [reset(50_000)] * 5) as origin:
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
         assert origin.ranges == [None, *(f"bytes={50_000 * n}-" for n in range(1, 6))]
 
 
 def test_body_stall_is_resumed_after_the_idle_timeout(tmp_path: Path) -> None:
     with Origin(FILM, [stall(HALF), stall(1000)]) as origin:
-        check(fetch(order(origin, tmp_path, idle_timeout_s=IDLE_S)))
+        check(fetch(request_for(origin, tmp_path, idle_timeout_s=IDLE_S)))
         assert origin.ranges == [None, f"bytes={HALF}-", f"bytes={HALF + 1000}-"]
 
 
-def test_body_stall_for_ever_is_a_timeout(tmp_path: Path) -> None:
+def test_body_endless_stall_is_a_timeout(tmp_path: Path) -> None:
     with Origin(FILM, [stall(HALF)], otherwise=stall(0)) as origin:
         error = refused(origin, tmp_path, TransferTimeout, idle_timeout_s=IDLE_S)
         assert error.resumable_bytes == HALF
@@ -225,29 +226,29 @@ def test_body_stall_for_ever_is_a_timeout(tmp_path: Path) -> None:
 
 
 def test_body_stall_before_the_head_is_a_timeout(tmp_path: Path) -> None:
-    with Origin(FILM, otherwise=lambda exchange: exchange.hold()) as origin:
+    with Origin(FILM, otherwise=lambda exchange: exchange.wait_for_close()) as origin:
         error = refused(origin, tmp_path, TransferTimeout, idle_timeout_s=0.05)
         assert "nothing arrived for 0.05 s" in str(error)
 
 
-def test_body_malformed_chunk_size_is_noticed_at_once(tmp_path: Path) -> None:
-    """aiohttp's C parser would wait for ever here; nobody waits for the idle timeout either."""
+def test_body_malformed_chunk_size_is_detected_at_once(tmp_path: Path) -> None:
+    """aiohttp's C parser waits forever here; vidnb does not even wait for the idle timeout."""
 
     def malformed(exchange: Exchange) -> None:
         head = CHUNKED.replace("\n", "\r\n") + "\r\n\r\n"
         exchange.connection.sendall(head.encode() + chunk(DATA[:HALF]) + b"zz\r\nmore")
-        exchange.hold()
+        exchange.wait_for_close()
 
     with Origin(FILM, [malformed]) as origin:
-        check(fetch(order(origin, tmp_path, idle_timeout_s=3600.0)))
+        check(fetch(request_for(origin, tmp_path, idle_timeout_s=3600.0)))
         assert origin.ranges == [None, f"bytes={HALF}-"]
 
 
 def test_body_slow_but_steady_completes(tmp_path: Path) -> None:
-    """The idle timeout counts silence, never the whole: this takes more than twice as long."""
+    """The idle timeout limits silence, not the total time, which is over twice as long here."""
     film = Film(noise(50))
     with Origin(film, otherwise=drip(1, pause_s=IDLE_S / 20)) as origin:
-        result = fetch(order(origin, tmp_path, idle_timeout_s=IDLE_S))
+        result = fetch(request_for(origin, tmp_path, idle_timeout_s=IDLE_S))
         check(result, film.data)
         assert result.attempts == 1
         assert result.elapsed_s > 2 * IDLE_S
@@ -257,7 +258,7 @@ def test_body_a_byte_at_a_time_completes_with_bounded_cpu(tmp_path: Path) -> Non
     film = Film(noise(20_000))
     with Origin(film, otherwise=drip(1)) as origin:
         before_s = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-        check(fetch(order(origin, tmp_path)), film.data)
+        check(fetch(request_for(origin, tmp_path)), film.data)
         assert sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - before_s < 5
 
 
@@ -266,23 +267,25 @@ def test_body_without_length_is_accepted_and_logged(
 ) -> None:
     with Origin(FILM, [raw(UNFRAMED, DATA)]) as origin:
         with caplog.at_level(logging.WARNING, "vidnb"):
-            check(fetch(order(origin, tmp_path)))
+            check(fetch(request_for(origin, tmp_path)))
         assert len(origin.requests) == 1
-    assert "size verified: False" in caplog.text
+    assert "size not verified" in caplog.text
 
 
 def test_body_without_length_of_a_truncated_mp4_is_refused(tmp_path: Path) -> None:
-    """Nobody said how long it is, but its own boxes do."""
+    """There is no Content-Length, but the box sizes give the length."""
     mp4 = mp4_of(SIZE)
     with Origin(FILM, otherwise=raw(UNFRAMED, mp4[:HALF])) as origin:
         error = refused(origin, tmp_path, TransportError)
         assert "past the end" in str(error)
 
 
-def test_body_chunked_whole_is_verified(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_body_complete_chunked_is_verified(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     body = chunk(DATA[:HALF]) + chunk(DATA[HALF:]) + b"0\r\n\r\n"
     with Origin(FILM, [raw(CHUNKED, body)]) as origin:
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
     assert not caplog.records
 
 
@@ -295,10 +298,10 @@ def test_body_chunked_whole_is_verified(tmp_path: Path, caplog: pytest.LogCaptur
         pytest.param(chunk(DATA[:HALF]) + b"zz\r\n" + DATA[HALF:], id="no-size"),
     ],
 )
-def test_body_chunked_and_broken_is_never_a_success(body: bytes, tmp_path: Path) -> None:
+def test_body_broken_chunked_is_never_a_success(body: bytes, tmp_path: Path) -> None:
     head = "HTTP/1.1 200 OK\nTransfer-Encoding: chunked"  # no validator: nothing to resume
     with Origin(FILM, otherwise=raw(head, body)) as origin:
-        kinds = (TransportError, TransferTimeout)  # aiohttp falls silent at some malformed sizes
+        kinds = (TransportError, TransferTimeout)  # aiohttp stalls at some malformed sizes
         error = refused(origin, tmp_path, kinds, idle_timeout_s=IDLE_S)
         assert error.resumable_bytes == 0
 
@@ -314,7 +317,7 @@ def test_body_chunked_and_broken_is_never_a_success(body: bytes, tmp_path: Path)
         pytest.param(["9" * 40], id="absurd-beyond-any-integer"),
     ],
 )
-def test_body_length_that_lies_is_refused(lengths: list[str], tmp_path: Path) -> None:
+def test_body_wrong_length_is_refused(lengths: list[str], tmp_path: Path) -> None:
     head = "\n".join(["HTTP/1.1 200 OK", *(f"Content-Length: {length}" for length in lengths)])
     with Origin(FILM, otherwise=raw(head, DATA)) as origin:
         refused(origin, tmp_path, RemoteProtocolError)
@@ -345,16 +348,16 @@ def test_body_empty_is_an_error(handler: Handler, tmp_path: Path) -> None:
 
 def test_body_longer_than_its_length_is_cut_at_the_length(tmp_path: Path) -> None:
     with Origin(FILM, [raw(f"HTTP/1.1 200 OK\nContent-Length: {SIZE}", DATA + b"junk")]) as origin:
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
 
 
-def test_body_all_there_but_an_unclean_close_is_a_success(tmp_path: Path) -> None:
-    def rude(exchange: Exchange) -> None:
-        exchange.say(exchange.judged())
+def test_body_complete_with_an_unclean_close_is_a_success(tmp_path: Path) -> None:
+    def reset_at_the_end(exchange: Exchange) -> None:
+        exchange.respond(exchange.response())
         exchange.reset()
 
-    with Origin(FILM, [rude]) as origin:
-        assert fetch(order(origin, tmp_path)).attempts == 1
+    with Origin(FILM, [reset_at_the_end]) as origin:
+        assert fetch(request_for(origin, tmp_path)).attempts == 1
         assert len(origin.requests) == 1
 
 
@@ -364,20 +367,20 @@ def test_body_malformed_head_is_refused(tmp_path: Path) -> None:
         assert len(origin.requests) == 2
 
 
-def test_body_malformed_head_once_is_tried_again(tmp_path: Path) -> None:
+def test_body_single_malformed_head_is_retried(tmp_path: Path) -> None:
     with Origin(FILM, [reset(HALF), raw("HTTQ/9 what?")]) as origin:
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
 
 
 # Ranges.
 
 
 def resumed(origin: Origin, folder: Path, at: int = HALF, **options: Any) -> None:
-    """Leave a part file of `at` bytes behind, as a run that gave up does."""
+    """Leave a part file of `at` bytes, as a failed run does."""
     kept = origin.script
     origin.script = [cut(at)]
     with pytest.raises(TransferError):
-        fetch(order(origin, folder, **{**options, "retry": RetryPolicy(attempts=1)}))
+        fetch(request_for(origin, folder, **{**options, "retry": RetryPolicy(attempts=1)}))
     origin.script = kept
     origin.requests.clear()
 
@@ -393,7 +396,7 @@ def wrong_etag(handler: Handler) -> Handler:
 
 
 def no_if_range(exchange: Exchange) -> None:
-    exchange.say(exchange.judged(ignoring={"if-range"}))
+    exchange.respond(exchange.response(ignoring={"if-range"}))
 
 
 PART = ByteRange(HALF, SIZE)
@@ -461,10 +464,10 @@ PART = ByteRange(HALF, SIZE)
     ],
 )
 def test_ranges_resume(script: list[Handler], ranges: list[str | None], tmp_path: Path) -> None:
-    """Whatever a resumed request is answered, the bytes are right, and none is spliced."""
+    """For any response to a resumed request the bytes are correct."""
     with Origin(FILM, [*script]) as origin:
         resumed(origin, tmp_path)
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
         assert origin.ranges == ranges
         assert origin.requests[0].headers["if-range"] == '"v1"'
 
@@ -472,7 +475,7 @@ def test_ranges_resume(script: list[Handler], ranges: list[str | None], tmp_path
 def test_ranges_only_the_missing_half_is_sent(tmp_path: Path) -> None:
     with Origin(FILM) as origin:
         resumed(origin, tmp_path)
-        result = fetch(order(origin, tmp_path))
+        result = fetch(request_for(origin, tmp_path))
         check(result)
         assert origin.sent_bytes == SIZE - HALF
         assert result.resumed_from_bytes == HALF
@@ -487,32 +490,32 @@ def test_ranges_only_the_missing_half_is_sent(tmp_path: Path) -> None:
     ],
 )
 def test_ranges_etag_changed_between_runs_starts_over(handler: Handler, tmp_path: Path) -> None:
-    """Same size, other bytes: the curl, wget and aria2 of today splice here."""
+    """Same size, other bytes; curl, wget and aria2 join both versions here."""
     with Origin(FILM) as origin:
         resumed(origin, tmp_path)
         origin.film, origin.script = Film(OTHER, etag='"v2"'), [handler]
-        result = fetch(order(origin, tmp_path))
+        result = fetch(request_for(origin, tmp_path))
         check(result, OTHER)
         assert result.resumed_from_bytes == 0
         assert result.etag == '"v2"'
 
 
-def test_ranges_etag_changed_on_the_way_starts_over_once(tmp_path: Path) -> None:
-    change = then(becomes(Film(OTHER, etag='"v2"')), honest)
+def test_ranges_etag_changed_during_a_run_starts_over_once(tmp_path: Path) -> None:
+    change = then(replace_by(Film(OTHER, etag='"v2"')), honest)
     with Origin(FILM, [reset(HALF), change]) as origin:
-        check(fetch(order(origin, tmp_path)), OTHER)
+        check(fetch(request_for(origin, tmp_path)), OTHER)
         assert origin.ranges == [None, f"bytes={HALF}-"]
 
 
-def test_ranges_a_source_that_never_stands_still_is_given_up(tmp_path: Path) -> None:
-    def restless(exchange: Exchange) -> None:
+def test_ranges_constantly_changing_source_is_given_up(tmp_path: Path) -> None:
+    def always_changing(exchange: Exchange) -> None:
         origin = exchange.origin
         number = len(origin.requests)
         origin.film = Film(noise(SIZE, seed=number), etag=f'"v{number}"')
-        exchange.say(exchange.judged(), after=10_000)
-        exchange.hang_up()
+        exchange.respond(exchange.response(), after=10_000)
+        exchange.close_connection()
 
-    with Origin(FILM, otherwise=restless) as origin:
+    with Origin(FILM, otherwise=always_changing) as origin:
         refused(origin, tmp_path, SourceChanged)
 
 
@@ -524,43 +527,47 @@ def test_ranges_a_source_that_never_stands_still_is_given_up(tmp_path: Path) -> 
         pytest.param(Film(DATA, etag='W/"v1"', modified_s=OLD_S), id="weak-etag-and-date"),
     ],
 )
-def test_ranges_without_a_strong_validator_nothing_is_joined(film: Film, tmp_path: Path) -> None:
+def test_ranges_without_a_strong_validator_are_never_joined(film: Film, tmp_path: Path) -> None:
     with Origin(film) as origin:
         resumed(origin, tmp_path)
-        assert held(tmp_path) is None
+        assert stored_journal(tmp_path) is None
         origin.script = [reset(HALF)]
-        result = fetch(order(origin, tmp_path))
+        result = fetch(request_for(origin, tmp_path))
         check(result)
         assert origin.ranges == [None, None]
 
 
-def test_ranges_an_old_date_is_validator_enough(tmp_path: Path) -> None:
+def test_ranges_old_last_modified_is_a_strong_validator(tmp_path: Path) -> None:
     with Origin(Film(DATA, etag=None, modified_s=OLD_S)) as origin:
         resumed(origin, tmp_path)
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
         assert origin.ranges == [f"bytes={HALF}-"]
         assert origin.requests[0].headers["if-range"] == formatdate(OLD_S, usegmt=True)
 
 
 @pytest.mark.parametrize(("age_s", "is_enough"), [(90, True), (30, False)], ids=["90s", "30s"])
-def test_ranges_a_fresh_date_is_not(age_s: float, is_enough: bool, tmp_path: Path) -> None:
-    """A file may change twice in the second that its date names."""
+def test_ranges_recent_last_modified_is_a_weak_validator(
+    age_s: float, is_enough: bool, tmp_path: Path
+) -> None:
+    """A file may change twice within the second of its date."""
     with Origin(Film(DATA, etag=None, modified_s=time.time() - age_s)) as origin:
         resumed(origin, tmp_path)
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
         assert origin.ranges == [f"bytes={HALF}-" if is_enough else None]
 
 
-def test_ranges_416_with_our_length_completes(tmp_path: Path) -> None:
-    """The length was not known before, and everything had come."""
+def test_ranges_416_with_the_stored_length_completes(tmp_path: Path) -> None:
+    """The length was unknown, and all bytes were stored."""
     with Origin(FILM) as origin:
         origin.script = [raw(CHUNKED, chunk(DATA))]
         with pytest.raises(TransferError):
-            fetch(order(origin, tmp_path, retry=RetryPolicy(attempts=1), idle_timeout_s=IDLE_S))
-        journal = held(tmp_path)
+            fetch(
+                request_for(origin, tmp_path, retry=RetryPolicy(attempts=1), idle_timeout_s=IDLE_S)
+            )
+        journal = stored_journal(tmp_path)
         assert journal is not None
         assert journal.stored.size_bytes == SIZE
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
         assert origin.ranges == [None, f"bytes={SIZE}-"]
         assert origin.requests[1].sent_bytes == 0
 
@@ -568,13 +575,13 @@ def test_ranges_416_with_our_length_completes(tmp_path: Path) -> None:
 BIG = noise(12 * 2**20)
 
 
-def test_ranges_several_connections_bring_one_file(tmp_path: Path) -> None:
+def test_ranges_several_connections_fetch_one_file(tmp_path: Path) -> None:
     with Origin(Film(BIG)) as origin:
-        result = fetch(order(origin, tmp_path, connections=3))
+        result = fetch(request_for(origin, tmp_path, connections=3))
         check(result, BIG)
         assert result.connections > 1
         assert origin.ranges[0] == "bytes=0-"
-        assert all("if-range" in asked.headers for asked in origin.requests[1:])
+        assert all("if-range" in request.headers for request in origin.requests[1:])
 
 
 @pytest.mark.parametrize(
@@ -589,10 +596,10 @@ def test_ranges_several_connections_bring_one_file(tmp_path: Path) -> None:
         pytest.param(part_of(Film(BIG), ByteRange(0, 100)), id="wrong-start"),
     ],
 )
-def test_ranges_refused_on_the_second_connection_degrades(second: Handler, tmp_path: Path) -> None:
-    """The first goes on alone and brings the rest; nothing is fetched twice."""
+def test_ranges_refused_second_connection_degrades_to_one(second: Handler, tmp_path: Path) -> None:
+    """The first connection fetches the rest; no byte is fetched twice."""
     with Origin(Film(BIG), [honest, second, second, second], rate=60e6) as origin:
-        result = fetch(order(origin, tmp_path, connections=2))
+        result = fetch(request_for(origin, tmp_path, connections=2))
         check(result, BIG)
         assert origin.sent_bytes < 1.3 * len(BIG) + (len(BIG) if second is plain else 0)
 
@@ -602,22 +609,22 @@ def test_ranges_etag_changed_between_segments_starts_over(
     keeps_range: bool, tmp_path: Path
 ) -> None:
     film, other = Film(BIG), Film(noise(len(BIG), seed=3), etag='"v2"')
-    change = then(becomes(other), no_if_range if keeps_range else honest)
+    change = then(replace_by(other), no_if_range if keeps_range else honest)
     with Origin(film, [honest, change], rate=60e6) as origin:
-        result = fetch(order(origin, tmp_path, connections=2))
+        result = fetch(request_for(origin, tmp_path, connections=2))
         assert result.path.read_bytes() == other.data
         assert len(origin.requests) <= 4
 
 
-def test_ranges_etags_per_edge_take_one_stream(tmp_path: Path) -> None:
-    """Each edge names the same bytes differently: no two answers can be joined."""
+def test_ranges_etags_per_edge_use_one_connection(tmp_path: Path) -> None:
+    """Each edge server has its own ETag for the same bytes; responses cannot be joined."""
 
     def edge(exchange: Exchange) -> None:
         film = replace(exchange.film, etag=f'"edge{len(exchange.origin.requests)}"')
-        exchange.say(exchange.judged(ignoring={"if-range"}, film=film), film=film)
+        exchange.respond(exchange.response(ignoring={"if-range"}, film=film), film=film)
 
     with Origin(Film(BIG), otherwise=edge, rate=100e6) as origin:
-        result = fetch(order(origin, tmp_path, connections=4))
+        result = fetch(request_for(origin, tmp_path, connections=4))
         check(result, BIG)
         assert origin.ranges[-1] is None
 
@@ -631,15 +638,15 @@ def test_ranges_content_encoding_is_never_stored(coding: str, tmp_path: Path) ->
         assert origin.requests[0].headers["accept-encoding"] == "identity"
 
 
-def test_ranges_resume_follows_the_redirect_anew(tmp_path: Path) -> None:
-    """A signed address that expired midway is asked for again at the first one."""
+def test_ranges_resume_follows_the_redirect_again(tmp_path: Path) -> None:
+    """An expired signed address is requested again through the first address."""
     with Origin(FILM, [reset(HALF)]) as old, Origin(FILM) as new:
         script: list[Handler] = [redirect(old.url + "?sig=1"), redirect(new.url + "?sig=2")]
         with Origin(FILM, script) as front:
-            result = fetch(order(front, tmp_path))
+            result = fetch(request_for(front, tmp_path))
             check(result)
             assert result.url == new.url + "?sig=2"
-            assert [asked.target for asked in old.requests] == ["/film.mp4?sig=1"]
+            assert [request.target for request in old.requests] == ["/film.mp4?sig=1"]
             assert new.ranges == [f"bytes={HALF}-"]
 
 
@@ -649,23 +656,23 @@ def test_ranges_resume_at_a_redirect_to_another_file_starts_over(tmp_path: Path)
         Origin(Film(OTHER, etag='"else"')) as new,
         Origin(FILM, [redirect(old.url), redirect(new.url)]) as front,
     ):
-        check(fetch(order(front, tmp_path)), OTHER)
+        check(fetch(request_for(front, tmp_path)), OTHER)
 
 
 # Statuses.
 
 
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
-def test_statuses_that_pass_are_tried_again(code: int, tmp_path: Path) -> None:
+def test_statuses_transient_are_retried(code: int, tmp_path: Path) -> None:
     with Origin(FILM, [status(code), reset(HALF), status(code)]) as origin:
-        result = fetch(order(origin, tmp_path))
+        result = fetch(request_for(origin, tmp_path))
         check(result)
         assert origin.ranges == [None, None, f"bytes={HALF}-", f"bytes={HALF}-"]
         assert result.attempts == 4
 
 
 @pytest.mark.parametrize("code", [204, 300, 302, 304, 400, 401, 403, 404, 405, 410, 451, 501, 999])
-def test_statuses_that_do_not_are_told_at_once(code: int, tmp_path: Path) -> None:
+def test_statuses_permanent_are_reported_at_once(code: int, tmp_path: Path) -> None:
     with Origin(FILM, otherwise=status(code)) as origin:
         error = refused(origin, tmp_path, StatusError)
         assert error.status == code
@@ -673,7 +680,7 @@ def test_statuses_that_do_not_are_told_at_once(code: int, tmp_path: Path) -> Non
         assert len(origin.requests) == 1
 
 
-def test_statuses_that_do_not_pass_are_given_up(tmp_path: Path) -> None:
+def test_statuses_persistent_are_given_up(tmp_path: Path) -> None:
     with Origin(FILM, [reset(HALF)], otherwise=status(503)) as origin:
         error = refused(origin, tmp_path, StatusError)
         assert (error.status, error.resumable_bytes) == (503, HALF)
@@ -683,9 +690,9 @@ def test_statuses_that_do_not_pass_are_given_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("as_date", [False, True], ids=["seconds", "date"])
 def test_statuses_retry_after_is_obeyed(as_date: bool, tmp_path: Path) -> None:
-    asked = formatdate(time.time() + 2, usegmt=True) if as_date else "1"
-    with Origin(FILM, [status(503, {"Retry-After": asked})]) as origin:
-        result = fetch(order(origin, tmp_path))
+    request = formatdate(time.time() + 2, usegmt=True) if as_date else "1"
+    with Origin(FILM, [status(503, {"Retry-After": request})]) as origin:
+        result = fetch(request_for(origin, tmp_path))
         check(result)
         assert result.elapsed_s > 0.9
 
@@ -699,20 +706,20 @@ def test_statuses_retry_after_beyond_the_limit_gives_up_at_once(tmp_path: Path) 
 
 
 def test_statuses_progress_refills_the_budget(tmp_path: Path) -> None:
-    """Three failures in a row are allowed: nine are none too many while bytes arrive."""
+    """Three failures in a row are allowed, nine in total if bytes arrive in between."""
     script = [status(503), status(503), reset(50_000)] * 3
     with Origin(FILM, script) as origin:
-        result = fetch(order(origin, tmp_path))
+        result = fetch(request_for(origin, tmp_path))
         check(result)
         assert result.attempts == 10
 
 
-def test_statuses_progress_on_a_new_version_refills_it_too(tmp_path: Path) -> None:
-    """What the old version had brought is no mark that the new one has to pass."""
+def test_statuses_progress_on_a_new_version_refills_the_budget(tmp_path: Path) -> None:
+    """Progress starts at 0 for a new version."""
     small = Film(noise(100_000, seed=5), etag='"v2"')
-    change = then(becomes(small), cut(10_000))
+    change = then(replace_by(small), cut(10_000))
     with Origin(FILM, [cut(250_000), change, *[cut(10_000)] * 6]) as origin:
-        check(fetch(order(origin, tmp_path)), small.data)
+        check(fetch(request_for(origin, tmp_path)), small.data)
 
 
 # Redirects: two ports are two origins.
@@ -728,26 +735,26 @@ def test_redirect_to_another_origin_drops_every_header_of_the_caller(
         Origin(FILM, [reset(HALF)]) as there,
         Origin(FILM, otherwise=redirect(there.url, code)) as here,
     ):
-        check(fetch(order(here, tmp_path, headers=SECRETS)))
+        check(fetch(request_for(here, tmp_path, headers=SECRETS)))
         for name in map(str.lower, SECRETS):
-            assert all(name in asked.headers for asked in here.requests)
-            assert not any(name in asked.headers for asked in there.requests)
+            assert all(name in request.headers for request in here.requests)
+            assert not any(name in request.headers for request in there.requests)
         assert there.ranges == [None, f"bytes={HALF}-"]
 
 
-def test_redirect_on_the_same_origin_keeps_them(tmp_path: Path) -> None:
+def test_redirect_on_the_same_origin_keeps_the_headers(tmp_path: Path) -> None:
     with Origin(FILM, [redirect("/elsewhere/film.mp4?sig=1")]) as origin:
-        check(fetch(order(origin, tmp_path, headers=SECRETS)))
-        for asked in origin.requests:
-            assert {name: asked.headers.get(name.lower()) for name in SECRETS} == SECRETS
+        check(fetch(request_for(origin, tmp_path, headers=SECRETS)))
+        for request in origin.requests:
+            assert {name: request.headers.get(name.lower()) for name in SECRETS} == SECRETS
 
 
-def test_redirect_back_to_the_first_origin_does_not_bring_them_back(tmp_path: Path) -> None:
+def test_redirect_back_to_the_first_origin_does_not_restore_headers(tmp_path: Path) -> None:
     with Origin(FILM) as here:
         with Origin(FILM, otherwise=redirect(here.base + "/back.mp4")) as there:
             here.script = [redirect(there.url)]
-            check(fetch(order(here, tmp_path, headers=SECRETS)))
-        assert [bool(asked.headers.get("cookie")) for asked in here.requests] == [True, False]
+            check(fetch(request_for(here, tmp_path, headers=SECRETS)))
+        assert [bool(request.headers.get("cookie")) for request in here.requests] == [True, False]
 
 
 def test_redirect_does_not_carry_user_information(tmp_path: Path) -> None:
@@ -760,7 +767,7 @@ def test_redirect_does_not_carry_user_information(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("location", "says"),
+    ("location", "message"),
     [
         pytest.param("/film.mp4", "redirect loop", id="loop"),
         pytest.param("ftp://example.org/film.mp4", "only from http and https", id="ftp"),
@@ -770,13 +777,15 @@ def test_redirect_does_not_carry_user_information(tmp_path: Path) -> None:
         pytest.param("http://[::1", "malformed", id="malformed"),
     ],
 )
-def test_redirect_that_leads_nowhere_is_refused(location: str, says: str, tmp_path: Path) -> None:
+def test_redirect_without_a_valid_location_is_refused(
+    location: str, message: str, tmp_path: Path
+) -> None:
     with Origin(FILM, otherwise=redirect(location)) as origin:
         error = refused(origin, tmp_path, URLNotAllowed)
-        assert says in str(error)
+        assert message in str(error)
 
 
-def test_redirect_without_end_is_refused(tmp_path: Path) -> None:
+def test_redirect_endless_is_refused(tmp_path: Path) -> None:
     def on_and_on(exchange: Exchange) -> None:
         redirect(f"/{len(exchange.origin.requests)}")(exchange)
 
@@ -788,17 +797,17 @@ def test_redirect_without_end_is_refused(tmp_path: Path) -> None:
 def test_redirect_chain_is_followed(tmp_path: Path) -> None:
     script = [redirect(f"/{number}?q={number}") for number in range(10)]
     with Origin(FILM, list(script)) as origin:
-        result = fetch(order(origin, tmp_path))
+        result = fetch(request_for(origin, tmp_path))
         check(result)
         assert result.url == f"{origin.base}/9?q=9"
 
 
-def test_an_address_is_requested_as_it_is_written(tmp_path: Path) -> None:
-    """A signature covers the address to the letter: nothing is encoded anew."""
+def test_an_address_is_requested_unchanged(tmp_path: Path) -> None:
+    """A signature covers every character of the address; nothing is re-encoded."""
     target = "/a%2Fb/%7Euser/f.mp4?sig=a%2Bb%2Fc%3D&x=%7e&y=a+b&z=%c3%a9&t=a:b@c,d;e"
     with Origin(FILM, [redirect(target + "&hop=1")]) as origin:
         fetch(DownloadRequest.of(origin.base + target, tmp_path / "film.mp4", retry=QUICK))
-        assert [asked.target for asked in origin.requests] == [target, target + "&hop=1"]
+        assert [request.target for request in origin.requests] == [target, target + "&hop=1"]
 
 
 # Names.
@@ -830,7 +839,7 @@ def test_names_are_safe(disposition: str | None, path: str, name: str, tmp_path:
         result = fetch(DownloadRequest.of(origin.base + path, f"{folder}/", retry=QUICK))
         assert result.path == folder / name
         check(result)
-        assert strangers(tmp_path) == {"in"}
+        assert visible_names(tmp_path) == {"in"}
 
 
 def test_names_of_300_characters_are_cut(tmp_path: Path) -> None:
@@ -861,7 +870,7 @@ def mp4_of(size_bytes: int) -> bytes:
     ],
 )
 @pytest.mark.parametrize("connections", [1, 2])
-def test_content_a_page_is_no_video(
+def test_content_page_is_refused(
     page: bytes, title: str | None, connections: int, tmp_path: Path
 ) -> None:
     film = Film(page + b" " * 2_000_000 if len(page) > 4096 else page)
@@ -870,15 +879,15 @@ def test_content_a_page_is_no_video(
         assert error.title == title
         assert (title or "a page") in str(error)
         assert origin.sent_bytes < 500_000
-        assert held(tmp_path) is None
+        assert stored_journal(tmp_path) is None
 
 
-def test_content_a_page_is_saved_where_no_check_is_asked_for(tmp_path: Path) -> None:
+def test_content_page_is_saved_without_check_video(tmp_path: Path) -> None:
     with Origin(Film(PAGE, media_type="text/html")) as origin:
-        check(fetch(order(origin, tmp_path, check_video=False)), PAGE)
+        check(fetch(request_for(origin, tmp_path, check_video=False)), PAGE)
 
 
-def test_content_a_page_without_length_is_no_video(tmp_path: Path) -> None:
+def test_content_page_without_length_is_refused(tmp_path: Path) -> None:
     with Origin(FILM, otherwise=raw("HTTP/1.1 200 OK\nConnection: close", PAGE[:200])) as origin:
         assert refused(origin, tmp_path, NotAVideo).title == "Sign in"
 
@@ -887,11 +896,11 @@ LARGE_PAGE = Film(PAGE + b" " * 2_000_000, etag='"page"', media_type="text/html"
 SHORT_PAGE = Film(b'{"error": "your session has expired"}', etag=None)
 
 
-def page(said: Film, handler: Handler = honest) -> Handler:
-    """Answer with this page in place of the film."""
+def page(response: Film, handler: Handler = honest) -> Handler:
+    """Answer with this page in place of the video."""
 
     def handle(exchange: Exchange) -> None:
-        exchange.origin.film = said
+        exchange.origin.film = response
         handler(exchange)
 
     return handle
@@ -927,92 +936,90 @@ def in_chunks(exchange: Exchange) -> None:
         pytest.param([status(416), page(LARGE_PAGE)], "Sign in", id="after-a-416"),
     ],
 )
-def test_content_a_page_in_place_of_the_rest_costs_nothing_that_is_here(
+def test_content_page_in_place_of_the_rest_keeps_the_stored_bytes(
     script: list[Handler], title: str | None, tmp_path: Path
 ) -> None:
-    """The session expired between two runs; once it is renewed, the rest is sent and no more."""
+    """A login expired between two runs; after its renewal only the rest is sent."""
     with Origin(FILM, rate=2e6) as origin:
         resumed(origin, tmp_path)
-        before = held(tmp_path)
+        before = stored_journal(tmp_path)
         origin.script = [*script]
         error = refused(origin, tmp_path, NotAVideo)
         assert origin.sent_bytes < 500_000
         assert not origin.script
         assert (error.title, error.resumable_bytes) == (title, HALF)
         assert "150.0 kB are kept in" in str(error)
-        assert str(error).endswith("then run the same download again to go on.")
-        assert held(tmp_path) == before
+        assert str(error).endswith("then run the same download again to resume.")
+        assert stored_journal(tmp_path) == before
         origin.film = FILM
         origin.requests.clear()
-        result = fetch(order(origin, tmp_path))
+        result = fetch(request_for(origin, tmp_path))
         check(result)
         assert (origin.ranges, origin.sent_bytes) == ([f"bytes={HALF}-"], SIZE - HALF)
         assert result.resumed_from_bytes == HALF
 
 
-def test_content_a_page_in_the_middle_of_a_run_costs_nothing_that_is_here(tmp_path: Path) -> None:
+def test_content_page_during_a_run_keeps_the_stored_bytes(tmp_path: Path) -> None:
     with Origin(FILM, [cut(HALF), page(LARGE_PAGE)], rate=2e6) as origin:
         assert refused(origin, tmp_path, NotAVideo).resumable_bytes == HALF
         origin.film = FILM
         origin.requests.clear()
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
         assert origin.sent_bytes == SIZE - HALF
 
 
 @pytest.mark.parametrize("tries", [1, 4])
-def test_content_a_head_that_never_comes_costs_nothing_that_is_here(
-    tries: int, tmp_path: Path
-) -> None:
-    """Nobody knows whether it is a page; what is here stays good until somebody does."""
+def test_content_incomplete_head_keeps_the_stored_bytes(tries: int, tmp_path: Path) -> None:
+    """Until the first bytes are checked the stored bytes stay valid."""
     with Origin(FILM) as origin:
         resumed(origin, tmp_path)
         origin.otherwise = page(replace(LARGE_PAGE, etag=None), cut(1000))
         error = refused(origin, tmp_path, TransportError, retry=replace(QUICK, attempts=tries))
         assert error.resumable_bytes == HALF
         origin.film, origin.otherwise = FILM, honest
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
         assert origin.requests[-1].sent_bytes == SIZE - HALF
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 100, 5000])
 @pytest.mark.parametrize("size_bytes", [10, 4095, 4096, 4097, 20_000])
-def test_content_another_version_in_pieces_replaces_what_is_here(
+def test_content_new_version_in_small_chunks_replaces_the_stored_bytes(
     piece_bytes: int, size_bytes: int, tmp_path: Path
 ) -> None:
-    """Held back until its head is judged, then whole."""
+    """The new version is written once its first bytes are checked."""
     other = Film(noise(size_bytes, seed=3), etag='"v2"')
     with Origin(FILM) as origin:
         resumed(origin, tmp_path)
         origin.film, origin.script = other, [drip(piece_bytes)]
-        result = fetch(order(origin, tmp_path))
+        result = fetch(request_for(origin, tmp_path))
         check(result, other.data)
         assert result.resumed_from_bytes == 0
 
 
-def test_content_of_an_unjudged_head_is_kept_where_nothing_else_is(tmp_path: Path) -> None:
-    """A run that ends before anybody knows what comes loses nothing either."""
+def test_content_unchecked_head_is_kept_where_nothing_is_stored(tmp_path: Path) -> None:
+    """A run that ends before the check keeps what it received."""
     with Origin(FILM, [cut(1000)]) as origin:
         error = refused(origin, tmp_path, TransportError, retry=RetryPolicy(attempts=1))
         assert error.resumable_bytes == 1000
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
         assert origin.sent_bytes == SIZE
 
 
-def test_local_room_is_counted_with_what_another_version_takes(
+def test_local_disk_space_includes_the_part_file_of_an_old_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is held until the new version is judged is overwritten by it."""
+    """The old bytes are overwritten by the new version."""
     with Origin(FILM) as origin:
         resumed(origin, tmp_path)
         origin.film = Film(OTHER, etag='"v2"')
-        monkeypatch.setattr(RecordStore, "free_bytes", lambda hold: SIZE - HALF - 8192)
+        monkeypatch.setattr(RecordStore, "free_bytes", lambda wait_for_close: SIZE - HALF - 8192)
         assert "the disk is full" in str(refused(origin, tmp_path, StorageError))
         (tmp_path / "film.mp4").unlink()
-        monkeypatch.setattr(RecordStore, "free_bytes", lambda hold: SIZE - HALF)
-        check(fetch(order(origin, tmp_path)), OTHER)
+        monkeypatch.setattr(RecordStore, "free_bytes", lambda wait_for_close: SIZE - HALF)
+        check(fetch(request_for(origin, tmp_path)), OTHER)
 
 
-def test_local_address_too_long_for_a_journal_keeps_nothing_and_says_so(tmp_path: Path) -> None:
+def test_local_address_too_long_for_a_journal_keeps_nothing(tmp_path: Path) -> None:
     with Origin(FILM) as origin:
         origin.script = [cut(HALF)]
         url = f"{origin.url}?{'x' * 2**16}"
@@ -1021,14 +1028,14 @@ def test_local_address_too_long_for_a_journal_keeps_nothing_and_says_so(tmp_path
         with pytest.raises(TransportError, match="nothing was kept; run it again") as caught:
             fetch(once, handle)
         assert (caught.value.resumable_bytes, handle.status.resumable_bytes) == (0, 0)
-        assert held(tmp_path) is None
+        assert stored_journal(tmp_path) is None
         check(fetch(once))
         assert origin.ranges == [None, None]
 
 
-@pytest.mark.parametrize("asked", ["refresh", "checksum", "checksum-unknown-file"])
-def test_local_file_that_cannot_be_read_is_told_as_that(
-    asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("mode", ["refresh", "checksum", "checksum-unknown-file"])
+def test_local_file_that_cannot_be_read_is_reported(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "film.mp4"
     opens = Path.open
@@ -1039,19 +1046,19 @@ def test_local_file_that_cannot_be_read_is_told_as_that(
         return opens(path, *arguments, **options)
 
     with Origin(FILM) as origin:
-        if asked == "checksum-unknown-file":
+        if mode == "checksum-unknown-file":
             target.write_bytes(DATA)
         else:
-            fetch(order(origin, tmp_path))
+            fetch(request_for(origin, tmp_path))
         options = (
-            {} if asked == "refresh" else {"checksum": f"sha512:{hashlib.sha512(DATA).hexdigest()}"}
+            {} if mode == "refresh" else {"checksum": f"sha512:{hashlib.sha512(DATA).hexdigest()}"}
         )
         with monkeypatch.context() as patch:
             patch.setattr(Path, "open", refuse)
             with pytest.raises(StorageError, match="cannot be read: there is no permission"):
-                fetch(order(origin, tmp_path, **options))
+                fetch(request_for(origin, tmp_path, **options))
         assert target.read_bytes() == DATA
-        assert strangers(tmp_path) == {"film.mp4"}
+        assert visible_names(tmp_path) == {"film.mp4"}
 
 
 LARGE = Film(noise(2 * LEAST_BYTES, seed=5))
@@ -1067,22 +1074,20 @@ def taken_bytes(status: os.stat_result) -> int:
 
 
 @pytest.mark.parametrize("connections", [1, 4])
-def test_local_disk_is_reserved_and_nobody_takes_that_for_data(
-    connections: int, tmp_path: Path
-) -> None:
-    """Whatever comes in which order, the size is that of what came, and in the end the file's."""
+def test_local_preallocated_space_is_never_taken_for_data(connections: int, tmp_path: Path) -> None:
+    """The size of the part file is that of the received bytes, in any order."""
     total_bytes = len(LARGE.data)
     seen: list[os.stat_result] = []
 
     def look(exchange: Exchange) -> None:
-        exchange.say(exchange.judged(), after=LEAST_BYTES // 2)
+        exchange.respond(exchange.response(), after=LEAST_BYTES // 2)
         exchange.flush()
         exchange.origin.wait_for(lambda: part_status(tmp_path).st_size > 0)
         seen.append(part_status(tmp_path))
-        exchange.hang_up()
+        exchange.close_connection()
 
     with Origin(LARGE, [look]) as origin:
-        result = fetch(order(origin, tmp_path, connections=connections))
+        result = fetch(request_for(origin, tmp_path, connections=connections))
         check(result, LARGE.data)
     assert 0 < seen[0].st_size <= (LEAST_BYTES // 2 if connections == 1 else total_bytes)
     if taken_bytes(seen[0]) < LEAST_BYTES:
@@ -1091,10 +1096,10 @@ def test_local_disk_is_reserved_and_nobody_takes_that_for_data(
     assert taken_bytes(result.path.stat()) < total_bytes + LEAST_BYTES // 2
 
 
-def test_local_disk_reserved_by_a_killed_run_is_no_lack_of_room(
+def test_local_space_preallocated_by_a_killed_run_counts_as_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the disk has kept for this file counts as room for it, and is given back if unused."""
+    """Preallocated space counts as free for this file, and is released if unused."""
     with Origin(LARGE) as origin:
         resumed(origin, tmp_path, LEAST_BYTES)
         assert taken_bytes(part_status(tmp_path)) < LEAST_BYTES + 2**20
@@ -1103,12 +1108,12 @@ def test_local_disk_reserved_by_a_killed_run_is_no_lack_of_room(
             preallocate(file.fileno(), len(LARGE.data))
         if taken_bytes(part_status(tmp_path)) < len(LARGE.data):
             pytest.skip("this file system reserves nothing")
-        monkeypatch.setattr(RecordStore, "free_bytes", lambda hold: 0)
-        check(fetch(order(origin, tmp_path)), LARGE.data)
+        monkeypatch.setattr(RecordStore, "free_bytes", lambda wait_for_close: 0)
+        check(fetch(request_for(origin, tmp_path)), LARGE.data)
         assert origin.ranges == [f"bytes={LEAST_BYTES}-"]
 
 
-def test_local_disk_too_full_to_reserve_is_told_before_anything_is_written(
+def test_local_disk_too_full_to_preallocate_is_reported_before_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -1123,13 +1128,13 @@ def test_local_disk_too_full_to_reserve_is_told_before_anything_is_written(
         assert error.resumable_bytes == LEAST_BYTES
         assert "the disk is full" in str(error)
         (tmp_path / "film.mp4").unlink()
-        check(fetch(order(origin, tmp_path)), LARGE.data)
+        check(fetch(request_for(origin, tmp_path)), LARGE.data)
 
 
-def test_local_another_version_on_a_full_disk_says_what_is_kept(
+def test_local_new_version_on_a_full_disk_keeps_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The old bytes are gone once the first new ones are due, and nobody calls them kept."""
+    """The old bytes are discarded at the first new ones and not reported as kept."""
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -1139,40 +1144,40 @@ def test_local_another_version_on_a_full_disk_says_what_is_kept(
         origin.film = Film(OTHER, etag='"v2"')
         monkeypatch.setattr(PartFile, "write", full)
         assert refused(origin, tmp_path, StorageError).resumable_bytes == 0
-        assert held(tmp_path) is None
+        assert stored_journal(tmp_path) is None
 
 
-def test_content_a_truncated_mp4_is_reported(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_content_truncated_mp4_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     film = Film(mp4_of(SIZE)[:HALF])
     with Origin(film) as origin:
-        check(fetch(order(origin, tmp_path)), film.data)
+        check(fetch(request_for(origin, tmp_path)), film.data)
     assert f"mdat runs {SIZE - HALF} bytes past the end" in caplog.text
 
 
-def test_content_a_whole_mp4_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_content_complete_mp4_is_not_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     film = Film(mp4_of(SIZE))
     with Origin(film) as origin:
-        check(fetch(order(origin, tmp_path)), film.data)
+        check(fetch(request_for(origin, tmp_path)), film.data)
     assert not caplog.records
 
 
 # Local.
 
 
-def test_local_name_is_a_folder(tmp_path: Path) -> None:
-    """A path that is a folder means: into it. One that becomes a folder later is refused."""
+def test_local_target_is_a_folder(tmp_path: Path) -> None:
+    """A folder as path means: into it; a target that becomes a folder later is refused."""
     with Origin(FILM) as origin:
-        asked = order(origin, tmp_path)
+        request = request_for(origin, tmp_path)
         (tmp_path / "film.mp4").mkdir()
         with pytest.raises(StorageError, match="it is a folder") as caught:
-            fetch(asked)
+            fetch(request)
         assert caught.value.errno is None or caught.value.resumable_bytes == 0
         assert not origin.requests
 
 
-def test_local_a_folder_on_the_path_is_a_file(tmp_path: Path) -> None:
+def test_local_folder_on_the_path_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "clips").write_bytes(b"")
     with Origin(FILM) as origin:
         with pytest.raises(StorageError, match="a folder on its path is a file"):
@@ -1190,7 +1195,7 @@ def test_local_read_only_folder(
     with Origin(FILM) as origin:
         monkeypatch.setattr(Path, "mkdir", mkdir)
         with pytest.raises(StorageError, match="choose another folder") as caught:
-            fetch(order(origin, tmp_path / "new"))
+            fetch(request_for(origin, tmp_path / "new"))
         assert isinstance(caught.value, OSError)
         assert isinstance(caught.value.__cause__, OSError)
         assert not origin.requests
@@ -1201,24 +1206,24 @@ def test_local_read_only_folder_for_real(tmp_path: Path) -> None:
         pytest.skip("root writes wherever it likes")
     tmp_path.chmod(0o500)
     with Origin(FILM) as origin, pytest.raises(StorageError, match="no permission"):
-        fetch(order(origin, tmp_path))
+        fetch(request_for(origin, tmp_path))
     tmp_path.chmod(0o700)
 
 
-def test_local_disk_too_full_is_told_before_anything_is_read(
+def test_local_disk_too_full_is_reported_before_reading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RecordStore, "free_bytes", lambda _hold: SIZE - 1)
     with Origin(FILM) as origin:
         error = refused(origin, tmp_path, StorageError)
         assert "the disk is full" in str(error)
-        assert "nothing was kept; free some room and run it again." in str(error)
+        assert "nothing was kept; free some space and run it again." in str(error)
 
 
-def test_local_disk_full_keeps_the_part_and_resumes(
+def test_local_full_disk_keeps_the_part_file_and_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disk fills up midway; once there is room only the rest is fetched."""
+    """The disk fills up during the download; later only the rest is fetched."""
     writes = PartFile.write
 
     def full(part: PartFile, offset: int, pieces: Sequence[bytes]) -> None:
@@ -1227,7 +1232,7 @@ def test_local_disk_full_keeps_the_part_and_resumes(
         writes(part, offset, pieces)
 
     def in_two(exchange: Exchange) -> None:
-        exchange.say(exchange.judged(), after=HALF)
+        exchange.respond(exchange.response(), after=HALF)
         exchange.origin.wait_for(lambda: bool(list(tmp_path.glob(".vidnb/*.journal"))))
         exchange.send(DATA[HALF:])
 
@@ -1238,7 +1243,7 @@ def test_local_disk_full_keeps_the_part_and_resumes(
         assert "the disk is full" in str(error)
         assert "are kept" in str(error)
         monkeypatch.undo()
-        result = fetch(order(origin, tmp_path))
+        result = fetch(request_for(origin, tmp_path))
         check(result)
         assert result.resumed_from_bytes == HALF
         assert origin.ranges == [None, f"bytes={HALF}-"]
@@ -1249,7 +1254,7 @@ def test_local_wrong_checksum_publishes_nothing(tmp_path: Path) -> None:
     with Origin(FILM) as origin:
         error = refused(origin, tmp_path, ChecksumMismatch, checksum=f"sha256:{wrong}")
         assert (error.expected, error.actual) == (wrong, hashlib.sha256(DATA).hexdigest())
-        assert held(tmp_path) is None
+        assert stored_journal(tmp_path) is None
         assert not list(tmp_path.glob(".vidnb/*.part"))
 
 
@@ -1257,7 +1262,7 @@ def test_local_wrong_checksum_publishes_nothing(tmp_path: Path) -> None:
 def test_local_right_checksum(algorithm: str, tmp_path: Path) -> None:
     digest = hashlib.new(algorithm, DATA).hexdigest()
     with Origin(FILM, [reset(HALF)]) as origin:
-        check(fetch(order(origin, tmp_path, checksum=f"{algorithm}:{digest.upper()}")))
+        check(fetch(request_for(origin, tmp_path, checksum=f"{algorithm}:{digest.upper()}")))
 
 
 @pytest.mark.parametrize(
@@ -1278,7 +1283,7 @@ def test_local_size_limit(handler: Handler, tmp_path: Path) -> None:
 
 def test_local_size_limit_that_fits_exactly(tmp_path: Path) -> None:
     with Origin(FILM) as origin:
-        check(fetch(order(origin, tmp_path, max_bytes=SIZE)))
+        check(fetch(request_for(origin, tmp_path, max_bytes=SIZE)))
 
 
 def test_local_size_limit_of_a_resumed_part(tmp_path: Path) -> None:
@@ -1303,54 +1308,52 @@ def journal_of(folder: Path) -> Path:
         pytest.param(lambda data: b"\0" * len(data), id="zeros"),
     ],
 )
-def test_local_journal_that_is_torn_is_ignored(
-    spoil: Callable[[bytes], bytes], tmp_path: Path
-) -> None:
+def test_local_torn_journal_is_ignored(spoil: Callable[[bytes], bytes], tmp_path: Path) -> None:
     with Origin(FILM) as origin:
         resumed(origin, tmp_path)
         path = journal_of(tmp_path)
         path.write_bytes(spoil(path.read_bytes().rstrip(b"\n") + b"\n"))
-        result = fetch(order(origin, tmp_path))
+        result = fetch(request_for(origin, tmp_path))
         check(result)
         assert origin.ranges == [None]
         assert result.resumed_from_bytes == 0
 
 
 def test_local_journal_of_another_address_is_ignored(tmp_path: Path) -> None:
-    """Same file name, other film: nothing of the first is used."""
+    """Same file name, other address: no stored byte is used."""
     with Origin(FILM) as origin, Origin(Film(OTHER)) as other:
         resumed(origin, tmp_path)
-        check(fetch(order(other, tmp_path)), OTHER)
+        check(fetch(request_for(other, tmp_path)), OTHER)
         assert other.ranges == [None]
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "new"),
-    [(part_file, "boot_id", lambda: "another boot"), (journal, "FORMAT", 999)],
+    ("module", "name", "value"),
+    [(part_file, "boot_id", lambda: "another boot"), (journal_format, "FORMAT", 999)],
 )
 def test_local_journal_of_another_boot_or_format_is_ignored(
-    module: ModuleType, name: str, new: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    module: ModuleType, name: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Origin(FILM) as origin:
         resumed(origin, tmp_path)
-        monkeypatch.setattr(module, name, new)
-        check(fetch(order(origin, tmp_path)))
+        monkeypatch.setattr(module, name, value)
+        check(fetch(request_for(origin, tmp_path)))
         assert origin.ranges == [None]
 
 
-def test_local_part_that_is_shorter_than_its_journal_is_ignored(tmp_path: Path) -> None:
+def test_local_part_file_shorter_than_its_journal_is_ignored(tmp_path: Path) -> None:
     with Origin(FILM) as origin:
         resumed(origin, tmp_path)
         (part,) = (tmp_path / ".vidnb").glob("*.part")
         os.truncate(part, HALF - 1)
-        check(fetch(order(origin, tmp_path)))
+        check(fetch(request_for(origin, tmp_path)))
         assert origin.ranges == [None]
 
 
-def test_local_part_that_is_cut_while_it_is_checked_is_an_error(
+def test_local_part_file_truncated_during_validation_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody else truncates the part file: the bytes are looked at once more, and missed."""
+    """Another process truncates the part file; the digest step detects it."""
     with Origin(FILM) as origin:
         resumed(origin, tmp_path)
         trims = PartFile.trim
@@ -1361,8 +1364,8 @@ def test_local_part_that_is_cut_while_it_is_checked_is_an_error(
 
         monkeypatch.setattr(PartFile, "trim", trim)
         with pytest.raises(StorageError, match="the part file ends early"):
-            fetch(order(origin, tmp_path))
-        assert strangers(tmp_path) == set()
+            fetch(request_for(origin, tmp_path))
+        assert visible_names(tmp_path) == set()
 
 
 # Security.
@@ -1380,14 +1383,14 @@ def test_security_public_only_refuses_loopback(host: str, tmp_path: Path) -> Non
             fetch(DownloadRequest.of(url, tmp_path / "film.mp4", retry=QUICK, public_only=True))
         assert caught.value.url == url
         assert not origin.requests
-        assert strangers(tmp_path) == set()
+        assert visible_names(tmp_path) == set()
 
 
 @pytest.mark.parametrize(
     "address",
     ["10.0.0.1", "192.168.1.1", "169.254.169.254", "::ffff:127.0.0.1", "fe80::1", "0.0.0.0"],  # noqa: S104 - an address to refuse
 )
-def test_security_public_only_refuses_what_a_name_resolves_to(
+def test_security_public_only_refuses_names_of_private_addresses(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -1412,10 +1415,10 @@ def resolves_to(
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
-def test_security_public_only_looks_at_every_answer_of_the_resolver(
+def test_security_public_only_checks_every_address_of_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The name answers a public address first and loopback second: loopback is never reached."""
+    """The name has a public and a loopback address; loopback is never connected to."""
     with Origin(FILM) as origin:
         resolves_to(
             monkeypatch, [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::ffff:127.0.0.1")]
@@ -1426,23 +1429,23 @@ def test_security_public_only_looks_at_every_answer_of_the_resolver(
         assert not origin.requests
 
 
-def test_security_public_only_looks_again_after_a_redirect(
+def test_security_public_only_checks_redirects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first address passes for public, where it redirects to does not."""
+    """The first address is public, the target of its redirect is not."""
     monkeypatch.setattr("vidnb.io.client.is_public_address", lambda ip: ip == "127.0.0.1")
     with (
         Origin(FILM, host="127.0.0.2") as inside,
         Origin(FILM, otherwise=redirect(inside.url)) as front,
     ):
         with pytest.raises(URLNotAllowed, match=r"127\.0\.0\.2 is not on the public internet"):
-            fetch(order(front, tmp_path, public_only=True))
+            fetch(request_for(front, tmp_path, public_only=True))
         assert len(front.requests) == 1
         assert not inside.requests
 
 
-def test_security_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
-    """A small answer that unpacks to a gigabyte is refused by its header, unread."""
+def test_security_compressed_response_is_not_decoded(tmp_path: Path) -> None:
+    """A small response that decodes to a gigabyte is refused by its header, unread."""
     bomb = gzip.compress(bytes(50_000_000))
     with Origin(FILM, otherwise=status(200, {"Content-Encoding": "gzip"}, bomb)) as origin:
         refused(origin, tmp_path, RemoteProtocolError)
@@ -1466,8 +1469,8 @@ def test_security_secrets_are_never_logged(
     assert "s3cret" not in str(caught.value)
 
 
-def test_security_a_sleeping_origin_holds_no_loop(tmp_path: Path) -> None:
-    """While one download waits, another one on the same loop is served."""
+def test_security_silent_origin_does_not_block_the_loop(tmp_path: Path) -> None:
+    """While one download waits, another one on the same loop runs."""
     with Origin(FILM, otherwise=stall(0)) as dead, Origin(FILM) as alive:
         job = DownloadRequest.of(
             dead.url, tmp_path / "dead" / "film.mp4", retry=QUICK, idle_timeout_s=3600.0
@@ -1489,12 +1492,12 @@ def test_security_a_sleeping_origin_holds_no_loop(tmp_path: Path) -> None:
         asyncio.run(both())
 
 
-async def fetch_async(asked: DownloadRequest) -> DownloadResult:
+async def fetch_async(request: DownloadRequest) -> DownloadResult:
     from vidnb.download.registry import download
     from vidnb.download.status import DownloadHandle
     from vidnb.io.loop import transfers
 
-    return await transfers.arun(download(asked, DownloadHandle()))
+    return await transfers.arun(download(request, DownloadHandle()))
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""A real film, from servers nobody here wrote, through twenty kills."""
+"""A real film from third-party servers, with twenty kills."""
 
 import hashlib
 import random
@@ -28,13 +28,13 @@ def sha256(path: Path) -> str:
 
 
 def downloads_through_kills(url: str, target: Path, *, seed: int) -> str:
-    """Run the child over and over, kill it at seeded moments, and return the last one's digest."""
+    """Run the child repeatedly, kill it at seeded moments, and return the last digest."""
     dice = random.Random(seed)
     command = [sys.executable, "-c", CHILD, url, str(target)]
     kills = 0
     while kills < KILLS:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-            # From the moment its part file is open until a little after.
+            # Between the opening of its part file and a little later.
             before = _kept_bytes(target)
             while child.poll() is None:
                 if _kept_bytes(target) != before:
@@ -54,8 +54,8 @@ def _kept_bytes(target: Path) -> int:
     return sum(p.stat().st_size for p in target.parent.glob(".vidnb/*.part"))
 
 
-def test_from_nginx_and_from_a_server_without_ranges(tmp_path: Path) -> None:
-    """22.7 MB, byte-identical from both."""
+def test_a_real_film_from_servers_with_and_without_ranges(tmp_path: Path) -> None:
+    """22.7 MB, byte-identical from both servers."""
     video = film()
     digest = sha256(video)
     with nginx(video.parent) as server:
@@ -75,7 +75,7 @@ def test_from_nginx_and_from_a_server_without_ranges(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_twenty_kills_with_nginx(tmp_path: Path) -> None:
-    """Each run goes on where the last was killed: less than 1.3 times the file is sent in all."""
+    """Each run resumes; less than 1.3 times the file is sent in total."""
     video = film()
     target = tmp_path / "out" / "film.mp4"
     with nginx(video.parent, rate="12m") as server:
@@ -90,7 +90,7 @@ def test_twenty_kills_with_nginx(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_twenty_kills_without_ranges(tmp_path: Path) -> None:
-    """Nothing can be resumed, and nothing is ever half there under the final name."""
+    """Nothing can be resumed, and no partial file has the final name."""
     video = film()
     target = tmp_path / "out" / "film.mp4"
     with python_server(video.parent) as server:

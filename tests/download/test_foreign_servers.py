@@ -1,7 +1,7 @@
-"""Downloads from servers that nobody here wrote: whole, interrupted, changed, fetched again.
+"""Downloads from third-party servers: complete, killed, changed, refreshed.
 
-Each server runs as a process of its own, and so does each download. A relay between the two slows
-the server down where a download is to be killed in the middle, and counts what the server sends.
+Each server and each download is a process. A relay between them limits the rate where a download is
+killed in the middle, and counts the bytes that the server sends.
 """
 
 import contextlib
@@ -17,22 +17,22 @@ import pytest
 
 from tests.children import Forks
 from tests.network import Relay
-from tests.origin import held, noise, strangers
+from tests.origin import noise, stored_journal, visible_names
 from tests.servers import SERVERS, Server, Trust, nginx, open_folder
 from vidnb.http.ranges import ByteRangeSet
 
 DATA, OTHER = noise(20_000_000, 1), noise(20_000_000, 2)  # the same size on purpose
 SLOW = 10e6  # B/s
-HEADS_BYTES = 20_000  # at most: what the heads of a run's answers take, and the handshakes
-TLS_SHARE = 0.005  # at most: what its records add
-CUT_BYTES = len(DATA) // 10  # at most: what was under way on a connection whose tail was given away
+HEADS_BYTES = 20_000  # the most bytes of the response heads and handshakes of a run
+TLS_SHARE = 0.005  # the most bytes that TLS records add
+CUT_BYTES = len(DATA) // 10  # the most bytes in flight on a connection whose segment was split
 
 WITHOUT_RANGES = {"http.server"}
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A server over an open folder, and processes that download from it."""
+    """A server over a public folder, and processes that download from it."""
 
     name: str
     server: Server
@@ -44,7 +44,7 @@ class Site:
         return self.name not in WITHOUT_RANGES
 
     def put(self, name: str, data: bytes, age_s: int) -> None:
-        """Put a file on the server, last changed `age_s` seconds ago."""
+        """Put a file on the server, modified `age_s` seconds ago."""
         fresh = self.folder / f"{name}.new"
         fresh.write_bytes(data)
         fresh.chmod(0o644)
@@ -54,7 +54,7 @@ class Site:
 
     @contextlib.contextmanager
     def relay(self, name: str) -> Iterator[tuple[Relay, str]]:
-        """Yield a way to the server that counts, and the file's address on it."""
+        """Yield a relay that counts bytes, and the file's address on it."""
         with Relay(self.server.port) as relay:
             scheme = self.server.base.partition(":")[0]
             yield relay, f"{scheme}://127.0.0.1:{relay.port}/{name}"
@@ -65,15 +65,15 @@ class Site:
     def interrupt(
         self, relay: Relay, url: str, target: Path, connections: int | None
     ) -> tuple[ByteRangeSet, int]:
-        """Kill a download in its middle; return what it left, and what had been sent (B)."""
+        """Kill a download in the middle; return what is stored, and what was sent (B)."""
         relay.rate = SLOW
         child = self.forks.start(url, target, connections=connections)
         relay.wait_for(lambda: relay.sent_bytes > len(DATA) / 3)
         assert child.kill().is_killed
         relay.wait_for(lambda: relay.is_idle)
         relay.rate = None
-        assert strangers(target.parent) == set()
-        journal = held(target.parent)
+        assert visible_names(target.parent) == set()
+        journal = stored_journal(target.parent)
         assert journal is not None
         return journal.stored, relay.sent_bytes
 
@@ -112,8 +112,10 @@ at_most = pytest.mark.parametrize("connections", [1, 4, None], ids=["1", "4", "a
 
 
 @at_most
-def test_whole(site: Site, connections: int | None, tmp_path: Path) -> None:
-    """Byte-identical, and by several connections where the server can."""
+def test_a_file_is_downloaded_completely(
+    site: Site, connections: int | None, tmp_path: Path
+) -> None:
+    """Byte-identical, over several connections where the server supports ranges."""
     site.put("film.mp4", DATA, age_s=7200)
     target = tmp_path / "film.mp4"
     result = site.download(f"{site.server.base}/film.mp4", target, connections)
@@ -124,8 +126,10 @@ def test_whole(site: Site, connections: int | None, tmp_path: Path) -> None:
 
 
 @at_most
-def test_interrupted(site: Site, connections: int | None, tmp_path: Path) -> None:
-    """Killed in the middle: the rest is fetched where the server has ranges, else everything."""
+def test_a_killed_download_fetches_only_the_rest(
+    site: Site, connections: int | None, tmp_path: Path
+) -> None:
+    """The rest is fetched where the server supports ranges, else the whole file."""
     site.put("film.mp4", DATA, age_s=7200)
     target = tmp_path / "film.mp4"
     with site.relay("film.mp4") as (relay, url):
@@ -144,8 +148,8 @@ def test_interrupted(site: Site, connections: int | None, tmp_path: Path) -> Non
         assert sent_bytes > len(DATA)
 
 
-def test_changed_between_two_runs(site: Site, tmp_path: Path) -> None:
-    """Another file of the same size by the time of the second run: nothing of the first is used."""
+def test_a_source_that_changed_between_two_runs_is_fetched_anew(site: Site, tmp_path: Path) -> None:
+    """The new file has the same size; no byte of the old one is used."""
     site.put("film.mp4", DATA, age_s=7200)
     target = tmp_path / "film.mp4"
     with site.relay("film.mp4") as (relay, url):
@@ -156,8 +160,8 @@ def test_changed_between_two_runs(site: Site, tmp_path: Path) -> None:
     assert result["resumed_from_bytes"] == 0
 
 
-def test_refreshed(site: Site, tmp_path: Path) -> None:
-    """Asked for again, a file comes only if it has changed; one head tells."""
+def test_a_refresh_fetches_only_a_changed_file(site: Site, tmp_path: Path) -> None:
+    """An unchanged file costs one response without a body."""
     target = tmp_path / "film.mp4"
     with site.relay("film.mp4") as (relay, url):
         for data, age_s in ((DATA, 7200), (OTHER, 3600)):

@@ -40,7 +40,7 @@ def test_a_child_downloads_while_its_parent_does(tmp_path: Path) -> None:
     """The child's end closes no file and no connection of the parent's."""
 
     def hold_until_the_child_is_done(exchange: Exchange) -> None:
-        exchange.head(200, exchange.judged().headers)
+        exchange.head(200, exchange.response().headers)
         exchange.send(DATA[: len(DATA) // 2])
         deadline_s = time.monotonic() + 60
         while not (tmp_path / "again.mp4").exists() and time.monotonic() < deadline_s:

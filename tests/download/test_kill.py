@@ -1,4 +1,4 @@
-"""SIGKILL at any instant: nothing that was reported as stored is lost, or fetched again."""
+"""SIGKILL at any instant: no byte recorded as stored is lost or fetched again."""
 
 import contextlib
 import hashlib
@@ -17,14 +17,14 @@ import pytest
 
 from tests.children import Child, Forks, Step
 from tests.deadline import wait_until
-from tests.origin import Asked, Film, Origin, held, noise, spawn, strangers
+from tests.origin import Film, Origin, ReceivedRequest, noise, spawn, stored_journal, visible_names
 from tests.servers import Trust, nginx
 from vidnb.http.ranges import ByteRange, ByteRangeSet
 
 DATA = noise(20_000_000)
 DIGEST = hashlib.sha256(DATA).hexdigest()
 RATE = 25e6  # B/s
-MOST = 1.3  # times the file's bytes may be sent in all
+MOST = 1.3  # the file's bytes may be sent so many times in total
 DOWNLOADS = 3  # for each number of connections, plain and by TLS; seven kills each
 
 GET = """
@@ -33,13 +33,13 @@ url, path, connections = sys.argv[1:]
 vidnb.download(url, path, connections=int(connections) or None, progress=False)
 """
 
-# A download goes through these on its way to the first byte, …
+# Steps of a download before its first byte.
 EARLY = [
     *(Step("os.mkdir", nth) for nth in (1, 2, 3)),
     *(Step("open", nth) for nth in (1, 2, 3, 4)),
     Step("fcntl.flock"),
 ]
-# … and through these after the last: its publish, and the record of it.
+# Steps after its last byte: publishing and the record.
 LATE = [Step("os.rename", 1), Step("os.remove", 1), Step("os.rename", 2)]
 
 
@@ -55,11 +55,11 @@ def forks(trust: Trust) -> Iterator[Forks]:
 
 
 @dataclass
-class Carried:
-    """One download that is started, killed and started again until it is whole.
+class KilledDownload:
+    """One download that is started, killed and restarted until it is complete.
 
-    `stored` is what its journal says after the last kill; each `Journal` is compared with the bytes
-    of the part file, and no request of a later run may ask for any of it.
+    `stored`: the ranges of its journal after the last kill. Each journal is compared with the part
+    file, and no later request may include a stored byte.
     """
 
     origin: Origin
@@ -85,7 +85,7 @@ class Carried:
             kill(child)
 
     def killed_soon(self) -> None:
-        """Anywhere between the start and a little after the first bytes."""
+        """Between the start and shortly after the first bytes."""
         with self._one_run():
             child = self.start()
             time.sleep(self.random.random() * 0.1)
@@ -93,45 +93,45 @@ class Carried:
 
     def killed_at(self, step: Step) -> None:
         with self._one_run():
-            assert self.start(step).wait().is_killed, f"it never came to {step}"
+            assert self.start(step).wait().is_killed, f"{step} was not reached"
 
     def killed_at_a_byte(self) -> None:
         missing_bytes = len(DATA) - self.stored.size_bytes
-        with self._one_run() as asked:
+        with self._one_run() as first:
             child = self.start()
-            least_bytes = self.random.randrange(missing_bytes // 4)
-            self.origin.wait_for(lambda: sent_bytes(self.origin, asked) > least_bytes)
+            min_bytes = self.random.randrange(missing_bytes // 4)
+            self.origin.wait_for(lambda: sent_bytes(self.origin, first) > min_bytes)
             time.sleep(self.random.random() * 0.02)
             assert child.kill().is_killed
 
     def killed_at_the_end(self) -> None:
-        """Around the last byte: before it, while the file is checked and published, or after."""
+        """Around the last byte: before it, during validation and publishing, or after."""
         missing_bytes = len(DATA) - self.stored.size_bytes
-        with self._one_run() as asked:
+        with self._one_run() as first:
             child = self.start()
-            self.origin.wait_for(lambda: sent_bytes(self.origin, asked) >= missing_bytes)
+            self.origin.wait_for(lambda: sent_bytes(self.origin, first) >= missing_bytes)
             time.sleep(self.random.random() * 0.03)
             if not child.kill().is_killed:
-                self.kills -= 1  # it was faster
+                self.kills -= 1  # it had ended before
 
     @contextlib.contextmanager
     def _one_run(self) -> Iterator[int]:
-        asked = len(self.origin.requests)
-        yield asked
+        first = len(self.origin.requests)
+        yield first
         self.kills += 1
-        # Bytes to the child that was killed are counted until its end is noticed.
+        # Bytes sent to a killed child are counted until the origin notices its end.
         self.origin.wait_for(lambda: self.origin.is_idle)
-        asked_only_for_what_was_missing(self.origin.requests[asked:], self.stored)
+        assert_only_missing_bytes_requested(self.origin.requests[first:], self.stored)
         if self.target.exists():
             assert digest(self.target) == DIGEST
             self.stored = ByteRangeSet()
         else:
-            self._look()
+            self._check_stored()
 
-    def _look(self) -> None:
-        """What is marked as stored only grows, and is there."""
-        assert strangers(self.target.parent) == set()
-        journal = held(self.target.parent)
+    def _check_stored(self) -> None:
+        """Check that the recorded ranges only grow, and that their bytes are on disk."""
+        assert visible_names(self.target.parent) == set()
+        journal = stored_journal(self.target.parent)
         stored = journal.stored if journal else ByteRangeSet()
         assert all(stored.covers(byte_range) for byte_range in self.stored)
         self.stored = stored
@@ -140,11 +140,11 @@ class Carried:
             assert all(data[s.start : s.stop] == DATA[s.start : s.stop] for s in stored)
 
     def finish(self) -> None:
-        asked = len(self.origin.requests)
+        first = len(self.origin.requests)
         assert self.start().finish()["sha256"] == DIGEST
-        asked_only_for_what_was_missing(self.origin.requests[asked:], self.stored)
+        assert_only_missing_bytes_requested(self.origin.requests[first:], self.stored)
         assert digest(self.target) == DIGEST
-        assert strangers(self.target.parent) == {self.target.name}
+        assert visible_names(self.target.parent) == {self.target.name}
         suffixes = {path.suffix for path in (self.target.parent / ".vidnb").iterdir()}
         assert suffixes - {".new"} == {".record"}
 
@@ -154,7 +154,7 @@ def digest(path: Path) -> str:
 
 
 def sent_bytes(origin: Origin, first: int) -> int:
-    return sum(asked.sent_bytes for asked in origin.requests[first:])
+    return sum(first.sent_bytes for first in origin.requests[first:])
 
 
 def kill(child: subprocess.Popen[str]) -> None:
@@ -163,17 +163,19 @@ def kill(child: subprocess.Popen[str]) -> None:
     child.communicate()
 
 
-def asked_only_for_what_was_missing(requests: list[Asked], stored: ByteRangeSet) -> None:
-    """No request of a run asks for, or is sent, a byte that was marked as stored before it."""
-    for number, asked in enumerate(requests):
-        first, _, last = asked.headers.get("range", "bytes=0-")[6:].partition("-")
+def assert_only_missing_bytes_requested(
+    requests: list[ReceivedRequest], stored: ByteRangeSet
+) -> None:
+    """Check that no request was for, or was sent, a byte recorded as stored before."""
+    for number, request in enumerate(requests):
+        first, _, last = request.headers.get("range", "bytes=0-")[6:].partition("-")
         byte_range = ByteRange(int(first), int(last) + 1 if last else len(DATA))
-        if "if-none-match" in asked.headers:  # all is here: is it still the source's version?
-            byte_range = ByteRange(byte_range.start, byte_range.start + asked.sent_bytes)
+        if "if-none-match" in request.headers:  # all bytes are stored: a conditional request
+            byte_range = ByteRange(byte_range.start, byte_range.start + request.sent_bytes)
         if number == 0 and byte_range.size_bytes:
             assert byte_range.start == stored.run_from(0).stop
         assert stored.gaps(byte_range) == (byte_range,) * (byte_range.size_bytes > 0), (
-            asked,
+            request,
             stored,
         )
 
@@ -189,7 +191,7 @@ plain_or_tls = pytest.mark.parametrize(
     ids=["1", "4", "automatic"],
 )
 @plain_or_tls
-def test_killed_and_run_again(
+def test_after_kills_at_seeded_moments_no_recorded_byte_is_fetched_again(
     connections: int | None, is_tls: bool, tmp_path: Path, trust: Trust, forks: Forks
 ) -> None:
     """Each next run begins where the journal ends, and the whole is sent little more than once.
@@ -203,8 +205,8 @@ def test_killed_and_run_again(
     with Origin(Film(DATA), rate=RATE, tls=tls) as origin:
         for number in range(DOWNLOADS):
             target = tmp_path / str(number) / "film.mp4"
-            asked = len(origin.requests)
-            download = Carried(origin, forks, trust.environment, target, connections, random)
+            first = len(origin.requests)
+            download = KilledDownload(origin, forks, trust.environment, target, connections, random)
             moments: list[Callable[[], None]] = [
                 download.killed_while_importing,
                 download.killed_soon,
@@ -218,14 +220,16 @@ def test_killed_and_run_again(
             for moment in random.sample(moments, len(moments)):
                 moment()
             random.choice(ends)()
-            assert sent_bytes(origin, asked) < MOST * len(DATA)
+            assert sent_bytes(origin, first) < MOST * len(DATA)
             download.finish()
             kills += download.kills
     assert kills >= 6 * DOWNLOADS
 
 
-def test_killed_at_every_step_of_a_refresh(tmp_path: Path, forks: Forks) -> None:
-    """Under the final name the old file stands, or the new one; the next run brings the new one."""
+def test_after_a_kill_at_any_step_of_a_refresh_one_whole_file_exists(
+    tmp_path: Path, forks: Forks
+) -> None:
+    """The final name has the old or the new file; the next run fetches the new one."""
     old, new = Film(noise(300_000, 2), '"v2"'), Film(noise(300_000, 3), '"v3"')
     kills = 0
     for event in ("os.mkdir", "open", "fcntl.flock", "os.remove", "os.rename"):
@@ -246,10 +250,10 @@ def test_killed_at_every_step_of_a_refresh(tmp_path: Path, forks: Forks) -> None
 
 
 @plain_or_tls
-def test_killed_and_run_again_against_nginx(
+def test_after_kills_against_nginx_no_recorded_byte_is_fetched_again(
     is_tls: bool, tmp_path: Path, trust: Trust, forks: Forks
 ) -> None:
-    """The same with a server that nobody here wrote."""
+    """The same with a third-party server."""
     random = Random(5)
     (tmp_path / "film.mp4").write_bytes(DATA)
     target = tmp_path / "out" / "film.mp4"
@@ -261,13 +265,13 @@ def test_killed_and_run_again_against_nginx(
             wait_for_more(target, marked[-1])
             time.sleep(random.random() / 2)
             assert child.kill().is_killed
-            journal = held(target.parent)
+            journal = stored_journal(target.parent)
             assert journal is not None
             marked.append(journal.stored.size_bytes)
         assert forks.start(url, target, connections=1).finish()["sha256"] == DIGEST
         assert digest(target) == DIGEST
         sent = server.sent
-    assert [answer.asked for answer in sent] == [
+    assert [response.range for response in sent] == [
         f"bytes={begin}-" if begin else None for begin in marked
     ]
     assert sum(answer.size_bytes for answer in sent) < MOST * len(DATA)
@@ -282,25 +286,27 @@ late = pytest.mark.parametrize("step", LATE, ids=lambda step: f"{step.event}-{st
 
 
 @late
-def test_killed_while_publishing(step: Step, tmp_path: Path, forks: Forks) -> None:
-    """All was marked as stored: published or not, nothing of it is fetched again."""
+def test_after_a_kill_while_publishing_nothing_is_fetched_again(
+    step: Step, tmp_path: Path, forks: Forks
+) -> None:
+    """All bytes were recorded as stored, whether published or not."""
     target = tmp_path / "film.mp4"
     with Origin(Film(noise(300_000))) as origin:
         assert forks.start(origin.url, target, dies_at=Step("os.rename")).wait().is_killed
-        journal = held(tmp_path)
+        journal = stored_journal(tmp_path)
         assert journal is not None
         assert journal.stored.size_bytes == len(origin.film.data)
         assert forks.start(origin.url, target, dies_at=step).wait().is_killed
-        asked = len(origin.requests)
+        first = len(origin.requests)
         forks.start(origin.url, target).finish()
-        assert sent_bytes(origin, asked) == 0
+        assert sent_bytes(origin, first) == 0
 
 
 @late
-def test_killed_while_publishing_leaves_nothing_behind(
+def test_after_a_kill_while_publishing_no_part_file_remains(
     step: Step, tmp_path: Path, forks: Forks
 ) -> None:
-    """What a next run has no use for is gone after it."""
+    """The next run removes what it does not need."""
     target = tmp_path / "film.mp4"
     with Origin(Film(noise(300_000))) as origin:
         assert forks.start(origin.url, target, dies_at=step).wait().is_killed

@@ -230,7 +230,7 @@ def malformed_later(origin: Origin) -> Iterator[threading.Event]:
         exchange.send(chunk(b"abc"))
         is_due.wait(DEADLINE_S)
         exchange.send(b"zz\r\nmore")
-        exchange.hold()
+        exchange.wait_for_close()
 
     origin.otherwise = handle
     yield is_due
@@ -385,7 +385,7 @@ def test_nobody_listens() -> None:
 
 
 def test_silence_before_the_head(origin: Origin) -> None:
-    origin.otherwise = lambda exchange: exchange.hold()
+    origin.otherwise = lambda exchange: exchange.wait_for_close()
     assert fault(origin.url, idle_timeout_s=0.1).failure.kind is FailureKind.TIMEOUT
 
 

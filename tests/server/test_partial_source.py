@@ -325,7 +325,7 @@ def test_open_reads_a_file_and_refuses_a_folder(tmp_path: Path) -> None:
         assert file.read(5) == DATA[100:105]
     with pytest.raises(ServeError, match="cannot be opened: it is a folder"):
         open_source(tmp_path)
-    with pytest.raises(ValueError, match="more than 0 s"):
+    with pytest.raises(ValueError, match="seconds above 0"):
         open_source(tmp_path / "a.mp4", timeout_s=0)
 
 
@@ -448,18 +448,18 @@ def test_open_of_an_origin_that_breaks_off_asks_again() -> None:
 
 def test_open_tells_what_goes_wrong() -> None:
     def silent(exchange: Exchange) -> None:
-        exchange.say(exchange.judged(), after=1000)
-        exchange.hold()
+        exchange.respond(exchange.response(), after=1000)
+        exchange.wait_for_close()
 
     with (
-        Origin(FILM, [silent], otherwise=Exchange.hold) as origin,
+        Origin(FILM, [silent], otherwise=Exchange.wait_for_close) as origin,
         open_source(origin.url, timeout_s=2) as file,
-        pytest.raises(TransferTimeout, match=r"did not bring byte 0 within 2 s"),
+        pytest.raises(TransferTimeout, match=r"did not send byte 0 within 2 s"),
     ):
         file.read(100_000)
     with (
-        Origin(FILM, [Exchange.hold]) as origin,
-        pytest.raises(TransferTimeout, match="how large it is"),
+        Origin(FILM, [Exchange.wait_for_close]) as origin,
+        pytest.raises(TransferTimeout, match="did not send its size"),
     ):
         open_source(origin.url, timeout_s=0.6)
     with (

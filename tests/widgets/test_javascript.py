@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.assets import typescript_compiler
 from tests.deadline import DEADLINE_S
-
 from vidnb.widgets.compare.comparison import Comparison
 from vidnb.widgets.player.widget import Player
 

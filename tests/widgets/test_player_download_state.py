@@ -94,7 +94,7 @@ def test_the_views_get_a_new_generation_when_the_source_changes(
     try:
         slow.wait_for(lambda: bool(sent_states) and bool(sent_states[-1]["ranges"]))
         slow.film, slow.rate = Film(other, etag='"v2"'), None
-        slow.break_off()
+        slow.close_connections()
         assert player.download is not None
         assert player.download.result(DEADLINE_S).path.read_bytes() == other
         slow.wait_for(lambda: sent_states[-1]["state"] == "saved")

@@ -1,4 +1,4 @@
-"""The displays without a browser: a fake comm stands for the page, a recorder for its outputs."""
+"""Progress displays without a browser: a fake comm and recorded display calls."""
 
 import html
 import io
@@ -7,9 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import IPython.display
 import ipywidgets
@@ -20,14 +22,15 @@ from tests.deadline import DEADLINE_S
 from vidnb.download.planner.progress import Progress
 from vidnb.download.status import DownloadHandle, DownloadStatus, Phase
 from vidnb.widgets.progress import display as progress_display
-from vidnb.widgets.progress.display import CellBar, choose
+from vidnb.widgets.progress.display import CellBar, choose_display
 from vidnb.widgets.progress.rendering import card_html, final_html, final_text, line_html
 
-KEPT = "stopped; 3.2 MB are kept in films/.vidnb; run the same download again to go on"
+IPYKERNEL: Any = import_module("ipykernel")  # it has no types; loaded as in a kernel
+KEPT = "stopped; 3.2 MB are kept in films/.vidnb; run the same download again to resume"
 
 
-def watching(phase: Phase = Phase.DOWNLOADING, **status: Any) -> DownloadHandle:
-    """Return a watch of a download that stands at 3.2 of 22.7 MB."""
+def handle_at(phase: Phase = Phase.DOWNLOADING, **status: Any) -> DownloadHandle:
+    """Return the handle of a download at 3.2 of 22.7 MB."""
     handle = DownloadHandle()
     facts = {"name": "clip.mp4", "done_bytes": 3_200_000, "total_bytes": 22_700_000} | status
     for name, value in facts.items():
@@ -36,13 +39,13 @@ def watching(phase: Phase = Phase.DOWNLOADING, **status: Any) -> DownloadHandle:
     return handle
 
 
-def words(markup: str) -> str:
-    """Return what a person reads of some HTML."""
+def visible_text(markup: str) -> str:
+    """Return the visible text of some HTML."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", markup)).split())
 
 
 class FakeComm:
-    """The wire to the page: records what is sent, and breaks where it is told to."""
+    """Records the messages to the front end; raises if `is_dead`."""
 
     sent: list[dict[str, Any]]
     is_dead = False
@@ -50,7 +53,7 @@ class FakeComm:
 
     def __init__(self, *, comm_id: str = "", **_options: object) -> None:
         self.comm_id = comm_id or f"comm-{id(self)}"
-        # What ipykernel 7.4 notes when the cell writes to a widget.
+        # ipykernel 7.4 stores this when the cell updates a widget.
         self._reply_subshell_id = None
 
     def on_msg(self, callback: object) -> None: ...
@@ -68,8 +71,8 @@ class FakeComm:
 
 
 @pytest.fixture(autouse=True)
-def wire(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What goes to the page's widgets."""
+def messages(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Return the messages sent to the widgets of the front end."""
     monkeypatch.setattr(FakeComm, "sent", [], raising=False)
     monkeypatch.setattr(FakeComm, "is_dead", False)
     monkeypatch.setattr(widget_module.comm, "create_comm", FakeComm)
@@ -78,7 +81,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def outputs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What is displayed or updated: the bundle with its display id."""
+    """Return what is displayed or updated: each MIME bundle with its display id."""
     shown: list[dict[str, Any]] = []
 
     def publish(data: dict[str, Any], *, transient: dict[str, str], update: bool) -> None:
@@ -90,17 +93,17 @@ def outputs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def registry() -> Iterator[dict[str, Any]]:
-    """ipywidgets' register of living widgets; every test leaves it as it was."""
+    """Return ipywidgets' registry of open widgets; every test leaves it unchanged."""
     living: dict[str, Any] = widget_module._instances
     before = set(living)
     yield living
-    assert set(living) <= before  # other tests' widgets may go meanwhile
+    assert set(living) <= before  # widgets of other tests may be collected meanwhile
 
 
 @pytest.fixture
 def bar() -> Iterator[CellBar]:
-    """A bar that is shown."""
-    shown = CellBar(watching(), cancel=lambda: None)
+    """Return a bar that is shown."""
+    shown = CellBar(handle_at(), cancel=lambda: None)
     shown.show()
     yield shown
     shown.finish()
@@ -110,7 +113,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.message for record in caplog.records if record.name == "vidnb.progress"]
 
 
-# What is chosen
+# Choice of the display
 
 
 @pytest.fixture
@@ -136,11 +139,11 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return screen
 
 
-@pytest.mark.parametrize("wish", [None, True])
-def test_in_a_kernel_it_is_a_bar_in_the_cell(
-    in_kernel: object, terminal: object, wish: bool | None
+@pytest.mark.parametrize("option", [None, True])
+def test_in_a_kernel_the_display_is_a_bar_in_the_cell(
+    in_kernel: object, terminal: object, option: bool | None
 ) -> None:
-    assert isinstance(choose(wish, watching(), cancel=print), CellBar)
+    assert isinstance(choose_display(option, handle_at(), cancel=print), CellBar)
 
 
 @pytest.mark.parametrize(
@@ -152,11 +155,11 @@ def test_in_a_kernel_it_is_a_bar_in_the_cell(
         (None, False),
     ],
 )
-def test_buttons_stand_only_where_clicks_are_heard_in_time(
+def test_buttons_exist_only_with_subshells(
     in_kernel: SimpleNamespace, info: Any, has_buttons: bool, registry: dict[str, Any]
 ) -> None:
     in_kernel.kernel_info = info
-    bar = choose(None, watching(), cancel=print)
+    bar = choose_display(None, handle_at(), cancel=print)
     bar.show()
     line = next(each for each in registry.values() if type(each) is ipywidgets.HBox)
     labels = [each.description for each in line.children[1:]]
@@ -164,10 +167,10 @@ def test_buttons_stand_only_where_clicks_are_heard_in_time(
     bar.finish()
 
 
-@pytest.mark.parametrize("wish", [None, True])
-def test_on_a_terminal_it_is_tqdm(terminal: Terminal, wish: bool | None) -> None:
-    handle = watching(Phase.CONNECTING, done_bytes=0, total_bytes=None)
-    display = choose(wish, handle, cancel=print)
+@pytest.mark.parametrize("option", [None, True])
+def test_on_a_terminal_the_display_is_tqdm(terminal: Terminal, option: bool | None) -> None:
+    handle = handle_at(Phase.CONNECTING, done_bytes=0, total_bytes=None)
+    display = choose_display(option, handle, cancel=print)
     display.show()
     display.update()
     assert not terminal.getvalue()
@@ -193,12 +196,12 @@ def test_on_a_terminal_it_is_tqdm(terminal: Terminal, wish: bool | None) -> None
     assert last.endswith("\n")
 
 
-def test_on_a_terminal_earlier_bytes_are_no_speed(terminal: Terminal) -> None:
-    handle = watching(done_bytes=3 * 10**9, total_bytes=4 * 10**9)
-    display: Any = choose(None, handle, cancel=print)
+def test_on_a_terminal_resumed_bytes_do_not_count_as_speed(terminal: Terminal) -> None:
+    handle = handle_at(done_bytes=3 * 10**9, total_bytes=4 * 10**9)
+    display: Any = choose_display(None, handle, cancel=print)
     display.update()
     assert display._bar.format_dict["initial"] == 3 * 10**9
-    handle.status.done_bytes = 10**6  # the source has changed: it begins anew
+    handle.status.done_bytes = 10**6  # the source has changed and is fetched anew
     display.update()
     assert (display._bar.n, display._bar.initial) == (10**6, 10**6)
     handle.status.phase = Phase.FAILED
@@ -206,24 +209,24 @@ def test_on_a_terminal_earlier_bytes_are_no_speed(terminal: Terminal) -> None:
     assert "failed" in terminal.getvalue()
 
 
-def test_on_a_terminal_what_never_began_leaves_no_line(
+def test_on_a_terminal_a_download_without_bytes_prints_nothing(
     terminal: Terminal, caplog: pytest.LogCaptureFixture
 ) -> None:
-    handle = watching(Phase.FAILED, done_bytes=0)
-    display = choose(None, handle, cancel=print)
+    handle = handle_at(Phase.FAILED, done_bytes=0)
+    display = choose_display(None, handle, cancel=print)
     display.update()
     display.finish()
     assert not terminal.getvalue()
     assert errors(caplog) == []
 
 
-def test_a_terminal_without_tqdm_is_told_once(
+def test_without_tqdm_its_installation_is_suggested_once(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    progress_display._tell_of_tqdm.cache_clear()
+    progress_display._suggest_tqdm.cache_clear()
     for _ in range(2):
-        display = choose(None, watching(), cancel=print)
+        display = choose_display(None, handle_at(), cancel=print)
         display.show()
         display.update()
         display.finish()
@@ -240,7 +243,7 @@ def test_elsewhere_nothing_is_shown(
     monkeypatch.setattr(progress_display, "sys", SimpleNamespace(stderr=pipe, modules=sys.modules))
     if case == "closed":
         pipe.close()
-    display = choose(case != "off", watching(Phase.DONE), cancel=print)
+    display = choose_display(case != "off", handle_at(Phase.DONE), cancel=print)
     display.show()
     display.update()
     display.finish()
@@ -250,23 +253,24 @@ def test_elsewhere_nothing_is_shown(
 
 def test_nothing_heavy_is_imported_before_it_is_shown() -> None:
     code = (
-        "import sys; from vidnb.widgets.progress.display import *; from vidnb.download.status import DownloadHandle;"
-        "choose(None, DownloadHandle(), cancel=print).show(); CellBar(DownloadHandle(), cancel=print);"
+        "import sys; from vidnb.widgets.progress.display import *;"
+        "from vidnb.download.status import DownloadHandle; handle = DownloadHandle();"
+        "choose_display(None, handle, cancel=print).show(); CellBar(handle, cancel=print);"
         "print({'ipywidgets', 'IPython', 'tqdm'} & set(sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "set()\n"
 
 
-# A function of the caller's
+# A callback
 
 
 def test_a_function_is_called_on_each_update_and_once_at_the_end() -> None:
-    heard: list[Progress] = []
-    handle = watching(done_bytes=0)
-    display = choose(heard.append, handle, cancel=print)
+    calls: list[Progress] = []
+    handle = handle_at(done_bytes=0)
+    display = choose_display(calls.append, handle, cancel=print)
     display.show()
-    assert heard == []
+    assert calls == []
     for done_bytes in (10, 20):
         handle.status.done_bytes = done_bytes
         display.update()
@@ -274,11 +278,11 @@ def test_a_function_is_called_on_each_update_and_once_at_the_end() -> None:
     display.finish()
     display.finish()
     display.update()
-    assert [each.done_bytes for each in heard] == [10, 20, 30]
-    assert {each.total_bytes for each in heard} == {22_700_000}
+    assert [each.done_bytes for each in calls] == [10, 20, 30]
+    assert {each.total_bytes for each in calls} == {22_700_000}
 
 
-def test_a_function_that_raises_is_told_of_once_and_not_called_again(
+def test_a_function_that_raises_is_logged_once_and_not_called_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     calls: list[Progress] = []
@@ -287,13 +291,13 @@ def test_a_function_that_raises_is_told_of_once_and_not_called_again(
         calls.append(display)
         raise ZeroDivisionError
 
-    display = choose(function, watching(), cancel=print)
+    display = choose_display(function, handle_at(), cancel=print)
     display.update()
     display.update()
     display.finish()
     assert len(calls) == 1
     assert errors(caplog) == [
-        "The progress of clip.mp4 can no longer be shown; the download itself goes on."
+        "The progress of clip.mp4 can no longer be shown; the download itself continues."
     ]
 
 
@@ -302,13 +306,13 @@ def test_an_interrupt_passes_through() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        choose(function, watching(), cancel=print).update()
+        choose_display(function, handle_at(), cancel=print).update()
 
 
 # The bar in a cell
 
 
-def test_the_bar_lives_as_a_widget_and_stays_as_html(
+def test_the_bar_is_a_widget_and_becomes_html_at_the_end(
     bar: CellBar, outputs: list[dict[str, Any]], registry: dict[str, Any]
 ) -> None:
     [first] = outputs
@@ -316,7 +320,7 @@ def test_the_bar_lives_as_a_widget_and_stays_as_html(
     assert type(registry[model_id]) is ipywidgets.VBox
     assert not first["update"]
     for kind in ("text/html", "text/plain"):
-        assert "still running when the notebook was saved" in words(first[kind])
+        assert "still running when the notebook was saved" in visible_text(first[kind])
     bar._handle.end(Phase.CANCELLED, KEPT)
     bar.finish()
     bar.finish()
@@ -332,13 +336,13 @@ def test_the_bar_lives_as_a_widget_and_stays_as_html(
 
 
 def test_a_bar_that_was_never_shown_leaves_nothing(outputs: list[object]) -> None:
-    bar = CellBar(watching(Phase.DONE), cancel=print)
+    bar = CellBar(handle_at(Phase.DONE), cancel=print)
     bar.finish()
     assert outputs == []
 
 
 def test_two_bars_have_two_outputs(outputs: list[dict[str, Any]]) -> None:
-    bars = [CellBar(watching(Phase.DONE), cancel=print) for _ in range(2)]
+    bars = [CellBar(handle_at(Phase.DONE), cancel=print) for _ in range(2)]
     for bar in bars:
         bar.show()
     for bar in bars:
@@ -346,20 +350,23 @@ def test_two_bars_have_two_outputs(outputs: list[dict[str, Any]]) -> None:
     assert outputs[0]["id"] == outputs[2]["id"] != outputs[1]["id"] == outputs[3]["id"]
 
 
-def test_only_what_changed_is_sent(bar: CellBar, wire: list[dict[str, Any]]) -> None:
+def test_only_what_changed_is_sent(bar: CellBar, messages: list[dict[str, Any]]) -> None:
     status = bar._handle.status
-    status.phase, status.note = Phase.WAITING, "the connection was lost"  # no rate that changes
+    status.phase, status.note = (
+        Phase.WAITING,
+        "the connection was lost",
+    )  # without a throughput that changes
     bar.update()
-    wire.clear()
+    messages.clear()
     bar.update()
-    assert wire == []
+    assert messages == []
     status.note = "the name was not found"
     bar.update()
-    assert [list(each["state"]) for each in wire] == [["value"]]
-    wire.clear()
+    assert [list(each["state"]) for each in messages] == [["value"]]
+    messages.clear()
     status.done_bytes = 4_000_000
     bar.update()
-    assert [list(each["state"]) for each in wire] == [["value"], ["value"]]
+    assert [list(each["state"]) for each in messages] == [["value"], ["value"]]
 
 
 def test_the_stripes_of_an_unknown_length_move_with_the_bytes_only(bar: CellBar) -> None:
@@ -380,15 +387,15 @@ def test_pause_and_resume(bar: CellBar) -> None:
     for _ in range(2):
         button = bar._pause_button
         button.click()
-        is_shown = "paused" in words(bar._foot.value)
+        is_shown = "paused" in visible_text(bar._foot.value)
         seen.append((bar._handle.status.is_paused, is_shown, button.description, button.tooltip))
     assert seen == [
-        (True, True, "Resume", "Go on"),
+        (True, True, "Resume", "Continue"),
         (False, False, "Pause", "Stop reading until you resume"),
     ]
 
 
-def test_a_file_that_is_checked_cannot_be_paused(bar: CellBar) -> None:
+def test_validation_cannot_be_paused(bar: CellBar) -> None:
     assert not bar._pause_button.disabled
     bar._handle.status.phase = Phase.CHECKING
     bar.update()
@@ -396,29 +403,29 @@ def test_a_file_that_is_checked_cannot_be_paused(bar: CellBar) -> None:
     assert not bar._cancel_button.disabled
 
 
-def test_cancel_is_asked_for_once_and_says_so(outputs: list[object]) -> None:
-    asked: list[int] = []
-    bar = CellBar(watching(), cancel=lambda: asked.append(1))
+def test_cancel_is_requested_once_and_shown(outputs: list[object]) -> None:
+    cancels: list[int] = []
+    bar = CellBar(handle_at(), cancel=lambda: cancels.append(1))
     bar.show()
     pause, cancel = bar._pause_button, bar._cancel_button
     assert not cancel.disabled
     cancel.click()
     cancel.click()
-    assert asked == [1]
-    assert words(bar._foot.value) == "cancelling"
+    assert cancels == [1]
+    assert visible_text(bar._foot.value) == "cancelling"
     assert cancel.disabled
     assert pause.disabled
     bar.finish()
     cancel.click()
     pause.click()
-    assert asked == [1]
+    assert cancels == [1]
     assert not bar._handle.status.is_paused
     assert len(outputs) == 2
 
 
 def test_a_click_after_the_end_does_nothing() -> None:
-    asked: list[int] = []
-    bar = CellBar(watching(), cancel=lambda: asked.append(1))
+    cancels: list[int] = []
+    bar = CellBar(handle_at(), cancel=lambda: cancels.append(1))
     bar.show()
     pause, cancel = bar._pause_button, bar._cancel_button
     bar.finish()
@@ -426,19 +433,62 @@ def test_a_click_after_the_end_does_nothing() -> None:
     assert cancel.disabled
     cancel.click()
     pause.click()
-    assert asked == []
+    assert cancels == []
     assert not bar._handle.status.is_paused
 
 
-def test_clicks_are_heard_beside_the_cell_that_writes_to_the_bar(bar: CellBar) -> None:
-    """ipykernel 7.4 must not send them to the shell of the cell, which is busy."""
+def test_an_update_does_not_bind_the_buttons_to_the_shell_of_the_cell(bar: CellBar) -> None:
+    """That shell handles no click before the cell ends."""
     for _ in range(2):
         for button in (bar._pause_button, bar._cancel_button):
             assert not hasattr(button.comm, "_reply_subshell_id")
         bar._pause_button.click()
 
 
-def test_a_bar_whose_widgets_somebody_closed_ends_in_peace(
+@pytest.mark.skipif(IPYKERNEL.version_info < (7, 4), reason="it stores no reply subshell")
+def test_the_private_name_of_ipykernel_has_the_meaning_that_the_bar_relies_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fails when ipykernel renames `_reply_subshell_id` or routes messages in another way."""
+    cell = {"header": {"subshell_id": None}}  # the main shell
+    kernel = SimpleNamespace(session=Mock(), iopub_socket=None, get_parent=lambda: cell)
+    monkeypatch.setattr("ipykernel.comm.comm.Kernel.initialized", lambda: True)
+    comm = import_module("ipykernel.comm.comm").BaseComm(primary=False)
+    comm.kernel = kernel
+    comm.publish_msg("comm_msg")
+    assert comm._reply_subshell_for({}, "of the front end") is None
+    progress_display._forget_reply_subshell(comm)
+    assert comm._reply_subshell_for({}, "of the front end") == "of the front end"
+
+
+def test_traits_are_set_from_any_thread_but_only_under_the_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bar = CellBar(handle_at(), cancel=lambda: None)
+    is_locked: list[bool] = []
+
+    def on_another_thread(step: Callable[[], object]) -> None:
+        thread = threading.Thread(target=step)
+        thread.start()
+        thread.join()
+
+    def try_lock() -> None:
+        is_locked.append(not bar._lock.acquire(blocking=False))
+        if not is_locked[-1]:
+            bar._lock.release()
+
+    monkeypatch.setattr(FakeComm, "send", lambda *_, **__: on_another_thread(try_lock))
+    bar.show()
+    bar._handle.status.done_bytes += 1_000_000
+    on_another_thread(bar.update)
+    on_another_thread(bar._pause_button.click)
+    on_another_thread(bar._cancel_button.click)
+    on_another_thread(bar.finish)
+    assert len(is_locked) > 10
+    assert all(is_locked)
+
+
+def test_a_bar_whose_widgets_were_closed_finishes_without_error(
     bar: CellBar, outputs: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
     ipywidgets.Widget.close_all()
@@ -448,17 +498,19 @@ def test_a_bar_whose_widgets_somebody_closed_ends_in_peace(
     assert outputs[-1]["update"]
 
 
-def test_what_the_cell_had_to_leave_is_told_as_it_was(outputs: list[dict[str, Any]]) -> None:
-    """Another cell may wait for the same download, which then goes on without this one."""
-    bar = CellBar(watching(), cancel=print)
+def test_a_display_that_finishes_early_shows_the_current_state(
+    outputs: list[dict[str, Any]],
+) -> None:
+    """Another cell may wait for the same download, which then continues."""
+    bar = CellBar(handle_at(), cancel=print)
     bar.show()
     bar.finish()
-    assert words(outputs[-1]["text/html"]) == (
+    assert visible_text(outputs[-1]["text/html"]) == (
         "clip.mp4 14 % 3.2 MB of 22.7 MB · downloading · no longer followed here"
     )
 
 
-def test_a_page_that_went_away_is_told_of_once_and_the_end_still_lands(
+def test_a_lost_front_end_is_logged_once_and_the_final_state_is_published(
     bar: CellBar,
     outputs: list[dict[str, Any]],
     caplog: pytest.LogCaptureFixture,
@@ -474,37 +526,39 @@ def test_a_page_that_went_away_is_told_of_once_and_the_end_still_lands(
     assert outputs[-1]["update"]
 
 
-def test_a_front_end_that_cannot_display_breaks_nothing(
+def test_a_front_end_that_cannot_display_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def publish(*_: object, **__: object) -> None:
         raise BrokenPipeError
 
     monkeypatch.setattr(IPython.display, "publish_display_data", publish)
-    bar = CellBar(watching(name=""), cancel=print)
+    bar = CellBar(handle_at(name=""), cancel=print)
     bar.show()
     bar.update()
     bar.finish()
     assert errors(caplog) == [
-        "The progress of download can no longer be shown; the download itself goes on."
+        "The progress of download can no longer be shown; the download itself continues."
     ]
 
 
-def test_three_threads_at_once(outputs: list[object], caplog: pytest.LogCaptureFixture) -> None:
-    bar = CellBar(watching(), cancel=lambda: None)
+def test_update_click_and_finish_on_three_threads(
+    outputs: list[object], caplog: pytest.LogCaptureFixture
+) -> None:
+    bar = CellBar(handle_at(), cancel=lambda: None)
     bar.show()
     pause = bar._pause_button
-    begun = threading.Barrier(3)
+    barrier = threading.Barrier(3)
 
     def often(step: Any) -> None:
-        begun.wait(DEADLINE_S)
+        barrier.wait(DEADLINE_S)
         for _ in range(50):
             step()
 
     threads = [threading.Thread(target=often, args=[step]) for step in (bar.update, pause.click)]
     for thread in threads:
         thread.start()
-    begun.wait(DEADLINE_S)
+    barrier.wait(DEADLINE_S)
     bar.finish()
     for thread in threads:
         thread.join(DEADLINE_S)
@@ -513,7 +567,7 @@ def test_three_threads_at_once(outputs: list[object], caplog: pytest.LogCaptureF
     assert len(outputs) == 2
 
 
-# What is read
+# Text and HTML
 
 NOTE = "https://example.org/a could not be downloaded: 404; nothing was kept."
 
@@ -522,95 +576,95 @@ NOTE = "https://example.org/a could not be downloaded: 404; nothing was kept."
     ("handle", "text", "page"),
     [
         pytest.param(
-            watching(Phase.DONE, done_bytes=22_700_000, note="22.7 MB in 5.2 s; 1 retry"),
+            handle_at(Phase.DONE, done_bytes=22_700_000, note="22.7 MB in 5.2 s; 1 retry"),
             "clip.mp4 done: 22.7 MB in 5.2 s; 1 retry",
             "clip.mp4 done 22.7 MB in 5.2 s; 1 retry",
             id="done",
         ),
         pytest.param(
-            watching(Phase.DONE, done_bytes=22_700_000, note="already here"),
+            handle_at(Phase.DONE, done_bytes=22_700_000, note="already here"),
             "clip.mp4 done: 22.7 MB; already here",
             "clip.mp4 done 22.7 MB · already here",
             id="reused",
         ),
         pytest.param(
-            watching(Phase.DONE), "clip.mp4 done: 3.2 MB", "clip.mp4 done 3.2 MB", id="no note"
+            handle_at(Phase.DONE), "clip.mp4 done: 3.2 MB", "clip.mp4 done 3.2 MB", id="no note"
         ),
         pytest.param(
-            watching(Phase.FAILED, note=NOTE),
+            handle_at(Phase.FAILED, note=NOTE),
             f"clip.mp4 failed: {NOTE}",
             f"clip.mp4 failed {NOTE}",
             id="failed",
         ),
         pytest.param(
-            watching(Phase.CANCELLED, note=KEPT, is_paused=True),
+            handle_at(Phase.CANCELLED, note=KEPT, is_paused=True),
             f"clip.mp4 cancelled: {KEPT}",
             f"clip.mp4 cancelled {KEPT}",
             id="cancelled",
         ),
         pytest.param(
-            watching(),
+            handle_at(),
             "clip.mp4: 3.2 MB of 22.7 MB; downloading",
             "clip.mp4 14 % 3.2 MB of 22.7 MB · downloading",
             id="running",
         ),
         pytest.param(
-            watching(total_bytes=None),
+            handle_at(total_bytes=None),
             "clip.mp4: 3.2 MB; downloading",
             "clip.mp4 3.2 MB · downloading",
             id="unknown length",
         ),
         pytest.param(
-            watching(Phase.CONNECTING, name="", done_bytes=0, total_bytes=None),
+            handle_at(Phase.CONNECTING, name="", done_bytes=0, total_bytes=None),
             "download: connecting",
             "download connecting",
             id="connecting",
         ),
         pytest.param(
-            watching(Phase.WAITING, note="lost; trying again in 0.5 s"),
+            handle_at(Phase.WAITING, note="lost; trying again in 0.5 s"),
             "clip.mp4: 3.2 MB of 22.7 MB; lost; trying again in 0.5 s",
             "clip.mp4 14 % 3.2 MB of 22.7 MB · lost; trying again in 0.5 s",
             id="waiting",
         ),
         pytest.param(
-            watching(Phase.WAITING, note="lost", is_paused=True),
+            handle_at(Phase.WAITING, note="lost", is_paused=True),
             "clip.mp4: 3.2 MB of 22.7 MB; paused",
             "clip.mp4 14 % 3.2 MB of 22.7 MB · paused",
             id="paused",
         ),
         pytest.param(
-            watching(Phase.PAUSED),
+            handle_at(Phase.PAUSED),
             "clip.mp4: 3.2 MB of 22.7 MB; downloading",
             "clip.mp4 14 % 3.2 MB of 22.7 MB · downloading",
             id="resumed a moment ago",
         ),
         pytest.param(
-            watching(Phase.CHECKING, done_bytes=22_700_000, is_paused=True),
+            handle_at(Phase.CHECKING, done_bytes=22_700_000, is_paused=True),
             "clip.mp4: 22.7 MB of 22.7 MB; checking",
             "clip.mp4 100 % 22.7 MB of 22.7 MB · checking",
             id="checking",
         ),
     ],
 )  # fmt: skip
-def test_a_state_in_words(handle: DownloadHandle, text: str, page: str) -> None:
+def test_each_state_has_its_text(handle: DownloadHandle, text: str, page: str) -> None:
     assert final_text(handle) == text
-    assert words(final_html(handle)) == page
+    assert visible_text(final_html(handle)) == page
 
 
 @pytest.mark.parametrize(
     ("seconds", "line"),
     [(2.0, "3.2 MB of 22.7 MB · 1.6 MB/s · 0:12 left"), (10**9, "3.2 MB of 22.7 MB · 0 B/s")],
 )
-def test_a_live_line_has_speed_and_time(
+def test_a_live_line_has_throughput_and_time_left(
     seconds: float, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handle = watching(meter=SimpleNamespace(at=None))
+    handle = handle_at(meter=SimpleNamespace(update=None))
     eta_s = 12.2 if seconds == 2.0 else None
     reading = Progress(3_200_000, 22_700_000, 3_200_000 / seconds, eta_s)
-    handle.status.meter = SimpleNamespace(at=lambda *_: reading)  # type: ignore[assignment] # a clock
+    handle.status.meter = SimpleNamespace(update=lambda *_: reading)  # type: ignore[assignment] # a clock
     bar = CellBar(handle, cancel=print)
     bar.show()
-    assert words(bar._foot.value) == line
+    assert visible_text(bar._foot.value) == line
     bar.finish()
 
 
@@ -622,17 +676,17 @@ def attribute(markup: str, name: str) -> str | None:
 @pytest.mark.parametrize(
     ("handle", "value", "width"),
     [
-        (watching(), "14", "14.1%"),
-        (watching(done_bytes=22_699_999), "99", "100.0%"),
-        (watching(done_bytes=0), "0", "0.0%"),
-        (watching(total_bytes=None), None, "100%"),
-        (watching(done_bytes=0, total_bytes=None), None, "0.0%"),
-        (watching(Phase.DONE, total_bytes=None), "100", "100.0%"),
-        (watching(Phase.DONE, done_bytes=0, total_bytes=0), "100", "100.0%"),
-        (watching(Phase.CANCELLED), "14", "14.1%"),
+        (handle_at(), "14", "14.1%"),
+        (handle_at(done_bytes=22_699_999), "99", "100.0%"),
+        (handle_at(done_bytes=0), "0", "0.0%"),
+        (handle_at(total_bytes=None), None, "100%"),
+        (handle_at(done_bytes=0, total_bytes=None), None, "0.0%"),
+        (handle_at(Phase.DONE, total_bytes=None), "100", "100.0%"),
+        (handle_at(Phase.DONE, done_bytes=0, total_bytes=0), "100", "100.0%"),
+        (handle_at(Phase.CANCELLED), "14", "14.1%"),
     ],
 )
-def test_the_bar_shows_and_says_the_same(
+def test_the_bar_has_equal_width_and_aria_value(
     handle: DownloadHandle, value: str | None, width: str
 ) -> None:
     markup = final_html(handle)
@@ -658,31 +712,31 @@ def test_the_bar_shows_and_says_the_same(
     ],
 )
 def test_colours_follow_the_theme(phase: Phase, colour: str) -> None:
-    markup = final_html(watching(phase))
+    markup = final_html(handle_at(phase))
     assert re.search(rf"%; background-color: var\(--jp-{colour}-color1, rgb\(", markup)
     assert not re.search(r"<style|class=|<script", markup)
 
 
 def test_a_paused_bar_has_the_colour_of_waiting() -> None:
-    assert "warn" in final_html(watching(is_paused=True))
+    assert "warn" in final_html(handle_at(is_paused=True))
 
 
-def test_no_foreign_word_becomes_markup() -> None:
+def test_text_from_outside_is_escaped() -> None:
     evil = '<img src=x onerror="alert(1)">\'&'
-    handle = watching(Phase.FAILED, name=evil, note=evil + "x" * 40)
+    handle = handle_at(Phase.FAILED, name=evil, note=evil + "x" * 40)
     for markup in (final_html(handle), card_html(handle, [evil])):
         assert "<img" not in markup
         assert 'onerror="' not in markup
         assert html.escape(evil) in markup
 
 
-def test_a_line_breaks_between_its_pieces_and_sentences_anywhere() -> None:
+def test_a_line_breaks_between_its_parts() -> None:
     markup = line_html(["1.0 MB", "a" * 33])
     assert markup.count("white-space: nowrap") == 1
     assert '<span style="white-space: nowrap">1.0 MB ·</span> aaa' in markup
 
 
-def test_a_fresh_view_is_a_fresh_download() -> None:
+def test_a_new_handle_shows_a_connecting_download() -> None:
     handle = DownloadHandle()
     assert handle.status == DownloadStatus(meter=handle.status.meter)
     assert final_text(handle) == "download: connecting"

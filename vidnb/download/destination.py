@@ -1,7 +1,6 @@
-"""The final names: what stands under them already, and how a whole file gets there.
+"""`Destination`: finds the finished file of a request, and publishes a new one.
 
-All of it may block on the disk and raises `OSError` as the disk does; the download calls it in a
-thread.
+Every call may block on the disk and raises its `OSError`; the download calls it in a thread.
 """
 
 import contextlib
@@ -13,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from vidnb.download.error_messages import unreadable
+from vidnb.download.error_messages import read_error
 from vidnb.download.part_file import DiskSpace, PartFile, RecordStore, hash_file
 from vidnb.download.planner.journal import Journal, Record
 from vidnb.download.planner.naming import file_name
@@ -27,33 +26,33 @@ from vidnb.http.validators import Validators
 __all__ = ["FOLDER", "Destination"]
 
 FOLDER = ".vidnb"
-"""The folder beside the files where unfinished bytes and records lie."""
+"""The folder beside the files for part files and records."""
 
-_MOST_NUMBERS = 1000
+_MAX_SAME_NAMES = 1000
 
 logger = logging.getLogger(__name__)
 
 
 class Destination:
-    """The place of one order: its folder, the key of its files in there, its record."""
+    """The folder, the key of the files in `.vidnb`, and the record of one request."""
 
     def __init__(self, request: DownloadRequest) -> None:
         self._request = request
         self.folder = request.folder / FOLDER
         self.key = _key(request)
-        self._hold = RecordStore(self.folder)
+        self._records = RecordStore(self.folder)
 
-    def room(self, part: PartFile) -> DiskSpace:
-        """Return what the disk takes for the part file."""
-        return self._hold.room(part)
+    def disk_space(self, part: PartFile) -> DiskSpace:
+        """Return the disk space for the part file."""
+        return self._records.room(part)
 
-    def look(self) -> Record | None:
-        """Return the record of the finished file, if it still stands as it was published.
+    def find_finished(self) -> Record | None:
+        """Return the record of the finished file, if it is unchanged since it was published.
 
-        `StorageError` where the order forbids to go on, `OSError` where the path does.
+        `StorageError` where `if_exists` forbids a download, `OSError` for an unusable path.
         """
         request = self._request
-        request.folder.mkdir(parents=True, exist_ok=True)  # first: it makes a bad name show itself
+        request.folder.mkdir(parents=True, exist_ok=True)  # first: it reports an unusable path
         if request.target is not None and (
             request.target.is_dir() or request.target.name == FOLDER
         ):
@@ -62,21 +61,21 @@ class Destination:
             raise _exists(request, request.target)
         if request.if_exists == "overwrite":
             return None
-        record = self._hold.load(self.key)
+        record = self._records.load(self.key)
         if record is None or record.url != request.url:
-            return self._recognise()
+            return self._match_by_digest()
         path = request.folder / record.name
-        if not _stands(path, record):
-            return self._recognise()
-        # A crash of the machine may have lost what the disk had not yet: look at the bytes.
+        if not _is_unchanged(path, record):
+            return self._match_by_digest()
+        # A crash of the machine may have lost data that was not yet on the disk: read it.
         if not record.is_of_this_boot and self._digest(path, "sha256") != record.sha256:
             return None
         if request.if_exists == "error":
             raise _exists(request, path)
         return record
 
-    def _recognise(self) -> Record | None:
-        """Know a file that came some other way by the digest the caller gave."""
+    def _match_by_digest(self) -> Record | None:
+        """Return a record for a file that vidnb did not write, if it has the expected digest."""
         target, checksum = self._request.target, self._request.checksum
         if target is None or checksum is None or not target.is_file():
             return None
@@ -89,15 +88,15 @@ class Destination:
             url, url, target.name, Validators(), status.st_size, status.st_mtime_ns, sha256, None
         )
 
-    def stands(self, record: Record) -> bool:
-        """Tell whether the finished file is still the one that was published."""
-        return _stands(self._request.folder / record.name, record)
+    def is_unchanged(self, record: Record) -> bool:
+        """Whether the finished file is still the one that was published."""
+        return _is_unchanged(self._request.folder / record.name, record)
 
-    def read_head(self, record: Record, most_bytes: int) -> bytes:
+    def read_head(self, record: Record, max_bytes: int) -> bytes:
         """Return the first bytes of the finished file."""
         path = self._request.folder / record.name
         with self._reading(path), path.open("rb") as file:
-            return file.read(most_bytes)
+            return file.read(max_bytes)
 
     def _digest(self, path: Path, algorithm: str) -> str:
         with self._reading(path):
@@ -105,14 +104,14 @@ class Destination:
 
     @contextlib.contextmanager
     def _reading(self, path: Path) -> Iterator[None]:
-        """Say that it was reading what failed: nothing was to be written yet."""
+        """Turn `OSError` into an error that names the file and says that reading it failed."""
         try:
             yield
         except OSError as error:
-            raise unreadable(error, self._request.url, path) from error
+            raise read_error(error, self._request.url, path) from error
 
     def has_digest(self, record: Record) -> bool:
-        """Tell whether the finished file has the digest the caller asked for."""
+        """Whether the finished file has the expected digest."""
         checksum = self._request.checksum
         if checksum is None:
             return False
@@ -122,7 +121,7 @@ class Destination:
         return self._digest(path, checksum.algorithm) == checksum.digest
 
     def open_part(self) -> tuple[PartFile, Journal | None]:
-        """Return this order's part file, locked, and what of this order it holds already."""
+        """Return the part file of this request, locked, and its journal if it can be resumed."""
         sweep(self.folder)
         part = PartFile(self.folder, self.key)
         try:
@@ -136,68 +135,70 @@ class Destination:
         return part, journal
 
     def publish(self, part: PartFile, record: Record, disposition: str | None) -> Path:
-        """Put the whole part under its final name and record what it is; return the path.
+        """Move the complete part file to its final name and save its record; return the path.
 
-        `record` lacks the name and the time, which are only known now.
+        The name and the modification time in `record` are filled in here.
         """
         request = self._request
         if request.target is not None:
             try:
-                return self._put(
+                return self._publish_as(
                     part, record, request.target, may_replace=request.if_exists != "error"
                 )
             except FileExistsError:
                 raise _exists(request, request.target) from None
         media_type = parse_media_type(record.media_type or "")
-        return self._publish_new(part, record, file_name(disposition, record.final_url, media_type))
+        return self._publish_unnamed(
+            part, record, file_name(disposition, record.final_url, media_type)
+        )
 
-    def _put(self, part: PartFile, record: Record, path: Path, *, may_replace: bool) -> Path:
-        # The record first: killed between the two, a run finds the part whole and publishes it;
-        # the other way round it would find a file it does not know, and fetch it anew.
+    def _publish_as(self, part: PartFile, record: Record, path: Path, *, may_replace: bool) -> Path:
+        # The record first: after a kill between the two the next run finds a complete part file and
+        # publishes it. In the other order it would find an unknown file and download it again.
         finished = replace(record, name=path.name, modified_ns=part.modified_ns())
-        failure = self._remember(finished)
-        # A link stays a link: what it points at is replaced.
-        place = Path(os.path.realpath(path)) if path.is_symlink() else path
-        status = part.publish(place, may_replace=may_replace)
-        if status.st_mtime_ns != finished.modified_ns:  # the time of a server, told late
-            failure = self._remember(replace(finished, modified_ns=status.st_mtime_ns))
-        if failure is not None:  # the file is whole and in its place; only the next run is slower
-            logger.warning("%s is not remembered: %s", path, failure.strerror or failure)
+        failure = self._save_record(finished)
+        # A symbolic link is kept; the file that it points to is replaced.
+        file = Path(os.path.realpath(path)) if path.is_symlink() else path
+        status = part.publish(file, may_replace=may_replace)
+        if status.st_mtime_ns != finished.modified_ns:  # set by a file server
+            failure = self._save_record(replace(finished, modified_ns=status.st_mtime_ns))
+        if failure is not None:  # the file is complete; only the next run is slower
+            logger.warning("The record of %s was not saved: %s", path, failure.strerror or failure)
         return path
 
-    def _remember(self, record: Record) -> OSError | None:
+    def _save_record(self, record: Record) -> OSError | None:
         try:
-            self._hold.save(self.key, record)
+            self._records.save(self.key, record)
         except OSError as error:
             return error
         return None
 
-    def _publish_new(self, part: PartFile, record: Record, name: str) -> Path:
-        """Publish under a name nobody chose, so never over a file that is not this download's."""
+    def _publish_unnamed(self, part: PartFile, record: Record, name: str) -> Path:
+        """Publish under the origin's name, never over a file that is not of this download."""
         request = self._request
-        earlier = self._hold.load(self.key)
+        earlier = self._records.load(self.key)
         if request.if_exists != "error" and earlier is not None and earlier.url == request.url:
             path = request.folder / earlier.name
-            if _stands(path, earlier):
-                return self._put(part, record, path, may_replace=True)
+            if _is_unchanged(path, earlier):
+                return self._publish_as(part, record, path, may_replace=True)
         if request.if_exists == "overwrite":
-            return self._put(part, record, request.folder / name, may_replace=True)
-        for number in range(_MOST_NUMBERS):
+            return self._publish_as(part, record, request.folder / name, may_replace=True)
+        for number in range(_MAX_SAME_NAMES):
             path = request.folder / (name if not number else _numbered(name, number))
             if not os.path.lexists(path):
-                with contextlib.suppress(FileExistsError):  # made just now by somebody else
-                    return self._put(part, record, path, may_replace=False)
+                with contextlib.suppress(FileExistsError):  # created just now by another process
+                    return self._publish_as(part, record, path, may_replace=False)
             if request.if_exists == "error":
                 raise _exists(request, path)
         raise StorageError(
-            f"{request.folder / name} and {_MOST_NUMBERS - 1} more files of this name exist already;"
-            f" {redact(request.url)} was not saved; name the file yourself.",
+            f"{request.folder / name} and {_MAX_SAME_NAMES - 1} more files of this name exist;"
+            f" {redact(request.url)} was not saved; pass a file name.",
             url=request.url,
         )
 
 
-def _stands(path: Path, record: Record) -> bool:
-    """Tell whether the file is still the one that was published; a changed one is its owner's."""
+def _is_unchanged(path: Path, record: Record) -> bool:
+    """Whether a file has the size and the modification time of its record."""
     try:
         status = path.stat()
     except OSError:
@@ -212,14 +213,14 @@ def _numbered(name: str, number: int) -> str:
 
 def _exists(request: DownloadRequest, path: Path) -> StorageError:
     return StorageError(
-        f"{path} exists already and if_exists='error' asks to leave it;"
+        f"{path} exists and if_exists='error' forbids to replace it;"
         f" {redact(request.url)} was not saved; choose another name or another if_exists.",
         url=request.url,
     )
 
 
 def _key(request: DownloadRequest) -> str:
-    """Name this order's files: by its target, or by its URL where the origin will name it."""
+    """Return the name of the files in `.vidnb`: by the target, or by the URL without one."""
     if request.target is not None:
         readable, text = request.target.name, f"name {request.target.name}"
     else:

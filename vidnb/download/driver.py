@@ -48,7 +48,7 @@ _TICK_S = 0.05
 """How often (s) the planner is told that time passes."""
 
 
-class PageReceivedError(Exception):  # noqa: N818 - the origin sent a page; nothing failed here
+class PageReceivedError(Exception):
     """The first bytes are those of an HTML page; `title` is its title, if it has one.
 
     `is_stored` means that some of the page was written before it was recognised.
@@ -124,10 +124,10 @@ class TransferDriver:
         try:
             self._execute(self.transfer.start(), b"")
             self._tick_later()
-            self._handle.status.feed.begin(self.transfer, self._tell, writer.path)
+            self._handle.status.feed.attach(self.transfer, self._tell, writer.path)
             return await self._end
         finally:
-            self._handle.status.feed.suspend()
+            self._handle.status.feed.detach()
             for timer in (self._timer, self._ticking):
                 if timer is not None:
                     timer.cancel()
@@ -141,7 +141,7 @@ class TransferDriver:
             self._handle.status.resumable_bytes = writer.resumable_bytes
             self._share.close()
             if self.transfer.observed_host_limit is not None:
-                self._share.refused(self.transfer.observed_host_limit)
+                self._share.record_refusal(self.transfer.observed_host_limit)
 
     def _tick_later(self) -> None:
         self._ticking = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
@@ -165,19 +165,19 @@ class TransferDriver:
     def _tell(self, seen: Event, data: bytes | memoryview = b"") -> None:
         jitter = random.random()  # noqa: S311 - spreads retries, no secret depends on it
         commands = self.transfer.handle(
-            seen, now_s=time.time(), jitter=jitter, available_connections=self._share.spare
+            seen, now_s=time.time(), jitter=jitter, available_connections=self._share.available
         )
         if not self._end.done():  # otherwise these are the last writes, which are only counted
             self._execute(commands, data)
             if self._held:
                 self._check_head()  # it may have waited for the end of the body
-        self._share.settle()
+        self._share.release_unused()
         self._handle.status.done_bytes = self.transfer.source.stored.size_bytes
         self._handle.status.total_bytes = self.transfer.source.total_bytes
         self._handle.status.resumable_bytes = (
             0 if self._writer is None else self._writer.resumable_bytes
         )
-        self._handle.status.feed.look()
+        self._handle.status.feed.update()
 
     def _execute(self, commands: tuple[Command, ...], data: bytes | memoryview) -> None:
         for command in commands:
@@ -185,7 +185,7 @@ class TransferDriver:
                 case WriteRange(byte_range, at, _):
                     self._keep(byte_range, data[at : at + byte_range.size_bytes])
                 case StartRequest(request_id):
-                    self._share.hand_over(request_id)
+                    self._share.try_acquire(request_id)
                     task = asyncio.create_task(
                         self._fetch(command), name=f"vidnb fetch {request_id}"
                     )
@@ -193,7 +193,7 @@ class TransferDriver:
                     self._fetches[request_id] = task
                 case CancelRequest(request_id):
                     task = self._fetches.pop(request_id)
-                    self._share.loosen(request_id)
+                    self._share.reclaim(request_id)
                     if task is not asyncio.current_task():
                         task.cancel()
                 case Restart(generation):
@@ -253,12 +253,12 @@ class TransferDriver:
 
     async def _fetch(self, fetch: StartRequest) -> None:
         """Carry out one request until it ends or the planner drops it."""
-        if not self._share.holds(fetch.request_id):
+        if not self._share.has_slot(fetch.request_id):
             self._handle.status.phase = Phase.WAITING
             self._handle.status.note = (
                 "other downloads use all the connections that this host allows"
             )
-            await self._share.wait_for(fetch.request_id)
+            await self._share.acquire(fetch.request_id)
         if not self._handle.status.done_bytes:
             self._handle.status.phase, self._handle.status.note = Phase.CONNECTING, ""
         try:
@@ -320,18 +320,18 @@ class TransferDriver:
 
     async def _pause(self, fetch: StartRequest) -> None:
         """Wait until the pause ends; other downloads may use the connection's slot meanwhile."""
-        self._share.loosen(fetch.request_id)
-        self._share.settle()
+        self._share.reclaim(fetch.request_id)
+        self._share.release_unused()
         await self._handle.until_resumed()
-        if not self._share.hand_over(fetch.request_id):
-            await self._share.wait_for(fetch.request_id)
+        if not self._share.try_acquire(fetch.request_id):
+            await self._share.acquire(fetch.request_id)
 
     def _finish(self, fetch: StartRequest, seen: Event) -> None:
         if isinstance(seen, ConnectionFailed) and self._identified_by == fetch.request_id:
             self._identified_by = None
         # A request that the planner dropped meanwhile has nothing to report.
         if self._fetches.pop(fetch.request_id, None) is not None:
-            self._share.loosen(fetch.request_id)
+            self._share.reclaim(fetch.request_id)
             self._tell(seen)
 
     async def _check_room(self) -> None:

@@ -1,4 +1,4 @@
-"""The sentences of a download's failures: what happened, where, what was kept, what to do."""
+"""The errors of a download, each one sentence: what happened, where, what was kept, what to do."""
 
 import errno
 from http import HTTPStatus
@@ -22,120 +22,104 @@ from vidnb.errors import (
 from vidnb.http.urls import redact
 
 __all__ = [
-    "cut_short",
-    "gave_up",
-    "kept",
-    "reused_page",
-    "reused_too_large",
-    "sent_a_page",
+    "checksum_error",
+    "describe_kept",
+    "existing_page_error",
+    "existing_too_large_error",
+    "incomplete_error",
+    "page_error",
+    "read_error",
     "storage_error",
-    "unreadable",
-    "wrong_digest",
+    "transfer_error",
 ]
 
-
 _CAUSES = {
-    errno.ENOSPC: ("the disk is full", "; free some room and run it again"),
-    errno.EDQUOT: ("the disk quota is used up", "; free some room and run it again"),
+    errno.ENOSPC: ("the disk is full", "; free some space and run it again"),
+    errno.EDQUOT: ("the disk quota is used up", "; free some space and run it again"),
     errno.EACCES: ("there is no permission to write there", "; choose another folder"),
     errno.EPERM: ("there is no permission to write there", "; choose another folder"),
     errno.EROFS: ("the disk is read-only", "; choose another folder"),
-    errno.EISDIR: ("it is a folder", "; give it with a trailing slash to save into it"),
+    errno.EISDIR: ("it is a folder", "; add a trailing slash to save into it"),
     errno.ENOTDIR: ("a folder on its path is a file", "; choose another folder"),
     errno.EEXIST: ("a folder on its path is a file", "; choose another folder"),
-    errno.ENOENT: ("a folder on its path is gone", "; run it again"),
+    errno.ENOENT: ("a folder on its path was removed", "; run it again"),
     errno.ENAMETOOLONG: ("its name is too long", "; choose a shorter one"),
 }
-"""What the disk's errors mean for a download, and what to do."""
+"""By errno: what it means for a download, and what to do."""
 
-_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
 
-
-_AGAIN = "run the same download again to go on"
+_RESUME = "run the same download again to resume"
 
 _REMEDIES = {
     FailureKind.CONNECT: "check the address and the network",
     FailureKind.PROTOCOL_ERROR: "try another address for it",
-    # Of those that are not told in their own words only this one is left.
+    # TLS; the other refusals have sentences of their own.
     FailureKind.REFUSED: "check the address and the clock of this machine",
 }
 _FORBIDDEN = {401, 403, 407}
 
 
-def kept(resumable_bytes: int, folder: Path) -> str:
-    """Say what is kept and what that is good for."""
-    return (
-        f"{_held(resumable_bytes, folder)}; {_AGAIN}"
-        if resumable_bytes
-        else _held(resumable_bytes, folder)
-    )
+def describe_kept(resumable_bytes: int, folder: Path) -> str:
+    """Return a clause on what was kept and how to resume."""
+    kept = _kept(resumable_bytes, folder)
+    return f"{kept}; {_RESUME}" if resumable_bytes else kept
 
 
-def _held(resumable_bytes: int, folder: Path) -> str:
-    return (
-        f"{format_bytes(resumable_bytes)} are kept in {folder}"
-        if resumable_bytes
-        else "nothing was kept"
-    )
+def _kept(resumable_bytes: int, folder: Path) -> str:
+    if not resumable_bytes:
+        return "nothing was kept"
+    return f"{format_bytes(resumable_bytes)} are kept in {folder}"
 
 
 def _remedy(failure: Failure, resumable_bytes: int) -> str:
-    """Say what a person can do about a failure."""
+    """Return a clause on what the user can do about a failure."""
     remedy = _REMEDIES.get(failure.kind)
     if failure.status in _FORBIDDEN:
-        remedy = "check the address, and whether it asks for a login (headers=…)"
+        remedy = "check the address, and whether it requires a login (headers=…)"
     elif failure.status is not None and failure.status not in RETRIED_STATUSES:
         remedy = "check the address"
     if resumable_bytes:
-        return f"{remedy}, then {_AGAIN}" if remedy else _AGAIN
+        return f"{remedy}, then {_RESUME}" if remedy else _RESUME
     if failure.kind is FailureKind.TIMEOUT:
         return "run it again, or raise idle_timeout_s"
     return remedy or ("try again later" if failure.status is not None else "run it again")
 
 
-def gave_up(end: GiveUp, url: str, folder: Path, resumable_bytes: int) -> TransferError:
-    """Return the error a transfer ends with."""
+def transfer_error(end: GiveUp, url: str, folder: Path, resumable_bytes: int) -> TransferError:
+    """Return the error for a transfer that the planner gave up."""
     failure = end.failure
-    shown, held = redact(url), _held(resumable_bytes, folder)
-    rest = f"{held}; {_remedy(failure, resumable_bytes)}"
+    shown, kept = redact(url), _kept(resumable_bytes, folder)
+    rest = f"{kept}; {_remedy(failure, resumable_bytes)}"
+    kind: type[TransferError]
     match end.reason:
         case GiveUpReason.EMPTY:
             return TransferError(
                 f"{shown} sent an empty file; nothing was saved; check the address.", url=url
             )
         case GiveUpReason.TOO_LARGE:
-            return TooLarge(
-                f"{shown} was not downloaded: {failure.reason}; {held};"
-                " raise max_bytes to have it.",
-                url=url,
-                resumable_bytes=resumable_bytes,
-            )
+            kind = TooLarge
+            sentence = f"was not downloaded: {failure.reason}; {kept}; raise max_bytes to accept it"
         case GiveUpReason.CHANGED:
-            return SourceChanged(
-                f"{shown} was not downloaded: {failure.reason} while it was fetched; {held};"
-                " run the same download again when it stands still.",
-                url=url,
-                resumable_bytes=resumable_bytes,
+            kind = SourceChanged
+            sentence = (
+                f"was not downloaded: {failure.reason} while it was fetched; {kept};"
+                " run the same download again when the source no longer changes"
             )
         case GiveUpReason.PROTOCOL_ERROR:
-            return RemoteProtocolError(
-                f"{shown} cannot be downloaded safely: {failure.reason}; {rest}.",
-                url=url,
-                resumable_bytes=resumable_bytes,
-            )
-    tries = f" after {end.attempts} attempts without progress" if end.attempts > 1 else ""
-    if failure.kind is FailureKind.STATUS:
-        return _status_error(end, url, rest, tries, resumable_bytes)
-    kinds: dict[FailureKind, type[TransferError]] = {
-        FailureKind.TIMEOUT: TransferTimeout,
-        FailureKind.PROTOCOL_ERROR: RemoteProtocolError,
-    }
-    kind = kinds.get(failure.kind, TransportError)
-    return kind(
-        f"{shown} could not be downloaded: {failure.reason}{tries}; {rest}.",
-        url=url,
-        resumable_bytes=resumable_bytes,
-    )
+            kind = RemoteProtocolError
+            sentence = f"cannot be downloaded safely: {failure.reason}; {rest}"
+        case _:
+            tries = f" after {end.attempts} attempts without progress" if end.attempts > 1 else ""
+            if failure.kind is FailureKind.STATUS:
+                return _status_error(end, url, rest, tries, resumable_bytes)
+            kinds: dict[FailureKind, type[TransferError]] = {
+                FailureKind.TIMEOUT: TransferTimeout,
+                FailureKind.PROTOCOL_ERROR: RemoteProtocolError,
+            }
+            kind = kinds.get(failure.kind, TransportError)
+            sentence = f"could not be downloaded: {failure.reason}{tries}; {rest}"
+    return kind(f"{shown} {sentence}.", url=url, resumable_bytes=resumable_bytes)
 
 
 def _status_error(
@@ -160,71 +144,71 @@ def _status_error(
 def storage_error(
     error: OSError, url: str, path: Path, folder: Path, resumable_bytes: int
 ) -> StorageError:
-    """Return the error for a fault of the disk or the path, never the network's."""
+    """Return the error for a failure of the disk or the path."""
     what, remedy = _CAUSES.get(error.errno or 0, (error.strerror or str(error), ""))
-    if error.errno in _ROOM and resumable_bytes:
-        remedy = ", once there is room"
+    if error.errno in _FULL_DISK and resumable_bytes:
+        remedy = ", once there is space"
     return StorageError(
-        f"{path} cannot be written: {what or type(error).__name__};"
-        f" the download of {redact(url)} stopped; {kept(resumable_bytes, folder)}{remedy}.",
+        f"{path} cannot be written: {what or type(error).__name__}; the download of"
+        f" {redact(url)} stopped; {describe_kept(resumable_bytes, folder)}{remedy}.",
         url=url,
         resumable_bytes=resumable_bytes,
     )
 
 
-def unreadable(error: OSError, url: str, path: Path) -> StorageError:
-    """Return the error for a file that is here, and whose bytes nobody can look at."""
+def read_error(error: OSError, url: str, path: Path) -> StorageError:
+    """Return the error for an existing file that cannot be read and so not be compared."""
     what = error.strerror or str(error)
     if error.errno in {errno.EACCES, errno.EPERM}:
         what = "there is no permission to read it"
     return StorageError(
-        f"{path} cannot be read: {what or type(error).__name__}; whether it is what {redact(url)}"
-        " has is not known; the file stays as it is; make it readable, or pass"
-        " if_exists='overwrite' to replace it.",
+        f"{path} cannot be read: {what or type(error).__name__}; it could not be compared with"
+        f" {redact(url)} and is unchanged; make it readable, or pass if_exists='overwrite' to"
+        " replace it.",
         url=url,
     )
 
 
-def reused_too_large(url: str, path: Path, size_bytes: int, max_bytes: int) -> TooLarge:
-    """Return the error for a file that is here already and larger than this order allows."""
+def existing_too_large_error(url: str, path: Path, size_bytes: int, max_bytes: int) -> TooLarge:
+    """Return the error for a file on disk that is larger than this request accepts."""
     return TooLarge(
-        f"{redact(url)} is here already as {path}, but has {size_bytes} bytes, and max_bytes"
-        f" allows {max_bytes}; the file stays as it is; raise max_bytes to have it.",
+        f"{redact(url)} is already saved as {path}, but it has {size_bytes} bytes and max_bytes"
+        f" is {max_bytes}; the file is unchanged; raise max_bytes to accept it.",
         url=url,
     )
 
 
-def reused_page(url: str, path: Path, title: str | None) -> NotAVideo:
-    """Return the error for a page that an earlier run saved without looking."""
+def existing_page_error(url: str, path: Path, title: str | None) -> NotAVideo:
+    """Return the error for a web page that an earlier run saved with `check_video=False`."""
     return NotAVideo(
-        f"{redact(url)} is here already as {path}, but that is a page{_called(title)}, not a video;"
-        " the file stays as it is; open the address in a browser, or pass check_video=False to"
-        " have it all the same.",
+        f"{redact(url)} is already saved as {path}, but that is a page{_titled(title)}, not a"
+        " video; the file is unchanged; open the address in a browser, or pass check_video=False"
+        " to accept it.",
         title=title,
         url=url,
     )
 
 
-def sent_a_page(
+def page_error(
     url: str, title: str | None, folder: Path | None = None, resumable_bytes: int = 0
 ) -> NotAVideo:
-    """Say that the origin sent a page in place of a video, or of its rest."""
+    """Return the error for a web page that the origin sent in place of a video or its rest."""
     rest = (
         "nothing was saved;"
-        " open the address in a browser, or pass check_video=False to save it all the same"
+        " open the address in a browser, or pass check_video=False to save it anyway"
     )
     if folder is not None and resumable_bytes:
-        rest = f"{_held(resumable_bytes, folder)}; open the address in a browser, then {_AGAIN}"
+        rest = f"{_kept(resumable_bytes, folder)}; open the address in a browser, then {_RESUME}"
     return NotAVideo(
-        f"{redact(url)} sent a page{_called(title)}, not a video; {rest}.",
+        f"{redact(url)} sent a page{_titled(title)}, not a video; {rest}.",
         title=title,
         url=url,
         resumable_bytes=resumable_bytes,
     )
 
 
-def wrong_digest(url: str, algorithm: str, expected: str, actual: str) -> ChecksumMismatch:
-    """Say that the file is not the one the caller knows the digest of."""
+def checksum_error(url: str, algorithm: str, expected: str, actual: str) -> ChecksumMismatch:
+    """Return the error for a file with another digest than the expected one."""
     return ChecksumMismatch(
         f"{redact(url)} has the {algorithm} digest {actual}, not the expected {expected};"
         " nothing was saved or kept; check the address and the checksum.",
@@ -234,15 +218,14 @@ def wrong_digest(url: str, algorithm: str, expected: str, actual: str) -> Checks
     )
 
 
-def cut_short(url: str, what_is_missing: str) -> TransportError:
-    """Say that a body without a length ended before its file did."""
+def incomplete_error(url: str, missing: str) -> TransportError:
+    """Return the error for a body without a length that ended before its file did."""
     return TransportError(
         f"{redact(url)} could not be downloaded: the connection closed before the file was complete"
-        f" ({what_is_missing}); nothing was kept; run the same download again.",
+        f" ({missing}); nothing was kept; run the same download again.",
         url=url,
     )
 
 
-def _called(title: str | None) -> str:
-    """Say the title of a page, if it has one."""
+def _titled(title: str | None) -> str:
     return f" with the title “{title}”" if title else ""

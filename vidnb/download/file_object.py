@@ -1,8 +1,7 @@
-"""`open(source)`: a file object over what is here, or over what is still arriving.
+"""`vidnb.open`: a seekable binary file object over a local file or a remote one.
 
-For programs that read files and know no URLs: PyAV, zipfile, hashlib, pandas. What is read is
-fetched, and a little ahead of it, the more the longer the reading goes on without a jump: the
-header of a remote film costs its header.
+For libraries that read files and not URLs: PyAV, zipfile, hashlib, pandas. Only what is read is
+fetched, and a read-ahead that grows while reading is sequential.
 """
 
 import io
@@ -12,7 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vidnb.download.feed import FeedEndedError
-from vidnb.download.request import DownloadResult
+from vidnb.download.options import check_seconds, check_type
+from vidnb.download.request import DownloadResult, local_path
 from vidnb.download.stream import Stream, is_url
 from vidnb.errors import ServeError, SourceChanged, TransferTimeout
 from vidnb.http.ranges import ByteRange
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 TIMEOUT_S = 60.0
 _BUFFER_BYTES = 2**16
 _STEP_BYTES = 2**17
-"""After so much that was here the planner hears how far a reader has come."""
+"""A reader's position is reported to the planner again after this many stored bytes."""
 
 
 def open_source(
@@ -38,40 +38,37 @@ def open_source(
 ) -> io.BufferedReader:
     """Return a seekable, read-only binary file over a path, a `DownloadResult` or an http(s) URL.
 
-    A URL is read while it is fetched into the user's cache: a read of bytes that are not here yet
-    asks for them and waits at most `timeout_s` (s), then `TransferTimeout`. Nothing else is fetched
-    but what probably comes next: at first 256 KiB ahead, later as much as was read in one go, at
-    most 8 MiB; all of it only where the same URL is played or served meanwhile. Closing the file
-    stops the fetching and keeps what has come, for whoever reads or plays that URL next.
+    A URL is read while it is fetched into the user's cache: a read of missing bytes requests them
+    and waits at most `timeout_s` (s). The read-ahead is 256 KiB at first, later as much as was read
+    sequentially, at most 8 MiB; the whole file is fetched only while the same URL is played or
+    served. Closing the file stops the fetching and keeps what was received for later calls.
 
-    Any thread may use it, one at a time; inside a coroutine use a thread, since it blocks.
-    `SourceChanged` where the source becomes another file under the reader, else what
-    `vidnb.download` raises; `ServeError` for a path that
-    is no regular file; `ValueError` where `timeout_s` is no time.
+    It may be used from any thread, by one at a time; it blocks, so use a thread in a coroutine.
+    Raises what `vidnb.download` raises, `TransferTimeout` after `timeout_s`, `SourceChanged` if the
+    source becomes another file while it is read, `ServeError` for a path that is not a regular
+    file, and `ValueError` for a bad argument.
     """
-    if not timeout_s > 0:
-        raise ValueError(f"timeout_s={timeout_s!r} must be more than 0 s.")
+    timeout_s = check_seconds("timeout_s", timeout_s)
     if isinstance(source, DownloadResult):
         source = source.path
     if is_url(source):
         stream = Stream(source, fills=False)
         try:
-            raw = _Arriving(stream, timeout_s)
+            raw = _StreamFile(stream, timeout_s)
         except BaseException:
             stream.close()
             raise
         return io.BufferedReader(raw, _BUFFER_BYTES)
+    check_type("source", source, (str, os.PathLike), "a URL, a path or a DownloadResult")
     try:
-        descriptor, _ = open_regular(source)
+        descriptor, _ = open_regular(local_path(source))
     except (OSError, ValueError) as error:
-        raise ServeError(
-            f"{os.fspath(source)!r} cannot be opened: {os_error_reason(error)}."
-        ) from error
+        raise ServeError(f"{str(source)!r} cannot be opened: {os_error_reason(error)}.") from error
     return io.BufferedReader(io.FileIO(descriptor, "rb"), _BUFFER_BYTES)
 
 
-class _Arriving(io.RawIOBase):
-    """The bytes of one attempt to fetch a file, at the pace at which they come."""
+class _StreamFile(io.RawIOBase):
+    """One generation of a file that is downloaded while it is read."""
 
     def __init__(self, stream: Stream, timeout_s: float) -> None:
         super().__init__()
@@ -79,88 +76,89 @@ class _Arriving(io.RawIOBase):
         self._timeout_s = timeout_s
         self._position = 0
         self._descriptor = -1
-        stream.opened(timeout_s)  # the feed is the download's own from here on
+        stream.wait_for_size(timeout_s)  # now the handle follows the running download
         self._feed = stream.handle.status.feed
-        shown = self._waited(self._feed.shown())
-        self._size_bytes, self._generation = shown.size_bytes, shown.generation
-        at = shown.descriptor
-        self._descriptor = at if at >= 0 else open_regular(shown.path)[0]
+        file = self._run(self._feed.file())
+        self._size_bytes, self._generation = file.size_bytes, file.generation
+        is_part = file.descriptor >= 0
+        self._descriptor = file.descriptor if is_part else open_regular(file.path)[0]
         self._reader = self._feed.new_reader()
-        self._told = 0
+        self._reported = 0
         self.name = stream.name
 
     def readable(self) -> bool:
-        """Whether it can be read: it can."""
+        """Whether it can be read: always."""
         return True
 
     def seekable(self) -> bool:
-        """Whether it can be sought: it can, and that costs nothing before the next read."""
+        """Whether it can seek: always; nothing is fetched before the next read."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a byte, counted from the start, from here or from the end; return it."""
+        """Move to an offset from the start, the position or the end; return the new position."""
         self._check_open()
         origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size_bytes}
         if whence not in origin:
-            raise ValueError(f"whence={whence!r} is none of 0, 1 and 2.")
+            raise ValueError(f"whence={whence!r} must be 0, 1 or 2.")
         if origin[whence] + offset < 0:
             raise ValueError(f"byte {origin[whence] + offset} lies before the start of the file.")
         self._position = origin[whence] + offset
         return self._position
 
     def tell(self) -> int:
-        """Return the byte that is read next."""
+        """Return the position (B) of the next read."""
         self._check_open()
         return self._position
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        """Read what fits, as soon as all of it is here; 0 at the end."""
+        """Wait for as many bytes as fit into `buffer` and read them; 0 at the end of the file."""
         self._check_open()
-        status = memoryview(buffer).cast("B")
-        if self._position >= self._size_bytes or not len(status):
+        view = memoryview(buffer).cast("B")
+        if self._position >= self._size_bytes or not len(view):
             return 0
-        byte_range = ByteRange(self._position, min(self._position + len(status), self._size_bytes))
+        byte_range = ByteRange(self._position, min(self._position + len(view), self._size_bytes))
         if not self._feed.stored.covers(byte_range) or self._feed.generation != self._generation:
-            self._waited(self._feed.wait(self._reader, byte_range, self._generation))
-            self._told = byte_range.start
-        elif not 0 <= byte_range.stop - self._told < _STEP_BYTES:
-            self._told = byte_range.stop
-            transfers.loop.call_soon_threadsafe(self._feed.go_on, self._reader, byte_range.stop)
-        read_bytes = os.preadv(
-            self._descriptor, [status[: byte_range.size_bytes]], byte_range.start
-        )
+            self._run(self._feed.wait(self._reader, byte_range, self._generation))
+            self._reported = byte_range.start
+        elif not 0 <= byte_range.stop - self._reported < _STEP_BYTES:
+            self._reported = byte_range.stop
+            transfers.loop.call_soon_threadsafe(
+                self._feed.advance_reader, self._reader, byte_range.stop
+            )
+        target = view[: byte_range.size_bytes]
+        read_bytes = os.preadv(self._descriptor, [target], byte_range.start)
         self._position += read_bytes
         return read_bytes
 
     def close(self) -> None:
-        """Stop the fetching, if it still goes on; what has come is kept."""
+        """Stop the fetching; what was received is kept."""
         if not self.closed:
             super().close()
             if self._descriptor >= 0:  # it was opened
                 os.close(self._descriptor)
-                with suppress(RuntimeError):  # the process ends, and all downloads with it
-                    transfers.loop.call_soon_threadsafe(self._feed.leave, self._reader)
+                with suppress(RuntimeError):  # the interpreter is ending
+                    transfers.loop.call_soon_threadsafe(self._feed.remove_reader, self._reader)
             self._stream.close()
 
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError("the file is closed.")
 
-    def _waited(self, coro: Coroutine[Any, Any, _T]) -> _T:
-        """Wait for the feed on its own loop, and say what happened instead."""
+    def _run(self, coro: Coroutine[Any, Any, _T]) -> _T:
+        """Run a coroutine of the feed on its loop, with errors that a reader understands."""
         url = redact(self._stream.url)
         try:
             return transfers.run(coro, timeout_s=self._timeout_s)
         except TimeoutError as error:
             raise TransferTimeout(
-                f"{url} did not bring byte {self._position} within {self._timeout_s:g} s; what has"
-                " come is kept, so read again, or open it with a longer timeout_s."
+                f"{url} did not send byte {self._position} within {self._timeout_s:g} s; what was"
+                " received is kept; read again, or open it with a longer timeout_s."
             ) from error
         except FeedEndedError:
             if self._feed.error is None:
                 raise SourceChanged(
-                    f"{url} became another file while it was read, so no more of it was given;"
-                    " open it again."
+                    f"{url} became another file while it was read; open it again to read the new"
+                    " one."
                 ) from None
             self._stream.future.result(self._timeout_s)  # raises what the download ended with
             raise

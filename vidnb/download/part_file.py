@@ -1,7 +1,7 @@
 """Part files, their journals, and the verified atomic publish.
 
 Unfinished bytes are in `DEST_DIR/.vidnb/KEY.part`; `KEY.journal` records which spans of which
-version they are, `KEY.record` which version a published file is (`core.journal` defines both). A
+version they are, `KEY.record` which version a published file is (`planner.journal` defines both). A
 journal is written after the bytes it describes, alternately into the two slots of its file.
 (Replacing the file by a new one is as safe and takes a hundred times as long.)
 
@@ -12,7 +12,7 @@ another boot a journal is not used, and a record only once the file's SHA-256 wa
 The part file is locked while it is written (an OS lock that ends with its process). A process that
 finds it locked, or has no locks, writes a private part without a journal; the last one to publish
 wins, each with a complete file. Private parts and unfinished small files are locked as well: those
-that a kill left behind are not, and `io.sweep` removes them.
+that a kill left behind are not, and `stale_files` removes them.
 """
 
 import contextlib
@@ -166,7 +166,7 @@ class PartFile:
             raise OSError(errno.EIO, "the part file ends early", str(self.path))
 
     def read(self, byte_range: ByteRange) -> Iterator[bytes]:
-        """Yield the bytes of `byte_range`, a megabyte at a time; `OSError` where the file ends early."""
+        """Yield the bytes of `byte_range`, 1 MB at a time; `OSError` where the file ends early."""
         left = byte_range.size_bytes
         with self.path.open("rb", buffering=0) as file:  # with a position of its own
             file.seek(byte_range.start)

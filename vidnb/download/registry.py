@@ -1,7 +1,6 @@
-"""The downloads of this process: equal ones are one, and those for one file take turns.
+"""The running downloads of the process: equal requests share one, different ones for a file queue.
 
-So the second of two different orders for one file finds what the first has published. What is done
-for each of them is in `engine.single`.
+The second of two different requests for one file therefore finds what the first one published.
 """
 
 import asyncio
@@ -19,59 +18,59 @@ __all__ = ["download"]
 
 @dataclass(slots=True)
 class _Running:
-    """One download under way, how many wait for it, and how many of them for all of the file."""
+    """A running download, its number of waiting callers, and of those that need the whole file."""
 
     task: asyncio.Task[DownloadResult]
     handle: DownloadHandle
     waiters: int = 0
-    fillers: int = 0
+    full_waiters: int = 0
     is_cancelled: bool = False
 
 
 @dataclass(slots=True)
-class _World:
-    """What the downloads of one event loop share."""
+class _LoopState:
+    """The downloads, file locks and HTTP clients of one event loop."""
 
     running: dict[DownloadRequest, _Running] = field(default_factory=dict)
-    turns: weakref.WeakValueDictionary[str, asyncio.Lock] = field(
+    file_locks: weakref.WeakValueDictionary[str, asyncio.Lock] = field(
         default_factory=weakref.WeakValueDictionary
     )
     clients: dict[bool, HttpClient] = field(default_factory=dict)
 
 
-# A forked child has a loop of its own, and so a world of its own: the parent's connections and
-# downloads are not its to use, or to close.
-_worlds: dict[asyncio.AbstractEventLoop, _World] = {}
+# A forked child has its own loop and so its own state: it neither uses nor closes the connections
+# and the downloads of its parent.
+_states: dict[asyncio.AbstractEventLoop, _LoopState] = {}
 
 
-def _world() -> _World:
-    return _worlds.setdefault(asyncio.get_running_loop(), _World())
+def _state() -> _LoopState:
+    return _states.setdefault(asyncio.get_running_loop(), _LoopState())
 
 
 async def download(request: DownloadRequest, handle: DownloadHandle) -> DownloadResult:
-    """Carry an order out, or join the same one that is running; called on the download's loop.
+    """Run a download, or join the running one of an equal request; called on the download's loop.
 
-    Raises the tree under `vidnb.TransferError`. The last waiter to be cancelled cancels the
-    download itself, which then keeps what it has.
+    Raises the tree under `vidnb.TransferError`. Cancelling the last waiting caller cancels the
+    download, which keeps what can be resumed.
     """
     if request.session is not None:
-        handle.status.feed.fill(is_on=request.fills)
+        handle.status.feed.set_fetch_all(is_on=request.fills)
         # The caller's session lives on the caller's loop, so nothing here is shared with it.
         async with HttpClient(session=request.session) as client:
             return await DownloadTask(request, handle, client).run()
-    world = _world()
-    while (running := world.running.get(request)) is not None and running.is_cancelled:
-        await asyncio.wait([running.task])  # it still cleans up; then this one goes on from there
+    state = _state()
+    while (running := state.running.get(request)) is not None and running.is_cancelled:
+        await asyncio.wait([running.task])  # it is cleaning up; this one resumes its part file
     if running is None:
-        task = asyncio.create_task(_take_turn(request, handle), name="vidnb download")
-        running = world.running[request] = _Running(task, handle)
-        task.add_done_callback(lambda _: world.running.pop(request, None))
-        # Cancelled before it began, it has told nobody.
+        task = asyncio.create_task(_run_exclusively(request, handle), name="vidnb download")
+        running = state.running[request] = _Running(task, handle)
+        task.add_done_callback(lambda _: state.running.pop(request, None))
+        # A task that is cancelled before its first step does not report its end to the feed.
         task.add_done_callback(lambda _: handle.status.feed.fail(asyncio.CancelledError()))
     handle.follow(running.handle)
     running.waiters += 1
-    running.fillers += request.fills
-    running.handle.status.feed.fill(is_on=running.fillers > 0)
+    running.full_waiters += request.fills
+    running.handle.status.feed.set_fetch_all(is_on=running.full_waiters > 0)
     try:
         return await asyncio.shield(running.task)
     except asyncio.CancelledError:
@@ -82,22 +81,23 @@ async def download(request: DownloadRequest, handle: DownloadHandle) -> Download
         raise
     finally:
         running.waiters -= 1
-        running.fillers -= request.fills
-        running.handle.status.feed.fill(is_on=running.fillers > 0)
+        running.full_waiters -= request.fills
+        running.handle.status.feed.set_fetch_all(is_on=running.full_waiters > 0)
 
 
-async def _take_turn(request: DownloadRequest, handle: DownloadHandle) -> DownloadResult:
-    # Orders that let the origin choose the name differ by URL, and the publish is exclusive.
-    turn = asyncio.Lock()
+async def _run_exclusively(request: DownloadRequest, handle: DownloadHandle) -> DownloadResult:
+    # Requests without a file name of their own need no lock: their part files differ by URL, and
+    # publishing never replaces another file.
+    lock = asyncio.Lock()
     if request.target is not None:
-        turn = _world().turns.setdefault(str(request.target), turn)
-    async with turn:
+        lock = _state().file_locks.setdefault(str(request.target), lock)
+    async with lock:
         return await DownloadTask(request, handle, _client(public_only=request.public_only)).run()
 
 
 def _client(*, public_only: bool) -> HttpClient:
-    """Return the process's client, so that downloads share their connections."""
-    clients = _world().clients
+    """Return the loop's HTTP client, so that downloads share their connections."""
+    clients = _state().clients
     if public_only not in clients:
         client = clients[public_only] = HttpClient(public_only=public_only)
 

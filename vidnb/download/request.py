@@ -1,34 +1,41 @@
-"""What was asked for, checked: an `DownloadRequest`; and what came of it: a `DownloadResult`."""
+"""`DownloadRequest`, the checked arguments of a download, and `DownloadResult`."""
 
 import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Unpack
 
 import aiohttp
 
+from vidnb.download.options import (
+    DownloadOptions,
+    IfExists,
+    ProgressOption,
+    check_count,
+    check_seconds,
+    check_type,
+    fill_defaults,
+)
 from vidnb.download.planner.retry import RetryPolicy
 from vidnb.http.request_headers import check_headers, refuse_managed_headers
 from vidnb.http.urls import check_url
 from vidnb.io.regular_file import StrPath
 
-__all__ = ["Checksum", "DownloadRequest", "DownloadResult", "IfExists"]
-
-IfExists: TypeAlias = Literal["refresh", "overwrite", "error"]
+__all__ = ["Checksum", "DownloadRequest", "DownloadResult", "local_path"]
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadResult:
-    """A whole, checked file that stands under its final name.
+    """A complete, verified file under its final name.
 
-    `path` is where; `url` the address it came from, after redirects. `size_bytes` and `sha256`
-    (lower-case hexadecimal) are of the bytes on disk. `elapsed_s` is the time the call took,
-    `resumed_from_bytes` what an earlier run had left, `connections` how many were open at once at
-    most, `attempts` one more than the failures on the way. `reused` says that the file was there
-    already and its source has not changed. `etag` and `media_type` are the origin's, if it sent
-    them (RFC 9110 sections 8.8.3 and 8.3). What did not end like this is an error, not a result.
+    `path`: the file. `url`: its address after redirects. `size_bytes`, `sha256` (lower-case
+    hexadecimal): of the bytes on disk. `elapsed_s`: the duration of the call (s).
+    `resumed_from_bytes`: what an earlier run had stored (B). `connections`: the most that were open
+    at once. `attempts`: one more than the number of failures. `reused`: the file was on disk
+    already and its source has not changed. `etag`, `media_type`: the origin's, if it sent them
+    (RFC 9110 sections 8.8.3 and 8.3). Any other outcome is raised as an error.
     """
 
     path: Path
@@ -46,14 +53,15 @@ class DownloadResult:
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """A digest the caller knows: a hashlib name and lower-case hexadecimal digits."""
+    """An expected digest: a hashlib algorithm and lower-case hexadecimal digits."""
 
     algorithm: str
     digest: str
 
     @classmethod
     def parse(cls, text: str) -> "Checksum":
-        """Read `"sha256:…"`; `ValueError` for an unknown algorithm or a digest that is none."""
+        """Read `"sha256:…"`; `ValueError` for an unknown algorithm or a malformed digest."""
+        check_type("checksum", text, str, "a str such as 'sha256:…'")
         algorithm, colon, digest = text.partition(":")
         algorithm, digest = algorithm.strip().lower(), digest.strip().lower()
         if not colon or algorithm not in hashlib.algorithms_available:
@@ -64,34 +72,36 @@ class Checksum:
         is_hex = len(digest) == 2 * size_bytes and not digest.strip("0123456789abcdef")
         if size_bytes == 0 or not is_hex:
             raise ValueError(
-                f"checksum={text!r} is no {algorithm} digest: {2 * size_bytes} hexadecimal digits."
+                f"checksum={text!r} is not a {algorithm} digest of {2 * size_bytes} hexadecimal"
+                " digits."
             )
         return cls(algorithm, digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadRequest:
-    """One download as asked for: the arguments of `vidnb.download`, checked.
+    """The checked arguments of one download; made by `of`. Two equal requests share one download.
 
-    `target` is the file to make, None where the origin's name for it decides; then it goes into
-    `folder`. Two equal orders are one download. With `fills` False nothing is fetched but what its
-    readers need, until an equal order wants all of it.
+    `target`: the file to write, or None where the origin's name for it is used, in `folder`.
+    With `fills` False only what readers need is fetched, until an equal request needs the whole
+    file. The other fields are those of `DownloadOptions`.
     """
 
     url: str
     folder: Path
     target: Path | None
-    checksum: Checksum | None = None
-    max_bytes: int | None = None
-    connections: int | None = None
-    if_exists: IfExists = "refresh"
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    headers: tuple[tuple[str, str], ...] = ()
-    session: aiohttp.ClientSession | None = None
-    public_only: bool = False
-    check_video: bool = True
-    idle_timeout_s: float = 30.0
-    fills: bool = field(default=True, compare=False)
+    checksum: Checksum | None
+    max_bytes: int | None
+    connections: int | None
+    if_exists: IfExists
+    retry: RetryPolicy
+    headers: tuple[tuple[str, str], ...]
+    session: aiohttp.ClientSession | None
+    public_only: bool
+    check_video: bool
+    idle_timeout_s: float
+    progress: ProgressOption = field(compare=False)
+    fills: bool = field(compare=False)
 
     @classmethod
     def of(
@@ -99,73 +109,83 @@ class DownloadRequest:
         url: str,
         path: StrPath | None = None,
         *,
-        checksum: str | None = None,
-        max_bytes: int | None = None,
-        connections: int | None = None,
-        if_exists: IfExists = "refresh",
-        retry: RetryPolicy | None = None,
-        headers: Mapping[str, str] | None = None,
-        session: aiohttp.ClientSession | None = None,
-        public_only: bool = False,
-        check_video: bool = True,
-        idle_timeout_s: float = 30.0,
         fills: bool = True,
+        **options: Unpack[DownloadOptions],
     ) -> "DownloadRequest":
-        """Check the arguments; `URLNotAllowed` for the URL, `ValueError` for the rest."""
-        if if_exists not in {"refresh", "overwrite", "error"}:
+        """Check the arguments of a download.
+
+        Raises `URLNotAllowed` for an address that cannot be fetched, `TypeError` for an unknown
+        option and `ValueError` for any other argument, with one sentence.
+        """
+        check_type("url", url, str, "a str such as 'https://example.org/film.mp4'")
+        given = fill_defaults(options)
+        checksum, headers, session = given["checksum"], given["headers"], given["session"]
+        max_bytes, connections = given["max_bytes"], given["connections"]
+        if given["if_exists"] not in ("refresh", "overwrite", "error"):
             raise ValueError(
-                f"if_exists={if_exists!r} is none of 'refresh', 'overwrite' and 'error'."
+                f"if_exists={given['if_exists']!r} must be 'refresh', 'overwrite' or 'error'."
             )
-        for name, number in (("max_bytes", max_bytes), ("connections", connections)):
-            if number is not None and number < 1:
-                raise ValueError(f"{name}={number!r} must be at least 1.")
-        if not idle_timeout_s > 0:
-            raise ValueError(f"idle_timeout_s={idle_timeout_s!r} must be more than 0 s.")
-        if session is not None and public_only:
+        check_type("retry", given["retry"], (RetryPolicy, type(None)), "a vidnb.RetryPolicy")
+        check_type("headers", headers, (Mapping, type(None)), "a mapping of names to values")
+        progress = given["progress"]
+        if not callable(progress):
+            check_type("progress", progress, (bool, type(None)), "True, False, None or a function")
+        if session is not None and given["public_only"]:
             raise ValueError(
-                "public_only=True watches vidnb's own connections and cannot watch those of"
-                " session=…; give one of the two."
+                "public_only=True checks vidnb's own connections and cannot check those of"
+                " session=…; pass only one of the two."
             )
         fields = check_headers(headers or {})
         refuse_managed_headers(getattr(session, "headers", {}))
-        folder, target = _place(path)
+        folder, target = _folder_and_file(path)
         return cls(
             url=check_url(url),
             folder=folder,
             target=target,
             checksum=None if checksum is None else Checksum.parse(checksum),
-            max_bytes=max_bytes,
-            connections=connections,
-            if_exists=if_exists,
-            retry=retry or RetryPolicy(),
+            max_bytes=None if max_bytes is None else check_count("max_bytes", max_bytes),
+            connections=None if connections is None else check_count("connections", connections),
+            if_exists=given["if_exists"],
+            retry=given["retry"] or RetryPolicy(),
             headers=fields,
             session=session,
-            public_only=public_only,
-            check_video=check_video,
-            idle_timeout_s=idle_timeout_s,
+            public_only=given["public_only"],
+            check_video=given["check_video"],
+            idle_timeout_s=check_seconds("idle_timeout_s", given["idle_timeout_s"]),
+            progress=progress,
             fills=fills,
         )
 
 
-def _place(path: StrPath | None) -> tuple[Path, Path | None]:
+def local_path(path: StrPath) -> str:
+    """Return a path as text, with `~` and `~user` expanded; it may be relative.
+
+    `ValueError` for an object that is not a path and for text that no file system accepts.
+    """
+    check_type("path", path, (str, os.PathLike), "a str or a path object")
+    text = os.fspath(path)
+    check_type("path", text, str, "a path of text")
+    if not text or "\0" in text or not _is_encodable(text):
+        raise ValueError(f"path={text!r} is not a valid path.")
+    return os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises without a home folder
+
+
+def _folder_and_file(path: StrPath | None) -> tuple[Path, Path | None]:
     """Return the folder and, where the path names one, the file.
 
-    Both are absolute: what the working folder becomes while the download runs moves nothing.
+    Both are absolute, so a later change of the working folder has no effect on the download.
     """
     if path is None:
         return Path.cwd(), None
-    text = os.fspath(path)
-    if not text or "\0" in text or not _has_bytes(text):
-        raise ValueError(f"path={text!r} is no path.")
-    ends_as_folder = text.endswith(("/", os.sep))
-    place = Path(text).absolute()
-    if ends_as_folder or os.path.isdir(place):  # noqa: PTH112 - the one that never raises
-        return place, None
-    return place.parent, place
+    text = local_path(path)
+    absolute = Path(text).absolute()
+    if text.endswith(("/", os.sep)) or os.path.isdir(absolute):  # noqa: PTH112 - never raises
+        return absolute, None
+    return absolute.parent, absolute
 
 
-def _has_bytes(text: str) -> bool:
-    """Tell whether a path can be written in the file system's encoding."""
+def _is_encodable(text: str) -> bool:
+    """Whether a path can be written in the file system's encoding."""
     try:
         os.fsencode(text)
     except UnicodeEncodeError:

@@ -1,8 +1,8 @@
-"""The connections of this process, shared by all its downloads: who may open one, who waits.
+"""The connection limits of the process, shared by its downloads on any thread and event loop.
 
-`core.quota` decides; this is its lock, and how a waiter on one event loop hears of what was given
-back on another. There is one `slots` of the process, since a host counts connections by address and
-not by loop.
+`planner.limits` decides; this adds the lock, and wakes a waiter on one event loop when a slot is
+released on another. A *slot* is the permission for one connection. There is one `slots` per
+process, since a host counts connections by address and not by event loop.
 """
 
 import asyncio
@@ -17,16 +17,16 @@ __all__ = ["ConnectionSlots", "SlotShare", "slots"]
 
 
 class _Waiter:
-    """One place in the line; `is_served` under the lock, `woken` on its loop."""
+    """One waiting request; `has_slot` is protected by the lock, `woken` belongs to its loop."""
 
     def __init__(self, host: Hashable) -> None:
         self.host = host
-        self.is_served = False
+        self.has_slot = False
         self._loop = asyncio.get_running_loop()
         self.woken: asyncio.Future[None] = self._loop.create_future()
 
     def wake(self) -> bool:
-        """Let it go on; False if its loop is gone, and it with it."""
+        """Wake it; False if its loop is closed."""
         try:
             self._loop.call_soon_threadsafe(self._wake)
         except RuntimeError:
@@ -39,136 +39,136 @@ class _Waiter:
 
 
 class ConnectionSlots:
-    """A `ConnectionLimits` that any thread and any event loop may use. A *slot* is one connection."""
+    """A `ConnectionLimits` that any thread and any event loop may use."""
 
-    def __init__(self, quota: ConnectionLimits | None = None) -> None:
+    def __init__(self, limits: ConnectionLimits | None = None) -> None:
         self._lock = threading.Lock()
-        self._quota = quota or ConnectionLimits()
+        self._limits = limits or ConnectionLimits()
 
     def share(self, host: Hashable) -> "SlotShare":
-        """Return what one download holds of the slots to `host`: nothing yet."""
+        """Return the still empty share of one download in the slots of `host`."""
         return SlotShare(self, host)
 
-    def try_take(self, host: Hashable) -> bool:
-        """Take a slot if there is one. Nobody is passed by: who waits is served at once."""
+    def try_acquire(self, host: Hashable) -> bool:
+        """Acquire a slot if one is free. A free slot is given to waiters first, at its release."""
         with self._lock:
-            return self._quota.acquire(host)
+            return self._limits.acquire(host)
 
-    async def take(self, host: Hashable) -> None:
-        """Take a slot, first come, first served; whoever is cancelled meanwhile holds none."""
+    async def acquire(self, host: Hashable) -> None:
+        """Acquire a slot in the order of the calls; a cancelled call acquires none."""
         with self._lock:
-            if self._quota.acquire(host):
+            if self._limits.acquire(host):
                 return
             waiter = _Waiter(host)
-            self._quota.enqueue(waiter, host)
+            self._limits.enqueue(waiter, host)
         try:
             await waiter.woken
         except BaseException:
             with self._lock:
-                if waiter.is_served:
-                    self._quota.release(host)
-                    self._serve()
+                if waiter.has_slot:
+                    self._limits.release(host)
+                    self._assign()
                 else:
-                    self._quota.dequeue(waiter)
+                    self._limits.dequeue(waiter)
             raise
 
-    def give_back(self, host: Hashable) -> None:
-        """Give a slot back, to whoever waits longest for one."""
+    def release(self, host: Hashable) -> None:
+        """Release a slot; the longest waiting request that may use it is woken."""
         with self._lock:
-            self._quota.release(host)
-            self._serve()
+            self._limits.release(host)
+            self._assign()
 
-    def spare(self, host: Hashable) -> int:
-        """Return how many more there are for `host`; below 0, so many wait in vain."""
+    def available(self, host: Hashable) -> int:
+        """Return the free slots of `host`; a negative number counts waiters without one."""
         with self._lock:
-            return self._quota.available(host)
+            return self._limits.available(host)
 
-    def refused(self, host: Hashable, working: int) -> None:
-        """Remember that `host` refused one more connection when `working` of them worked."""
+    def record_refusal(self, host: Hashable, working: int) -> None:
+        """Record that `host` refused one more connection while `working` were open."""
         with self._lock:
-            self._quota.record_host_limit(host, working)
+            self._limits.record_host_limit(host, working)
 
-    def refused_parallel(self, host: Hashable) -> int | None:
-        """Return the most connections at once that worked where one more was refused, or None."""
+    def host_limit(self, host: Hashable) -> int | None:
+        """Return the most connections that `host` accepted at once, None if it refused none."""
         with self._lock:
-            return self._quota.host_limit(host)
+            return self._limits.host_limit(host)
 
-    def forget(self) -> None:
-        """In a forked child: the connections, and those who wait for one, are the parent's."""
-        self._lock = threading.Lock()  # the old one may be held by a thread that is not here
-        self._quota = ConnectionLimits()
+    def reset_after_fork(self) -> None:
+        """Forget the parent's connections and waiters; called in a forked child."""
+        self._lock = threading.Lock()  # a thread of the parent may hold the old one
+        self._limits = ConnectionLimits()
 
-    def _serve(self) -> None:
-        while isinstance(waiter := self._quota.next_waiter(), _Waiter):
-            self._quota.dequeue(waiter)
+    def _assign(self) -> None:
+        while isinstance(waiter := self._limits.next_waiter(), _Waiter):
+            self._limits.dequeue(waiter)
             if waiter.wake():
-                waiter.is_served = self._quota.acquire(waiter.host)
+                waiter.has_slot = self._limits.acquire(waiter.host)
 
 
 class SlotShare:
-    """The slots of one download, by the number of the request that holds each; on one loop.
+    """The slots of one download, by the id of the request that uses each; for one event loop.
 
-    A request that ends within an answer to the planner's may hand its slot to the next one of the
-    same answer, so that a download never loses its place while it changes connections.
+    A slot whose request has ended is reclaimed for the next request that starts in the same step,
+    so that a download which changes connections does not queue behind others.
     """
 
     def __init__(self, slots: ConnectionSlots, host: Hashable) -> None:
         self._slots = slots
         self._host = host
-        self._held: set[int] = set()
-        self._loose = 0
+        self._used: set[int] = set()
+        self._reclaimed = 0
 
     @property
-    def host_takes(self) -> int | None:
-        """How many connections at once the host is known to take, None if it refused none."""
-        return self._slots.refused_parallel(self._host)
+    def host_limit(self) -> int | None:
+        """The most connections that the host accepted at once, None if it refused none."""
+        return self._slots.host_limit(self._host)
 
-    def refused(self, working: int) -> None:
-        """Remember for the next download that the host took no more than these."""
-        self._slots.refused(self._host, working)
+    def record_refusal(self, working: int) -> None:
+        """Record for later downloads that the host accepted no more than `working`."""
+        self._slots.record_refusal(self._host, working)
 
     @property
-    def spare(self) -> int:
-        """How many more requests may be made, those that just ended given back."""
-        return self._slots.spare(self._host) + self._loose
+    def available(self) -> int:
+        """How many more requests may start, including on reclaimed slots."""
+        return self._slots.available(self._host) + self._reclaimed
 
-    def loosen(self, request_id: int) -> None:
-        """Take the slot, if any, of a request that has ended, for the next one or `settle`."""
-        if request_id in self._held:
-            self._held.remove(request_id)
-            self._loose += 1
+    def reclaim(self, request_id: int) -> None:
+        """Keep the slot, if any, of a request that has ended until `release_unused`."""
+        if request_id in self._used:
+            self._used.remove(request_id)
+            self._reclaimed += 1
 
-    def holds(self, request_id: int) -> bool:
-        """Tell whether a request has a slot."""
-        return request_id in self._held
+    def has_slot(self, request_id: int) -> bool:
+        """Whether a request has a slot."""
+        return request_id in self._used
 
-    def hand_over(self, request_id: int) -> bool:
-        """Give a request a slot without waiting, if there is one."""
-        if self._loose:
-            self._loose -= 1
-        elif not self._slots.try_take(self._host):
+    def try_acquire(self, request_id: int) -> bool:
+        """Acquire a reclaimed or a free slot for a request without waiting."""
+        if self._reclaimed:
+            self._reclaimed -= 1
+        elif not self._slots.try_acquire(self._host):
             return False
-        self._held.add(request_id)
+        self._used.add(request_id)
         return True
 
-    async def wait_for(self, request_id: int) -> None:
-        """Give a request a slot as soon as there is one."""
-        await self._slots.take(self._host)
-        self._held.add(request_id)
+    async def acquire(self, request_id: int) -> None:
+        """Wait for a slot for a request."""
+        await self._slots.acquire(self._host)
+        self._used.add(request_id)
 
-    def settle(self) -> None:
-        """Give back what was loosened and not handed over."""
-        while self._loose:
-            self._loose -= 1
-            self._slots.give_back(self._host)
+    def release_unused(self) -> None:
+        """Release the reclaimed slots that no new request uses."""
+        while self._reclaimed:
+            self._reclaimed -= 1
+            self._slots.release(self._host)
 
     def close(self) -> None:
-        """Give back everything."""
-        for request_id in tuple(self._held):
-            self.loosen(request_id)
-        self.settle()
+        """Release all slots."""
+        for request_id in tuple(self._used):
+            self.reclaim(request_id)
+        self.release_unused()
 
 
 slots = ConnectionSlots()
-with suppress(AttributeError):  # where there is no fork (Windows), there is nothing to forget
-    os.register_at_fork(after_in_child=slots.forget)
+with suppress(AttributeError):  # Windows has no fork
+    os.register_at_fork(after_in_child=slots.reset_after_fork)

@@ -22,7 +22,7 @@ __all__ = ["sweep"]
 _INTERVAL_FACTOR = 100
 _MOST_FOLDERS = 1000  # a process that uses more sweeps some of them too often
 
-# The file names of `engine.shelf`, and the suffixes that `io.files` adds.
+# The file names of `destination`, and the suffixes that `part_file` adds.
 _LEFT = re.compile(
     r"[\w.-]{0,40}-[0-9a-f]{16}(?:\.[0-9a-f]{16}\.part|\.record\.[0-9a-f]{16}\.new)", re.ASCII
 )

@@ -1,4 +1,4 @@
-"""What others may see of a running download, and the one thing they may do to it: pause it."""
+"""The state of a running download, and the handle that reads, pauses and resumes it."""
 
 import asyncio
 import threading
@@ -6,14 +6,14 @@ import time
 from dataclasses import dataclass, field
 from enum import Enum
 
-from vidnb.download.feed import Feed
+from vidnb.download.feed import ReadFeed
 from vidnb.download.planner.progress import Progress, ProgressMeter
 
 __all__ = ["DownloadHandle", "DownloadStatus", "Phase"]
 
 
 class Phase(Enum):
-    """Where a download stands, in words fit to be shown."""
+    """The state of a download; the values are shown to users."""
 
     CONNECTING = "connecting"
     DOWNLOADING = "downloading"
@@ -26,16 +26,18 @@ class Phase(Enum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing follows."""
+        """Whether the download has ended."""
         return self in {Phase.DONE, Phase.FAILED, Phase.CANCELLED}
 
 
 @dataclass(slots=True)
 class DownloadStatus:
-    """What is known of one download; each field is replaced whole, so any thread may read it.
+    """The state of one download; any thread may read a field, since each is replaced whole.
 
-    `name` is the file's name, `done_bytes` what is stored, `total_bytes` the length (None: not
-    known), `resumable_bytes` what a next run could resume from (B); `note` is one clause about `phase`.
+    `name`: the file's name. `done_bytes`: stored so far (B). `total_bytes`: the length (B), None
+    while unknown. `resumable_bytes`: what a later run could resume from (B). `note`: one clause
+    about `phase`. `lock` protects `meter` and the `done_bytes` that it starts from. `resumed` is
+    set while the download is not paused; it belongs to `loop`.
     """
 
     name: str = ""
@@ -49,73 +51,80 @@ class DownloadStatus:
         default_factory=lambda: ProgressMeter(time.monotonic()), compare=False
     )
     loop: asyncio.AbstractEventLoop | None = None
-    may_go: asyncio.Event | None = None
-    feed: Feed = field(default_factory=Feed, compare=False)
+    resumed: asyncio.Event | None = None
+    feed: ReadFeed = field(default_factory=ReadFeed, compare=False)
     lock: threading.Lock = field(default_factory=threading.Lock, compare=False)
 
 
 class DownloadHandle:
-    """A caller's hold on one download; two callers who joined one download share its `status`."""
+    """Access to one download for one caller; callers that joined one download share its `status`.
+
+    `progress`, `pause` and `resume` may be called from any thread, the rest on the download's loop.
+    """
 
     def __init__(self) -> None:
         self.status = DownloadStatus()
+        self._lock = threading.Lock()  # a pause while the status is replaced must not be lost
 
     def follow(self, other: "DownloadHandle") -> None:
-        """See and do from now on what `other` sees and does."""
-        if self.status is not other.status:
-            if self.status.is_paused:
-                other.pause()
-            self.status = other.status
+        """Share the status of `other`; a pause of this handle pauses that download."""
+        with self._lock:
+            if self.status is not other.status:
+                if self.status.is_paused:
+                    other.pause()
+                self.status = other.status
 
-    def start(self) -> None:
-        """Be ready to be paused; called on the download's loop."""
+    def attach_loop(self) -> None:
+        """Bind the status to the running loop, so that `pause` takes effect."""
         status = self.status
         status.loop = asyncio.get_running_loop()
-        status.may_go = asyncio.Event()
+        status.resumed = asyncio.Event()
         if not status.is_paused:
-            status.may_go.set()
+            status.resumed.set()
 
-    def begin(self, done_bytes: int) -> None:
-        """Begin to measure, with what an earlier run left."""
+    def start_meter(self, done_bytes: int) -> None:
+        """Start to measure the throughput; `done_bytes` of an earlier run do not count as speed."""
         status = self.status
-        status.done_bytes = status.resumable_bytes = done_bytes
-        status.meter = ProgressMeter(time.monotonic(), done_bytes)
+        with status.lock:
+            status.done_bytes = status.resumable_bytes = done_bytes
+            status.meter = ProgressMeter(time.monotonic(), done_bytes)
 
     def end(self, phase: Phase, note: str) -> None:
-        """Say how it ended."""
+        """Set the final phase."""
         self.status.note = note
         self.status.phase = phase
 
     def progress(self) -> Progress:
-        """Return the reading of this moment: bytes, B/s over the last seconds, seconds left."""
+        """Return the current bytes, the throughput of the last seconds (B/s) and the time left."""
         status = self.status
-        with status.lock:  # a meter remembers, and several threads may ask
+        with status.lock:
             return status.meter.update(time.monotonic(), status.done_bytes, status.total_bytes)
 
     def pause(self) -> None:
-        """Stop reading from the origin; what is on its way to the disk still gets there."""
-        self.status.is_paused = True
-        self._gate(is_open=False)
+        """Stop reading from the origin; bytes already received are still written."""
+        with self._lock:
+            self.status.is_paused = True
+            self._set_resumed(is_set=False)
 
     def resume(self) -> None:
-        """Go on after `pause`; connections that were lost meanwhile are opened again."""
-        status = self.status
-        status.is_paused = False
-        status.meter = ProgressMeter(
-            time.monotonic(), status.done_bytes
-        )  # the rest was no slow network
-        self._gate(is_open=True)
+        """Continue after `pause`; connections that were lost meanwhile are opened again."""
+        with self._lock:
+            status = self.status
+            status.is_paused = False
+            with status.lock:  # the pause must not count as a slow network
+                status.meter = ProgressMeter(time.monotonic(), status.done_bytes)
+            self._set_resumed(is_set=True)
 
-    def _gate(self, *, is_open: bool) -> None:
-        loop, may_go = self.status.loop, self.status.may_go
-        if loop is not None and may_go is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(may_go.set if is_open else may_go.clear)
+    def _set_resumed(self, *, is_set: bool) -> None:
+        loop, resumed = self.status.loop, self.status.resumed
+        if loop is not None and resumed is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(resumed.set if is_set else resumed.clear)
 
     async def until_resumed(self) -> None:
-        """Hold the caller, on the download's loop, while the download is paused."""
+        """Wait while the download is paused."""
         status = self.status
-        if status.is_paused and status.may_go is not None:
+        if status.is_paused and status.resumed is not None:
             status.phase = Phase.PAUSED
-            await status.may_go.wait()
-            # Not what it was before: another connection of this download may have set it.
+            await status.resumed.wait()
+            # Not the phase of before: another connection of this download may have set it.
             status.phase = Phase.DOWNLOADING

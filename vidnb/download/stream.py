@@ -1,8 +1,8 @@
-"""Downloads that are read while they run: an address becomes a source at once.
+"""`Stream`: a download that is read while it runs.
 
-Without a place of the caller's the file lies in the user's cache, by its address without
-credentials, and is known again there by the next call: whole and unchanged at the origin it is
-used as it is, half of it is gone on with.
+Without a destination of the caller's the file is stored in the user's cache, under its address
+without credentials. A later call for that address reuses a complete file that is unchanged at the
+origin and resumes a partial one.
 """
 
 from typing import TYPE_CHECKING, TypeGuard
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable
 
-    Begin = Callable[
+    StartDownload = Callable[
         [DownloadRequest], tuple[DownloadHandle, concurrent.futures.Future[DownloadResult]]
     ]
 
 __all__ = ["Stream", "is_url"]
 
-HEAD_S = 60.0
-"""How long it is waited for the size of a file that is still to come, unless a caller says."""
+SIZE_TIMEOUT_S = 60.0
+"""The default time to wait for the size of a file."""
 
 
 def is_url(source: object) -> TypeGuard[str]:
-    """Tell whether a source is an address to fetch from."""
+    """Whether a source is an http(s) URL."""
     return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
 
 
 def _cached(url: str) -> cache.CachedFolder:
-    """Return the folder of `url` in the cache, with room made for what comes; may block."""
+    """Return the folder of `url` in the cache, after evicting what exceeds the limit; may block."""
     address, limit_bytes = without_credentials(url), cache.cache_limit_bytes()
     try:
         folder = cache.CachedFolder(address)
@@ -50,19 +50,17 @@ def _cached(url: str) -> cache.CachedFolder:
     except OSError as error:
         raise StorageError(
             f"The cache at {cache.cache_root()} cannot be used ({error.strerror}), so nothing was"
-            " fetched; free or allow it, or pass a place of your own."
+            " fetched; free some space or permit writing, or pass a path of your own."
         ) from error
     return folder
 
 
 class Stream:
-    """One download that is read while it runs; made from any thread.
+    """One download that is read while it runs; made from any thread, ended by `close`.
 
-    Without `save_to` the file goes into the cache. `begin` starts the download in another way than
-    by itself; with `fills` False it brings what is read and no more. Whoever makes it ends it:
-    `close` stops a download that nobody else waits for and keeps what has come. `URLNotAllowed`
-    and `ValueError` for arguments that make no sense, `StorageError` where there is no room for a
-    cache.
+    Without `save_to` the file is stored in the cache. `start` replaces the function that starts the
+    download; with `fills` False only what is read is fetched. Raises `URLNotAllowed` and
+    `ValueError` for bad arguments, `StorageError` where the cache cannot be used.
     """
 
     def __init__(
@@ -70,24 +68,24 @@ class Stream:
         url: str,
         save_to: StrPath | None = None,
         *,
-        begin: "Begin | None" = None,
+        start: "StartDownload | None" = None,
         fills: bool = True,
     ) -> None:
         self._cached = _cached(url) if save_to is None else None
         try:
-            place = save_to if self._cached is None else f"{self._cached.folder}/"
-            request = DownloadRequest.of(url, place, fills=fills)
-            self.handle, self.future = (begin or _begin)(request)
+            path = save_to if self._cached is None else f"{self._cached.folder}/"
+            request = DownloadRequest.of(url, path, fills=fills)
+            self.handle, self.future = (start or _start)(request)
         except BaseException:
-            self._let_go()
+            self._unlock_cache()
             raise
         self.url = request.url
         self.name = request.target.name if request.target else file_name(None, request.url, None)
 
-    def opened(self, timeout_s: float = HEAD_S) -> int:
-        """Wait for the size (B) and return it; whatever goes wrong meanwhile closes the stream.
+    def wait_for_size(self, timeout_s: float = SIZE_TIMEOUT_S) -> int:
+        """Wait for the size (B) and return it; any failure closes the stream.
 
-        Raises what the download ended with, `TransferTimeout` where it takes longer.
+        Raises what the download raised, or `TransferTimeout` after `timeout_s` (s).
         """
         try:
             return self._size_bytes(timeout_s)
@@ -103,22 +101,22 @@ class Stream:
             raise  # pragma: no cover - a download that ended without a file has an error
         except TimeoutError as error:
             raise TransferTimeout(
-                f"{redact(self.url)} did not tell within {timeout_s:.0f} s how large it is; what"
-                " has come is kept, so try again, or download it first."
+                f"{redact(self.url)} did not send its size within {timeout_s:.0f} s; what was"
+                " received is kept; try again, or download it first."
             ) from error
 
     def close(self) -> None:
-        """Stop; what has come is kept for the next time, which may be long after."""
+        """Stop the download unless another caller waits for it; what was received is kept."""
         self.future.cancel()
-        self._let_go()
+        self._unlock_cache()
 
-    def _let_go(self) -> None:
-        """Let the file be evicted from the cache in its turn."""
+    def _unlock_cache(self) -> None:
+        """Permit that the cache evicts the file."""
         if self._cached is not None:
             self._cached.close()
 
 
-def _begin(
+def _start(
     request: DownloadRequest,
 ) -> "tuple[DownloadHandle, concurrent.futures.Future[DownloadResult]]":
     handle = DownloadHandle()

@@ -1,9 +1,9 @@
-"""What a whole file must pass before it is published; every check may block on the disk."""
+"""Validation of a complete file before it is published; every check may block on the disk."""
 
 import logging
 
 from vidnb.download.digests import Digests
-from vidnb.download.error_messages import cut_short, sent_a_page, wrong_digest
+from vidnb.download.error_messages import checksum_error, incomplete_error, page_error
 from vidnb.download.part_file import PartFile
 from vidnb.download.planner.events import Complete
 from vidnb.download.planner.progress import format_bytes
@@ -12,18 +12,18 @@ from vidnb.http.ranges import ByteRange
 from vidnb.http.urls import redact
 from vidnb.media import sniff
 
-__all__ = ["HEAD_BYTES", "check"]
+__all__ = ["HEAD_BYTES", "validate"]
 
 HEAD_BYTES = 4096
-"""What is looked at to tell a video from a page."""
+"""The first bytes of a file, by which a video is told from a page."""
 
 logger = logging.getLogger(__name__)
 
 
-def check(request: DownloadRequest, part: PartFile, digests: Digests, end: Complete) -> None:
-    """Raise what is wrong with the whole file; `digests` cover it afterwards.
+def validate(request: DownloadRequest, part: PartFile, digests: Digests, end: Complete) -> None:
+    """Check size, digest and content; `digests` cover the whole file afterwards.
 
-    `ChecksumMismatch`, `NotAVideo`, `TransportError`; `OSError` as the disk raises it.
+    Raises `ChecksumMismatch`, `NotAVideo`, `TransportError`, and `OSError` from the disk.
     """
     total_bytes = end.validators.total_bytes or 0
     part.trim(total_bytes)
@@ -32,29 +32,29 @@ def check(request: DownloadRequest, part: PartFile, digests: Digests, end: Compl
     if checksum is not None:
         actual = digests.hexdigest(checksum.algorithm)
         if actual != checksum.digest:
-            raise wrong_digest(request.url, checksum.algorithm, checksum.digest, actual)
+            raise checksum_error(request.url, checksum.algorithm, checksum.digest, actual)
     if request.check_video:
-        _check_content(request, part, end)
+        _validate_content(request, part, end)
     if not end.is_size_verified:
         logger.warning(
-            "%s told no length: the %s it sent are taken to be all (size verified: False).",
+            "%s sent no length; the %s received are taken as the whole file (size not verified).",
             redact(request.url),
             format_bytes(total_bytes),
         )
 
 
-def _check_content(request: DownloadRequest, part: PartFile, end: Complete) -> None:
+def _validate_content(request: DownloadRequest, part: PartFile, end: Complete) -> None:
     total_bytes = end.validators.total_bytes or 0
     sniffed = sniff.sniff(_read(part, ByteRange(0, min(total_bytes, HEAD_BYTES))))
     if sniffed.verdict == "page":
-        raise sent_a_page(request.url, sniffed.title)
-    layout = _scan(part, total_bytes)
+        raise page_error(request.url, sniffed.title)
+    layout = _scan_boxes(part, total_bytes)
     if not (layout.is_mp4 and layout.truncated):
         return
     if not end.is_size_verified:
-        raise cut_short(request.url, layout.missing_part)
+        raise incomplete_error(request.url, layout.missing_part)
     logger.warning(
-        "%s is truncated at its origin: %s; it will not play to its end.",
+        "%s is truncated at its origin: %s; it cannot be played to its end.",
         redact(request.url),
         layout.missing_part,
     )
@@ -64,8 +64,8 @@ def _read(part: PartFile, byte_range: ByteRange) -> bytes:
     return b"".join(part.read(byte_range))
 
 
-def _scan(part: PartFile, total_bytes: int) -> sniff.Layout:
-    """Walk the boxes of an MP4: some dozen bytes each, however long the film."""
+def _scan_boxes(part: PartFile, total_bytes: int) -> sniff.Layout:
+    """Read the box headers of an MP4: about ten bytes each, whatever the size of the file."""
     scan = sniff.BoxScanner(total_bytes)
     while (byte_range := scan.next_range()) is not None:
         scan.feed(_read(part, byte_range))

@@ -47,10 +47,10 @@ class _Run:
 class Writer:
     """Write the bytes of one download; `on_stored(span, generation)` is called on the event loop.
 
-    `resumable_bytes` is what a next run would find: of this generation, or, until its first bytes are
-    written, of an earlier one. `reserves` preallocates disk space for the whole file. `run` is the
-    task that does the work; it ends with the disk's `OSError`, or after `close`. A new generation
-    (`restart`) drops what waits and empties the file before anything else is written.
+    `resumable_bytes` is what a next run would find: of this generation, or, until its first bytes
+    are written, of an earlier one. `reserves` preallocates disk space for the whole file. `run` is
+    the task that does the work; it ends with the disk's `OSError`, or after `close`. A new
+    generation (`restart`) drops what waits and empties the file before anything else is written.
     """
 
     def __init__(

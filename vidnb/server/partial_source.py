@@ -12,7 +12,7 @@ import secrets
 import time
 from contextlib import suppress
 
-from vidnb.download.feed import Feed, FeedEndedError, FeedFile
+from vidnb.download.feed import FeedEndedError, FeedFile, ReadFeed
 from vidnb.download.stream import Stream
 from vidnb.http.headers import ETag, parse_media_type
 from vidnb.http.media_types import OCTET_STREAM, media_type_of
@@ -26,7 +26,7 @@ __all__ = ["PartialSource", "PartialVersion"]
 class PartialVersion:
     """One attempt to download the file, for one response; on the server's loop."""
 
-    def __init__(self, feed: Feed, shown: FeedFile, validator: ETag, modified_s: float) -> None:
+    def __init__(self, feed: ReadFeed, shown: FeedFile, validator: ETag, modified_s: float) -> None:
         self.size_bytes = shown.size_bytes
         self.validator = validator
         self.modified_s = modified_s
@@ -60,7 +60,7 @@ class PartialVersion:
         self._file.shut()
         if self._has_waited:
             with suppress(RuntimeError):  # the process ends, and all downloads with it
-                transfers.loop.call_soon_threadsafe(self._feed.leave, self._reader)
+                transfers.loop.call_soon_threadsafe(self._feed.remove_reader, self._reader)
 
 
 class PartialSource:
@@ -96,7 +96,7 @@ class PartialSource:
         if self._finished is None:
             feed = self._handle.status.feed
             try:
-                shown = await transfers.arun(feed.shown())
+                shown = await transfers.arun(feed.file())
             except FeedEndedError:
                 raise ChangedError from None
             if shown.descriptor >= 0:

@@ -44,7 +44,7 @@ def serve(
     def make() -> tuple[Source, int]:
         if is_url(path):
             stream = Stream(path)
-            return PartialSource(stream), stream.opened()
+            return PartialSource(stream), stream.wait_for_size()
         source = FileSource(expand_user(path))
         return source, source.size_bytes
 

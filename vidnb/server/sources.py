@@ -181,7 +181,7 @@ class OpenFile:
         return self._from_memory(into, offset) == len(into)
 
     async def warm(self, byte_range: ByteRange) -> None:
-        """Read the bytes of `byte_range` into the page cache, so that sending them waits for no disk."""
+        """Read the bytes of `byte_range` into the page cache, so sending waits for no disk."""
         one = bytearray(1)
         for offset in (
             *range(byte_range.start, byte_range.stop, _PROBE_BYTES),

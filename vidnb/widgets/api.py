@@ -1,244 +1,151 @@
-"""`download`, its async twin, and the background one: the same order, waited for in three ways.
+"""`download`, `download_async` and `start_download`: one download, waited for in three ways.
 
-None of them runs on the kernel's own event loop: a download lives on vidnb's thread, so a blocked
-cell stalls no transfer and a transfer no cell. Only a caller's own `session` binds the work to the
-caller's loop.
+A download runs on vidnb's own thread and not on the kernel's event loop, so neither blocks the
+other. Only a `session` of the caller's binds it to the caller's loop.
 """
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+import warnings
+from collections.abc import Callable
+from typing import Any, NoReturn, Unpack
 
 import aiohttp
 
-from vidnb.download.planner.progress import Progress
-from vidnb.download.planner.retry import RetryPolicy
-from vidnb.download.registry import download as carry_out
-from vidnb.download.request import DownloadRequest, DownloadResult, IfExists
+from vidnb.download.options import DownloadOptions, with_download_options
+from vidnb.download.registry import download as run_download
+from vidnb.download.request import DownloadRequest, DownloadResult
 from vidnb.download.status import DownloadHandle
 from vidnb.io.loop import reenter, transfers
 from vidnb.io.regular_file import StrPath
-from vidnb.widgets.job import DownloadJob
-from vidnb.widgets.progress.display import choose
+from vidnb.widgets.job import UPDATE_INTERVAL_S, DownloadJob
+from vidnb.widgets.progress.display import choose_display
 
 __all__ = ["download", "download_async", "start_download"]
 
-_UPDATE_EVERY_S = 0.2  # 5 a second: iopub carries about a thousand messages a second, for all
 
-ProgressArgument = bool | Callable[[Progress], object] | None
-
-
+@with_download_options
 def download(
-    url: str,
-    path: StrPath | None = None,
-    *,
-    checksum: str | None = None,
-    max_bytes: int | None = None,
-    connections: int | None = None,
-    if_exists: IfExists = "refresh",
-    retry: RetryPolicy | None = None,
-    headers: Mapping[str, str] | None = None,
-    session: aiohttp.ClientSession | None = None,
-    public_only: bool = False,
-    check_video: bool = True,
-    idle_timeout_s: float = 30.0,
-    progress: ProgressArgument = None,
+    url: str, path: StrPath | None = None, **options: Unpack[DownloadOptions]
 ) -> DownloadResult:
-    """Download a file, whole and checked, and wait for it; in a cell or in a script.
+    """Download a file, complete and verified, and wait for it; in a cell or in a script.
 
-    Run again, it joins the running download, resumes a broken one (HTTP ranges under a strong
-    validator, RFC 9110 sections 13.1.5 and 14), or answers at once from the file that is there.
+    A repeated call joins the running download, resumes an interrupted one (HTTP ranges under a
+    strong validator, RFC 9110 sections 13.1.5 and 14), or returns the file that is on disk. Partial
+    data and records are kept in `.vidnb` beside the file.
 
-    `path`: None for the current folder and a safe name; an existing folder or a trailing slash for
-    that folder and a safe name; otherwise the file itself. Unfinished bytes and records lie in
-    `.vidnb` beside it.
-    `checksum`: `"sha256:…"`, any hashlib name. `max_bytes`: the largest file (B) to accept.
-    `connections`: how many requests at once at most; None leaves it to vidnb.
-    `if_exists`: `"refresh"` fetches again only if the source changed, `"overwrite"` always,
-    `"error"` never. `retry`: a `RetryPolicy`. `headers`: sent to the URL's own origin only; those
-    by which vidnb chooses bytes and coding (Range, Accept-Encoding, …) are not the caller's to set.
-    `session`: the caller's `aiohttp.ClientSession`; the call then runs on its loop.
-    `public_only`: refuse private, loopback, link-local and metadata addresses.
-    `check_video`: refuse a web page in place of a video. `idle_timeout_s`: how long (s) nothing
-    may arrive. `progress`: None shows a bar in a cell or on a terminal, False nothing; a function
-    is called with `Progress` at most five times a second.
-
-    Returns a `DownloadResult`. Raises the tree under `TransferError`; `ValueError` for arguments
-    that make no sense. An interrupt stops within a second and keeps what can be resumed.
+    Returns a `DownloadResult`. Raises the tree under `TransferError`, and `ValueError` or
+    `TypeError` for bad arguments. An interrupt stops within a second and keeps what can be resumed.
     """
-    request = DownloadRequest.of(
-        url,
-        path,
-        checksum=checksum,
-        max_bytes=max_bytes,
-        connections=connections,
-        if_exists=if_exists,
-        retry=retry,
-        headers=headers,
-        session=session,
-        public_only=public_only,
-        check_video=check_video,
-        idle_timeout_s=idle_timeout_s,
-    )
-    handle = DownloadHandle()
-    if session is not None:
-        return reenter(_shown(request, handle, progress), session._loop)  # noqa: SLF001 - its loop
-    stop = _Stop()
-    display = choose(progress, handle, cancel=stop)
+    request, handle = DownloadRequest.of(url, path, **options), DownloadHandle()
+    if request.session is not None:
+        return reenter(_run_with_progress(request, handle), _loop_of(request.session))
+    cancel = _Cancel()
+    display = choose_display(request.progress, handle, cancel=cancel)
     try:
         display.show()
         return transfers.run(
-            _cancellable(request, handle, stop), tick=display.update, tick_s=_UPDATE_EVERY_S
+            _run_cancellable(request, handle, cancel), tick=display.update, tick_s=UPDATE_INTERVAL_S
         )
     except KeyboardInterrupt as interrupt:
-        _explain(interrupt, handle)
+        _raise_with_note(interrupt, handle)
     finally:
         display.finish()
 
 
+@with_download_options
 async def download_async(
-    url: str,
-    path: StrPath | None = None,
-    *,
-    checksum: str | None = None,
-    max_bytes: int | None = None,
-    connections: int | None = None,
-    if_exists: IfExists = "refresh",
-    retry: RetryPolicy | None = None,
-    headers: Mapping[str, str] | None = None,
-    session: aiohttp.ClientSession | None = None,
-    public_only: bool = False,
-    check_video: bool = True,
-    idle_timeout_s: float = 30.0,
-    progress: ProgressArgument = None,
+    url: str, path: StrPath | None = None, **options: Unpack[DownloadOptions]
 ) -> DownloadResult:
-    """Download a file, whole and checked; `await` it in a cell or under `asyncio.run`.
+    """Download a file, complete and verified; `await` it in a cell or under `asyncio.run`.
 
-    Arguments (sizes in B, times in s), result and errors are those of `download`; the requests
-    follow RFC 9110. The caller's loop stays free: the work is done on vidnb's own thread, or, with
-    `session=…`, on the caller's. Cancelling the awaiting task stops the download, which keeps what
-    can be resumed; `asyncio.CancelledError` is never wrapped.
+    Result, errors and requests (RFC 9110) are those of `download`. The caller's loop stays free:
+    the work is done on vidnb's own thread, or on the caller's loop with `session=…`. Cancelling the
+    awaiting task stops the download, which keeps what can be resumed; `asyncio.CancelledError` is
+    never wrapped.
     """
-    request = DownloadRequest.of(
-        url,
-        path,
-        checksum=checksum,
-        max_bytes=max_bytes,
-        connections=connections,
-        if_exists=if_exists,
-        retry=retry,
-        headers=headers,
-        session=session,
-        public_only=public_only,
-        check_video=check_video,
-        idle_timeout_s=idle_timeout_s,
-    )
-    return await _shown(request, DownloadHandle(), progress)
+    return await _run_with_progress(DownloadRequest.of(url, path, **options), DownloadHandle())
 
 
+@with_download_options
 def start_download(
-    url: str,
-    path: StrPath | None = None,
-    *,
-    checksum: str | None = None,
-    max_bytes: int | None = None,
-    connections: int | None = None,
-    if_exists: IfExists = "refresh",
-    retry: RetryPolicy | None = None,
-    headers: Mapping[str, str] | None = None,
-    session: aiohttp.ClientSession | None = None,
-    public_only: bool = False,
-    check_video: bool = True,
-    idle_timeout_s: float = 30.0,
-    progress: ProgressArgument = None,
+    url: str, path: StrPath | None = None, **options: Unpack[DownloadOptions]
 ) -> DownloadJob:
-    """Start a download in the background and return at once.
+    """Start a download in the background and return its `DownloadJob` at once.
 
-    Arguments (sizes in B, times in s) are those of `download`, whose requests follow RFC 9110. The
-    `DownloadJob` shows itself as the last line of a cell; with `progress` a function, that is
-    called as well. Raises only for arguments that make no sense (`ValueError`, `URLNotAllowed`);
-    everything later is raised by `job.result()` and `await job`.
+    The requests are those of `download` (RFC 9110). The job shows a bar as the last line of a cell;
+    a `progress` function is called as well. Only bad arguments raise here (`ValueError`,
+    `TypeError`, `URLNotAllowed`); `job.result()` and `await job` raise everything later.
     """
-    request = DownloadRequest.of(
-        url,
-        path,
-        checksum=checksum,
-        max_bytes=max_bytes,
-        connections=connections,
-        if_exists=if_exists,
-        retry=retry,
-        headers=headers,
-        session=session,
-        public_only=public_only,
-        check_video=check_video,
-        idle_timeout_s=idle_timeout_s,
-    )
-    return DownloadJob(request, progress if callable(progress) else None)
+    return DownloadJob(DownloadRequest.of(url, path, **options))
 
 
-class _Stop:
-    """The Cancel button of one download: any thread may press it, even before there is work."""
+class _Cancel:
+    """The action of a Cancel button; it may be called from any thread, also before the start."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._is_pressed = False
+        self._is_requested = False
         self._cancel: Callable[[], object] | None = None
 
     def __call__(self) -> None:
-        """Press it."""
         with self._lock:
-            self._is_pressed, cancel = True, self._cancel
+            self._is_requested, cancel = True, self._cancel
         if cancel is not None:
             cancel()
 
     def connect(self, cancel: Callable[[], object]) -> None:
-        """Give it something to cancel; done at once where it was pressed before."""
+        """Set the function that cancels; called at once if that was requested before."""
         with self._lock:
-            self._cancel, is_pressed = cancel, self._is_pressed
-        if is_pressed:
+            self._cancel, is_requested = cancel, self._is_requested
+        if is_requested:
             cancel()
 
 
-async def _cancellable(
-    request: DownloadRequest, handle: DownloadHandle, stop: _Stop
+async def _run_cancellable(
+    request: DownloadRequest, handle: DownloadHandle, cancel: _Cancel
 ) -> DownloadResult:
-    """Run an order so that any thread may cancel it."""
+    """Run a download that any thread may cancel."""
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     if task is not None:
-        stop.connect(lambda: loop.call_soon_threadsafe(task.cancel))
-    return await carry_out(request, handle)
+        cancel.connect(lambda: loop.call_soon_threadsafe(task.cancel))
+    return await run_download(request, handle)
 
 
-async def _shown(
-    request: DownloadRequest, handle: DownloadHandle, progress: ProgressArgument
-) -> DownloadResult:
-    """Run an order for a coroutine of the caller's, with its progress."""
-    stop = _Stop()
-    display = choose(progress, handle, cancel=stop)
+async def _run_with_progress(request: DownloadRequest, handle: DownloadHandle) -> DownloadResult:
+    """Run a download from a coroutine of the caller's, with its progress display."""
+    cancel = _Cancel()
+    display = choose_display(request.progress, handle, cancel=cancel)
 
     async def update() -> None:
         while True:
-            await asyncio.sleep(_UPDATE_EVERY_S)
+            await asyncio.sleep(UPDATE_INTERVAL_S)
             display.update()
 
     updating = asyncio.create_task(update(), name="vidnb progress")
     try:
         display.show()
-        working = _cancellable(request, handle, stop)
-        return await (working if request.session is not None else transfers.arun(working))
+        work = _run_cancellable(request, handle, cancel)
+        return await (work if request.session is not None else transfers.arun(work))
     except KeyboardInterrupt as interrupt:
-        _explain(interrupt, handle)
+        _raise_with_note(interrupt, handle)
     finally:
         updating.cancel()
         display.finish()
 
 
-def _explain(interrupt: KeyboardInterrupt, handle: DownloadHandle) -> NoReturn:
-    """Raise the interrupt itself, with one sentence that says what is kept."""
+def _loop_of(session: aiohttp.ClientSession) -> asyncio.AbstractEventLoop:
+    """Return the event loop that a session belongs to; aiohttp deprecates the only way to ask."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return session.loop
+
+
+def _raise_with_note(interrupt: KeyboardInterrupt, handle: DownloadHandle) -> NoReturn:
+    """Raise the interrupt with one sentence that says what was kept."""
     sentence = f"The download of {handle.status.name} was interrupted: {handle.status.note}."
     interrupt.add_note(sentence)
-    # IPython's hook: the sentence instead of vidnb's frames.
+    # IPython's hook: it shows the sentence instead of a traceback.
     rendering: Any = interrupt
     rendering._render_traceback_ = lambda: [f"KeyboardInterrupt: {sentence}"]
     raise interrupt

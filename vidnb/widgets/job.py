@@ -1,7 +1,7 @@
-"""A download in the background, held by a variable."""
+"""`DownloadJob`: a download in the background."""
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from vidnb.download.planner.progress import Progress
@@ -9,49 +9,47 @@ from vidnb.download.registry import download
 from vidnb.download.request import DownloadRequest, DownloadResult
 from vidnb.download.status import DownloadHandle
 from vidnb.io.loop import transfers
-from vidnb.widgets.progress.display import CellBar, Display, choose
+from vidnb.widgets.progress.display import CellBar, Display, choose_display
 from vidnb.widgets.progress.rendering import final_text
 
 if TYPE_CHECKING:
     import concurrent.futures
 
-__all__ = ["DownloadJob"]
+__all__ = ["UPDATE_INTERVAL_S", "DownloadJob"]
 
-_UPDATE_EVERY_S = 0.2
+UPDATE_INTERVAL_S = 0.2
+"""The interval of progress updates: iopub carries about a thousand messages a second in all."""
 
 
 class DownloadJob:
     """One download in the background: made by `vidnb.start_download`, safe from any thread.
 
-    As the last line of a cell it shows itself, live, and leaves its final state in the notebook.
-    `await job` and `job.result()` wait for the `DownloadResult` (sizes in B, times in s; see
-    `vidnb.download` for errors and sources). An interrupt of the waiting leaves the job running.
+    As the last line of a cell it shows a live bar and leaves its final state in the notebook.
+    `await job` and `job.result()` wait for the `DownloadResult` (sizes in B, times in s; errors as
+    of `vidnb.download`). Interrupting the wait leaves the job running.
     """
 
-    def __init__(
-        self, request: DownloadRequest, callback: Callable[[Progress], object] | None = None
-    ) -> None:
+    def __init__(self, request: DownloadRequest) -> None:
         self._handle = DownloadHandle()
         self._displays: list[Display] = []
-        if callback is not None:
-            self._displays.append(choose(callback, self._handle, cancel=self.cancel))
-        self._loop_of_caller: asyncio.AbstractEventLoop | None = None
-        work = self._work(request)
+        if callable(request.progress):
+            self._displays.append(
+                choose_display(request.progress, self._handle, cancel=self.cancel)
+            )
+        self._session_loop: asyncio.AbstractEventLoop | None = None
         self._future: concurrent.futures.Future[DownloadResult]
         if request.session is None:
-            self._future = transfers.submit(work)
-        else:
-            try:
-                self._loop_of_caller = asyncio.get_running_loop()
-            except RuntimeError:
-                work.close()
-                raise RuntimeError(
-                    "start_download(session=…) needs the running loop that the session belongs to;"
-                    " call it in a coroutine or a cell, or leave session out."
-                ) from None
-            self._future = asyncio.run_coroutine_threadsafe(work, self._loop_of_caller)
+            self._future = transfers.submit(self._run(request))
+            return
+        self._session_loop = _running_loop()
+        if self._session_loop is None:
+            raise RuntimeError(
+                "start_download(session=…) needs the running loop that the session belongs to;"
+                " call it in a coroutine or a cell, or leave session out."
+            )
+        self._future = asyncio.run_coroutine_threadsafe(self._run(request), self._session_loop)
 
-    async def _work(self, request: DownloadRequest) -> DownloadResult:
+    async def _run(self, request: DownloadRequest) -> DownloadResult:
         updating = asyncio.create_task(self._update(), name="vidnb progress")
         try:
             return await download(request, self._handle)
@@ -62,38 +60,40 @@ class DownloadJob:
 
     async def _update(self) -> None:
         while True:
-            await asyncio.sleep(_UPDATE_EVERY_S)
+            await asyncio.sleep(UPDATE_INTERVAL_S)
             for display in list(self._displays):
                 await asyncio.to_thread(display.update)
 
     def result(self, timeout: float | None = None) -> DownloadResult:
         """Wait at most `timeout` (s) for the result and return it.
 
-        Raises `TimeoutError` when it is not there in time (the job goes on),
+        Raises `TimeoutError` after `timeout` (the job continues),
         `concurrent.futures.CancelledError` after `cancel`, and otherwise what `vidnb.download`
         raises.
         """
-        if self._loop_of_caller is not None and not self.done:
-            running = asyncio._get_running_loop()  # noqa: SLF001 - the one that does not raise
-            if running is self._loop_of_caller:
-                raise RuntimeError(
-                    "job.result() would wait for its own loop, since the session lives here;"
-                    " write: await job."
-                )
+        if (
+            self._session_loop is not None
+            and not self.done
+            and _running_loop() is self._session_loop
+        ):
+            raise RuntimeError(
+                "job.result() would block the loop that runs the job, since the session belongs to"
+                " it; write: await job."
+            )
         return self._future.result(timeout)
 
     @property
     def done(self) -> bool:
-        """Whether the job has ended, however it ended."""
+        """Whether the job has ended, in any way."""
         return self._future.done()
 
     @property
     def progress(self) -> Progress:
-        """The reading of this moment: bytes, B/s over the last seconds, seconds left."""
+        """The current bytes, the throughput of the last seconds (B/s) and the time left (s)."""
         return self._handle.progress()
 
     def cancel(self) -> None:
-        """Stop the download; what can be resumed is kept. After the end it does nothing."""
+        """Stop the download and keep what can be resumed; without effect after the end."""
         self._future.cancel()
 
     def pause(self) -> None:
@@ -101,7 +101,7 @@ class DownloadJob:
         self._handle.pause()
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Continue after `pause`."""
         self._handle.resume()
 
     def __await__(self) -> Generator[Any, None, DownloadResult]:
@@ -110,18 +110,27 @@ class DownloadJob:
     def __repr__(self) -> str:
         return f"<DownloadJob {final_text(self._handle)}>"
 
-    def show_on(self, display: Display) -> None:
-        """Show the job on `display` until its end; for other parts of vidnb."""
+    def add_display(self, display: Display) -> None:
+        """Show the job on `display` until it ends; used by the player."""
         display.show()
         self._displays.append(display)
         if self.done or self._handle.status.phase.is_final:
-            display.finish()  # the job may have looked at its displays for the last time
+            display.finish()  # `_run` may have finished its displays already
 
     @property
-    def parts(self) -> "tuple[DownloadHandle, concurrent.futures.Future[DownloadResult]]":
-        """What it is made of; for other parts of vidnb."""
+    def handle_and_future(
+        self,
+    ) -> "tuple[DownloadHandle, concurrent.futures.Future[DownloadResult]]":
+        """The handle and the future of the download; used by the player."""
         return self._handle, self._future
 
     def _ipython_display_(self) -> None:
-        """Show the job in the cell, live (IPython's hook)."""
-        self.show_on(CellBar(self._handle, cancel=self.cancel))
+        """Show the live bar in the cell (IPython's hook)."""
+        self.add_display(CellBar(self._handle, cancel=self.cancel))
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

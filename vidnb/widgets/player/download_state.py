@@ -36,10 +36,10 @@ def serve_stream(
 
     def begin(request: DownloadRequest) -> tuple[DownloadHandle, Future[DownloadResult]]:
         jobs.append(DownloadJob(request))
-        return jobs[0].parts
+        return jobs[0].handle_and_future
 
-    stream = Stream(url, save_to, begin=begin)
-    size_bytes = stream.opened()
+    stream = Stream(url, save_to, start=begin)
+    size_bytes = stream.wait_for_size()
     served = owned.enter_context(register(lambda: (PartialSource(stream), size_bytes)))
     return served, DownloadStateSender(jobs[0], stream.handle)
 
@@ -68,7 +68,7 @@ class DownloadStateSender:
     def start(self, send: Callable[[dict[str, object]], None]) -> None:
         """Call `send` with each new state from now on, on any thread."""
         self._send = send
-        self.job.show_on(self)
+        self.job.add_display(self)
 
     def stop(self) -> None:
         """Send nothing from now on: the player is closed."""

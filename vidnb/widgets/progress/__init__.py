@@ -1,1 +1,1 @@
-"""The progress display of a download, in a cell and on a terminal."""
+"""Progress displays of a download, in a cell and on a terminal."""

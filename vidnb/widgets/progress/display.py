@@ -1,10 +1,10 @@
-"""How a download is shown: a bar in a cell, a bar on a terminal, calls of a function, or nothing.
+"""Progress displays of a download: a bar in a cell or on a terminal, a callback, or nothing.
 
-A display only looks at its `DownloadHandle`. Whatever goes wrong while it shows something (a front end that
-went away, a function that raises) is logged once and ends the showing, never the download.
+A display only reads its `DownloadHandle`. An error while it shows something (a front end that is
+gone, a callback that raises) is logged once and ends the display, never the download.
 
-The bar in a cell is made of widgets while it lives. In the end its output is replaced by static
-HTML, so that a saved notebook needs neither a kernel nor a widget's state to tell how it ended.
+The bar in a cell consists of widgets while the download runs. At the end static HTML replaces them,
+so a saved notebook shows the outcome without a kernel and without widget state.
 """
 
 import functools
@@ -17,71 +17,69 @@ from contextlib import suppress
 from typing import Any, Protocol
 from uuid import uuid4
 
+from vidnb.download.options import ProgressOption
 from vidnb.download.planner.progress import Progress
 from vidnb.download.status import DownloadHandle, Phase
 from vidnb.widgets.progress.rendering import (
-    STEPS,
+    STRIPE_STEPS,
     WIDTH_PX,
     card_html,
-    facts_of,
+    describe,
+    displayed_name,
+    displayed_phase,
     final_text,
     head_html,
     line_html,
-    shown_name,
-    shown_phase,
 )
 
-__all__ = ["CellBar", "Display", "choose"]
+__all__ = ["CellBar", "Display", "choose_display"]
 
 logger = logging.getLogger("vidnb.progress")
 
-_SAVED = "this download was still running when the notebook was saved; run the cell again"
-_LEFT = "no longer followed here"
+_SAVED_NOTE = "this download was still running when the notebook was saved; run the cell again"
+_DETACHED_NOTE = "no longer followed here"
 
 
 class Display(Protocol):
-    """Shows one download. No method raises, whatever becomes of the front end."""
+    """Shows one download. No method raises, whatever the state of the front end."""
 
     def show(self) -> None:
-        """Appear."""
+        """Create the output."""
 
     def update(self) -> None:
-        """Show this moment; cheap, for at most five calls a second."""
+        """Show the current state; cheap, called at most five times a second."""
 
     def finish(self) -> None:
-        """Show how it ended, by the watch's phase, and let go of everything."""
+        """Show the final phase of the handle and release all resources."""
 
 
-def choose(
-    progress: bool | Callable[[Progress], object] | None,
-    handle: DownloadHandle,
-    *,
-    cancel: Callable[[], object],
+def choose_display(
+    progress: ProgressOption, handle: DownloadHandle, *, cancel: Callable[[], object]
 ) -> Display:
-    """Return what shows `handle` here: the meaning of every `progress` argument.
+    """Return the display for a `progress` option in this environment.
 
     None and True: a bar in a Jupyter cell or on a terminal (tqdm), nothing in a pipe. False:
     nothing. A function is called with `Progress` (B, B/s, s) on each update and once at the end.
-    `cancel` is called, from any thread, when the bar's Cancel button is pressed. Raises nothing.
+    `cancel` is called, from any thread, by the bar's Cancel button.
     """
     if callable(progress):
-        return _Calls(handle, progress)
+        return _CallbackDisplay(handle, progress)
     if progress is False:
-        return _Nothing()
+        return _NoDisplay()
     kernel = _kernel()
     if kernel is not None:
-        return CellBar(handle, cancel=cancel, has_buttons=_hears_clicks(kernel))
-    return _terminal(handle) if _is_terminal() else _Nothing()
+        return CellBar(handle, cancel=cancel, has_buttons=_has_subshells(kernel))
+    return _terminal_display(handle) if _is_terminal() else _NoDisplay()
 
 
-class _Guarded(ABC):
+class _GuardedDisplay(ABC):
     """A display whose steps may fail: the first failure is logged and ends the updates."""
 
     def __init__(self, handle: DownloadHandle) -> None:
         self._handle = handle
-        self._lock = threading.RLock()  # an update, a click and the end come from three threads
+        self._lock = threading.RLock()  # update, click and end come from different threads
         self._is_broken = False
-        self._is_over = False
+        self._is_finished = False
 
     def show(self) -> None:
         with self._lock:
@@ -89,13 +87,13 @@ class _Guarded(ABC):
 
     def update(self) -> None:
         with self._lock:
-            if not self._is_broken and not self._is_over:
+            if not self._is_broken and not self._is_finished:
                 self._try(self._update)
 
     def finish(self) -> None:
         with self._lock:
-            if not self._is_over:
-                self._is_over = True
+            if not self._is_finished:
+                self._is_finished = True
                 self._try(self._finish)
 
     def _try(self, step: Callable[[], None]) -> None:
@@ -105,12 +103,12 @@ class _Guarded(ABC):
             if not self._is_broken:
                 self._is_broken = True
                 logger.exception(
-                    "The progress of %s can no longer be shown; the download itself goes on.",
-                    shown_name(self._handle.status),
+                    "The progress of %s can no longer be shown; the download itself continues.",
+                    displayed_name(self._handle.status),
                 )
 
     def _show(self) -> None:
-        return  # most have nothing to show before the first bytes
+        return  # most displays have nothing to show before the first bytes
 
     @abstractmethod
     def _update(self) -> None: ...
@@ -119,11 +117,17 @@ class _Guarded(ABC):
     def _finish(self) -> None: ...
 
 
-class CellBar(_Guarded):
+class CellBar(_GuardedDisplay):
     """The bar in a Jupyter cell, with buttons to pause and to cancel.
 
-    `cancel` is called from the thread that hears the click. `has_buttons` is False where clicks
-    are heard only after the cell. Imports ipywidgets when it is shown; sends only what changed.
+    `cancel` is called on the thread that handles the click. `has_buttons` is False where clicks are
+    handled only after the cell. Imports ipywidgets in `show`; sends only what changed.
+
+    Threads: a job updates the bar while a cell may block the kernel's main thread, so traits are
+    set on other threads. That is safe here. ipywidgets has no lock, but every trait is set, and
+    every widget made and closed, under the lock of this display; and the front end sets none of
+    these traits (a click is a custom message), so no state update from there competes. ipykernel's
+    iopub socket passes each message to its own thread (`ipykernel.iostream.BackgroundSocket`).
     """
 
     def __init__(
@@ -143,9 +147,9 @@ class CellBar(_Guarded):
         self._update()
         data = {
             "application/vnd.jupyter.widget-view+json": box.get_view_spec(),
-            # Read from a notebook that was saved meanwhile, where there is no kernel any more.
-            "text/html": card_html(self._handle, [_SAVED]),
-            "text/plain": f"{shown_name(self._handle.status)}: {_SAVED}",
+            # For a notebook that is saved before the end and read without a kernel.
+            "text/html": card_html(self._handle, [_SAVED_NOTE]),
+            "text/plain": f"{displayed_name(self._handle.status)}: {_SAVED_NOTE}",
         }
         self._publish(data, is_update=False)
 
@@ -171,7 +175,7 @@ class CellBar(_Guarded):
 
     def _button(self, w: Any, on_click: Callable[[object], None]) -> Any:
         layout = w.Layout(
-            display="flex",  # the sheet of ipywidgets makes a line higher than this button
+            display="flex",  # the style sheet of ipywidgets makes the line higher than this button
             align_items="center",
             flex="0 0 auto",
             width="auto",
@@ -188,19 +192,19 @@ class CellBar(_Guarded):
         return widget
 
     def _publish(self, data: Mapping[str, object], *, is_update: bool) -> None:
-        """Put `data` into the bar's own output, from any thread, whichever cell runs."""
+        """Write `data` to the bar's own output, from any thread, whichever cell runs."""
         from IPython import display
 
         publish: Any = display.publish_display_data  # IPython has no types for it
         publish(data, transient={"display_id": self._display_id}, update=is_update)
 
     def _on_pause(self, _button: object) -> None:
-        if not self._is_over:
+        if not self._is_finished:
             (self._handle.resume if self._handle.status.is_paused else self._handle.pause)()
             self.update()
 
     def _on_cancel(self, _button: object) -> None:
-        if not self._is_over and not self._is_cancelling:
+        if not self._is_finished and not self._is_cancelling:
             self._cancel()
             self._is_cancelling = True
             self.update()
@@ -209,31 +213,31 @@ class CellBar(_Guarded):
         status = self._handle.status
         if status.done_bytes != self._seen_bytes:
             self._seen_bytes = status.done_bytes
-            self._step = (self._step + 1) % STEPS
-        facts = ["cancelling"] if self._is_cancelling else facts_of(self._handle, is_live=True)
+            self._step = (self._step + 1) % STRIPE_STEPS
+        parts = ["cancelling"] if self._is_cancelling else describe(self._handle, is_live=True)
         self._top.value = head_html(self._handle, self._step)
-        self._foot.value = line_html(facts)
+        self._foot.value = line_html(parts)
         pause, cancel = self._pause_button, self._cancel_button
         pause.description = "Resume" if status.is_paused else "Pause"
-        pause.tooltip = "Go on" if status.is_paused else "Stop reading until you resume"
+        pause.tooltip = "Continue" if status.is_paused else "Stop reading until you resume"
         pause.disabled = self._is_cancelling or status.phase is Phase.CHECKING
         cancel.disabled = self._is_cancelling
         for button in (pause, cancel):
-            _hear_where_sent(button)
+            _forget_reply_subshell(button.comm)
 
     def _finish(self) -> None:
         if not self._widgets:
             return
         is_final = self._handle.status.phase.is_final
-        facts = [*facts_of(self._handle, is_live=False), *([] if is_final else [_LEFT])]
-        data = {"text/html": card_html(self._handle, facts), "text/plain": final_text(self._handle)}
+        parts = [*describe(self._handle, is_live=False), *([] if is_final else [_DETACHED_NOTE])]
+        data = {"text/html": card_html(self._handle, parts), "text/plain": final_text(self._handle)}
         try:
             self._publish(data, is_update=True)
         finally:
             self._close()
 
     def _close(self) -> None:
-        """Take the widgets out of the registry, one by one, even from a front end that is gone."""
+        """Close the widgets one by one, also when the front end is gone."""
         for button in (self._pause_button, self._cancel_button):
             with suppress(Exception):
                 button.disabled = True
@@ -243,7 +247,7 @@ class CellBar(_Guarded):
                     (widget if part is None else getattr(widget, part)).close()
 
 
-class _Calls(_Guarded):
+class _CallbackDisplay(_GuardedDisplay):
     """Calls a function of the caller's."""
 
     def __init__(self, handle: DownloadHandle, function: Callable[[Progress], object]) -> None:
@@ -258,7 +262,7 @@ class _Calls(_Guarded):
             self._update()
 
 
-class _Terminal(_Guarded):
+class _TerminalDisplay(_GuardedDisplay):
     """tqdm's bar on standard error; it appears with the first bytes."""
 
     def __init__(self, handle: DownloadHandle, tqdm: Any) -> None:
@@ -272,20 +276,20 @@ class _Terminal(_Guarded):
             if not status.done_bytes:
                 return
             self._bar = self._tqdm(
-                desc=shown_name(status),
+                desc=displayed_name(status),
                 total=status.total_bytes,
-                initial=status.done_bytes,  # so that an earlier run's bytes are no speed
+                initial=status.done_bytes,  # bytes of an earlier run do not count as speed
                 unit="B",
                 unit_scale=True,
                 dynamic_ncols=True,
                 miniters=0,
                 file=sys.stderr,
             )
-        bar, phase = self._bar, shown_phase(status)
+        bar, phase = self._bar, displayed_phase(status)
         bar.total = status.total_bytes
         bar.initial = min(bar.initial, status.done_bytes)
-        word = "" if phase in {Phase.DOWNLOADING, Phase.DONE} else phase.value
-        bar.set_postfix_str(word, refresh=False)
+        postfix = "" if phase in {Phase.DOWNLOADING, Phase.DONE} else phase.value
+        bar.set_postfix_str(postfix, refresh=False)
         bar.update(status.done_bytes - bar.n)
 
     def _finish(self) -> None:
@@ -294,7 +298,7 @@ class _Terminal(_Guarded):
             self._bar.close()
 
 
-class _Nothing:
+class _NoDisplay:
     """Shows nothing."""
 
     def show(self) -> None: ...
@@ -304,17 +308,17 @@ class _Nothing:
     def finish(self) -> None: ...
 
 
-def _terminal(handle: DownloadHandle) -> Display:
+def _terminal_display(handle: DownloadHandle) -> Display:
     try:
         from tqdm import tqdm
     except ImportError:
-        _tell_of_tqdm()
-        return _Nothing()
-    return _Terminal(handle, tqdm)
+        _suggest_tqdm()
+        return _NoDisplay()
+    return _TerminalDisplay(handle, tqdm)
 
 
-@functools.cache  # once in a process is enough
-def _tell_of_tqdm() -> None:
+@functools.cache  # once per process
+def _suggest_tqdm() -> None:
     sys.stderr.write("For a progress bar on the terminal: pip install 'vidnb[terminal]'\n")
 
 
@@ -326,21 +330,23 @@ def _is_terminal() -> bool:
 
 
 def _kernel() -> Any:
-    """Return the Jupyter kernel this runs in, or None; imports nothing to find out."""
+    """Return the Jupyter kernel of this process, or None; imports nothing."""
     get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
     return None if get_ipython is None else getattr(get_ipython(), "kernel", None)
 
 
-def _hears_clicks(kernel: Any) -> bool:
-    """Whether messages get through while a cell runs: ipykernel 7 has subshells for them."""
+def _has_subshells(kernel: Any) -> bool:
+    """Whether messages are handled while a cell runs: ipykernel 7 has subshells for them."""
     info = getattr(kernel, "kernel_info", None) or {}
     return "kernel subshells" in info.get("supported_features", ())
 
 
-def _hear_where_sent(button: Any) -> None:
-    """Let a click be heard where the front end sends it: beside the cell that is running.
+def _forget_reply_subshell(comm: Any) -> None:
+    """Have clicks handled on the subshell that the front end addresses, not on the busy main shell.
 
-    ipykernel 7.4 hands a widget's messages to the shell that last wrote to the widget. Here that
-    is the cell's, which hears nothing before its end. Other versions keep no such note.
+    From 7.4 on ipykernel stores in a comm, as `_reply_subshell_id`, the subshell that last sent on
+    it, and routes all messages of the front end there. After an update from a cell that is the main
+    shell, which handles nothing before the cell ends. ipykernel has no public way to clear it.
     """
-    getattr(button.comm, "__dict__", {}).pop("_reply_subshell_id", None)
+    if getattr(sys.modules.get("ipykernel"), "version_info", ())[:2] >= (7, 4):
+        getattr(comm, "__dict__", {}).pop("_reply_subshell_id", None)  # a closed widget has none

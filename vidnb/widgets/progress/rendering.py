@@ -1,7 +1,7 @@
-"""How a download looks, as text and as HTML: its name, a bar, and a line of facts.
+"""Renders the state of a download as text and as HTML: name, bar, and a line of details.
 
-Inline styles only, in JupyterLab's colours where there are any, so that a saved notebook can be
-read anywhere; every foreign word is escaped.
+The HTML has inline styles only, in JupyterLab's colours where they are defined, so that a saved
+notebook is readable anywhere; all text from outside is escaped.
 """
 
 import html
@@ -11,34 +11,34 @@ from vidnb.download.planner.progress import format_bytes, format_duration_s, for
 from vidnb.download.status import DownloadHandle, DownloadStatus, Phase
 
 __all__ = [
-    "STEPS",
+    "STRIPE_STEPS",
     "WIDTH_PX",
     "card_html",
-    "facts_of",
+    "describe",
+    "displayed_name",
+    "displayed_phase",
     "final_html",
     "final_text",
     "head_html",
     "line_html",
-    "shown_name",
-    "shown_phase",
 ]
 
 WIDTH_PX: Final = 640
-STEPS: Final = 4
-"""After so many steps the stripes of an unknown length look as they did at first."""
+STRIPE_STEPS: Final = 4
+"""The number of positions of the stripes that stand for an unknown length."""
 
 _STRIPE_PX = 16
-_LONGEST_PIECE = 32  # characters; what is longer is a sentence and may break anywhere
+_MAX_UNBROKEN = 32  # characters; a longer part is a sentence and may break anywhere
 
-# JupyterLab's colours, light or dark, and such as can be read on both where it is not there.
+# JupyterLab's colours, with fallbacks that are legible on light and dark backgrounds.
 _TRACK = "var(--jp-border-color2, rgba(128, 128, 128, 0.3))"
-_QUIET = "var(--jp-ui-font-color2, inherit)"
+_SECONDARY = "var(--jp-ui-font-color2, inherit)"
 _BUSY = "var(--jp-brand-color1, rgb(25, 118, 210))"
-_HELD = "var(--jp-warn-color1, rgb(199, 138, 46))"
+_WARNING = "var(--jp-warn-color1, rgb(199, 138, 46))"
 _COLOURS: Final = {
-    Phase.WAITING: _HELD,
-    Phase.PAUSED: _HELD,
-    Phase.CANCELLED: _HELD,
+    Phase.WAITING: _WARNING,
+    Phase.PAUSED: _WARNING,
+    Phase.CANCELLED: _WARNING,
     Phase.DONE: "var(--jp-success-color1, rgb(56, 142, 60))",
     Phase.FAILED: "var(--jp-error-color1, rgb(211, 47, 47))",
 }
@@ -50,27 +50,24 @@ _FONT = (
 
 
 def final_text(handle: DownloadHandle) -> str:
-    """Return one line on `handle`: how it ended, or where it stands at this moment."""
+    """Return one line on the outcome, or on the current state, of a download."""
     status = handle.status
     end = f" {status.phase.value}" if status.phase.is_final else ""
-    return f"{shown_name(status)}{end}: {'; '.join(facts_of(handle, is_live=False))}"
+    return f"{displayed_name(status)}{end}: {'; '.join(describe(handle, is_live=False))}"
 
 
 def final_html(handle: DownloadHandle) -> str:
-    """Return the same as HTML: name, bar and a line, readable without any style sheet.
-
-    Inline styles only, in JupyterLab's colours where there are any; every foreign word is escaped.
-    """
-    return card_html(handle, facts_of(handle, is_live=False))
+    """Return the same as HTML: name, bar and a line of details."""
+    return card_html(handle, describe(handle, is_live=False))
 
 
-def shown_name(status: DownloadStatus) -> str:
-    """Return what a download is called while nobody knows its name."""
+def displayed_name(status: DownloadStatus) -> str:
+    """Return the name to show, also while it is unknown."""
     return status.name or "download"
 
 
-def shown_phase(status: DownloadStatus) -> Phase:
-    """Return the phase to show: a wish to pause or to go on shows at once."""
+def displayed_phase(status: DownloadStatus) -> Phase:
+    """Return the phase to show: a requested pause or resume shows at once."""
     if status.phase.is_final or status.phase is Phase.CHECKING:
         return status.phase
     if status.is_paused:
@@ -78,51 +75,57 @@ def shown_phase(status: DownloadStatus) -> Phase:
     return Phase.DOWNLOADING if status.phase is Phase.PAUSED else status.phase
 
 
-def facts_of(handle: DownloadHandle, *, is_live: bool) -> list[str]:
-    """Return what the second line says, piece by piece; speed and time only of a live watch."""
-    status, phase, progress = handle.status, shown_phase(handle.status), handle.progress()
+def describe(handle: DownloadHandle, *, is_live: bool) -> list[str]:
+    """Return the parts of the details line; throughput and time left only if `is_live`."""
+    status, phase, progress = handle.status, displayed_phase(handle.status), handle.progress()
     amount = format_bytes(progress.done_bytes)
     if phase.is_final:
-        is_said = bool(status.note) and (phase is not Phase.DONE or amount in status.note)
-        return [*([] if is_said else [amount]), *([status.note] if status.note else [])]
+        is_noted = bool(status.note) and (phase is not Phase.DONE or amount in status.note)
+        return [*([] if is_noted else [amount]), *([status.note] if status.note else [])]
     if progress.total_bytes is not None:
         amount += f" of {format_bytes(progress.total_bytes)}"
-    facts = [amount] if progress.done_bytes else []
+    parts = [amount] if progress.done_bytes else []
     if phase is Phase.WAITING:
-        return [*facts, status.note]
+        return [*parts, status.note]
     if phase is not Phase.DOWNLOADING or not is_live:
-        return [*facts, phase.value]
-    facts.append(format_rate(progress.rate_bytes_per_s))
+        return [*parts, phase.value]
+    parts.append(format_rate(progress.rate_bytes_per_s))
     if progress.eta_s is not None:
-        facts.append(f"{format_duration_s(progress.eta_s)} left")
-    return facts
+        parts.append(f"{format_duration_s(progress.eta_s)} left")
+    return parts
 
 
-def card_html(handle: DownloadHandle, facts: list[str]) -> str:
-    """Return both lines and the bar between them."""
+def card_html(handle: DownloadHandle, parts: list[str]) -> str:
+    """Return name, bar and details line."""
     return (
         f'<div role="status" style="max-width: {WIDTH_PX}px; padding: 2px 0">'
-        f"{head_html(handle, 0)}{line_html(facts)}</div>"
+        f"{head_html(handle, 0)}{line_html(parts)}</div>"
     )
 
 
-def line_html(facts: list[str]) -> str:
-    """Return the second line; where it must break, it breaks between its pieces."""
-    pieces = [
-        html.escape(piece)
-        if len(piece) > _LONGEST_PIECE
-        else f'<span style="white-space: nowrap">{html.escape(piece)}</span>'
-        for piece in (*(f"{fact} ·" for fact in facts[:-1]), *facts[-1:])
+def line_html(parts: list[str]) -> str:
+    """Return the details line; it breaks between its parts."""
+    spans = [
+        html.escape(part)
+        if len(part) > _MAX_UNBROKEN
+        else f'<span style="white-space: nowrap">{html.escape(part)}</span>'
+        for part in (*(f"{part} ·" for part in parts[:-1]), *parts[-1:])
     ]
-    return f'<div style="{_FONT}; color: {_QUIET}; word-wrap: break-word">{" ".join(pieces)}</div>'
+    return (
+        f'<div style="{_FONT}; color: {_SECONDARY}; word-wrap: break-word">{" ".join(spans)}</div>'
+    )
 
 
 def head_html(handle: DownloadHandle, step: int) -> str:
-    """Return the first line and the bar."""
-    status, phase, fraction = handle.status, shown_phase(handle.status), handle.progress().fraction
+    """Return the name and the bar."""
+    status, phase, fraction = (
+        handle.status,
+        displayed_phase(handle.status),
+        handle.progress().fraction,
+    )
     if phase is Phase.DONE:
         fraction = 1.0
-    name, colour = html.escape(shown_name(status)), _COLOURS.get(phase, _BUSY)
+    name, colour = html.escape(displayed_name(status)), _COLOURS.get(phase, _BUSY)
     mark = "" if fraction is None else f"{int(fraction * 100)} %"
     style = f"{_FONT}; color: var(--jp-ui-font-color1, inherit)"
     return (
@@ -139,15 +142,14 @@ def head_html(handle: DownloadHandle, step: int) -> str:
 
 
 def _bar(name: str, fraction: float | None, colour: str, step: int | None) -> str:
-    """Return the bar; `step` moves the stripes that stand for an unknown length."""
+    """Return the bar; `step` is the position of the stripes that stand for an unknown length."""
     value = "" if fraction is None else f' aria-valuenow="{int(fraction * 100)}"'
     fill = f"width: {(fraction or 0) * 100:.1f}%; background-color: {colour}"
     if fraction is None and step is not None:
-        # They move when bytes arrive, and only then.
         fill = (
             f"width: 100%; background: repeating-linear-gradient(90deg, {colour} 0 {_STRIPE_PX}px,"
             f" {_TRACK} {_STRIPE_PX}px {2 * _STRIPE_PX}px)"
-            f" {step * 2 * _STRIPE_PX // STEPS}px 0"
+            f" {step * 2 * _STRIPE_PX // STRIPE_STEPS}px 0"
         )
     return (
         f'<div role="progressbar" aria-label="{name}" aria-valuemin="0" aria-valuemax="100"{value}'
