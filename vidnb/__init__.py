@@ -37,8 +37,7 @@ if TYPE_CHECKING:
         VidnbError,
     )
     from vidnb.server.sample import sample
-    from vidnb.server.server import Served
-    from vidnb.server.serving import serve
+    from vidnb.server.server import Served, serve
     from vidnb.widgets.api import download, download_async, start_download
     from vidnb.widgets.compare.comparison import Comparison, compare
     from vidnb.widgets.job import DownloadJob
@@ -96,7 +95,7 @@ _MODULES = {
     "play": "vidnb.widgets.player.widget",
     "sample": "vidnb.server.sample",
     "save_video_from_url": "vidnb.compat",
-    "serve": "vidnb.server.serving",
+    "serve": "vidnb.server.server",
     "start_download": "vidnb.widgets.api",
 }
 

@@ -106,8 +106,7 @@ def _get(url: str, path: str | None) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     from vidnb.http.allowed_hosts import is_loopback, parse_allowed_hosts
     from vidnb.server.folder import serve_folder
-    from vidnb.server.server import start_server
-    from vidnb.server.serving import serve
+    from vidnb.server.server import serve, start_server
 
     host, allowed = arguments.host, arguments.allow_host
     parse_allowed_hosts(host, allowed)  # before anything listens

@@ -17,8 +17,7 @@ import pytest
 import vidnb
 from tests.deadline import DEADLINE_S
 from vidnb.server.folder import serve_folder
-from vidnb.server.server import Served
-from vidnb.server.serving import serve
+from vidnb.server.server import Served, serve
 
 MIB = 1024 * 1024
 SIZE_BYTES = 24 * MIB + 17

@@ -6,7 +6,6 @@ body.
 """
 
 from collections import Counter
-from dataclasses import FrozenInstanceError
 from email.parser import BytesParser
 from itertools import product
 from random import Random
@@ -612,7 +611,7 @@ def test_a_limit_below_1_is_an_error(cap: int) -> None:
 
 def test_a_response_is_frozen() -> None:
     response = respond()
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         response.status = 500  # type: ignore[misc]
 
 

@@ -18,7 +18,7 @@ from vidnb.download.planner.progress import format_bytes
 from vidnb.errors import ServeError
 from vidnb.server import folder as module
 from vidnb.server.folder import ServedFolder, serve_folder
-from vidnb.server.serving import serve
+from vidnb.server.server import serve
 
 NAMES = ["a 2.mp4", "a 10.mkv", "b.WEBM", "day 2/c.mov", "day 2/inner/d.mp4", "day 10/e.mp4"]
 

@@ -18,8 +18,7 @@ from vidnb.server.message_endpoint import (
     MESSAGE_BYTES,
     MessageEndpoint,
 )
-from vidnb.server.server import running_server
-from vidnb.server.serving import serve
+from vidnb.server.server import running_server, serve
 
 ORIGIN = "http://localhost:8888"
 

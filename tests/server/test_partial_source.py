@@ -39,8 +39,7 @@ from vidnb.errors import (
 from vidnb.io.loop import transfers
 from vidnb.server.partial_source import PartialSource
 from vidnb.server.sample import sample
-from vidnb.server.server import Served
-from vidnb.server.serving import serve
+from vidnb.server.server import Served, serve
 
 SIZE = 6_000_000
 DATA = noise(SIZE)

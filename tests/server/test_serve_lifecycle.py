@@ -14,8 +14,7 @@ import pytest
 from tests.deadline import DEADLINE_S
 from vidnb.errors import ServeError
 from vidnb.server import server
-from vidnb.server.server import _port_of_environment, start_server
-from vidnb.server.serving import serve
+from vidnb.server.server import _port_of_environment, serve, start_server
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,7 +82,7 @@ def test_the_first_file_starts_one_server_for_the_process(clip: Path) -> None:
     printed = python(
         clip,
         """
-        from vidnb.server.serving import serve
+        from vidnb.server.server import serve
         first = serve(CLIP)
         second = serve(CLIP)
         assert first.port == second.port
@@ -102,7 +101,7 @@ def test_many_threads_start_one_server(clip: Path) -> None:
     printed = python(
         clip,
         """
-        from vidnb.server.serving import serve
+        from vidnb.server.server import serve
         found = []
         threads = [threading.Thread(target=lambda: found.append(serve(CLIP))) for _ in range(16)]
         for thread in threads: thread.start()
@@ -119,7 +118,7 @@ def test_an_exit_with_clients_in_every_state_is_clean(clip: Path) -> None:
     printed = python(
         clip,
         """
-        from vidnb.server.serving import serve
+        from vidnb.server.server import serve
         kept = [serve(CLIP) for _ in range(3)]
         kept[2].close()
         held = [connect(served) for served in kept for _ in range(5)]  # stalled in mid-file
@@ -140,7 +139,7 @@ def test_the_socket_is_gone_with_the_process(clip: Path) -> None:
     printed = python(
         clip,
         """
-        from vidnb.server.serving import serve
+        from vidnb.server.server import serve
         print(serve(CLIP).port)
         """,
     )
@@ -153,7 +152,7 @@ def test_an_exception_at_the_top_ends_the_process_all_the_same(clip: Path) -> No
         python(
             clip,
             """
-            from vidnb.server.serving import serve
+            from vidnb.server.server import serve
             held = connect(serve(CLIP))
             held.recv(1)
             held.detach()
@@ -172,9 +171,7 @@ def test_served_may_be_closed_while_the_process_ends(clip: Path) -> None:
         from vidnb.server import server
         late = []
         atexit.register(lambda: late[0].close())  # runs after vidnb's own end
-        import importlib
-        from vidnb.server import serving
-        late.append(serving.serve(CLIP))
+        late.append(server.serve(CLIP))
         """,
     )
     assert printed == ""
@@ -184,7 +181,7 @@ def test_a_served_file_may_be_closed_after_the_loop_ended(clip: Path) -> None:
     printed = python(
         clip,
         """
-        from vidnb.server.serving import serve
+        from vidnb.server.server import serve
         from vidnb.io import loop
         served = serve(CLIP)
         loop.server.close()
@@ -202,7 +199,7 @@ def test_a_forked_child_serves_for_itself_and_shares_no_socket(clip: Path) -> No
     printed = python(
         clip,
         """
-        from vidnb.server.serving import serve
+        from vidnb.server.server import serve
         allow_forks()
         served = serve(CLIP)
         held = connect(served)
@@ -230,7 +227,7 @@ def test_the_parents_end_ends_its_connections_though_a_child_goes_on(clip: Path)
     printed = python(
         clip,
         """
-        from vidnb.server.serving import serve
+        from vidnb.server.server import serve
         allow_forks()
         receiving, sending = os.pipe()
         waiting, living = os.pipe()
@@ -272,7 +269,7 @@ def test_a_worker_of_multiprocessing_may_serve(clip: Path) -> None:
         clip,
         """
         import multiprocessing
-        from vidnb.server.serving import serve
+        from vidnb.server.server import serve
         allow_forks()
         def work(path):
             with serve(path) as served:
@@ -295,7 +292,7 @@ def test_another_host_has_a_listener_and_files_of_its_own(clip: Path) -> None:
         clip,
         """
         from vidnb.server.server import start_server
-        from vidnb.server.serving import serve
+        from vidnb.server.server import serve
         near, far = serve(CLIP), serve(CLIP, host="127.0.0.2")
         assert near.url.startswith(f"http://127.0.0.1:{near.port}/")
         assert far.url.startswith(f"http://127.0.0.2:{far.port}/")
@@ -342,7 +339,7 @@ def test_the_url_has_a_host_that_can_be_connected_to(clip: Path, options: str, h
         clip,
         f"""
         import urllib.request
-        from vidnb.server.serving import serve
+        from vidnb.server.server import serve
         with serve(CLIP, {options}) as served:
             print(urlsplit(served.url).netloc.removesuffix(f":{{served.port}}"))
             for url in served.url, served.page_url:
@@ -392,7 +389,7 @@ def test_the_environments_port_is_loopbacks(clip: Path) -> None:
     printed = python(
         clip,
         """
-        from vidnb.server.serving import serve
+        from vidnb.server.server import serve
         print(serve(CLIP, host="127.0.0.2").port == int(os.environ["VIDNB_PORT"]))
         print(serve(CLIP).port)
         """,
@@ -405,7 +402,7 @@ def test_a_forked_child_releases_every_listener(clip: Path) -> None:
     printed = python(
         clip,
         """
-        from vidnb.server.serving import serve
+        from vidnb.server.server import serve
         allow_forks()
         near, far = serve(CLIP), serve(CLIP, host="127.0.0.2")
         child = os.fork()
@@ -424,6 +421,7 @@ def test_a_forked_child_releases_every_listener(clip: Path) -> None:
 # Two hundred clients that read a head and no more, in a process of their own.
 STALLED = """
 import socket, sys
+from tests.deadline import DEADLINE_S
 held = []
 for _ in range(200):
     made = socket.socket()
@@ -442,7 +440,7 @@ def test_two_hundred_stalled_clients_cost_little_memory_and_block_no_other(clip:
         clip,
         """
         import subprocess
-        from vidnb.server.serving import serve
+        from vidnb.server.server import serve
 
         def resident_bytes():
             with open("/proc/self/statm") as file:
@@ -486,20 +484,19 @@ def test_a_reload_leaks_no_second_server(clip: Path) -> None:
         from vidnb.server import registry
         from vidnb.server import response_writer
         from vidnb.server import server
-        from vidnb.server import serving
         from vidnb.server import sources
         from vidnb.io import loop
-        before = serving.serve(CLIP)
+        before = server.serve(CLIP)
         listed = folder.serve_folder(os.path.dirname(CLIP))
         for _ in range(3):
             for module in loop, sources, page, registry, response_writer, protocol, app:
                 importlib.reload(module)
-            for module in server, serving, folder:
+            for module in server, folder:
                 importlib.reload(module)
         import urllib.request
         with urllib.request.urlopen(listed.page_url) as answer:
             assert b"clip.mp4" in answer.read()
-        after = serving.serve(CLIP)
+        after = server.serve(CLIP)
         assert after.port == before.port
         assert status(before) == status(after) == "200"
         before.close()
@@ -518,7 +515,7 @@ def test_the_port_may_be_set(clip: Path) -> None:
         clip,
         """
         from vidnb.server.server import start_server
-        from vidnb.server.serving import serve
+        from vidnb.server.server import serve
         from vidnb.errors import ServeError
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
@@ -548,7 +545,7 @@ def test_the_environment_may_set_the_port(clip: Path) -> None:
     printed = python(
         clip,
         """
-        from vidnb.server.serving import serve
+        from vidnb.server.server import serve
         served = serve(CLIP)
         print(served.port, status(served))
         """,

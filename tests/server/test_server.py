@@ -4,6 +4,7 @@ import asyncio
 import gc
 import hashlib
 import http.client
+import io
 import logging
 import os
 import re
@@ -28,8 +29,7 @@ from vidnb.io import loop
 from vidnb.server import app, protocol, response_writer, server
 from vidnb.server.pages import page
 from vidnb.server.registry import FileResource
-from vidnb.server.server import Served
-from vidnb.server.serving import serve
+from vidnb.server.server import Served, serve
 from vidnb.server.sources import OpenFile
 
 MIB = 1024 * 1024
@@ -724,6 +724,42 @@ def test_a_body_is_skipped_byte_by_byte_too(served: Served) -> None:
     assert re.findall(rb"HTTP/1\.1 ([0-9]{3})", got) == [b"206", b"200"]
 
 
+@pytest.mark.parametrize("step", [1, 61, 10**6])
+def test_requests_that_differ_in_their_range_only_get_their_own_ranges(
+    served: Served, clip: Path, step: int
+) -> None:
+    data = clip.read_bytes()
+    ranges = ["0-9", "10-19", "100-", "100-199", "5-2", "99999999-", "7-7", "7-7"]
+    others = [
+        request(served, "Range: bytes=1-4", "Range: bytes=6-7"),
+        request(served, "Range: bytes=1-4", "X: y"),
+        request(served, "Range: bytes=-3"),
+    ]
+    sent = [request(served, f"Range: bytes={each}", "Accept: */*") for each in ranges]
+    sent += [*others, sent[0], request(served, "Range: bytes=0-9", path="/none"), sent[1]]
+    sent.append(request(served, "Range: bytes=3-5", "Connection: close"))
+    raw = send_in_steps(served.port, b"".join(sent), step)
+    file = io.BytesIO(raw)
+    replies = [read_reply(file) for _ in sent]
+    assert not file.read()
+    assert [reply.status for reply in replies[:8]] == [206, 206, 206, 206, 200, 416, 206, 206]
+    bodies = [data[:10], data[10:20], data[100:], data[100:200], data, b"", data[7:8], data[7:8]]
+    assert [reply.body for reply in replies[:8]] == bodies
+    assert (replies[8].status, replies[8].body) == (200, data)  # two fields join: malformed
+    assert [reply.body for reply in replies[9:12]] == [data[1:5], data[-3:], data[:10]]
+    assert replies[12].status == 404
+    assert [reply.body for reply in replies[13:]] == [data[10:20], data[3:6]]
+
+
+def test_a_repeated_request_for_a_closed_file_is_a_404(clip: Path) -> None:
+    with serve(clip) as served, connect(served.port) as made, made.makefile("rb") as file:
+        made.sendall(request(served, "Range: bytes=0-9"))
+        assert read_reply(file).status == 206
+        served.close()
+        made.sendall(request(served, "Range: bytes=5-9"))
+        assert read_reply(file).status == 404
+
+
 def test_a_client_that_pipelines_without_reading_is_bounded(served: Served) -> None:
     """What is not responded to yet waits in the client's own buffers."""
     one = request(served, "Range: bytes=0-60000")
@@ -1128,7 +1164,7 @@ def test_a_disk_is_waited_for_off_the_loop(
     film: Served, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file read from a slow disk does not delay the seeks in others."""
-    monkeypatch.setattr(OpenFile, "_from_memory", lambda *_: 0)
+    monkeypatch.setattr(OpenFile, "read_cached", lambda *_: 0)
     reading, go_on = threading.Event(), threading.Event()
     real = OpenFile._fetch
 
@@ -1201,7 +1237,7 @@ def test_connections_beyond_the_limit_are_cut_off(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wait_until(lambda: not connections(served))
-    monkeypatch.setattr(app, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 3)
     with ExitStack() as stack:
         kept = [stack.enter_context(connect(served.port)) for _ in range(3)]
         for made in kept:

@@ -13,6 +13,7 @@ import pytest
 
 from vidnb.errors import ServeError
 from vidnb.http.ranges import ByteRange
+from vidnb.io.regular_file import open_regular
 from vidnb.server import sources
 from vidnb.server.sources import FileSource, OpenFile
 
@@ -219,7 +220,7 @@ def test_names_and_permissions_make_no_new_version(
             async with version(source) as new:
                 assert new is old
                 assert descriptors(path) == before
-            assert old.state() == old.seen
+            assert old.unchanged()
         source.close()
 
     on_loop(main)
@@ -412,8 +413,8 @@ def reads_in_workers(monkeypatch: pytest.MonkeyPatch) -> list[Callable[..., obje
 
 
 def test_cached_bytes_need_no_worker(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = OpenFile.at(path)
-    if not found._from_memory(bytearray(1), 0):
+    found = OpenFile(*open_regular(path))
+    if not found.read_cached(bytearray(1), 0):
         pytest.skip("this file system cannot tell what is cached")
     asked = reads_in_workers(monkeypatch)
 
@@ -433,7 +434,7 @@ def test_cached_bytes_need_no_worker(path: Path, monkeypatch: pytest.MonkeyPatch
 def test_what_is_not_cached_is_read_by_a_worker(
     path: Path, monkeypatch: pytest.MonkeyPatch, answer: OSError, *, still_asks: bool
 ) -> None:
-    found = OpenFile.at(path)
+    found = OpenFile(*open_regular(path))
     found._can_probe = True
 
     def preadv(*_: object) -> int:
@@ -455,8 +456,8 @@ def test_what_is_not_cached_is_read_by_a_worker(
 def test_half_cached_bytes_come_whole_from_a_worker(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = OpenFile.at(path)
-    monkeypatch.setattr(found, "_from_memory", lambda into, _: len(into) - 1)
+    found = OpenFile(*open_regular(path))
+    monkeypatch.setattr(found, "read_cached", lambda into, _: len(into) - 1)
     asked = reads_in_workers(monkeypatch)
 
     async def main() -> None:
@@ -470,14 +471,14 @@ def test_half_cached_bytes_come_whole_from_a_worker(
 def test_a_long_span_is_probed_in_many_places_and_at_its_end(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = OpenFile.at(path)
+    found = OpenFile(*open_regular(path))
     probed: list[int] = []
 
     def from_memory(_: bytearray, offset: int) -> int:
         probed.append(offset)
         return 1
 
-    monkeypatch.setattr(found, "_from_memory", from_memory)
+    monkeypatch.setattr(found, "read_cached", from_memory)
     asyncio.run(found.warm(ByteRange(1000, 1000 + 600 * 1024)))
     assert probed == [1000, 1000 + 256 * 1024, 1000 + 512 * 1024, 999 + 600 * 1024]
     found.shut()
@@ -488,7 +489,7 @@ def test_without_the_systems_help_every_read_is_a_workers(
 ) -> None:
     monkeypatch.delattr(os, "RWF_NOWAIT", raising=False)
     monkeypatch.delattr(os, "posix_fadvise", raising=False)
-    found = OpenFile.at(path)
+    found = OpenFile(*open_regular(path))
     asked = reads_in_workers(monkeypatch)
 
     async def main() -> None:

@@ -17,7 +17,7 @@ from tests.widgets.comm import deliver
 from vidnb.download.request import DownloadResult
 from vidnb.errors import ServeError
 from vidnb.server.sample import sample
-from vidnb.server.serving import serve
+from vidnb.server.server import serve
 from vidnb.widgets import card
 from vidnb.widgets.card import player_card
 from vidnb.widgets.player import files

@@ -10,7 +10,7 @@ ranges (`0-499`) are converted to half-open `ByteRange` here and nowhere else.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from vidnb.http.content_disposition import parse_content_disposition
 from vidnb.http.dates import format_http_date, parse_http_date, parse_retry_after
@@ -46,7 +46,7 @@ _NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _ETAG_TEXT: Final = re.compile(r"[!\x23-\x7e\x80-\U0010ffff]*")
 
 # Possessive quantifiers (`*+`) never backtrack, so a match takes linear time.
-_RANGE_SPEC: Final = re.compile(r"(?P<first>[0-9]++)-(?P<last>[0-9]*+)|-(?P<suffix>[0-9]++)")
+_RANGE_SPEC: Final = re.compile(r"(?:([0-9]++)-([0-9]*+)|-([0-9]++))")
 _CONTENT_RANGE: Final = re.compile(
     r"bytes (?:(?P<first>[0-9]++)-(?P<last>[0-9]++)/(?:(?P<total>[0-9]++)|\*)"
     r"|\*/(?P<size>[0-9]++))",
@@ -65,8 +65,11 @@ def _number(digits: str) -> int:
     return int(digits.lstrip("0")[:20] or "0")
 
 
-@dataclass(frozen=True, slots=True)
-class RangeSpec:
+def _position(digits: str) -> int:
+    return int(digits) if len(digits) <= 18 else min(_number(digits), MAX_FILE_BYTES)
+
+
+class RangeSpec(NamedTuple):
     """One element of a Range field (RFC 9110 section 14.1.2), offsets in bytes, `last` inclusive.
 
     `first` None: the last `last` bytes. `last` None: all bytes from `first`.
@@ -80,10 +83,12 @@ class RangeSpec:
 
         A suffix of an empty file is satisfiable by that section, and empty.
         """
-        if self.first is None:
-            return ByteRange(max(0, size_bytes - self.last), size_bytes) if self.last else None
-        stop = size_bytes if self.last is None else min(self.last + 1, size_bytes)
-        return ByteRange(self.first, stop) if self.first < size_bytes else None
+        first, last = self
+        if first is None:
+            return ByteRange(max(0, size_bytes - last), size_bytes) if last else None
+        if first >= size_bytes:
+            return None
+        return ByteRange(first, size_bytes if last is None or last >= size_bytes else last + 1)
 
 
 def parse_range(value: str) -> tuple[RangeSpec, ...] | None:
@@ -103,14 +108,12 @@ def parse_range(value: str) -> tuple[RangeSpec, ...] | None:
         match = _RANGE_SPEC.fullmatch(text)
         if match is None:
             return None
-        first, last = match["first"], match["last"] or match["suffix"]
-        spec = RangeSpec(
-            None if first is None else min(_number(first), MAX_FILE_BYTES),
-            None if last is None else min(_number(last), MAX_FILE_BYTES),
-        )
-        if spec.first is not None and spec.last is not None and spec.last < spec.first:
+        first, last, suffix = match.groups()
+        start = None if first is None else _position(first)
+        end = _position(last or suffix) if last or suffix else None
+        if start is not None and end is not None and end < start:
             return None
-        specs.append(spec)
+        specs.append(RangeSpec(start, end))
     return tuple(specs) or None
 
 

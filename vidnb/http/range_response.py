@@ -7,7 +7,6 @@ The body consists of byte ranges of the file, which the caller reads and sends.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import floor
 from operator import itemgetter
 from typing import Final, Literal, NamedTuple
@@ -42,8 +41,7 @@ _MIN_DATE_S: Final = -62_135_596_800  # 1 January of the year 1, the earliest HT
 _Fields = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RangeResponse:
+class RangeResponse(NamedTuple):
     """Status, header fields in order, and the body as byte ranges of the file.
 
     `body` has literal bytes only as multipart framing. Its length is the Content-Length, except in
@@ -67,14 +65,6 @@ class _File(NamedTuple):
     etag: ETag | None
     last_modified_s: int | None
     date_s: int
-
-    def validators(self) -> _Fields:
-        fields = []
-        if self.etag is not None:
-            fields.append(("ETag", str(self.etag)))
-        if self.last_modified_s is not None:
-            fields.append(("Last-Modified", format_http_date(self.last_modified_s)))
-        return tuple(fields)
 
 
 def build_response(
@@ -108,7 +98,9 @@ def build_response(
     if method not in {"GET", "HEAD"}:
         return RangeResponse(405, (date, ("Allow", "GET, HEAD"), ("Content-Length", "0")))
     file = _File(size_bytes, validator, _last_modified_s(modified_s, date_s), date_s)
-    validators = file.validators()
+    validators: _Fields = () if validator is None else (("ETag", str(validator)),)
+    if file.last_modified_s is not None:
+        validators += (("Last-Modified", format_http_date(file.last_modified_s)),)
     match _precondition(request_headers, file, now_s):
         case 304:  # 15.4.5: Last-Modified only "if the response does not have an ETag"
             return RangeResponse(304, (date, *validators[:1]))
@@ -205,33 +197,29 @@ def _requested_ranges(
     specs = parse_range(value)
     if specs is None:  # another unit must be ignored, a malformed set may be (14.2)
         return None
-    found = [
-        byte_range for spec in specs if (byte_range := spec.resolve(file.size_bytes)) is not None
-    ]
+    found = [each for spec in specs if (each := spec.resolve(file.size_bytes)) is not None]
     # A suffix of an empty file is satisfiable (14.1.2), but no Content-Range can express it.
     return found if all(found) else None
 
 
 def _partial(
-    requested: Sequence[ByteRange],
+    byte_ranges: Sequence[ByteRange],
     size_bytes: int,
     media_type: str,
     boundary: str,
     max_partial_bytes: int | None,
 ) -> tuple[_Fields, tuple[bytes | ByteRange, ...]] | None:
     """Return header fields and body of a 206 (section 15.3.7); None if a 200 is better."""
-    byte_ranges = requested
-    if len(requested) > 1:
+    if len(byte_ranges) > 1:
         last_byte = ByteRange(size_bytes - 1, size_bytes)
-        byte_ranges = _coalesced(
-            requested, len(_part_head(last_byte, size_bytes, media_type, boundary))
-        )
+        overhead_bytes = len(_part_head(last_byte, size_bytes, media_type, boundary))
+        byte_ranges = _coalesced(byte_ranges, overhead_bytes)
     if len(byte_ranges) == 1:
         # 15.3.7.1. A request for one range must not get a multipart response (15.3.7.2); one whose
         # ranges coalesced to one may, but fewer clients support it.
         only = byte_ranges[0]
-        if max_partial_bytes is not None:
-            only = ByteRange(only.start, min(only.stop, only.start + max_partial_bytes))
+        if max_partial_bytes is not None and only.size_bytes > max_partial_bytes:
+            only = ByteRange(only.start, only.start + max_partial_bytes)
         return (
             ("Content-Length", str(only.size_bytes)),
             ("Content-Type", media_type),
@@ -243,9 +231,8 @@ def _partial(
     for byte_range in byte_ranges:
         body += [_part_head(byte_range, size_bytes, media_type, boundary), byte_range]
     body.append(f"\r\n--{boundary}--\r\n".encode())
-    length_bytes = sum(
-        part.size_bytes if isinstance(part, ByteRange) else len(part) for part in body
-    )
+    lengths = (part.size_bytes if isinstance(part, ByteRange) else len(part) for part in body)
+    length_bytes = sum(lengths)
     if length_bytes > size_bytes:
         return None
     # 15.3.7.2: no Content-Range in the header of a multipart response; each part has its own.

@@ -6,8 +6,7 @@ those that it leaves open, and the limits. Nothing here performs I/O.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from vidnb.http.headers import fold_headers
@@ -34,8 +33,7 @@ _REQUEST_LINE: Final = re.compile(rb"[A-Z-]++ [\x21-\x7e]++ HTTP/1\.([01])\r\n")
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(NamedTuple):
     """A request without its body.
 
     `fields` have lower-case names, repeated ones are joined. `authority` is the host that the

@@ -1,4 +1,4 @@
-"""What each request gets: tokens, hosts and methods are checked, `core.answer` judges the rest.
+"""The request handler: check token, Host and method, and respond with what `build_response` says.
 
 `protocol` reads the requests, `response_writer` sends the responses.
 """
@@ -8,36 +8,26 @@ import re
 import secrets
 import time
 from collections.abc import Coroutine, Mapping
+from contextlib import closing
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 from urllib.parse import unquote_to_bytes
 
 from vidnb.http.allowed_hosts import is_disallowed_host, partial_limit_bytes
 from vidnb.http.range_response import RangeResponse, build_response
 from vidnb.http.request_head import RequestHead
 from vidnb.io.calls import DaemonThreads
-from vidnb.server.message_endpoint import PREFIX, receive
+from vidnb.server.message_endpoint import PREFIX, MessageEndpoint
 from vidnb.server.protocol import HttpConnection
 from vidnb.server.registry import FileResource, PageResource, Registry
-from vidnb.server.response_writer import ResponseWriter, SendBuffer, date_field, write_head
+from vidnb.server.response_writer import ResponseWriter, fill, new_memory, write_head
 from vidnb.server.routes import ANY_FILE_NAME
 from vidnb.server.sources import ChangedError, FileSource, OpenVersion
 
-if TYPE_CHECKING:
-    from vidnb.server.message_endpoint import MessageEndpoint
-
 __all__ = ["App"]
 
-MAX_CONNECTIONS: Final = 256
-"""More are dropped at once. A stalled one needs two descriptors, so half of the usual limit of
-1,024 is left to the notebook.
-"""
-
-READ_BYTES: Final = 64 * 1024
-"""The most that one read takes from a socket (B)."""
-
 MESSAGE_THREADS: Final = 8
-"""So many message endpoints may have a slow handler before another one waits."""
+"""The number of message handlers that run at the same time."""
 
 _ORIGIN: Final = re.compile(r"[\x21-\x7e]{1,512}")
 
@@ -70,23 +60,9 @@ class App:
 
     def __init__(self, registry: Registry) -> None:
         self.connections: set[HttpConnection] = set()
+        self.memory = new_memory()
         self._registry = registry
-        self._read_buffer = memoryview(bytearray(READ_BYTES))
-        self._buffer = SendBuffer()
         self._threads = DaemonThreads("vidnb-messages", MESSAGE_THREADS)
-
-    def new_connection(self) -> HttpConnection:
-        """Return the protocol of a new connection."""
-        return HttpConnection(self, asyncio.get_running_loop(), self._read_buffer)
-
-    def connection_made(self, connection: HttpConnection) -> bool:
-        """Register a connection; False where there are too many."""
-        self.connections.add(connection)
-        return len(self.connections) <= MAX_CONNECTIONS
-
-    def connection_lost(self, connection: HttpConnection) -> None:
-        """Forget a connection."""
-        self.connections.discard(connection)
 
     def close(self) -> None:
         """Drop all connections."""
@@ -95,7 +71,7 @@ class App:
         self._threads.shutdown()
 
     def handle_request(self, connection: HttpConnection) -> Coroutine[Any, Any, None] | None:
-        """Respond to a request; return the rest of the response where that takes waiting."""
+        """Respond to `connection.response.request`, or return a coroutine that does."""
         response = connection.response
         request, fields = response.request, response.request.fields
         if request.path.startswith(PREFIX):
@@ -108,13 +84,14 @@ class App:
         if resource is None or is_disallowed_host(request.authority, fields, resource.hosts):
             response.send_status(404)
             return None
-        more = _cors(fields) + response.connection_field
+        cors = _cors(fields)
         if request.method == "OPTIONS":
-            response.send(write_head(204, (date_field(), *_PREFLIGHT), more))
+            response.send(204, _PREFLIGHT, cors)
             return None
         if is_page:
-            return _send_page(resource, response, more)
-        return self._send_file(cast("FileResource", resource), response, _CACHE_CONTROL + more)
+            return _send_page(resource, response, cors)
+        more = _CACHE_CONTROL + cors + response.connection_field
+        return self._send_file(cast("FileResource", resource), response, more)
 
     def _receive_message(self, connection: HttpConnection) -> Coroutine[Any, Any, None] | None:
         request = connection.response.request
@@ -123,14 +100,8 @@ class App:
         if found is None or is_disallowed_host(request.authority, request.fields, found.hosts):
             connection.response.send_status(404)
             return None
-        return receive(
-            cast("MessageEndpoint", found),
-            name,
-            connection.response,
-            connection.read_body,
-            cors=_cors(request.fields),
-            on=self._threads,
-        )
+        endpoint = cast("MessageEndpoint", found)
+        return endpoint.respond(name, connection, _cors(request.fields), self._threads)
 
     def _find(self, path: str) -> tuple[PageResource | None, bool]:
         """Return what a path opens, and whether it is that of its page."""
@@ -153,19 +124,19 @@ class App:
     def _send_file(
         self, resource: FileResource, response: ResponseWriter, more: str
     ) -> Coroutine[Any, Any, None] | None:
-        """Send a small response at once if the file was looked at lately and is in memory."""
+        """Send a small response at once if the file was checked lately and is in memory."""
         source = resource.source
         version = source.version_at_once() if isinstance(source, FileSource) else None
         if version is not None:
-            try:
+            with closing(version):
                 judged = _judge(resource, response.request, version)
                 head = write_head(judged.status, judged.headers, more)
-                filled = self._buffer.fill(head, judged.body, version)
-            finally:
-                version.close()
+                filled = fill(self.memory, head, judged.body, version)
             if filled is not None:
                 resource.count(response.request.method, judged.status)
-                self._buffer.send(filled, response.transport)
+                response.transport.write(filled)
+                if response.is_paused:  # the rest of the memory is left to asyncio
+                    self.memory = new_memory()
                 return None
         return _send_in_task(resource, response, more)
 
@@ -179,7 +150,7 @@ def _judge(resource: FileResource, request: RequestHead, version: OpenVersion) -
         version.modified_s,
         now_s=time.time(),
         media_type=resource.source.media_type,
-        # Only several ranges need one that nobody can have written into the file.
+        # Only several ranges need one, which must not occur in the file.
         boundary=secrets.token_hex(16) if "," in request.fields.get("range", "") else "-",
         max_partial_bytes=partial_limit_bytes(request.fields, resource.max_partial_bytes),
     )
@@ -188,33 +159,27 @@ def _judge(resource: FileResource, request: RequestHead, version: OpenVersion) -
 async def _send_in_task(resource: FileResource, response: ResponseWriter, more: str) -> None:
     task = cast("asyncio.Task[Any]", asyncio.current_task())
     resource.running.add(task)
+    task.add_done_callback(resource.running.discard)
     try:
-        try:
-            version = await resource.source.version()
-        except (OSError, ValueError):  # it was there when it was registered
-            response.send_status(404)
-            return
-        try:
-            judged = _judge(resource, response.request, version)
-            resource.count(response.request.method, judged.status)
-            await response.send_response(judged, more, version)
-        finally:
-            version.close()
-    finally:
-        resource.running.discard(task)
+        version = await resource.source.version()
+    except (OSError, ValueError):  # it was there when it was registered
+        response.send_status(404)
+        return
+    with closing(version):
+        judged = _judge(resource, response.request, version)
+        resource.count(response.request.method, judged.status)
+        await response.send_response(judged, more, version)
 
 
-async def _send_page(resource: PageResource, response: ResponseWriter, more: str) -> None:
+async def _send_page(resource: PageResource, response: ResponseWriter, cors: str) -> None:
     try:
         html, policy = await resource.page()
     except (OSError, ValueError, ChangedError):  # what it shows was there once
         response.send_status(404)
         return
     fields = (
-        date_field(),
         ("Content-Type", "text/html; charset=utf-8"),
-        ("Content-Length", str(len(html))),
         ("Content-Security-Policy", policy),
         ("Cache-Control", "no-store"),
     )
-    response.send(write_head(200, fields, more), html)
+    response.send(200, fields, cors, html)

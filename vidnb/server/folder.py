@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import PurePath
 from secrets import token_urlsafe
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from vidnb.errors import ServeError
 from vidnb.http.allowed_hosts import LOOPBACK, AllowedHosts, parse_allowed_hosts
@@ -20,19 +20,19 @@ from vidnb.io.regular_file import StrPath, open_regular, os_error_reason
 from vidnb.server.listing import by_folder, may_be_video, natural_key
 from vidnb.server.pages import page
 from vidnb.server.registry import FileResource, Registry
-from vidnb.server.server import Closable, Server, release, running_server
+from vidnb.server.server import Closable, Server, running_server
 from vidnb.server.sources import FileSource
 
 __all__ = ["MAX_DEPTH", "MAX_VIDEOS", "ServedFolder", "serve_folder"]
 
 MAX_VIDEOS: Final = 1000
-"""So many files are listed, in natural order; the page says that there are more."""
+"""The limit of listed files; the page says that there are more."""
 
 MAX_DEPTH: Final = 4
-"""So many levels of folders below the first are scanned."""
+"""The limit of levels of folders below the first."""
 
 MAX_SEEN: Final = 50_000
-"""So many names are read, in case the folder is the root of a disk."""
+"""The limit of names that are read, in case the folder is the root of a disk."""
 
 _LEFT_OUT: Final = (
     "Not everything in this folder is listed: it holds very many files, or folders below folders. "
@@ -42,9 +42,8 @@ _STREAM_NAMES: Final = (".ts", ".mts")  # TypeScript's too
 _PACKET_BYTES: Final = 188  # of an MPEG transport stream, each with 0x47 first (ISO 13818-1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A video in the folder: its path relative to it, with "/", where it lies, its size (B)."""
+class _Found(NamedTuple):
+    """A video in the folder: its path relative to it (with "/"), its path, its size (B)."""
 
     relative: str
     path: str
@@ -107,7 +106,7 @@ class _Walk:
         return _Found(relative, entry.path, status.st_size)
 
     def holds(self, real_path: str) -> bool:
-        """Tell whether a resolved path lies inside the folder."""
+        """Return whether a resolved path is inside the folder."""
         return PurePath(real_path).is_relative_to(self.root)
 
 
@@ -145,13 +144,11 @@ class FolderResource:
                 file.end()
         if self.closed:  # while it was scanned
             self.end()
-        items = [
-            (
-                each.relative,
-                page.FolderItem(PurePath(each.relative).name, *_urls(file), each.size_bytes),
-            )
-            for each, file in found
-        ]
+        items = []
+        for each, file in found:
+            name, own_page = PurePath(each.relative).name, f"../{file.page_token}/"
+            item = page.FolderItem(name, f"../{file.path}", own_page, each.size_bytes)
+            items.append((each.relative, item))
         title = PurePath(self.root).name or self.root
         return page.index(title, by_folder(items), "" if walk.complete else _LEFT_OUT)
 
@@ -189,26 +186,17 @@ class FolderResource:
         return running
 
 
-def _urls(file: FileResource) -> tuple[str, str]:
-    """Return the URLs of a file and its page, relative to the folder's page."""
-    return f"../{file.path}", f"../{file.page_token}/"
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedFolder(Closable):
-    """A folder whose videos are being served, until `close()` or the end of the process.
+    """A folder whose videos are being served.
 
     `page_url` is the URL of its list; it holds a secret of 192 bits, and so does each video's.
     """
 
     page_url: str
     port: int
-    _folder: FolderResource
+    _resource: FolderResource
     _server: Server
-
-    def close(self) -> None:
-        """Free the URLs of the list and of all its videos at once."""
-        release(self._server, self._folder)
 
 
 def serve_folder(

@@ -1,8 +1,7 @@
-"""Messages from a page: it posts what happens in its player to the server of the video.
+"""Message endpoints: a page posts the events of its player to the server, also while a cell runs.
 
-A kernel reads its messages between two cells; this server reads them at any time. Each endpoint has
-an unguessable URL of its own. Who knows it may post messages of the expected names and sizes, and
-learn that the server is there (`ping`); nothing can be read from it.
+Each endpoint has an unguessable URL. It accepts messages of the expected names and sizes, and a
+`ping`; nothing else can be read from it.
 """
 
 import asyncio
@@ -10,29 +9,29 @@ import logging
 import secrets
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any, Final
 
 from vidnb.http.allowed_hosts import AllowedHosts
-from vidnb.server.response_writer import ResponseWriter, date_field, write_head
+from vidnb.server.protocol import HttpConnection
 
-__all__ = ["MESSAGE_BYTES", "PING_BODY", "PREFIX", "MessageEndpoint", "receive"]
+__all__ = ["MESSAGE_BYTES", "PING_BODY", "PREFIX", "MessageEndpoint"]
 
 logger = logging.getLogger(__name__)
 
 PREFIX: Final = "/~/"
-"""What the path of every endpoint begins with, and that of no file: no token holds a tilde."""
+"""The prefix of the paths of all endpoints and of no file: no token contains a tilde."""
 
 PING_BODY: Final = b"vidnb\n"
-"""The response to `ping`, so that a page of a proxy's own is not taken for the server."""
+"""The response to `ping`, which distinguishes the server from a page of a proxy."""
 
 MESSAGE_BYTES: Final = 64 * 1024
 """The largest ordinary message (B); a hundred reports of a player are 20 kB."""
 
 MAX_PENDING: Final = 16
-"""So many messages of one endpoint are held until they are handled; others are not read yet."""
+"""The limit of an endpoint's messages that were read and not yet handled."""
 
 _PREFLIGHT: Final = (
     ("Allow", "GET, HEAD, POST, OPTIONS"),
@@ -41,16 +40,12 @@ _PREFLIGHT: Final = (
     ("Access-Control-Max-Age", "600"),
 )
 
-ReadBody = Callable[[int], Awaitable[bytes | int]]
-"""Returns a body of at most so many bytes, or the status that tells why not."""
-
 
 class MessageEndpoint:
     """One URL for messages, as long as it is registered.
 
-    `handle(name, data)` is called with one message after the other, in the order in which they
-    came, in a worker thread: a slow one delays the messages of this endpoint and nothing else. A
-    `ValueError` of it tells the sender that the message makes no sense.
+    `handle(name, data)` is called with one message after the other, in order, in a worker thread: a
+    slow handler delays this endpoint only. Its `ValueError` means that the message is invalid.
     """
 
     def __init__(self, handle: Callable[[str, bytes], None]) -> None:
@@ -81,31 +76,53 @@ class MessageEndpoint:
         """Accept messages of this name no more."""
         self._max_bytes.pop(name, None)
 
-    def max_bytes(self, name: str) -> int | None:
-        """Return how large a message of this name may be (B), None where none is expected."""
-        return self._max_bytes.get(name)
-
     def end(self) -> set[asyncio.Task[Any]]:
         """Do nothing: a message that was accepted is handled."""
         return set()
 
-    async def deliver(self, name: str, read_body: ReadBody, max_bytes: int, on: Executor) -> int:
+    async def respond(self, name: str, connection: HttpConnection, cors: str, on: Executor) -> None:
+        """Respond to a request for `name`; `cors` are field lines for its origin.
+
+        204 where a message was handled, 404 for a name that is not expected, 405 for another
+        method, 408, 413 and 400 (RFC 9110 section 15.5) for a message that is too slow, too large
+        or invalid, 500 where its handler failed.
+        """
+        response = connection.response
+        method, max_bytes = response.request.method, self._max_bytes.get(name)
+        if max_bytes is None and name != "ping":
+            response.send_status(404, cors)
+        elif method == "OPTIONS":
+            response.send(204, _PREFLIGHT, cors)
+        elif name == "ping" and method in {"GET", "HEAD"}:
+            fields = (("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store"))
+            response.send(200, fields, cors, PING_BODY)
+        elif max_bytes is None or method != "POST":
+            allowed = "GET, HEAD, OPTIONS" if max_bytes is None else "POST, OPTIONS"
+            response.send_status(405, f"Allow: {allowed}\r\n{cors}")
+        elif (status := await self._deliver(name, connection, max_bytes, on)) == 204:
+            response.send(204, (("Cache-Control", "no-store"),), cors)
+        else:
+            response.send_status(status, cors)
+
+    async def _deliver(
+        self, name: str, connection: HttpConnection, max_bytes: int, on: Executor
+    ) -> int:
         """Read a message, have it handled on `on` and return the status of the response.
 
-        Beyond `MAX_PENDING` a message is not read before there is room. One that was read is
-        handled, also if its sender leaves meanwhile.
+        Beyond `MAX_PENDING` a message is read only after another was handled. One that was read is
+        handled, also if its sender disconnects meanwhile.
         """
         await self._room.acquire()
-        try:
-            data = await read_body(max_bytes)
-        except BaseException:
-            self._room.release()
-            raise
-        if isinstance(data, int):
-            self._room.release()
-            return data
         handled: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         handled.add_done_callback(lambda _: self._room.release())
+        try:
+            data = await connection.read_body(max_bytes)
+        except BaseException:
+            handled.cancel()
+            raise
+        if isinstance(data, int):
+            handled.cancel()
+            return data
         with self._lock:
             self._queue.append((name, data, handled))
             is_idle = not self._is_running
@@ -137,49 +154,3 @@ class MessageEndpoint:
 def _settle(future: "asyncio.Future[int]", status: int) -> None:
     if not future.done():
         future.set_result(status)
-
-
-async def receive(
-    endpoint: MessageEndpoint,
-    name: str,
-    response: ResponseWriter,
-    read_body: ReadBody,
-    *,
-    cors: str,
-    on: Executor,
-) -> None:
-    """Respond to a request for `name` of an endpoint; `cors` are field lines for its origin.
-
-    204 where a message was handled, 404 for a name that is not expected, 405 for another method,
-    408, 413 and 400 (RFC 9110 section 15.5) for a message that is too slow, too large or makes no
-    sense, 500 where its handler failed.
-    """
-    method = response.request.method
-    max_bytes = endpoint.max_bytes(name)
-    if max_bytes is None and name != "ping":
-        response.send_status(404, cors)
-    elif method == "OPTIONS":
-        fields = (date_field(), *_PREFLIGHT)
-        response.send(write_head(204, fields, cors + response.connection_field))
-    elif name == "ping" and method in {"GET", "HEAD"}:
-        _send_ping(response, cors)
-    elif max_bytes is None or method != "POST":
-        allowed = "GET, HEAD, OPTIONS" if max_bytes is None else "POST, OPTIONS"
-        response.send_status(405, f"Allow: {allowed}\r\n{cors}")
-    else:
-        status = await endpoint.deliver(name, read_body, max_bytes, on)
-        if status != 204:
-            response.send_status(status, cors)
-            return
-        more = f"Cache-Control: no-store\r\n{cors}{response.connection_field}"
-        response.send(write_head(204, (date_field(),), more))
-
-
-def _send_ping(response: ResponseWriter, cors: str) -> None:
-    fields = (
-        date_field(),
-        ("Content-Type", "text/plain; charset=utf-8"),
-        ("Content-Length", str(len(PING_BODY))),
-        ("Cache-Control", "no-store"),
-    )
-    response.send(write_head(200, fields, cors + response.connection_field), PING_BODY)

@@ -1,9 +1,8 @@
 """A source that is being downloaded: stored bytes are sent at once, others as soon as they arrive.
 
-Every response reads from one attempt to download the file. Where the origin's file turns out to
-have changed, those responses end with their connections, and the next request sees the new file
-under another validator. Once the file has its final name, it is served like any other, under the
-same validator, so that no player starts again.
+Every response reads from one attempt to download the file. If the origin's file has changed, those
+responses end with their connections; the next one has another validator. The complete file is
+served like any other, with the same validator, so that players continue.
 """
 
 import asyncio
@@ -35,11 +34,7 @@ class PartialVersion:
         self._generation = shown.generation
         self._has_waited = False
         self._file = OpenFile(shown.descriptor, os.fstat(shown.descriptor))
-
-    @property
-    def inode(self) -> int:
-        """The inode, which stays the same under the final name."""
-        return self._file.seen.inode
+        self.inode = self._file.inode  # which stays the same under the final name
 
     def intact(self) -> bool:
         """Whether this is still the current attempt."""
@@ -64,10 +59,9 @@ class PartialVersion:
 
 
 class PartialSource:
-    """The file that `stream` downloads, from its first byte on.
+    """The file that `stream` downloads; closing the source closes the stream.
 
-    `version` waits until the size is known; it and `close` belong to the server's loop. Closing
-    the source closes the stream.
+    `version` waits until the size is known. It and `close` belong to the server's loop.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -82,7 +76,7 @@ class PartialSource:
 
     @property
     def media_type(self) -> str:
-        """By its name, else as the origin says."""
+        """The media type by its name, else the origin's."""
         by_name = media_type_of(self.name)
         if by_name != OCTET_STREAM:
             return by_name
@@ -106,13 +100,13 @@ class PartialSource:
             self._finished = await asyncio.to_thread(FileSource, shown.path)
         file = await self._finished.version()
         last = self._last
-        if last is not None and file.seen.inode == last.inode:
+        if last is not None and file.inode == last.inode:
             # The same bytes under their final name; a later change of the file is another version
             # with a tag of its own.
             if self._published_ns is None:
-                self._published_ns = file.seen.modified_ns
-            if file.seen.modified_ns == self._published_ns and file.size_bytes == last.size_bytes:
-                file.use_validator(last.validator)
+                self._published_ns = file.modified_ns
+            if file.modified_ns == self._published_ns and file.size_bytes == last.size_bytes:
+                file.validator = last.validator
         return file
 
     def close(self) -> None:

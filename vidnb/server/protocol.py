@@ -1,89 +1,81 @@
-"""One connection: bytes become requests, one at a time, and each gets its response.
+"""The HTTP/1.1 protocol of one connection: parse requests, respond to one after the other.
 
-The parser is httptools (llhttp, as in uvicorn and Node); `core.request_head` adds what it leaves
-open. A head is given to the parser as it arrives and never beyond its end, so that the requests
-behind it wait in one bounded buffer.
+The parser is httptools (llhttp, as in uvicorn and Node); `request_head` adds what it leaves open. A
+head is given to the parser as it arrives and never beyond its end; later requests stay buffered.
 """
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any, Final, Protocol, cast
+import re
+from typing import TYPE_CHECKING, Final, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from vidnb.http.request_head import MAX_HEAD_BYTES, RequestHead, oversized
-from vidnb.server.response_writer import ResponseWriter
+from vidnb.server.response_writer import NO_REQUEST, ResponseWriter
 from vidnb.server.sources import ChangedError
 
-__all__ = ["HttpConnection", "RequestHandler"]
+if TYPE_CHECKING:
+    from vidnb.server.app import App
+
+__all__ = ["HttpConnection"]
 
 logger = logging.getLogger(__name__)
 
+MAX_CONNECTIONS: Final = 256
+"""More are dropped at once. A stalled one needs two descriptors, so half of the usual limit of
+1,024 is left to the notebook.
+"""
+
 KEEP_ALIVE_S: Final = 60.0
-"""How long a connection may be without a complete request head."""
+"""How long a connection may be without a complete request head (s)."""
 
 LINGER_S: Final = 1.0
-"""How long what a client still sends is read after the last response (RFC 9112 section 9.6)."""
+"""How long a client's data is read after the last response (RFC 9112 section 9.6)."""
 
 RECEIVE_S: Final = 30.0
 """How long the body of a request may take."""
 
 IGNORED_BODY_BYTES: Final = 64 * 1024
-"""The largest body that is skipped; behind a larger one the connection is closed."""
+"""The largest body that is skipped (B); after a larger one the connection is closed."""
 
 REQUESTS_PER_TURN: Final = 16
-"""So many pipelined requests are responded to before the other connections' turn."""
+"""The limit of pipelined requests that get their response before other connections' requests."""
 
-
+_RANGE: Final = re.compile(rb"\r\nRange: (bytes=[0-9]{1,18}-[0-9]{0,18})\r\n")
 _FAILED: Final = "A response failed; the connection was closed."
-
-
-class RequestHandler(Protocol):
-    """What decides about requests."""
-
-    def connection_made(self, connection: "HttpConnection") -> bool:
-        """Register a connection; False where there are too many."""
-
-    def connection_lost(self, connection: "HttpConnection") -> None:
-        """Forget a connection."""
-
-    def handle_request(self, connection: "HttpConnection") -> Coroutine[Any, Any, None] | None:
-        """Respond to `connection.response.request`; return the rest where that takes waiting."""
 
 
 class HttpConnection(asyncio.BufferedProtocol):
     """The protocol of one connection, on the server's loop.
 
     asyncio would allocate 256 KiB for each read of a plain `Protocol`, which costs more than the
-    parsing of a request; `buffer` is for the reads of all connections.
+    parsing of a request; the application has one memory for the reads of all connections.
     """
 
+    transport: asyncio.Transport
     response: ResponseWriter
 
-    def __init__(
-        self, handler: RequestHandler, loop: asyncio.AbstractEventLoop, buffer: memoryview
-    ) -> None:
-        self._handler = handler
-        self._loop = loop
-        self._buffer = buffer
+    def __init__(self, app: "App") -> None:
+        self._app = app
+        self._loop = asyncio.get_running_loop()
         self._parser = HttpRequestParser(self)
-        self._received = b""  # and not yet responded to; the parser has seen the first `_parsed`
+        self._received = b""  # without a response yet; the parser has the first `_parsed` bytes
         self._parsed = 0
+        self._before = self._after = b""  # the last head without the value of its Range field
         self._target = b""
         self._fields: list[tuple[str, str]] = []
         self._is_head_complete = False
         self._keep_alive = False
-        self._skipped_bytes = 0  # what is left of a body that nobody reads
+        self._skipped_bytes = 0  # the rest of a body that is not read
         self._body = bytearray()
-        self._body_room = -1  # how much more of a body is accepted (B); -1: none is read
+        self._body_room = -1  # how much more of the body is accepted (B)
         self._body_left: int | None = 0
         self._body_end: asyncio.Future[int] | None = None
         self._task: asyncio.Task[None] | None = None
         self._deadline_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._is_scheduled = False
-        self._is_reading = True
         self._has_ended = False  # the client sends no more
         self._is_closing = False
 
@@ -91,16 +83,17 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept a connection, or drop it where there are too many."""
-        self._transport = cast("asyncio.Transport", transport)
-        self.response = ResponseWriter(self._transport)
-        self._wait_for_request()
-        self._timer = self._loop.call_later(KEEP_ALIVE_S, self._check_deadline)
-        if not self._handler.connection_made(self):
-            self._transport.abort()
+        self.transport = cast("asyncio.Transport", transport)
+        self.response = ResponseWriter(self.transport)
+        self._deadline_s = self._loop.time() + KEEP_ALIVE_S
+        self._timer = self._loop.call_at(self._deadline_s, self._check_deadline)
+        self._app.connections.add(self)
+        if len(self._app.connections) > MAX_CONNECTIONS:
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Cancel the response: one that waits for its source would not notice."""
-        self._handler.connection_lost(self)
+        self._app.connections.discard(self)
         self._is_closing = True
         if self._timer is not None:
             self._timer.cancel()
@@ -109,24 +102,23 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """Return the memory for the next read."""
-        return self._buffer
+        return self._app.memory
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Respond to what is complete, unless a response is still being sent."""
+        """Respond to complete requests, unless a response is still being sent."""
         if self._is_closing:
             return
-        data = bytes(self._buffer[:nbytes])
+        data = bytes(self._app.memory[:nbytes])
         self._received = self._received + data if self._received else data
         if self._body_end is not None:
             self._receive_body()
         elif self._task is None and not (self.response.is_paused or self._is_scheduled):
             self._handle_requests()
         elif len(self._received) > MAX_HEAD_BYTES:
-            self._is_reading = False
-            self._transport.pause_reading()
+            self.transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Keep the sending half open while there is something to send (RFC 9112 section 9.6)."""
+        """Keep the sending half open while a response is sent (RFC 9112 section 9.6)."""
         self._has_ended = True
         if self._is_closing or not (self._body_end is None or self._body_end.done()):
             return False
@@ -134,17 +126,12 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """Note that the client reads more slowly than the responses come."""
-        self.response.pause()
+        self.response.is_paused = True
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Continue the response, then with the next request."""
         self.response.resume()
         self._continue()
-
-    @property
-    def transport(self) -> asyncio.Transport:
-        """The transport."""
-        return self._transport
 
     # --- the parser's calls
 
@@ -162,7 +149,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
-        """Collect a piece of the body if somebody reads it."""
+        """Collect a piece of the body if `read_body` waits for it."""
         if self._body_end is not None:
             self._body_room -= len(body)
             if self._body_room >= 0:
@@ -178,10 +165,10 @@ class HttpConnection(asyncio.BufferedProtocol):
     # --- requests
 
     def _handle_requests(self) -> None:
-        """Respond to the complete requests that have been received."""
+        """Respond to the complete requests."""
         self._is_scheduled = False
         for _ in range(REQUESTS_PER_TURN):
-            if not self._received or not self._read_head():
+            if not self._received or not (self._repeats_head() or self._read_head()):
                 break
             self._respond()
             if self._task is not None or self.response.is_paused:
@@ -193,22 +180,17 @@ class HttpConnection(asyncio.BufferedProtocol):
         if self._is_closing:
             return
         if self._has_ended:
-            self._transport.close()
+            self.transport.close()
         else:
-            self._resume_reading()
-
-    def _resume_reading(self) -> None:
-        if not self._is_reading:
-            self._is_reading = True
-            self._transport.resume_reading()
+            self.transport.resume_reading()
 
     def _continue(self) -> None:
-        """Go on with the requests that came in the meantime, if that is possible now."""
+        """Respond to the requests received meanwhile, unless a response is still being sent."""
         if self._task is None and not (self._is_closing or self.response.is_paused):
             self._handle_requests()
 
     def _read_head(self) -> bool:
-        """Parse one request head; False where it is not complete, or no request."""
+        """Parse one request head; False where it is incomplete or malformed."""
         if self._skipped_bytes and not self._skip_body():
             return False
         received, parsed = self._received, self._parsed
@@ -241,11 +223,32 @@ class HttpConnection(asyncio.BufferedProtocol):
             and size_bytes <= IGNORED_BODY_BYTES
             and not head.expects_continue
         )
-        self.response.begin(head, keep_alive=self._keep_alive and can_skip_body)
+        self.response.request = head
+        self.response.keep_alive = self._keep_alive and can_skip_body
+        self._before = b""
+        found = _RANGE.search(received, 0, end)
+        if found and head.fields["range"] == found[1].decode() and not (parsed or size_bytes):
+            self._before, self._after = received[: found.start(1)], received[found.end(1) : end]
+        return True
+
+    def _repeats_head(self) -> bool:
+        """Use the last head again if only its Range is another, as in the requests of a player.
+
+        All bytes but those digits are compared, so the parser would return the same.
+        """
+        received = self._received
+        if self._parsed or not self._before or (found := _RANGE.search(received)) is None:
+            return False
+        if found.start(1) != len(self._before) or not (
+            received.startswith(self._before) and received.startswith(self._after, found.end(1))
+        ):
+            return False
+        self.response.request.fields["range"] = found[1].decode()
+        self._received = received[found.end(1) + len(self._after) :]
         return True
 
     def _parse(self, data: bytes) -> int:
-        """Give data to the parser; return 400 where it refuses it, else 0."""
+        """Give data to the parser; return 400 if it is malformed, else 0."""
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:  # which a server may ignore (RFC 9110 section 7.8)
@@ -255,22 +258,23 @@ class HttpConnection(asyncio.BufferedProtocol):
         return 0
 
     def _refuse(self, status: int) -> bool:
-        self.response.refuse(status)
+        self.response.request, self.response.keep_alive = NO_REQUEST, False
+        self.response.send_status(status)
         self._close()
         return False
 
     def _respond(self) -> None:
         try:
-            rest = self._handler.handle_request(self)
+            rest = self._app.handle_request(self)
         except Exception:
             logger.exception(_FAILED)
-            self._transport.abort()
+            self.transport.abort()
             return
-        if rest is None:
-            self._finish()
-        else:
+        if rest is not None:
             self._task = self._loop.create_task(rest)
             self._task.add_done_callback(self._when_done)
+        else:
+            self._finish()
 
     def _when_done(self, task: "asyncio.Task[None]") -> None:
         self._task = None
@@ -280,21 +284,18 @@ class HttpConnection(asyncio.BufferedProtocol):
         elif error is not None and not isinstance(error, ConnectionError):
             logger.error(_FAILED, exc_info=error)
         if error is not None or task.cancelled():
-            self._transport.abort()
-        elif not self._transport.is_closing():
+            self.transport.abort()
+        elif not self.transport.is_closing():
             self._finish()
             self._continue()
 
     def _finish(self) -> None:
-        """Get ready for the next request, or close where none may follow."""
+        """Wait for the next request, or close where none may follow."""
         if self.response.keep_alive:
             self._skipped_bytes = self._body_left or 0
-            self._wait_for_request()
+            self._deadline_s = self._loop.time() + KEEP_ALIVE_S
         else:
             self._close()
-
-    def _wait_for_request(self) -> None:
-        self._deadline_s = self._loop.time() + KEEP_ALIVE_S
 
     def _check_deadline(self) -> None:
         """Close a connection that has been without a complete request for too long."""
@@ -302,33 +303,33 @@ class HttpConnection(asyncio.BufferedProtocol):
         if self._task is not None or self.response.is_paused:
             self._deadline_s = now_s + KEEP_ALIVE_S
         if self._deadline_s <= now_s:
-            self._transport.close()
+            self.transport.close()
         else:
-            self._timer = self._loop.call_later(self._deadline_s - now_s, self._check_deadline)
+            self._timer = self._loop.call_at(self._deadline_s, self._check_deadline)
 
     def _close(self) -> None:
-        """Send what is left, and close once the client has read it.
+        """Send what is buffered, and close once the client has read it.
 
-        A socket that is closed while something unread has come in resets the connection, and the
-        client may lose the response (RFC 9112 section 9.6).
+        Closing a socket with unread data resets the connection, and the client may lose the
+        response (RFC 9112 section 9.6).
         """
         self._is_closing = True
         self._received = b""
         if self._has_ended:
-            self._transport.close()
+            self.transport.close()
             return
-        self._resume_reading()
+        self.transport.resume_reading()
         try:
-            self._transport.write_eof()
+            self.transport.write_eof()
         except OSError:  # the client has reset the connection
-            self._transport.abort()
+            self.transport.abort()
         else:
-            self._loop.call_later(LINGER_S, self._transport.close)
+            self._loop.call_later(LINGER_S, self.transport.close)
 
     # --- bodies
 
     async def read_body(self, limit_bytes: int) -> bytes | int:
-        """Return the body of the request, or the status that tells why not: 400, 408 or 413."""
+        """Return the body of the request, or the status of its refusal: 400, 408 or 413."""
         if (self._body_left or 0) > limit_bytes:
             return 413
         if self._body_left == 0:
@@ -337,10 +338,10 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._body_room = limit_bytes
         self._body_end = self._loop.create_future()
         if self.response.request.expects_continue and not self._received:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if self._received:
             self._receive_body()
-        self._resume_reading()
+        self.transport.resume_reading()
         try:
             async with asyncio.timeout(RECEIVE_S):
                 status = await self._body_end
@@ -369,7 +370,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._body_end.set_result(status)
 
     def _skip_body(self) -> bool:
-        """Parse and drop a body that nobody reads; False where there is more to come."""
+        """Parse and drop a body that is not read; False until all of it has been received."""
         part = self._received[: self._skipped_bytes]
         self._received = self._received[len(part) :]
         self._skipped_bytes -= len(part)

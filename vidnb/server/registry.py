@@ -1,4 +1,4 @@
-"""What is served, by its secret tokens."""
+"""The resources of a server by their secret tokens."""
 
 import asyncio
 import hashlib
@@ -36,12 +36,12 @@ class Resource(Protocol):
 
 
 class PageResource(Resource, Protocol):
-    """A resource with a page, which `page_token` opens."""
+    """A resource with a page, which `page_token` opens; `OSError` where it is gone."""
 
     page_token: str
 
     async def page(self) -> page.HtmlPage:
-        """Return the page. `OSError`: what it shows is gone."""
+        """Return the page."""
 
 
 @dataclass(eq=False, slots=True)

@@ -1,13 +1,12 @@
-"""Send the responses of one connection: write heads, stream bodies, keep to the lengths.
+"""Send the responses of one connection: write heads and stream bodies.
 
-What a response's Content-Length says is what is sent, or the connection ends; a file that changes
-meanwhile ends it too; and no client, disk or file system blocks the event loop.
+The connection ends where a body cannot have its Content-Length, or the file changes meanwhile. No
+client, disk or file system blocks the event loop.
 """
 
 import asyncio
 import os
 import time
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -17,7 +16,7 @@ from vidnb.http.ranges import ByteRange
 from vidnb.http.request_head import RequestHead
 from vidnb.server.sources import ChangedError, OpenFile, OpenVersion
 
-__all__ = ["ResponseWriter", "SendBuffer", "date_field", "write_head"]
+__all__ = ["NO_REQUEST", "ResponseWriter", "fill", "new_memory", "write_head"]
 
 PIECE_BYTES: Final = 2 * 1024 * 1024
 """The most that one call of sendfile sends (B).
@@ -32,6 +31,9 @@ TAIL_BYTES: Final = 64 * 1024
 HEAD_BYTES: Final = 8 * 1024
 """Room for a response's head (B); of what a request says, only its Origin is repeated in it."""
 
+NO_REQUEST: Final = RequestHead("", None, "", 1, {}, 0)
+"""In the place of what could not be parsed as a request."""
+
 _Fields = tuple[tuple[str, str], ...]
 _SECURITY_FIELDS: Final = (
     "X-Content-Type-Options: nosniff\r\n"
@@ -44,65 +46,41 @@ _STATUS_LINES: Final = {
 }
 
 
-def date_field() -> tuple[str, str]:
-    """Return the Date field of now (RFC 9110 section 6.6.1)."""
-    return "Date", format_http_date(int(time.time()))
-
-
 def write_head(status: int, fields: _Fields, more: str) -> bytes:
     """Return a response's head; `more` holds further field lines, each with its line end."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
     return f"{_STATUS_LINES[status]}{lines}{more}\r\n".encode("latin-1")
 
 
-@lru_cache(maxsize=32)
-def _text(status: int) -> tuple[_Fields, bytes]:
-    text = f"{HTTPStatus(status).phrase}.\n".encode()
-    return (
-        ("Content-Type", "text/plain; charset=utf-8"),
-        ("Content-Length", str(len(text))),
-        ("Cache-Control", "no-store"),
-    ), text
+def new_memory() -> memoryview:
+    """Return memory for one read from a socket, and for one small response at a time."""
+    return memoryview(bytearray(HEAD_BYTES + TAIL_BYTES))
 
 
-class SendBuffer:
-    """Memory for one small response at a time, sent in one write or not at all; one a server."""
+def fill(
+    memory: memoryview, head: bytes, body: tuple[bytes | ByteRange, ...], file: OpenFile
+) -> bytes | memoryview | None:
+    """Return a whole response, in `memory`, if its body is in the page cache.
 
-    def __init__(self) -> None:
-        self._allocate()
-
-    def _allocate(self) -> None:
-        self._memory = memoryview(bytearray(HEAD_BYTES + TAIL_BYTES))
-
-    def fill(
-        self, head: bytes, body: tuple[bytes | ByteRange, ...], file: OpenFile
-    ) -> bytes | memoryview | None:
-        """Return the whole response if its body is in the page cache and the file is unchanged.
-
-        None where it is not, or where the body is not one range of at most `TAIL_BYTES`. What is
-        returned is valid until the next call.
-        """
-        # The file is checked once, after reading: each system call may cost the interpreter's
-        # lock, and with it 5 ms, while another thread computes.
-        if not body:
-            return head if file.unchanged() else None
-        byte_range, begin = body[0], len(head)
-        if len(body) > 1 or not isinstance(byte_range, ByteRange) or begin > HEAD_BYTES:
-            return None
-        end = begin + byte_range.stop - byte_range.start
-        if end > begin + TAIL_BYTES:
-            return None
-        memory = self._memory
-        if not (file.read_at_once(memory[begin:end], byte_range.start) and file.unchanged()):
-            return None
-        memory[:begin] = head
-        return memory[:end]
-
-    def send(self, filled: bytes | memoryview, transport: asyncio.Transport) -> None:
-        """Send a response; memory that the socket did not take at once is left to asyncio."""
-        transport.write(filled)
-        if transport.get_write_buffer_size():
-            self._allocate()
+    None where it is not, where the file has changed, and where the body is not one range of at most
+    `TAIL_BYTES`.
+    """
+    # The file is checked once, after reading: each system call may cost the interpreter's lock, and
+    # with it 5 ms, while another thread computes.
+    if not body:
+        return head if file.unchanged() else None
+    byte_range, begin = body[0], len(head)
+    if len(body) > 1 or not isinstance(byte_range, ByteRange) or begin > HEAD_BYTES:
+        return None
+    size_bytes = byte_range.stop - byte_range.start
+    if size_bytes > TAIL_BYTES:
+        return None
+    filled = memory[: begin + size_bytes]
+    read_bytes = file.read_cached(filled[begin:], byte_range.start)
+    if read_bytes < size_bytes or not file.unchanged():
+        return None
+    filled[:begin] = head
+    return filled
 
 
 class ResponseWriter:
@@ -111,30 +89,19 @@ class ResponseWriter:
     `request` is the one that is responded to, `keep_alive` whether another may follow it.
     """
 
-    request: RequestHead
-
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
+        self.request = NO_REQUEST
         self.keep_alive = True
         self.is_paused = False
         self._pending = bytearray()
-        self._resumed: asyncio.Future[None] | None = None
+        self._resumed = asyncio.Event()
         transport.set_write_buffer_limits(high=0)  # paused whenever the transport holds anything
 
-    def pause(self) -> None:
-        """Note that the socket takes no more at present."""
-        self.is_paused = True
-
     def resume(self) -> None:
-        """Note that the socket has taken everything."""
+        """Continue the response: the socket has taken everything."""
         self.is_paused = False
-        if self._resumed is not None and not self._resumed.done():
-            self._resumed.set_result(None)
-
-    def begin(self, request: RequestHead, *, keep_alive: bool) -> None:
-        """Begin the response to `request`."""
-        self.request = request
-        self.keep_alive = keep_alive
+        self._resumed.set()
 
     @property
     def connection_field(self) -> str:
@@ -145,25 +112,25 @@ class ResponseWriter:
 
     def send_status(self, status: int, more: str = "") -> None:
         """Send a response whose body is the name of its status; `more` holds field lines."""
-        fields, text = _text(status)
-        self.send(write_head(status, (date_field(), *fields), more + self.connection_field), text)
+        text = f"{HTTPStatus(status).phrase}.\n".encode()
+        fields = (("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store"))
+        self.send(status, fields, more, text)
 
-    def refuse(self, status: int) -> None:
-        """Send a status in response to what is no request, without repeating any of it."""
-        self.keep_alive = False
-        fields, text = _text(status)
-        head = write_head(status, (date_field(), *fields), "Connection: close\r\n")
-        self.transport.write(head + text)
-
-    def send(self, head: bytes, body: bytes = b"") -> None:
-        """Send a small response, without its body in response to HEAD."""
-        self.transport.write(head if self.request.method == "HEAD" else head + body)
+    def send(
+        self, status: int, fields: _Fields = (), more: str = "", body: bytes | None = None
+    ) -> None:
+        """Send a small response, without its body in response to HEAD; None for no body at all."""
+        if body is not None:
+            fields = (("Content-Length", str(len(body))), *fields)
+        date = ("Date", format_http_date(int(time.time())))  # RFC 9110 section 6.6.1
+        head = write_head(status, (date, *fields), more + self.connection_field)
+        self.transport.write(head if self.request.method == "HEAD" else head + (body or b""))
 
     async def send_response(self, response: RangeResponse, more: str, version: OpenVersion) -> None:
         """Send a response, the end of its body only if the file is still the same.
 
-        `ChangedError`: it is not, and the connection cannot be used any more. `ConnectionError`:
-        the client is gone.
+        `ChangedError` if not: the connection cannot be used any more. `ConnectionError` if the
+        client has closed it.
         """
         self._pending = bytearray(write_head(response.status, response.headers, more))
         for part in response.body:
@@ -187,23 +154,23 @@ class ResponseWriter:
             self._pending = data  # made for this response, so that nothing is copied
 
     async def _flush(self) -> None:
-        """Hand over what is pending and wait until the socket has taken all of it."""
+        """Send what is pending and wait until the socket has taken all of it."""
         self._check_open()
         data, self._pending = self._pending, bytearray()
         self.transport.write(data)
         if self.is_paused:
-            self._resumed = asyncio.get_running_loop().create_future()
-            await self._resumed
+            self._resumed.clear()
+            await self._resumed.wait()
 
     def _check_open(self) -> None:
         if self.transport.is_closing():
-            raise ConnectionResetError("the client is gone")
+            raise ConnectionResetError("the client has closed the connection")
 
     async def _send_pieces(self, byte_range: ByteRange, version: OpenVersion) -> None:
         if isinstance(version, OpenFile) and hasattr(os, "sendfile"):
             byte_range = await self._send_file(byte_range, version)
         while byte_range:
-            piece = ByteRange(byte_range.start, min(byte_range.start + TAIL_BYTES, byte_range.stop))
+            piece = _first(byte_range, TAIL_BYTES)
             self._add(await _read(version, piece))
             if not version.intact():
                 raise ChangedError
@@ -213,9 +180,7 @@ class ResponseWriter:
     async def _send_file(self, byte_range: ByteRange, file: OpenFile) -> ByteRange:
         """Send from the page cache to the socket; return what could not be sent that way."""
         while byte_range:
-            piece = ByteRange(
-                byte_range.start, min(byte_range.start + PIECE_BYTES, byte_range.stop)
-            )
+            piece = _first(byte_range, PIECE_BYTES)
             await file.warm(piece)
             if not file.intact():
                 raise ChangedError
@@ -239,32 +204,27 @@ class ResponseWriter:
         """Return how much the socket took without waiting (B); -1 where it is full."""
         out = self.transport.get_extra_info("socket").fileno()
         try:
-            return os.sendfile(out, file.fileno(), piece.start, piece.stop - piece.start)
+            return os.sendfile(out, file.descriptor, piece.start, piece.stop - piece.start)
         except BlockingIOError:
             return -1
 
     async def _writable(self) -> None:
-        """Wait until the socket takes more.
+        """Wait until the socket takes more, on a duplicate of its descriptor.
 
-        An event loop watches a transport's own descriptor for the transport alone, so it is given
-        a duplicate of it.
+        An event loop watches a transport's own descriptor for the transport alone.
         """
-        loop = asyncio.get_running_loop()
-        writable: asyncio.Future[None] = loop.create_future()
+        loop, writable = asyncio.get_running_loop(), asyncio.Event()
         descriptor = os.dup(self.transport.get_extra_info("socket").fileno())
         try:
-            loop.add_writer(descriptor, _settle, writable)
-            try:
-                await writable
-            finally:
-                loop.remove_writer(descriptor)
+            loop.add_writer(descriptor, writable.set)
+            await writable.wait()
         finally:
+            loop.remove_writer(descriptor)
             os.close(descriptor)
 
 
-def _settle(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
+def _first(byte_range: ByteRange, count: int) -> ByteRange:
+    return ByteRange(byte_range.start, min(byte_range.start + count, byte_range.stop))
 
 
 async def _read(version: OpenVersion, byte_range: ByteRange) -> bytes | bytearray:

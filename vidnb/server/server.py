@@ -11,23 +11,35 @@ import os
 import re
 import socket
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
-from types import TracebackType
 from typing import Final, Self
 
 from vidnb.download.planner.progress import format_bytes
+from vidnb.download.stream import Stream, is_url
 from vidnb.errors import ServeError
 from vidnb.http.allowed_hosts import LOOPBACK, parse_allowed_hosts, url_host
 from vidnb.io import loop
+from vidnb.io.regular_file import StrPath, expand_user
 from vidnb.server.app import App
+from vidnb.server.partial_source import PartialSource
+from vidnb.server.protocol import HttpConnection
 from vidnb.server.registry import FileResource, Registry, Resource
-from vidnb.server.sources import Source
+from vidnb.server.sources import FileSource, Source
 
-__all__ = ["Closable", "Served", "Server", "register", "release", "running_server", "start_server"]
+__all__ = [
+    "Closable",
+    "Served",
+    "Server",
+    "register",
+    "release",
+    "running_server",
+    "serve",
+    "start_server",
+]
 
 CLOSE_S: Final = 2.0
 """How long `close` waits until the responses that it cancelled have ended."""
@@ -53,7 +65,7 @@ class Server:
         self.app = App(self.registry)
         running = asyncio.get_running_loop()
         self._accepting = await running.create_server(
-            self.app.new_connection, sock=self._listener, backlog=256
+            partial(HttpConnection, self.app), sock=self._listener, backlog=256
         )
         loop.server.at_exit(self.stop)
 
@@ -99,35 +111,34 @@ def _this_process() -> _Process:
 _process: _Process = globals().get("_process") or _this_process()
 
 
-class Closable(ABC):
-    """Something that is served: closed at the end of a `with` block."""
+class Closable:
+    """Something that is served, until `close()`, the end of its `with` block or of the process."""
 
     __slots__ = ()
+    _resource: Resource
+    _server: Server
 
-    @abstractmethod
     def close(self) -> None:
-        """Free its URLs."""
+        """Stop serving it: its URLs are free at once, running responses are cancelled.
+
+        Without effect if it was closed before, and in a forked child for what its parent serves.
+        """
+        release(self._server, self._resource)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Served(Closable):
-    """A file that is being served, until `close()` or the end of the process.
+    """A file that is being served, until `close()`, the end of its `with` block or of the process.
 
     `url` is the URL of the file and `page_url` that of a small page with a player, for a browser
     tab; each holds a secret of 192 bits. `size_bytes` is the size (B) when it was registered,
-    `port` the server's. As a context manager it closes at the end of the block.
-    Nothing here raises an error; the response for a file that was removed is a 404 (RFC 9110
+    `port` the server's. Nothing here raises an error; a file that was removed is a 404 (RFC 9110
     section 15.5.5) until it exists again.
     """
 
@@ -144,13 +155,6 @@ class Served(Closable):
     def answered(self) -> Mapping[int, int]:
         """The number of responses so far, by HTTP status."""
         return dict(self._resource.answered)
-
-    def close(self) -> None:
-        """Stop serving the file: its URL is free at once, running responses are cancelled.
-
-        Without effect if it was closed before, and in a forked child for its parent's file.
-        """
-        release(self._server, self._resource)
 
     def __str__(self) -> str:
         return self.url
@@ -178,6 +182,11 @@ def release(server: Server, *resources: Resource) -> None:
         return
     with suppress(RuntimeError, TimeoutError):  # at the end of the process all has ended
         loop.server.run(_end(resources), timeout_s=CLOSE_S)
+
+
+async def _end(resources: Collection[Resource]) -> None:
+    ending = [task for resource in resources for task in resource.end()]
+    await asyncio.gather(*ending, return_exceptions=True)
 
 
 def start_server(port: int = 0, host: str = LOOPBACK) -> int:
@@ -221,6 +230,47 @@ def register(
     )
 
 
+def serve(
+    path: StrPath,
+    *,
+    max_partial_bytes: int | None = None,
+    host: str = LOOPBACK,
+    allowed_hosts: Collection[str] = (),
+) -> Served:
+    """Serve one regular file on 127.0.0.1 under a URL that cannot be guessed.
+
+    `path` may be an http(s) URL too: the file is downloaded into the user's cache while it is
+    served, so any program on this machine can read any part of it at once; a response waits for
+    bytes that are not stored yet. Raises what `vidnb.download` raises where that fails before the
+    size is known; later the connections close. Closing what is served stops the download.
+
+    Ranges, conditions and validators follow RFC 9110. `max_partial_bytes` (B) limits each 206 for a
+    single range, for proxies that collect a response before they pass it on; a 200 stays whole.
+    Browsers request the rest, ffmpeg takes it for the end. The file is found again at each request,
+    so a replacement is served; serving it twice makes two URLs.
+
+    `host` is an address or a name of this machine. The connection is not encrypted, and the secret
+    URL is the only access control. Another server listens there, which accepts requests for this
+    file under `host`, any IP address and loopback's names. `allowed_hosts` are further names that
+    it accepts, such as a reverse proxy's; with `host="0.0.0.0"` or `"::"` the first of them, or
+    else loopback, is the host of the URL. All other names get the same 404 as a wrong URL.
+
+    `ServeError` where the path is missing, unreadable or no regular file, or the server cannot
+    start; `ValueError` for a limit below 1 B and for an invalid `host` or name.
+    """
+
+    def make() -> tuple[Source, int]:
+        if is_url(path):
+            stream = Stream(path)
+            return PartialSource(stream), stream.wait_for_size()
+        source = FileSource(expand_user(path))
+        return source, source.size_bytes
+
+    return register(
+        make, max_partial_bytes=max_partial_bytes, host=host, allowed_hosts=allowed_hosts
+    )
+
+
 def running_server(port: int = 0, host: str = LOOPBACK) -> Server:
     """Return this process's server on `host`, started if it is not running; see `start_server`."""
     with _process.lock:
@@ -247,13 +297,22 @@ def _port_of_environment() -> int:
 
 
 def _started(port: int, host: str = LOOPBACK) -> Server:
+    name = host.removeprefix("[").removesuffix("]")
     try:
-        listener = _listening(port, host)
+        family, _, _, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.create_server(address, family=family)
     except (OSError, UnicodeError) as error:  # the latter: a label that no resolver takes
+        is_unknown = isinstance(error, (socket.gaierror, UnicodeError))
+        number = 0 if is_unknown else getattr(error, "errno", 0) or 0
+        # The text of the error itself would repeat the address.
+        reason = "the host is unknown" if is_unknown else os.strerror(number).lower()
+        remedy = "give an address of this machine, or leave the host out"
+        if number in {errno.EADDRINUSE, errno.EACCES}:
+            remedy = "choose another port, or leave it out to get a free one"
         wanted = f"port {port}" if port else "a free port"
         raise ServeError(
-            f"The server could not listen on {wanted} of {host} ({_reason(error)}), so nothing "
-            f"is served; {_remedy(error)}."
+            f"The server could not listen on {wanted} of {host} ({reason}), so nothing is served; "
+            f"{remedy}."
         ) from error
     server = Server(listener, host)
     try:
@@ -262,26 +321,3 @@ def _started(port: int, host: str = LOOPBACK) -> Server:
         listener.close()
         raise
     return server
-
-
-def _listening(port: int, host: str) -> socket.socket:
-    name = host.removeprefix("[").removesuffix("]")
-    family, _, _, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0]
-    return socket.create_server(address, family=family)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, socket.gaierror) or not isinstance(error, OSError):
-        return "the host is unknown"
-    return os.strerror(error.errno or 0).lower()  # `strerror` itself would repeat the address
-
-
-def _remedy(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno in {errno.EADDRINUSE, errno.EACCES}:
-        return "choose another port, or leave it out to get a free one"
-    return "give an address of this machine, or leave the host out"
-
-
-async def _end(resources: Collection[Resource]) -> None:
-    ending = [task for resource in resources for task in resource.end()]
-    await asyncio.gather(*ending, return_exceptions=True)

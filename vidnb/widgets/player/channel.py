@@ -62,8 +62,7 @@ class MessageChannel:
     """The message endpoint of one player; unregistered when `owned` is closed.
 
     `on_message(message)` is called with each message and `on_snapshot(number, png)` with each
-    snapshot that was requested, on a worker thread of the server. `ServeError` where the server cannot
-    start.
+    snapshot that was requested, on a worker thread. `ServeError` where the server cannot start.
     """
 
     def __init__(

@@ -19,8 +19,7 @@ from vidnb.errors import ServeError
 from vidnb.io.regular_file import StrPath, expand_user
 from vidnb.media.sniff import BoxScanner
 from vidnb.media.subtitles import decode_subtitles, is_subtitle_text, language_tag, to_webvtt
-from vidnb.server.server import Served
-from vidnb.server.serving import serve
+from vidnb.server.server import Served, serve
 from vidnb.server.sources import FileSource
 from vidnb.widgets.card import MAX_URL_CHARS, is_image_url
 from vidnb.widgets.player.routes import Routes
