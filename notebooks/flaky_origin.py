@@ -37,33 +37,33 @@ class FlakyOrigin:
                 origin.respond(self)
 
             def log_message(self, *_: object) -> None:
-                """Keep the notebook quiet."""
+                """Write no log into the notebook."""
 
         return Handler
 
     def respond(self, request: BaseHTTPRequestHandler) -> None:
         """Send the response, or its first half."""
         if request.path == "/page.mp4":
-            body, status, kind, begin = b"<html><title>Please log in</title>", 200, "video/mp4", 0
+            body, status, media_type, start = b"<html>Please log in", 200, "video/mp4", 0
         elif request.path != "/film.mp4":
-            body, status, kind, begin = b"", 404, "text/plain", 0
+            body, status, media_type, start = b"", 404, "text/plain", 0
         else:
-            body, status, kind = self.data, 200, "video/mp4"
-            begin = self._first_byte(request)
-            status = 206 if begin else 200
+            body, status, media_type = self.data, 200, "video/mp4"
+            start = self._first_byte(request)
+            status = 206 if start else 200
         request.send_response(status)
-        request.send_header("Content-Type", kind)
-        request.send_header("Content-Length", str(len(body) - begin))
+        request.send_header("Content-Type", media_type)
+        request.send_header("Content-Length", str(len(body) - start))
         request.send_header("ETag", self.etag)
         if status == 206:
-            request.send_header("Content-Range", f"bytes {begin}-{len(body) - 1}/{len(body)}")
+            request.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         request.end_headers()
         stop = len(body)
         if request.path == "/film.mp4" and self.interruptions:
             self.interruptions -= 1
-            stop = (begin + stop) // 2
+            stop = (start + stop) // 2
             request.close_connection = True
-        request.wfile.write(body[begin:stop])
+        request.wfile.write(body[start:stop])
 
     def _first_byte(self, request: BaseHTTPRequestHandler) -> int:
         field = request.headers.get("Range", "")

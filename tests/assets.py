@@ -51,14 +51,14 @@ def converted_sample(name: str) -> Path:
     """Return vidnb's sample clip (10 s) in one of `FORMATS`; skips without ffmpeg."""
     options = FORMATS[name].split()
     options += [] if "copy" in options else _FAST_ENCODING.split()
-    return _by_ffmpeg(CACHE / "formats-1" / name, lambda: ["-i", str(sample()), *options])
+    return _made_by_ffmpeg(CACHE / "formats-1" / name, lambda: ["-i", str(sample()), *options])
 
 
 _SMALL = "-vf scale=480:-2 -b:v 2700k -g 24"
 FRAGMENTED = {
-    "pieces.mp4": "-c:v libx264 -preset ultrafast -c:a copy -movflags"
+    "fragmented.mp4": "-c:v libx264 -preset ultrafast -c:a copy -movflags"
     " frag_keyframe+empty_moov+default_base_moof+global_sidx",
-    "pieces.webm": "-c:v libvpx -deadline realtime -cpu-used 16 -c:a libopus",
+    "fragmented.webm": "-c:v libvpx -deadline realtime -cpu-used 16 -c:a libopus",
 }
 
 
@@ -69,11 +69,11 @@ def fragmented_film(name: str) -> Path:
     """
     options = [*FRAGMENTED[name].split(), *_SMALL.split()]
     twice = ["-stream_loop", "1", "-i"]
-    return _by_ffmpeg(CACHE / "pieces-1" / name, lambda: [*twice, str(film()), *options])
+    return _made_by_ffmpeg(CACHE / "fragmented-1" / name, lambda: [*twice, str(film()), *options])
 
 
-def _by_ffmpeg(path: Path, arguments: Callable[[], list[str]]) -> Path:
-    """Return a file that ffmpeg writes if it does not exist; skips without ffmpeg."""
+def _made_by_ffmpeg(path: Path, arguments: Callable[[], list[str]]) -> Path:
+    """Return a file, made by ffmpeg if it does not exist; skips without ffmpeg."""
     if not path.is_file():
         program = shutil.which("ffmpeg")
         if program is None:
@@ -126,8 +126,8 @@ def ipykernel_release(version: str) -> Path:
 def jupyterhub() -> Path:
     """Return a folder for PYTHONPATH with JupyterHub and its missing dependencies.
 
-    It is no dependency of the test extra, because with its aiodns aiohttp resolves names in
-    another way. Without the registry this skips, and fails in CI.
+    It is not in the test extra, because its dependency aiodns changes how aiohttp resolves
+    names. Without the registry this skips, and fails in CI.
     """
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     path = CACHE / f"jupyterhub-{HUB_VERSION}-{python}"
@@ -163,7 +163,7 @@ def unit_test_python(python: str) -> Path:
         error = _run([python, "-m", "venv", str(temporary)], None) or _run(
             [*pip, "--disable-pip-version-check", *project["dependencies"], *tools], None
         )
-        _install(temporary, path, f"what the unit tests need on {python}", error)
+        _install(temporary, path, f"the dependencies of the unit tests for {python}", error)
     return path / "bin" / "python"
 
 
@@ -191,7 +191,7 @@ def hub_proxy() -> Path:
 
 
 def _install(temporary: Path, path: Path, what: str, error: str | None) -> None:
-    """Move an installation to `path`; where it error, skip, and fail in CI."""
+    """Move an installation to `path`; after an error, skip, or fail in CI."""
     if error is None:
         with suppress(OSError):  # another test run was faster
             temporary.replace(path)
@@ -218,7 +218,7 @@ def _run(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return "it took too long"
+        return "timed out"
     lines = (completed.stderr or completed.stdout).strip().splitlines()
     status = completed.returncode
     return None if status == 0 else (lines[-1] if lines else f"exit status {status}")

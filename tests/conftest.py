@@ -1,4 +1,4 @@
-"""How the tests run in two tiers and several processes, and what fails any of them."""
+"""Configuration of all tests: the two tiers, the worker processes, and checks on every test."""
 
 import logging
 import os
@@ -13,15 +13,15 @@ from hypothesis import settings
 
 import vidnb
 
-# A run that was started in the background may have inherited an ignored SIGINT, and so would every
-# program it starts; several tests press Ctrl-C.
+# A run started in the background may inherit an ignored SIGINT, and its child processes with it;
+# several tests send SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _STARTED_S = time.time()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let Hypothesis try a few fixed examples in the default tier, and new ones in the full one."""
+    """Use a few fixed Hypothesis examples in the default tier, and random ones in the full tier."""
     settings.register_profile("default tier", max_examples=25, deadline=None, derandomize=True)
     settings.register_profile("full tier", deadline=None)
     settings.load_profile("default tier" if _is_default_tier(config) else "full tier")
@@ -32,16 +32,18 @@ def _is_default_tier(config: pytest.Config) -> bool:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One process for each core that this one may use, eight at most: each imports everything."""
+    """Return one worker for each usable core, eight at most, because each imports everything."""
     if hasattr(os, "sched_getaffinity"):
         return min(8, len(os.sched_getaffinity(0)))
     return min(8, os.cpu_count() or 1)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """Tell the time of each stage, and what was left out."""
+) -> Iterator[None]:
+    """Print the time of each stage and what was left out, directly before pytest's last line."""
+    yield
     stages: dict[str, float] = defaultdict(float)
     if "VIDNB_CI_STARTED" in os.environ:
         stages["install"] = _STARTED_S - float(os.environ["VIDNB_CI_STARTED"])
@@ -49,51 +51,60 @@ def pytest_terminal_summary(
         for report in reports:
             if isinstance(report, pytest.TestReport):
                 stages[_stage(report.nodeid)] += report.duration
-    terminalreporter.section("seconds in each stage, added up over all processes")
-    for stage, taken_s in sorted(stages.items(), key=lambda stage: -stage[1]):
-        terminalreporter.line(f"{taken_s:8.1f}  {stage}")
-    spent = os.times()
-    cpu_s = spent.user + spent.system + spent.children_user + spent.children_system
-    terminalreporter.line(f"{cpu_s:8.1f}  of processor time, with all programs started and ended")
+    terminalreporter.section("seconds of each stage, summed over all processes")
+    for stage, elapsed_s in sorted(stages.items(), key=lambda stage: -stage[1]):
+        terminalreporter.line(f"{elapsed_s:8.1f}  {stage}")
+    times = os.times()
+    cpu_s = times.user + times.system + times.children_user + times.children_system
+    terminalreporter.line(f"{cpu_s:8.1f}  CPU time, including child processes that have ended")
     if _is_default_tier(config):
         terminalreporter.line('Left out: the slow tests. -m "slow or not slow" runs everything.')
     if os.environ.get("VIDNB_TEST_BROWSER"):
         terminalreporter.line(
-            "Left out: all browser tests except the quickstart, because a loop of plain Python took"
-            f" {os.environ.get('VIDNB_TEST_SLOWNESS')} times as long as on a quiet machine."
+            "Left out: all browser tests except the quickstart, because this machine is"
+            f" {os.environ.get('VIDNB_TEST_SLOWNESS')} times slower than an idle one."
         )
 
 
+_STAGES = {
+    "tests/test_architecture.py::test_import_contracts": "import contracts",
+    "tests/widgets/test_javascript.py::test_types": "tsc",
+}
+"""The checks that are a test among others, by node ID."""
+
+
 def _stage(nodeid: str) -> str:
+    if nodeid in _STAGES:
+        return _STAGES[nodeid]
     path, _, test = nodeid.partition("::")
     folder, *inner, file = path.split("/")
     if file == "test_style.py":
-        return test.partition("[")[2].partition("]")[0]  # lint, format, types: each is one test
+        return test.partition("[")[2].partition("]")[0]  # lint, format and types
     return inner[0] if inner else f"{folder}/*" if folder == "notebooks" else file
 
 
 @pytest.fixture(scope="session", autouse=True)
 def no_blocking_call_on_an_event_loop() -> Iterator[BlockBuster]:
-    """Raise `BlockingError` where code of vidnb's, or anything on vidnb's own loops, blocks.
+    """Raise `BlockingError` on a blocking call below a frame of vidnb on an event loop.
 
-    vidnb's loops run under `vidnb/io/loop.py`, so whatever blocks there has a frame of vidnb's
-    below it; on a caller's loop only vidnb's own calls are looked at.
+    vidnb's own loops run in `vidnb/io/loop.py`, so every call on them has such a frame. On a
+    caller's loop only vidnb's calls are checked.
     """
     buster = BlockBuster(scanned_modules=vidnb)
-    # Where a path leads is decided once, in the caller's thread, before any work begins.
+    # The destination is resolved once, in the caller's thread, before the download starts.
     for name in ("os.stat", "os.getcwd"):
         buster.functions[name].can_block_in("vidnb/download/request.py", "_folder_and_file")
-    # The socket does not block, and the bytes are in memory: as in asyncio's own sendfile.
+    # The socket is non-blocking and the bytes are in the page cache, as in asyncio's sendfile.
     buster.functions["os.sendfile"].can_block_in("vidnb/server/response_writer.py", "_sendfile")
-    # The tracer's own lock, held by whoever collects its data at the moment.
+    # The lock of coverage's tracer is acquired while its data is collected.
     buster.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", "lock_data")
     buster.activate()
     yield buster
     buster.deactivate()
 
 
-class _Unheard(logging.Handler):
-    """Keeps what asyncio could tell nobody: exceptions never retrieved, tasks destroyed."""
+class _AsyncioErrors(logging.Handler):
+    """Collects asyncio's error log: exceptions never retrieved, pending tasks destroyed."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -104,11 +115,11 @@ class _Unheard(logging.Handler):
 
 
 @pytest.fixture(autouse=True)
-def no_unheard_error() -> Iterator[None]:
-    """Fail where asyncio logs an error: a person would see it as a traceback under the cell."""
-    unheard = _Unheard()
+def no_asyncio_error() -> Iterator[None]:
+    """Fail if asyncio logs an error: in a notebook it is a traceback below the cell."""
+    errors = _AsyncioErrors()
     logger = logging.getLogger("asyncio")
-    logger.addHandler(unheard)
+    logger.addHandler(errors)
     yield
-    logger.removeHandler(unheard)
-    assert not unheard.lines, "\n".join(unheard.lines)
+    logger.removeHandler(errors)
+    assert not errors.lines, "\n".join(errors.lines)

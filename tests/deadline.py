@@ -1,6 +1,6 @@
-"""How long a test waits for an event before it fails: long, because machines vary tenfold.
+"""Deadlines of tests: generous, because the speed of machines varies tenfold.
 
-A test asserts no time of its own below ten seconds; it waits for what it needs, by these.
+No test asserts an elapsed time below ten seconds; it waits for an event with these deadlines.
 """
 
 import os
@@ -8,19 +8,19 @@ import time
 from collections.abc import Callable
 
 SLOWNESS = max(1.0, float(os.environ.get("VIDNB_TEST_SLOWNESS", "1")))
-"""How many times slower this machine is than a quiet one; `.ci/run` measures it."""
+"""How many times slower this machine is than an idle one, as measured by `.ci/run`."""
 
 DEADLINE_S = 120.0 * SLOWNESS
 
 IDLE_S = 0.5 * SLOWNESS
-"""An idle timeout for silence that a test makes: a busy machine is silent for less by itself."""
+"""The idle timeout of tests whose origin stops sending; a busy machine pauses for less."""
 
 
 def wait_until(
-    is_so: Callable[[], object], *, pause: Callable[[], object] = lambda: time.sleep(0.005)
+    condition: Callable[[], object], *, pause: Callable[[], object] = lambda: time.sleep(0.005)
 ) -> None:
-    """Wait until something has happened, by pauses; fail the test if it does not."""
+    """Poll a condition until it is true, with a pause between polls; fail at the deadline."""
     end_s = time.monotonic() + DEADLINE_S
-    while not is_so():
-        assert time.monotonic() < end_s, f"it did not happen within {DEADLINE_S:.0f} s"
+    while not condition():
+        assert time.monotonic() < end_s, f"the condition is still false after {DEADLINE_S:.0f} s"
         pause()

@@ -132,9 +132,9 @@ class Relay:
         """Whether no connection is open."""
         return not self._open
 
-    def wait_for(self, is_so: Callable[[], bool]) -> None:
+    def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition holds; fail the test if it does not."""
-        wait_until(is_so)
+        wait_until(condition)
 
     def _start(self, run: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=run, args=arguments, name="relay", daemon=True)

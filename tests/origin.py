@@ -239,7 +239,7 @@ def drip(piece_bytes: int, pause_s: float = 0.0) -> Handler:
 
     def handle(exchange: Exchange) -> None:
         response = exchange.response()
-        exchange.respond(replace(response, body=()))
+        exchange.respond(response._replace(body=()))
         exchange.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte_range in response.byte_ranges:
             data = exchange.film.data[byte_range.start : byte_range.stop]

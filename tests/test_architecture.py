@@ -1,4 +1,4 @@
-"""The import contracts of pyproject.toml hold, and pure modules open nothing themselves."""
+"""The import contracts of pyproject.toml, and the absence of I/O in pure modules."""
 
 import ast
 import subprocess
@@ -17,21 +17,21 @@ PURE += [ROOT / "vidnb/server/listing.py", ROOT / "vidnb/server/routes.py"]
 
 
 def test_import_contracts() -> None:
-    """Layers, the planner's layer, purity and the absence of cycles (import-linter)."""
-    ran = subprocess.run(
+    """import-linter keeps the layers, the planner's layer, purity and the absence of cycles."""
+    completed = subprocess.run(
         [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "4 kept, 0 broken" in ran.stdout
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    assert "4 kept, 0 broken" in completed.stdout
 
 
 @pytest.mark.parametrize("path", PURE, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_pure_modules_open_nothing(path: Path) -> None:
-    """They call neither `open` nor `print`, `input`, `exec` or `eval`, which need no import."""
+def test_pure_modules_call_no_io_builtin(path: Path) -> None:
+    """`open`, `print`, `input`, `exec` and `eval` need no import, so no contract finds them."""
     called = {
         node.func.id
         for node in ast.walk(ast.parse(path.read_text("utf-8")))

@@ -1,4 +1,4 @@
-"""The unit tests on other interpreters than this one, where they are found."""
+"""The unit tests run on the other supported Python versions that are installed."""
 
 import os
 import shutil
@@ -15,20 +15,20 @@ ROOT = Path(__file__).parent.parent
 UNIT = ("tests/http", "tests/media", "tests/planner", "tests/test_public_api.py")
 
 
-# The newest one differs most from the oldest, on which everything runs.
+# The whole suite runs on one version; of the others, the newest is in the default tier.
 @pytest.mark.parametrize(
     "version", [*(pytest.param(v, marks=pytest.mark.slow) for v in ("3.12", "3.13")), "3.14"]
 )
-def test_the_unit_tests_pass_on(version: str) -> None:
+def test_the_unit_tests_pass_on_python(version: str) -> None:
     if version == f"{sys.version_info.major}.{sys.version_info.minor}":
-        pytest.skip("it runs all the tests")
+        pytest.skip("the whole suite runs on this version")
     python = shutil.which(f"python{version}")
     if python is None:
-        pytest.skip(f"there is no python{version} on this machine")
-    plain = ["-o", "addopts=--import-mode=importlib -m 'not slow'", "-p", "no:cacheprovider"]
+        pytest.skip(f"python{version} is not installed")
+    options = ["-o", "addopts=--import-mode=importlib -m 'not slow'", "-p", "no:cacheprovider"]
     environment = {**os.environ, "PYTEST_ADDOPTS": ""}
-    ran = subprocess.run(
-        [str(unit_test_python(python)), "-m", "pytest", "-q", *plain, *UNIT],
+    completed = subprocess.run(
+        [str(unit_test_python(python)), "-m", "pytest", "-q", *options, *UNIT],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -36,5 +36,5 @@ def test_the_unit_tests_pass_on(version: str) -> None:
         timeout=5 * DEADLINE_S,
         check=False,
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    print(ran.stdout.splitlines()[-1])
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    print(completed.stdout.splitlines()[-1])

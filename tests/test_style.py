@@ -1,4 +1,4 @@
-"""Lint, format and types are tests like the others, so one command runs everything."""
+"""Lint, format and type checks as tests, so that one command runs everything."""
 
 import subprocess
 import sys
@@ -18,8 +18,8 @@ ROOT = Path(__file__).parent.parent
     ],
 )
 def test_style(command: list[str]) -> None:
-    """The tool finds nothing to say."""
-    ran = subprocess.run(
+    """The tool reports no finding."""
+    completed = subprocess.run(
         [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert completed.returncode == 0, completed.stdout + completed.stderr

@@ -5,14 +5,13 @@
 
 requirements: nginx, curl, aria2c, wget, openssl, ip and tc on PATH (apt install nginx-light curl
 aria2 wget openssl iproute2); pip install vidnb[test] parfive pypdl pooch. A client
-that is missing is a row that says so; the workloads with a round trip of 40 ms need root.
+that is missing is named in its row; the workloads with a round trip of 40 ms need root.
 
-Every client runs in a new process, in turn, round after round; each round begins with another one,
-so that a machine whose speed drifts affects all of them alike. Python clients are timed from call
-to return, the others as whole processes less their start-up time; CPU seconds are those of the
-whole process less its start-up (of Python clients: less their imports). vidnb always computes
-SHA-256; the others only if the row says so. Slow clients run `--slow-rounds` times only. Judge by
-the ratios.
+Every client runs in a new process, once per round; each round begins with the next client, so that
+a machine whose speed changes affects all alike. Python clients are timed from call to return, the
+others as whole processes minus their start-up time; CPU seconds are those of the whole process less
+its start-up (of Python clients: minus their imports). vidnb always computes SHA-256; the others
+only if named in the row. Slow clients run `--slow-rounds` times only. Judge by the ratios.
 """
 
 import argparse
@@ -36,7 +35,7 @@ def environment() -> dict[str, str]:
     return env | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
-def about(rounds: int) -> str:
+def describe(rounds: int) -> str:
     """Describe the machine and the programs."""
 
     def first_line(*command: str) -> str:
@@ -62,7 +61,7 @@ def about(rounds: int) -> str:
 
 def main() -> None:
     """Run the requested workloads and print their tables."""
-    # Not above, because only the folder of a script is on its path.
+    # Imported here, because at first only the folder of the script is on the path.
     sys.path.insert(0, str(ROOT))
     from tests.bench.measure import floor_mib
     from tests.bench.origins import certify, make_files, nginx
@@ -81,7 +80,7 @@ def main() -> None:
     names = arguments.only.split(",")
     for name in names:
         if name not in WORKLOADS:
-            parser.error(f"no workload {name!r}; there are {', '.join(WORKLOADS)}")
+            parser.error(f"unknown workload {name!r}; known are {', '.join(WORKLOADS)}")
 
     # A terminated run stops its servers and removes its namespace, like an interrupted one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
@@ -105,12 +104,12 @@ def main() -> None:
             for report in WORKLOADS[name](bench):
                 print(report.table(), flush=True)
                 reports.append(report)
-    said = f"{about(arguments.rounds)}; peaks below {floor_mib():.0f} MiB cannot be seen"
-    print(f"\n# {said}")
+    summary = f"{describe(arguments.rounds)}; peaks below {floor_mib():.0f} MiB are not measurable"
+    print(f"\n# {summary}")
     for report in reports:
         print(report.table())
     if arguments.json:
-        data = {"about": said, "workloads": [report.data() for report in reports]}
+        data = {"about": summary, "workloads": [report.data() for report in reports]}
         arguments.json.write_text(json.dumps(data, indent=1))
 
 

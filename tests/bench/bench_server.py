@@ -5,13 +5,13 @@
 
 requirements: nginx, caddy, curl, taskset on PATH (apt install nginx-light caddy curl util-linux);
 pip install vidnb[test] starlette uvicorn tornado quart hypercorn rangehttpserver. A peer that is
-missing has a row that says so; the slow disk needs root and control groups with `blkio`.
+missing is named in its row; the slow disk needs root and control groups with `blkio`.
 
-All servers run at the same time on the first core. They get their requests in turn, and each round
-begins with the next one, so that a machine whose speed drifts affects all alike. The client is this
-process, on the last core. The file is locked in memory. CPU seconds are those of the server's
-processes. Compare the ratios of medians and of bests, and on a machine that runs other programs
-those of CPU seconds: each server gets only its share of the core there.
+All servers run at the same time on the first core. They are measured one after another, and each
+round begins with the next server, so that a machine whose speed changes affects all alike. The
+client is this process, on the last core. The file is locked in memory. CPU seconds are those of the
+server's processes. Compare the ratios of medians and of bests, and on a machine that runs other
+programs those of CPU seconds: each server gets only its share of the core there.
 """
 
 import argparse
@@ -34,7 +34,7 @@ SLOW_S = 10.0
 
 def main() -> None:
     """Run the chosen workloads and print their tables."""
-    # Here and not above, because a script finds its own folder only.
+    # Imported here, because at first only the folder of the script is on the path.
     sys.path.insert(0, str(ROOT))
     from tests.bench.bench_download import environment
     from tests.bench.disk import in_memory
@@ -56,21 +56,21 @@ def main() -> None:
     names = arguments.only.split(",")
     for name in names:
         if name not in WORKLOADS:
-            parser.error(f"no workload {name!r}; there are {', '.join(WORKLOADS)}")
+            parser.error(f"unknown workload {name!r}; known are {', '.join(WORKLOADS)}")
     rounds = arguments.rounds or (2 if arguments.quick else 5)
     mib = arguments.mib or (256 if arguments.quick else 1024)
     seconds = QUICK_SECONDS if arguments.quick else SECONDS
 
     # A terminated run ends its servers, like an interrupted one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
-    begun_s, reports, cores = time.monotonic(), [], sorted(os.sched_getaffinity(0))
+    start_s, reports, cores = time.monotonic(), [], sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.folder)))
         root.chmod(0o755)
         files = make_files(root, mib, with_small=False)
         plan = Plan(files.www / "file.bin", files.www / "slow.bin", seconds, rounds)
-        held = stack.enter_context(in_memory(plan.file))
+        locked = stack.enter_context(in_memory(plan.file))
         servers = start_all(files, [plan.file, plan.cold], cores[0], environment(), stack)
         gc.disable()
         for name in names:
@@ -78,7 +78,7 @@ def main() -> None:
             compared = [one for one in servers if one.is_python or not work.is_python_only]
             report = Report(name, work.title, work.columns, work.limits, compared, {}, {})
             running = [one for one in compared if not one.missing]
-            for number in range(min(rounds, work.most_rounds or rounds)):
+            for number in range(min(rounds, work.max_rounds or rounds)):
                 gc.collect()
                 first = number % len(running)
                 for server in [*running[first:], *running[:first]]:
@@ -96,7 +96,7 @@ def main() -> None:
         peaks = {one.name: round(one.memory_mib("VmHWM")) for one in servers if not one.missing}
     about = (
         f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}; "
-        f"{rounds} rounds, interleaved, {mib} MiB {held}; {time.monotonic() - begun_s:.0f} s"
+        f"{rounds} rounds, interleaved, {mib} MiB {locked}; {time.monotonic() - start_s:.0f} s"
     )
     print(f"\npeak MiB: {', '.join(f'{name} {mib}' for name, mib in peaks.items())}\n{about}")
     if arguments.json:

@@ -1,16 +1,16 @@
-"""A film that is watched while it comes from an origin of 3 MB/s, side by side, in a real Chromium.
+"""Compare ways to play a film while it is downloaded from an origin of 3 MB/s, in Chromium.
 
-    python tests/bench/bench_stream.py [--rounds 5] [--rate 3e6] [--far-ms 0] [--json FILE]
+    python tests/bench/bench_stream.py [--rounds 5] [--rate 3e6] [--rtt-ms 0] [--json FILE]
 
 requirements: chromium and rclone on PATH (apt install chromium rclone); pip install vidnb[test].
-rclone may be missing: then its row says so.
+rclone may be missing: then its row is marked.
 
-Each contestant gets the same bare page with one `<video>`, and the same film (22.7 MB, 30 s, its
-index at the end), from an origin in this process whose rate is that of the line, over all
-connections. The clock runs from the moment somebody asks for the film, with nothing of it here:
-until the first frame is there (`loadeddata`), and, from a seek to 90 % right afterwards, until the
-frame there is (`seeked`). `sent` is what the origin had sent by then, in films. Turns are taken
-round after round, each begun by the next contestant; the figures are medians.
+Each setup gets the same page with one `<video>`, and the same film (22.7 MB, 30 s, index at the
+end), from an origin in this process with one rate limit for all connections. Two times are
+measured: from the request for the film, with nothing cached, to the first frame (`readyState` 2),
+and from a seek to 90 % directly afterwards to its end. `sent` is the number of bytes that the
+origin had sent by then, divided by the size of the film. Each round begins with the next setup;
+figures are medians.
 """
 
 import argparse
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from tests.origin import Exchange, Origin
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 60
+TIMEOUT_S = 60
 PAGE = """<!doctype html><video id="film" muted preload="auto" src="{url}"></video>"""
-SHOWN = "document.getElementById('film').readyState >= 2"
+HAS_FRAME = "document.getElementById('film').readyState >= 2"
 SEEK = "film => { film.currentTime = 0.9 * film.duration; }"
-SOUGHT = "!document.getElementById('film').seeking"
+SEEK_ENDED = "!document.getElementById('film').seeking"
 INDEX = b'<html><body><a href="film.mp4">film.mp4</a></body></html>'
 
-Contestant = Callable[["Origin", Path], AbstractContextManager[str]]
+Setup = Callable[["Origin", Path], AbstractContextManager[str]]
 """Makes a URL for the page of an origin's film, with an empty folder of its own."""
 
 
-def web(exchange: "Exchange") -> None:
-    """Answer as a plain file server does: a folder with one film, HEAD and ranges."""
+def serve_files(exchange: "Exchange") -> None:
+    """Respond as a file server: a folder with one film, HEAD and ranges."""
     from tests.origin import honest
 
     if exchange.request.target == "/":
@@ -56,15 +56,15 @@ def web(exchange: "Exchange") -> None:
         if exchange.request.method == "GET":
             exchange.send(INDEX)
     elif exchange.request.method == "HEAD":
-        said = exchange.response()
-        exchange.head(said.status, said.headers)
+        response = exchange.response()
+        exchange.head(response.status, response.headers)
     else:
         honest(exchange)
 
 
 @contextmanager
-def by_vidnb(origin: "Origin", folder: Path) -> Iterator[str]:
-    """Serve it while it downloads."""
+def vidnb_stream(origin: "Origin", folder: Path) -> Iterator[str]:
+    """Serve the film while vidnb downloads it."""
     import vidnb
     from vidnb.download import cache
 
@@ -74,8 +74,8 @@ def by_vidnb(origin: "Origin", folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def downloaded_first(origin: "Origin", folder: Path) -> Iterator[str]:
-    """Download it, then serve the file."""
+def download_then_play(origin: "Origin", folder: Path) -> Iterator[str]:
+    """Download the film, then serve the file."""
     import vidnb
 
     result = vidnb.download(origin.url, folder / "film.mp4", progress=False)
@@ -83,15 +83,15 @@ def downloaded_first(origin: "Origin", folder: Path) -> Iterator[str]:
         yield served.url
 
 
-def by_the_browser(origin: "Origin", folder: Path) -> AbstractContextManager[str]:
-    """Let the browser read the origin itself, which leaves no file."""
+def browser_alone(origin: "Origin", folder: Path) -> AbstractContextManager[str]:
+    """Let the browser read the origin, which leaves no file."""
     del folder
     return nullcontext(origin.url)
 
 
 @contextmanager
-def by_rclone(origin: "Origin", folder: Path) -> Iterator[str]:
-    """Let rclone mirror it; the clock is kind to it and begins when it listens."""
+def rclone_cache(origin: "Origin", folder: Path) -> Iterator[str]:
+    """Let rclone cache the film; its start-up is not measured."""
     from tests.network import free_port
 
     port = free_port()
@@ -100,7 +100,7 @@ def by_rclone(origin: "Origin", folder: Path) -> Iterator[str]:
     command += ["--cache-dir", str(folder), "--config", os.devnull]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
-            address, deadline_s = f"http://127.0.0.1:{port}/", time.monotonic() + PATIENCE_S
+            address, deadline_s = f"http://127.0.0.1:{port}/", time.monotonic() + TIMEOUT_S
             while time.monotonic() < deadline_s:
                 with suppress(OSError), urllib.request.urlopen(address, timeout=5):
                     break
@@ -108,34 +108,34 @@ def by_rclone(origin: "Origin", folder: Path) -> Iterator[str]:
             yield f"{address}film.mp4"
         finally:
             process.terminate()
-            process.wait(PATIENCE_S)
+            process.wait(TIMEOUT_S)
 
 
-CONTESTANTS: dict[str, Contestant] = {
-    "vidnb": by_vidnb,
-    "download, then play": downloaded_first,
-    "the browser by itself": by_the_browser,
-    "rclone serve http, full cache": by_rclone,
+SETUPS: dict[str, Setup] = {
+    "vidnb": vidnb_stream,
+    "download, then play": download_then_play,
+    "the browser alone": browser_alone,
+    "rclone serve http, full cache": rclone_cache,
 }
 
 
-def run(contestant: Contestant, page: "Page", origin: "Origin") -> dict[str, float]:
-    """Let one contestant show the film and seek in it; times in s, and films sent."""
+def run(setup: Setup, page: "Page", origin: "Origin") -> dict[str, float]:
+    """Show the film with one setup and seek in it; return times (s) and the share of bytes sent."""
     with tempfile.TemporaryDirectory() as folder:
-        began_s = time.monotonic()
-        with contestant(origin, Path(folder)) as url:
-            if contestant is by_rclone:
-                began_s = time.monotonic()
+        start_s = time.monotonic()
+        with setup(origin, Path(folder)) as url:
+            if setup is rclone_cache:
+                start_s = time.monotonic()
             page.set_content(PAGE.format(url=url), wait_until="commit")
-            page.wait_for_function(SHOWN, timeout=PATIENCE_S * 1000)
-            shown_s = time.monotonic() - began_s
-            began_s = time.monotonic()
+            page.wait_for_function(HAS_FRAME, timeout=TIMEOUT_S * 1000)
+            first_frame_s = time.monotonic() - start_s
+            start_s = time.monotonic()
             page.locator("#film").evaluate(SEEK)
-            page.wait_for_function(SOUGHT, timeout=PATIENCE_S * 1000)
-            sought_s = time.monotonic() - began_s
+            page.wait_for_function(SEEK_ENDED, timeout=TIMEOUT_S * 1000)
+            seek_s = time.monotonic() - start_s
             sent = origin.sent_bytes / len(origin.film.data)
-            page.set_content("<p>over</p>")
-    return {"first frame s": shown_s, "frame at 90 % s": sought_s, "sent": sent}
+            page.set_content("<p>end</p>")
+    return {"first frame s": first_frame_s, "frame at 90 % s": seek_s, "sent": sent}
 
 
 def main() -> None:
@@ -151,11 +151,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--rate", type=float, default=3e6, help="of the line (B/s)")
-    parser.add_argument("--far-ms", type=float, default=0.0, help="round trip to the origin")
+    parser.add_argument("--rate", type=float, default=3e6, help="of all connections together (B/s)")
+    parser.add_argument("--rtt-ms", type=float, default=0.0, help="round trip to the origin")
     parser.add_argument("--json", type=Path, help="write every figure there")
     arguments = parser.parse_args()
-    data, names = film().read_bytes(), list(CONTESTANTS)
+    data, names = film().read_bytes(), list(SETUPS)
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     if shutil.which("rclone") is None:
         names.remove("rclone serve http, full cache")
@@ -166,17 +166,19 @@ def main() -> None:
         for number in range(arguments.rounds):
             first = number % len(names)
             for name in [*names[first:], *names[:first]]:
-                latency_s = arguments.far_ms / 1000
                 page = browser.new_page()
                 with Origin(
-                    Film(data), rate=arguments.rate, latency_s=latency_s, otherwise=web
+                    Film(data),
+                    rate=arguments.rate,
+                    latency_s=arguments.rtt_ms / 1000,
+                    otherwise=serve_files,
                 ) as origin:
-                    runs[name].append(run(CONTESTANTS[name], page, origin))
+                    runs[name].append(run(SETUPS[name], page, origin))
                 page.close()
         about = (
             f"Chromium {browser.version}, {os.cpu_count()} cores, Linux {platform.release()},"
             f" Python {platform.python_version()}; {arguments.rounds} rounds,"
-            f" {arguments.rate / 1e6:g} MB/s, {arguments.far_ms:g} ms"
+            f" {arguments.rate / 1e6:g} MB/s, {arguments.rtt_ms:g} ms"
         )
         browser.close()
     columns = ["first frame s", "frame at 90 % s", "sent"]

@@ -1,8 +1,8 @@
 """A network namespace with a delay of 20 ms in each direction.
 
-With veth and netem if the kernel has them; otherwise with two TUN devices and a process that
-forwards packets 20 ms late (`delay_line.py`): handshakes, windows and slow start are the kernel's
-in both. Either needs root; everything is removed at the end.
+With veth and netem if the kernel has them, else with two TUN devices and a process that forwards
+packets after 20 ms (`delay_forwarder.py`). In both, handshakes, windows and slow start are the
+kernel's. Both need root; everything is removed at the end.
 """
 
 import contextlib
@@ -21,17 +21,17 @@ NEAR, FAR = "10.213.77.1", "10.213.77.2"
 READY_S = 5.0
 
 
-class NoDelay(Exception):  # noqa: N818 - part of the report
-    """The delay cannot be set up on this machine; the text says why."""
+class DelayUnavailable(Exception):  # noqa: N818 - part of the report
+    """The delay cannot be set up on this machine; the message says why."""
 
 
 @dataclass(frozen=True)
-class Distance:
-    """The namespace: its address, the prefix of a command there, and how it was set up."""
+class RemoteNamespace:
+    """The namespace: its address, the command prefix, and how it was set up."""
 
     host: str
     prefix: tuple[str, ...]
-    made_with: str
+    method: str
 
 
 def _ip(*arguments: str) -> None:
@@ -41,31 +41,31 @@ def _ip(*arguments: str) -> None:
 def _run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise NoDelay(f"`{' '.join(command)}` fails: {done.stderr.strip()}")
+        raise DelayUnavailable(f"`{' '.join(command)}` fails: {done.stderr.strip()}")
 
 
 @contextlib.contextmanager
-def far_away() -> Iterator[Distance]:
-    """Set up the namespace and its route; `NoDelay` if that is impossible."""
+def remote_namespace() -> Iterator[RemoteNamespace]:
+    """Set up the namespace and its route; `DelayUnavailable` if that is impossible."""
     if os.geteuid() != 0:
-        raise NoDelay("a network namespace needs root")
-    absent = [one for one in ("ip", "tc") if shutil.which(one) is None]
-    if absent:
-        raise NoDelay(f"{absent[0]} is not installed")
+        raise DelayUnavailable("a network namespace needs root")
+    missing = [one for one in ("ip", "tc") if shutil.which(one) is None]
+    if missing:
+        raise DelayUnavailable(f"{missing[0]} is not installed")
     name = f"vidnb{os.getpid()}"
     prefix = ("ip", "netns", "exec", name)
     with ExitStack() as stack:
         _ip("netns", "add", name)
         stack.callback(_ip, "netns", "del", name)
         try:
-            made_with = _with_netem(stack, name)
-        except NoDelay as refusal:
-            made_with = _with_tun(stack, name, refusal)
+            method = _with_netem(stack, name)
+        except DelayUnavailable as unavailable:
+            method = _with_tun(stack, name, unavailable)
         # Metrics of one client's connections must not speed up the next one's.
-        forget = "echo 1 > /proc/sys/net/ipv4/tcp_no_metrics_save"
-        _run(*prefix, "sh", "-c", forget)
+        no_metrics = "echo 1 > /proc/sys/net/ipv4/tcp_no_metrics_save"
+        _run(*prefix, "sh", "-c", no_metrics)
         _wait_for_route()
-        yield Distance(FAR, prefix, made_with)
+        yield RemoteNamespace(FAR, prefix, method)
 
 
 def _with_netem(stack: ExitStack, name: str) -> str:
@@ -84,18 +84,18 @@ def _with_netem(stack: ExitStack, name: str) -> str:
     return "veth and netem"
 
 
-def _with_tun(stack: ExitStack, name: str, refusal: NoDelay) -> str:
+def _with_tun(stack: ExitStack, name: str, unavailable: DelayUnavailable) -> str:
     if not Path("/dev/net/tun").exists():
-        raise refusal
+        raise unavailable
     near, far = f"tn{os.getpid()}", f"tf{os.getpid()}"
-    program = Path(__file__).with_name("delay_line.py")
-    line = subprocess.Popen([sys.executable, str(program), near, far, str(DELAY_MS)])
-    stack.callback(line.wait)
-    stack.callback(line.terminate)  # which removes the devices
+    program = Path(__file__).with_name("delay_forwarder.py")
+    forwarder = subprocess.Popen([sys.executable, str(program), near, far, str(DELAY_MS)])
+    stack.callback(forwarder.wait)
+    stack.callback(forwarder.terminate)  # which removes the devices
     deadline_s = time.monotonic() + READY_S
     while not all(Path(f"/sys/class/net/{one}").exists() for one in (near, far)):
-        if line.poll() is not None or time.monotonic() > deadline_s:
-            raise refusal
+        if forwarder.poll() is not None or time.monotonic() > deadline_s:
+            raise unavailable
         time.sleep(0.02)
     _ip("link", "set", far, "netns", name)
     # A queue long enough for the packets of 16 connections in flight, so that none is lost.
@@ -103,7 +103,7 @@ def _with_tun(stack: ExitStack, name: str, refusal: NoDelay) -> str:
     _ip("link", "set", near, "txqueuelen", "10000", "up")
     _ip("-n", name, "addr", "add", FAR, "peer", NEAR, "dev", far)
     _ip("-n", name, "link", "set", far, "txqueuelen", "10000", "up")
-    return "two TUN devices and a delay line, because this kernel has no netem"
+    return "two TUN devices, because this kernel has no netem"
 
 
 def _wait_for_route() -> None:
@@ -118,4 +118,4 @@ def _wait_for_route() -> None:
             return
         except OSError:
             time.sleep(0.05)
-    raise NoDelay("no packet returns from the namespace")
+    raise DelayUnavailable("no packet returns from the namespace")

@@ -1,9 +1,9 @@
 """Run clients in turn and measure elapsed time, CPU time and peak memory.
 
-Every run is a new process. Python clients report how long the call took; of the others the whole
-process is timed, less its start-up. CPU seconds are those of the whole process, user and system,
-less its start-up: the imports of a Python client (measured in a process of their own), `--version`
-of the others. The peak is the largest resident size of any process of the client. On Linux a child
+Every run is a new process. Python clients report the duration of the call; for the others it is
+that of the whole process minus its start-up. CPU seconds are those of the whole process, user and
+system, minus the start-up: the imports of a Python client, measured in a separate process, or
+`--version`. The peak is the largest resident size of any process of the client. On Linux a child
 inherits the peak of its parent, so a peak below the one of this process (`floor_mib`) is invisible.
 """
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 START_UP_RUNS = 5
-LONGEST_RUN_S = 300.0
+MAX_RUN_S = 300.0
 
 
 class Failed(Exception):  # noqa: N818 - part of the report
@@ -38,7 +38,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Job:
-    """The task of one run, and the folder for its files."""
+    """The files of one run and their folder."""
 
     items: Sequence[Item]
     folder: Path
@@ -57,17 +57,17 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Took:
+class Measurement:
     """The measurements of one process (s, s, MiB) and its output."""
 
     elapsed_s: float
     cpu_s: float
     peak_mib: float
-    said: str = ""
+    output: str = ""
 
 
 @dataclass
-class Contestant:
+class Client:
     """One client: its command, its start-up command, and its measurements."""
 
     name: str
@@ -75,28 +75,28 @@ class Contestant:
     start_up: Sequence[list[str]]
     """Commands that only start the same programs."""
     is_timed_inside: bool = False
-    most_rounds: int | None = None
+    max_rounds: int | None = None
     missing: str = ""
-    """Why it cannot run here; empty if it can."""
+    """Why it cannot run on this machine; empty if it can."""
     failed: str = ""
-    runs: list[Took] = field(default_factory=list)
+    runs: list[Measurement] = field(default_factory=list)
     start_up_s: float = 0.0
     start_up_cpu_s: float = 0.0
 
     @property
     def elapsed_s(self) -> list[float]:
         """The time of each run (s)."""
-        return [took.elapsed_s for took in self.runs]
+        return [measured.elapsed_s for measured in self.runs]
 
     @property
     def cpu_s(self) -> float:
         """The median of the CPU seconds."""
-        return statistics.median(took.cpu_s for took in self.runs)
+        return statistics.median(measured.cpu_s for measured in self.runs)
 
     @property
     def peak_mib(self) -> float:
         """The largest peak of all runs (MiB)."""
-        return max(took.peak_mib for took in self.runs)
+        return max(measured.peak_mib for measured in self.runs)
 
     def warm_up(self, env: Mapping[str, str], notes: Path) -> None:
         """Measure the start-up."""
@@ -107,45 +107,47 @@ class Contestant:
         self.start_up_s = statistics.median(sum(one.elapsed_s for one in run) for run in runs)
         self.start_up_cpu_s = statistics.median(sum(one.cpu_s for one in run) for run in runs)
 
-    def run(self, job: Job, env: Mapping[str, str]) -> Took:
-        """Run once; return the measurements less the start-up."""
-        whole = run_fresh(self.command(job), env, job.notes)
-        elapsed_s, said = whole.elapsed_s - self.start_up_s, ""
+    def run(self, job: Job, env: Mapping[str, str]) -> Measurement:
+        """Run once; return the measurements minus the start-up."""
+        process = run_fresh(self.command(job), env, job.notes)
+        elapsed_s, output = process.elapsed_s - self.start_up_s, ""
         if self.is_timed_inside:
             try:
-                elapsed_s, said = json.loads(whole.said.splitlines()[-1])
+                elapsed_s, output = json.loads(process.output.splitlines()[-1])
             except (ValueError, IndexError):
-                raise Failed("it ended without its time") from None
-        return Took(elapsed_s, max(0.0, whole.cpu_s - self.start_up_cpu_s), whole.peak_mib, said)
+                raise Failed("it ended without printing its time") from None
+        return Measurement(
+            elapsed_s, max(0.0, process.cpu_s - self.start_up_cpu_s), process.peak_mib, output
+        )
 
 
-def run_fresh(command: list[str], env: Mapping[str, str], notes: Path) -> Took:
+def run_fresh(command: list[str], env: Mapping[str, str], notes: Path) -> Measurement:
     """Run a command in a new process; `Failed` unless it succeeds."""
     with (notes / "stderr").open("w+b") as errors:
-        begun_s = time.perf_counter()
+        start_s = time.perf_counter()
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=env,
             cwd=notes,
         ) as process:  # fmt: skip
-            watchdog = threading.Timer(LONGEST_RUN_S, process.kill)
+            watchdog = threading.Timer(MAX_RUN_S, process.kill)
             watchdog.start()
             try:
                 assert process.stdout is not None
-                said = process.stdout.read()
+                output = process.stdout.read()
                 _, status, usage = os.wait4(process.pid, 0)
             except BaseException:
                 process.kill()
                 raise
             finally:
                 watchdog.cancel()
-            elapsed_s = time.perf_counter() - begun_s
+            elapsed_s = time.perf_counter() - start_s
             process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             errors.seek(0)
             lines = errors.read().decode(errors="replace").strip().splitlines() or [""]
             raise Failed(f"exit status {process.returncode} {lines[-1][:200]}".strip())
     cpu_s = usage.ru_utime + usage.ru_stime
-    return Took(elapsed_s, cpu_s, usage.ru_maxrss / 1024, said.decode(errors="replace"))
+    return Measurement(elapsed_s, cpu_s, usage.ru_maxrss / 1024, output.decode(errors="replace"))
 
 
 def floor_mib() -> float:
@@ -153,16 +155,16 @@ def floor_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def check(job: Job, *, is_thorough: bool) -> None:
-    """Check the size of every file, and every byte if `is_thorough`."""
+def check(job: Job, *, checks_bytes: bool) -> None:
+    """Check the size of every file, and every byte if `checks_bytes`."""
     for item in job.items:
         try:
             size_bytes = item.path.stat().st_size
         except OSError:
-            raise Failed(f"{item.path.name} is not there") from None
+            raise Failed(f"{item.path.name} is missing") from None
         if size_bytes != item.source.stat().st_size:
             raise Failed(f"{item.path.name} has {size_bytes} bytes")
-        if is_thorough and not _is_same(item.path, item.source):
+        if checks_bytes and not _is_same(item.path, item.source):
             raise Failed(f"{item.path.name} has the right size and the wrong bytes")
 
 
@@ -178,45 +180,45 @@ def nothing(*_: object) -> None:
     """Do nothing."""
 
 
-def race(
-    contestants: Sequence[Contestant],
-    job_of: Callable[[Contestant], Job],
+def run_interleaved(
+    clients: Sequence[Client],
+    job_of: Callable[[Client], Job],
     *,
     rounds: int,
     env: Mapping[str, str],
     before_round: Callable[[], None] = nothing,
-    before_run: Callable[[Contestant, Job], None] = nothing,
-    is_thorough: bool = False,
+    before_run: Callable[[Client, Job], None] = nothing,
+    checks_bytes: bool = False,
 ) -> None:
-    """Run every client once a round, each round beginning with another one, and record the figures.
+    """Run every client once per round and record the results; each round begins with the next.
 
-    The files are checked and removed outside of the timed part. A client that fails is not run
-    again, and its reason is recorded.
+    Files are checked and removed outside of the measured time. A client that fails is not run
+    again, and the reason is recorded.
     """
-    running = [one for one in contestants if not one.missing]
+    running = [one for one in clients if not one.missing]
     for one in running:
         one.warm_up(env, job_of(one).notes)
     for number in range(rounds):
         before_round()
         first = number % max(1, len(running))
         for one in [*running[first:], *running[:first]]:
-            if one.failed or number >= (one.most_rounds or rounds):
+            if one.failed or number >= (one.max_rounds or rounds):
                 continue
             job = job_of(one)
             job.folder.mkdir(parents=True, exist_ok=True)
             try:
                 before_run(one, job)
-                took = one.run(job, env)
-                check(job, is_thorough=is_thorough or number == 0)
+                measured = one.run(job, env)
+                check(job, checks_bytes=checks_bytes or number == 0)
             except Failed as failure:
                 one.failed = str(failure)
                 print(f"  {number + 1} {one.name}: {failure}", flush=True)
                 continue
             finally:
                 shutil.rmtree(job.folder, ignore_errors=True)
-            one.runs.append(took)
+            one.runs.append(measured)
             print(
-                f"  {number + 1} {one.name:34} {took.elapsed_s:8.3f} s {took.cpu_s:7.2f} CPU s"
-                f" {took.peak_mib:5.0f} MiB {took.said}",
+                f"  {number + 1} {one.name:34} {measured.elapsed_s:8.3f} s"
+                f" {measured.cpu_s:7.2f} CPU s {measured.peak_mib:5.0f} MiB {measured.output}",
                 flush=True,
             )

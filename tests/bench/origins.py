@@ -32,7 +32,7 @@ http {{
         {tls}
         root {root}/www;
         location /slow.bin {{ limit_rate {slow_rate}; }}
-        location /resume.bin {{ if (-f {root}/hold) {{ set $limit_rate {hold_rate}; }} }}
+        location /resume.bin {{ if (-f {root}/slow) {{ set $limit_rate {slow_resume_rate}; }} }}
     }}
 }}
 """
@@ -71,9 +71,9 @@ class Files:
         return self.root / "ca.pem"
 
     @property
-    def hold(self) -> Path:
+    def slow_marker(self) -> Path:
         """While this file exists, `resume.bin` is sent at an eighth of its size a second."""
-        return self.root / "hold"
+        return self.root / "slow"
 
 
 def make_files(root: Path, mib: int, *, with_small: bool) -> Files:
@@ -94,13 +94,13 @@ def make_files(root: Path, mib: int, *, with_small: bool) -> Files:
         (files.www / name).mkdir()
         for number in range(count):
             (files.www / name / f"{number:04}.bin").write_bytes(os.urandom(kib * 2**10))
-    os.sync()  # later write-back would disturb the first rounds
+    os.sync()  # later write-back would slow the first rounds
     return files
 
 
 def certify(files: Files) -> str:
     """Create the certificates; return the reason if that is impossible."""
-    # In a process of its own, because its imports would raise the peak of this one (see `measure`).
+    # In a separate process, because the imports would raise this one's peak memory (see `measure`).
     made = subprocess.run(
         [sys.executable, "-c", CERTIFY, str(files.root)],
         capture_output=True,
@@ -128,7 +128,7 @@ class Nginx:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on."""
+    """Return ports that are free now."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
@@ -153,7 +153,7 @@ def nginx(files: Files, host: str = "127.0.0.1", prefix: Sequence[str] = ()) -> 
             plain_port=plain_port,
             tls=tls,
             slow_rate=SLOW_RATE,
-            hold_rate=max(1, files.mib // 8) * 2**20,
+            slow_resume_rate=max(1, files.mib // 8) * 2**20,
         )
     )
     command = [program, "-p", str(own), "-c", str(own / "nginx.conf")]
@@ -184,7 +184,7 @@ def running(
     with subprocess.Popen(command, text=True, env=env, stderr=log) as server:
         try:
             deadline_s = time.monotonic() + READY_S
-            while not _answers(host, port):
+            while not _accepts(host, port):
                 if server.poll() is not None or time.monotonic() > deadline_s:
                     raise RuntimeError(f"{command[0]} does not accept connections on {host}:{port}")
                 time.sleep(0.05)
@@ -193,7 +193,7 @@ def running(
             server.send_signal(signal.SIGTERM)
 
 
-def _answers(host: str, port: int) -> bool:
+def _accepts(host: str, port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
         return True
     return False

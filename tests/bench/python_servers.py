@@ -1,4 +1,4 @@
-"""One Python server in a process of its own, on a thread beside an idle or a busy main thread.
+"""One Python server in its own process, on a thread beside an idle or a busy main thread.
 
     python tests/bench/python_servers.py NAME PORT FILE FILE...
 
@@ -33,11 +33,11 @@ def run_aiohttp(port: int, files: list[Path]) -> None:
 
     by_name = {path.name: path for path in files}
 
-    async def answer(request: web.Request) -> web.FileResponse:
+    async def respond(request: web.Request) -> web.FileResponse:
         return web.FileResponse(by_name[request.match_info["name"]])
 
     app = web.Application()
-    app.router.add_get("/{name}", answer)
+    app.router.add_get("/{name}", respond)
     web.run_app(app, host=HOST, port=port, handle_signals=False, access_log=None, print=None)
 
 
@@ -51,10 +51,10 @@ def run_starlette(port: int, files: list[Path]) -> None:
 
     by_name = {path.name: path for path in files}
 
-    async def answer(request: Request) -> FileResponse:
+    async def respond(request: Request) -> FileResponse:
         return FileResponse(by_name[request.path_params["name"]])
 
-    app = Starlette(routes=[Route("/{name}", answer)])
+    app = Starlette(routes=[Route("/{name}", respond)])
     config = uvicorn.Config(app, host=HOST, port=port, log_level="warning", access_log=False)
     uvicorn.Server(config).run()
 
@@ -84,17 +84,17 @@ def run_quart(port: int, files: list[Path]) -> None:
     app = Quart("bench")
 
     @app.get("/<name>")
-    async def answer(name: str) -> Response:
+    async def respond(name: str) -> Response:
         return await send_file(by_name[name], conditional=True)
 
     config = Config()
     config.bind = [f"{HOST}:{port}"]
     config.keep_alive_max_requests = 10**9
 
-    async def until_the_end() -> None:
+    async def serve_forever() -> None:
         await serve(app, config, shutdown_trigger=asyncio.Event().wait)
 
-    asyncio.run(until_the_end())
+    asyncio.run(serve_forever())
 
 
 def run_range_http_server(port: int, files: list[Path]) -> None:
@@ -135,8 +135,8 @@ def wait_until_open(port: int) -> None:
             return
 
 
-def obey(busy: threading.Event, idle: threading.Event) -> None:
-    """Read what the main thread shall do."""
+def read_commands(busy: threading.Event, idle: threading.Event) -> None:
+    """Read the commands for the main thread."""
     for line in sys.stdin:
         is_busy = line.strip() == "busy"
         (busy if is_busy else idle).set()
@@ -145,7 +145,7 @@ def obey(busy: threading.Event, idle: threading.Event) -> None:
 
 
 def main() -> None:
-    """Serve, then compute or wait as told."""
+    """Serve, then compute or wait as commanded."""
     name, port, files = sys.argv[1], int(sys.argv[2]), [Path(one) for one in sys.argv[3:]]
     if name == "vidnb":
         urls = run_vidnb(port, files)
@@ -155,7 +155,7 @@ def main() -> None:
         urls = [f"http://{HOST}:{port}/{path.name}" for path in files]
     print(json.dumps(urls), flush=True)
     busy, idle = threading.Event(), threading.Event()
-    threading.Thread(target=obey, args=(busy, idle), daemon=True).start()
+    threading.Thread(target=read_commands, args=(busy, idle), daemon=True).start()
     while True:
         busy.wait()
         while not idle.is_set():

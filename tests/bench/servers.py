@@ -1,4 +1,4 @@
-"""The servers that are compared: started on one core, with the CPU time and memory they use.
+"""The servers that are compared: started on one core, and their CPU time and memory.
 
 nginx runs without `tcp_nopush`, which delays the end of a response on a persistent connection by
 40 ms here, and without a limit of requests for each connection. Every Python server runs on a
@@ -48,7 +48,7 @@ http {{
 
 @dataclass
 class Server:
-    """One running server, or why it does not run."""
+    """One running server, or the reason why it does not run."""
 
     name: str
     missing: str = ""
@@ -75,7 +75,7 @@ class Server:
         return found
 
     def cpu_s(self) -> float:
-        """Return the seconds its processes have run so far, ended threads included."""
+        """Return the CPU seconds of its processes so far, ended threads included."""
         return sum(time.clock_gettime(_cpu_clock(pid)) for pid in self.pids())
 
     def memory_mib(self, line: str = "VmRSS") -> float:
@@ -85,16 +85,16 @@ class Server:
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
         """Let its main thread compute in pure Python until the end of the block."""
-        self._tell("busy")
+        self._send("busy")
         try:
             yield
         finally:
-            self._tell("idle")
+            self._send("idle")
 
-    def _tell(self, what: str) -> None:
+    def _send(self, command: str) -> None:
         assert self.process is not None
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{what}\n")
+        self.process.stdin.write(f"{command}\n")
         self.process.stdin.flush()
 
 
@@ -156,16 +156,16 @@ def _python(
     env: Mapping[str, str],
     stack: ExitStack,
 ) -> Server:
-    called, *modules = PYTHON[name]
-    absent = [module for module in modules if importlib.util.find_spec(module) is None]
-    if absent:
-        return Server(name, missing=f"{absent[0]} is not installed")
+    key, *modules = PYTHON[name]
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        return Server(name, missing=f"{missing[0]} is not installed")
     program = Path(__file__).with_name("python_servers.py")
-    log = stack.enter_context((files.root / f"{called}.log").open("w"))
+    log = stack.enter_context((files.root / f"{key}.log").open("w"))
     port = free_ports(1)[0]
     process = stack.enter_context(
         subprocess.Popen(
-            [*pinned, sys.executable, str(program), called, str(port), *map(str, paths)],
+            [*pinned, sys.executable, str(program), key, str(port), *map(str, paths)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -177,6 +177,6 @@ def _python(
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        return Server(name, missing="it does not start")
+        return Server(name, missing="it did not start")
     urls = dict(zip([path.name for path in paths], json.loads(line), strict=True))
     return Server(name, urls=urls, process=process)

@@ -23,33 +23,33 @@ class Column:
 
 @dataclass(frozen=True)
 class Limit:
-    """The largest allowed figure of ours, less being better, as a ratio to a peer's or by itself.
+    """The largest allowed figure of vidnb, as a ratio to a peer's or absolute; less is better.
 
     Medians and bests are compared, and both must hold. "Python" is the best other Python server,
-    by `judged_by` where that is another figure.
+    chosen by the figure `chosen_by` if it is set.
     """
 
     key: str
-    most: float
+    maximum: float
     peer: Literal["", "nginx", "Python"] = ""
-    judged_by: str = ""
+    chosen_by: str = ""
 
-    def judge(self, runs: Runs, python: Sequence[str]) -> tuple[str, str]:
-        """Return the limit as text and the verdict."""
+    def evaluate(self, runs: Runs, python: Sequence[str]) -> tuple[str, str]:
+        """Return the limit as text and its result."""
         names = [NGINX] if self.peer == "nginx" else [one for one in python if one != OURS]
         peers = [name for name in names if runs.get(name)] if self.peer else []
         if not runs.get(OURS) or (self.peer and not peers):
-            return f"{self.key} <= {self.most:.2f} of {self.peer}", "no figure"
+            return f"{self.key} <= {self.maximum:.2f} of {self.peer}", "no figure"
         ours = figures(runs, OURS, self.key)
         if not self.peer:
             median, best = statistics.median(ours), min(ours)
-            return f"{self.key} < {self.most:g}", _verdict(median, best, self.most)
-        by = self.judged_by or self.key
-        peer = min(peers, key=lambda name: statistics.median(figures(runs, name, by)))
+            return f"{self.key} < {self.maximum:g}", _result(median, best, self.maximum)
+        key = self.chosen_by or self.key
+        peer = min(peers, key=lambda name: statistics.median(figures(runs, name, key)))
         theirs = figures(runs, peer, self.key)
         median = statistics.median(ours) / statistics.median(theirs)
-        text = f"{self.key} <= {self.most:.2f} of {peer}"
-        return text, _verdict(median, min(ours) / min(theirs), self.most)
+        text = f"{self.key} <= {self.maximum:.2f} of {peer}"
+        return text, _result(median, min(ours) / min(theirs), self.maximum)
 
 
 def figures(runs: Runs, name: str, key: str) -> list[float]:
@@ -57,22 +57,22 @@ def figures(runs: Runs, name: str, key: str) -> list[float]:
     return [run[key] for run in runs[name]]
 
 
-def _verdict(median: float, best: float, most: float) -> str:
-    missed = [name for name, one in (("median", median), ("best", best)) if one > most]
-    by = f" by the {missed[0]}" if len(missed) == 1 else ""
-    return f"median {median:.2f}, best {best:.2f}: " + (f"MISSED{by}" if missed else "met")
+def _result(median: float, best: float, maximum: float) -> str:
+    missed = [name for name, one in (("median", median), ("best", best)) if one > maximum]
+    which = f" ({missed[0]})" if len(missed) == 1 else ""
+    return f"median {median:.2f}, best {best:.2f}: " + (f"MISSED{which}" if missed else "met")
 
 
 @dataclass(frozen=True)
 class Workload(Generic[_Plan]):
-    """One measurement that is made with every server."""
+    """One measurement, repeated with every server."""
 
     title: str
     run: Callable[[Server, _Plan], dict[str, float]]
     columns: Sequence[Column]
     limits: Sequence[Limit]
     is_python_only: bool = False
-    most_rounds: int | None = None
+    max_rounds: int | None = None
 
 
 @dataclass
@@ -92,18 +92,18 @@ class Report:
         titles = " | ".join(f"{column.title} (best)" for column in self.columns)
         rows = [
             f"\n## {self.name}: {self.title}\n",
-            f"| | rounds | {titles} | time by nginx's |",
+            f"| | rounds | {titles} | time / nginx's |",
             "|---" * (len(self.columns) + 3) + "|",
             *map(self._row, self.servers),
             "",
-            *(" -> ".join((f"- {text}", became)) for text, became in self.lines()),
+            *(" -> ".join((f"- {text}", result)) for text, result in self.lines()),
         ]
         return "\n".join(rows)
 
     def lines(self) -> list[tuple[str, str]]:
-        """Return the limits and the verdicts."""
+        """Return the limits and their results."""
         python = [server.name for server in self.servers if server.is_python]
-        return [limit.judge(self.runs, python) for limit in self.limits]
+        return [limit.evaluate(self.runs, python) for limit in self.limits]
 
     def _row(self, server: Server) -> str:
         runs = self.runs.get(server.name)
@@ -115,9 +115,9 @@ class Report:
             found = figures(self.runs, server.name, column.key)
             best = max(found) if column.is_more_better else min(found)
             cells.append(f"{_short(statistics.median(found))} ({_short(best)})")
-        return f"| {server.name} | {' | '.join(cells)} | {self._by_nginx(server.name)} |"
+        return f"| {server.name} | {' | '.join(cells)} | {self._nginx_ratio(server.name)} |"
 
-    def _by_nginx(self, name: str) -> str:
+    def _nginx_ratio(self, name: str) -> str:
         key = "each_ms" if self.columns[0].key == "rate" else self.columns[0].key
         if not self.runs.get(NGINX) or key == "added_mib":
             return ""

@@ -2,7 +2,7 @@
 
     python smooth_origin.py HOST PORT FILE RATE
 
-nginx sends the bytes of a whole second at once and then nothing for the rest of it, unlike a real
+nginx sends the bytes of a whole second at once and then nothing for the rest of it, unlike a
 link. This origin supports one file, an ETag, HEAD, one range and If-Range; it is one loop over all
 connections, which wakes up a hundred times a second and uses `sendfile`.
 """
@@ -105,10 +105,10 @@ class Origin:
             self._close(one)
             return
         one.received += piece
-        if self._take_next(one):
+        if self._respond_next(one):
             self._send(one)
 
-    def _take_next(self, one: Connection) -> bool:
+    def _respond_next(self, one: Connection) -> bool:
         """Begin the next response, if one was requested and none is being sent."""
         if one.is_responding or HEAD_END not in one.received:
             return False
@@ -151,11 +151,11 @@ class Origin:
         if one.head:
             one.head = one.head[one.socket.send(one.head) :]
         while one.offset < one.stop and one.allowed >= 1:
-            most = min(one.stop - one.offset, int(one.allowed))
-            sent = os.sendfile(one.socket.fileno(), self._file.fileno(), one.offset, most)
+            count = min(one.stop - one.offset, int(one.allowed))
+            sent = os.sendfile(one.socket.fileno(), self._file.fileno(), one.offset, count)
             one.offset += sent
             one.allowed -= sent
-        self._take_next(one)
+        self._respond_next(one)
 
 
 def main() -> None:

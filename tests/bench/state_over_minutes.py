@@ -1,9 +1,9 @@
-"""Whether what Python knows of a player stays true over ten minutes of cells that await.
+"""Check that Python's state of a player stays current over ten minutes of awaiting cells.
 
     PYTHONPATH=. python tests/bench/state_over_minutes.py [MINUTES]
 
-An ipykernel that loses a message goes on without a word; so this compares, after each of many cells
-that await, `player.current_time` with what the page itself has recorded.
+An ipykernel that loses a message reports no error. So this compares, after each of many awaiting
+cells, `player.current_time` with the position that the page recorded.
 """
 
 import sys
@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from tests.assets import film
-from tests.browser.cells import Open, copy_of
+from tests.browser.cells import OpenNotebook, copy_file
 from tests.browser.lab import CHROMIUM_ARGUMENTS, Lab, find_chromium
 
 SHOW = """
@@ -26,11 +26,11 @@ AWAIT = """
     await asyncio.sleep(20)
     samples.append((time.time(), player.current_time, player.paused))
 """
-# What Python asks for must arrive after all that, too.
-STEER = """
+# Commands must still arrive after that.
+CONTROL = """
     player.pause().wait_for("pause", timeout_s=30)
     player.seek(12).wait_for("seeked", timeout_s=30)
-    tell(samples=samples, at=player.current_time, ipykernel=ipykernel.__version__)
+    report(samples=samples, at=player.current_time, ipykernel=ipykernel.__version__)
 """
 RECORD = """() => {
     window.record = [];
@@ -46,31 +46,31 @@ def main() -> None:
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "root"
-        copy_of(film(), root / "film.mp4")
+        copy_file(film(), root / "film.mp4")
         with Lab(root) as lab, sync_playwright() as playwright:
             browser = playwright.chromium.launch(
                 executable_path=find_chromium(), args=CHROMIUM_ARGUMENTS
             )
-            cells = [SHOW, *[AWAIT] * round(3 * minutes), STEER]
-            notebook = Open(lab, browser, "minutes", cells, "127.0.0.1")
+            cells = [SHOW, *[AWAIT] * round(3 * minutes), CONTROL]
+            notebook = OpenNotebook(lab, browser, "minutes", cells, "127.0.0.1")
             notebook.page.evaluate(RECORD)
             notebook.page.wait_for_timeout(60_000 * minutes)
-            found = notebook.found()
+            found = notebook.report()
             record = notebook.page.evaluate("() => window.record")
             errors = notebook.errors
             browser.close()
-    offs_s = []
-    for at_s, told_s, _ in found["samples"]:
-        noted_s, true_s = max(pair for pair in record if pair[0] <= at_s)
-        off_s = abs(told_s - true_s - (at_s - noted_s)) % LENGTH_S
-        offs_s.append(min(off_s, LENGTH_S - off_s))
+    errors_s = []
+    for read_s, position_s, _ in found["samples"]:
+        recorded_s, actual_s = max(pair for pair in record if pair[0] <= read_s)
+        error_s = abs(position_s - actual_s - (read_s - recorded_s)) % LENGTH_S
+        errors_s.append(min(error_s, LENGTH_S - error_s))
     paused = sum(paused for *_, paused in found["samples"])
     print(
-        f"ipykernel {found['ipykernel']}: {len(offs_s)} cells that awaited in {minutes:g} minutes; "
-        f"current_time off by {1000 * max(offs_s):.0f} ms at most, "
-        f"{1000 * sorted(offs_s)[len(offs_s) // 2]:.0f} ms in the middle; "
-        f"told as paused: {paused}; at the end a seek to 12 s arrived at {found['at']:.3f} s; "
-        f"errors of the page: {errors}"
+        f"ipykernel {found['ipykernel']}: {len(errors_s)} awaiting cells in {minutes:g} minutes; "
+        f"current_time off by {1000 * max(errors_s):.0f} ms at most, "
+        f"{1000 * sorted(errors_s)[len(errors_s) // 2]:.0f} ms median; "
+        f"reported as paused: {paused}; at the end a seek to 12 s arrived at {found['at']:.3f} s; "
+        f"page errors: {errors}"
     )
 
 

@@ -12,11 +12,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench import contestants as who
-from tests.bench.delay import Distance, NoDelay, far_away
-from tests.bench.measure import Contestant, Failed, Item, Job, race
+from tests.bench import clients
+from tests.bench.delay import DelayUnavailable, RemoteNamespace, remote_namespace
+from tests.bench.measure import Client, Failed, Item, Job, run_interleaved
 from tests.bench.origins import SLOW_RATE, SMALL, Files, Nginx, nginx, smooth
-from tests.bench.report import Line, Report
+from tests.bench.report import Report, Target
 from vidnb.download.part_file import boot_id
 from vidnb.download.planner.journal import newest_journal
 
@@ -24,7 +24,7 @@ MIB = 2**20
 SMALL_TIMES = 3
 """The small workloads are short, so they run this many times as often."""
 IMPORT_TIMES = 10
-HALF_WITHIN_S = 120.0
+HALF_DEADLINE_S = 120.0
 
 
 @dataclass
@@ -39,9 +39,9 @@ class Bench:
     near: Nginx
     stack: ExitStack
     is_tls_missing: str = ""
-    _far: "Distance | NoDelay | None" = field(default=None, repr=False)
+    _far: "RemoteNamespace | DelayUnavailable | None" = field(default=None, repr=False)
 
-    def job(self, one: Contestant, items: Sequence[tuple[str, str]]) -> Job:
+    def job(self, one: Client, items: Sequence[tuple[str, str]]) -> Job:
         """Return the task of `one`: pairs of a URL and the name of its file."""
         folder = self.root / "out" / re.sub(r"\W+", "-", one.name)
         notes = self.root / "notes"
@@ -52,18 +52,18 @@ class Bench:
             notes,
         )
 
-    def one_file(self, url: str, name: str) -> Callable[[Contestant], Job]:
+    def one_file(self, url: str, name: str) -> Callable[[Client], Job]:
         """Return the job of fetching one file."""
         return lambda one: self.job(one, [(url, name)])
 
-    def far(self) -> Distance:
-        """Return the remote namespace, created at first use; `NoDelay` if it cannot be."""
+    def far(self) -> RemoteNamespace:
+        """Return the remote namespace, created at first use; `DelayUnavailable` if it cannot be."""
         if self._far is None:
             try:
-                self._far = self.stack.enter_context(far_away())
-            except NoDelay as refusal:
-                self._far = refusal
-        if isinstance(self._far, NoDelay):
+                self._far = self.stack.enter_context(remote_namespace())
+            except DelayUnavailable as unavailable:
+                self._far = unavailable
+        if isinstance(self._far, DelayUnavailable):
             raise self._far
         return self._far
 
@@ -74,15 +74,15 @@ def _size(mib: int) -> str:
 
 def plain(bench: Bench) -> Iterator[Report]:
     """One large file."""
-    report = Report("plain", _size(bench.files.mib), who.everybody(bench.slow_rounds))
-    report.lines = [
-        Line("vidnb", ("curl",), 0.75),
-        Line("vidnb", ("curl",), 1.2, "cpu"),
-        Line("vidnb", (), 80, "peak", is_below=True),
+    report = Report("plain", _size(bench.files.mib), clients.all_clients(bench.slow_rounds))
+    report.targets = [
+        Target("vidnb", ("curl",), 0.75),
+        Target("vidnb", ("curl",), 1.2, "cpu"),
+        Target("vidnb", (), 80, "peak", is_below=True),
     ]
     url = bench.near.plain("file.bin")
     job = bench.one_file(url, "file.bin")
-    race(report.contestants, job, rounds=bench.rounds, env=bench.env)
+    run_interleaved(report.clients, job, rounds=bench.rounds, env=bench.env)
     yield report
 
 
@@ -93,29 +93,29 @@ def tls(bench: Bench) -> Iterator[Report]:
         report.skipped = bench.is_tls_missing
     else:
         ca = bench.files.ca
-        report.contestants = who.everybody(bench.slow_rounds, ca)
-        report.lines = [Line("vidnb", ("curl",), 0.95)]
+        report.clients = clients.all_clients(bench.slow_rounds, ca)
+        report.targets = [Target("vidnb", ("curl",), 0.95)]
         # requests reads the second; the other clients without an option for it read the first.
         env = bench.env | {"SSL_CERT_FILE": str(ca), "REQUESTS_CA_BUNDLE": str(ca)}
         job = bench.one_file(bench.near.tls("file.bin"), "file.bin")
-        race(report.contestants, job, rounds=bench.rounds, env=env)
+        run_interleaved(report.clients, job, rounds=bench.rounds, env=env)
     yield report
 
 
 def throttled(
-    bench: Bench, at: Distance | None = None, name: str = "throttled"
+    bench: Bench, at: RemoteNamespace | None = None, name: str = "throttled"
 ) -> Iterator[Report]:
     """A file with 10 MB/s per connection: in bursts, and smoothly."""
     size = f"{_size(max(1, bench.files.mib // 4))} at {SLOW_RATE / 1e6:.0f} MB/s per connection"
     if at is not None:
-        size += f", 40 ms of round trip ({at.made_with})"
+        size += f", 40 ms of round trip ({at.method})"
     host, prefix = (at.host, at.prefix) if at else ("127.0.0.1", ())
     for kind in ("smooth", "nginx"):
-        report = Report(f"{name}, {kind}", size, who.with_many_connections(bench.slow_rounds))
-        report.lines = [
-            Line("vidnb connections=16", ("aria2c -x16 -s16 -k1M",), 1.0),
-            Line("vidnb automatic", ("aria2c -x16 -s16 -k1M",), 1.5),
-            Line("vidnb automatic", ("aria2c -x4 -s4",), 0.5),
+        report = Report(f"{name}, {kind}", size, clients.with_many_connections(bench.slow_rounds))
+        report.targets = [
+            Target("vidnb connections=16", ("aria2c -x16 -s16 -k1M",), 1.0),
+            Target("vidnb automatic", ("aria2c -x16 -s16 -k1M",), 1.5),
+            Target("vidnb automatic", ("aria2c -x4 -s4",), 0.5),
         ]
         with ExitStack() as stack:
             if kind == "smooth":
@@ -123,7 +123,7 @@ def throttled(
             else:
                 url = stack.enter_context(nginx(bench.files, host, prefix)).plain("slow.bin")
             job = bench.one_file(url, "slow.bin")
-            race(report.contestants, job, rounds=bench.rounds, env=bench.env)
+            run_interleaved(report.clients, job, rounds=bench.rounds, env=bench.env)
         yield report
 
 
@@ -131,25 +131,29 @@ def throttled_far(bench: Bench) -> Iterator[Report]:
     """The same with a round trip of 40 ms."""
     try:
         at = bench.far()
-    except NoDelay as refusal:
-        yield Report("throttled-40ms", "the same at 40 ms of round trip", skipped=str(refusal))
+    except DelayUnavailable as unavailable:
+        yield Report("throttled-40ms", "the same at 40 ms of round trip", skipped=str(unavailable))
         return
     yield from throttled(bench, at, "throttled-40ms")
 
 
-def _many(bench: Bench, server: Nginx, name: str, most: float, title: str) -> Report:
+def _many(bench: Bench, server: Nginx, name: str, limit: float, title: str) -> Report:
     count, kib = SMALL[name.partition("-")[0]]
-    report = Report(title, f"{count} x {kib} KiB, {who.AT_ONCE} at once", who.with_many_files())
-    peers = (who.CURL_PARALLEL, who.CURL_PARALLEL_NOW)
-    report.lines = [Line("vidnb, 16 at once", peers, most)]
+    report = Report(
+        title,
+        f"{count} x {kib} KiB, {clients.PARALLEL_FILES} in parallel",
+        clients.with_many_files(),
+    )
+    peers = (clients.CURL_PARALLEL, clients.CURL_PARALLEL_NOW)
+    report.targets = [Target("vidnb, 16 in parallel", peers, limit)]
     names = [f"{name}/{number:04}.bin" for number in range(count)]
     pairs = [(server.plain(one), one) for one in names]
-    race(
-        report.contestants,
+    run_interleaved(
+        report.clients,
         lambda one: bench.job(one, pairs),
         rounds=bench.rounds * SMALL_TIMES,
         env=bench.env,
-        is_thorough=True,
+        checks_bytes=True,
     )
     return report
 
@@ -164,32 +168,32 @@ def small_far(bench: Bench) -> Iterator[Report]:
     """Many small files with a round trip of 40 ms."""
     try:
         at = bench.far()
-    except NoDelay as refusal:
-        yield Report("small-40ms", "200 files at 40 ms of round trip", skipped=str(refusal))
+    except DelayUnavailable as unavailable:
+        yield Report("small-40ms", "200 files at 40 ms of round trip", skipped=str(unavailable))
         return
     with nginx(bench.files, at.host, at.prefix) as server:
         report = _many(bench, server, "large", 0.9, "small-40ms")
-    report.title += f", 40 ms of round trip ({at.made_with})"
+    report.title += f", 40 ms of round trip ({at.method})"
     yield report
 
 
 def resume(bench: Bench) -> Iterator[Report]:
-    """The second half of a large file, after the first run was killed."""
+    """The second half of a large file, after a kill."""
     title = f"the second half of {_size(bench.files.mib)}, after SIGKILL"
-    report = Report("resume", title, who.resuming(), [Line("vidnb", ("curl -C -",), 1.05)])
+    report = Report("resume", title, clients.resuming(), [Target("vidnb", ("curl -C -",), 1.05)])
     source = bench.files.www / "resume.bin"
     job_of = bench.one_file(bench.near.plain("resume.bin"), "resume.bin")
-    ours = next(one for one in report.contestants if one.name == "vidnb")
+    ours = next(one for one in report.clients if one.name == "vidnb")
     stored_bytes = 0
 
-    def kill_ours() -> None:
+    def kill_vidnb() -> None:
         nonlocal stored_bytes
         try:
-            stored_bytes = half_done(bench, job_of(ours))
+            stored_bytes = download_half(bench, job_of(ours))
         except Failed as failure:
             ours.failed, stored_bytes = str(failure), source.stat().st_size // 2
 
-    def give_the_half(one: Contestant, job: Job) -> None:
+    def copy_half(one: Client, job: Job) -> None:
         if one is not ours:
             with source.open("rb") as whole, job.path.open("wb") as part:
                 left = stored_bytes
@@ -198,18 +202,18 @@ def resume(bench: Bench) -> Iterator[Report]:
                 part.flush()
                 os.fsync(part.fileno())
 
-    race(
-        report.contestants,
+    run_interleaved(
+        report.clients,
         job_of,
         rounds=bench.rounds,
         env=bench.env,
-        before_round=kill_ours,
-        before_run=give_the_half,
+        before_round=kill_vidnb,
+        before_run=copy_half,
     )
     yield report
 
 
-def half_done(bench: Bench, job: Job) -> int:
+def download_half(bench: Bench, job: Job) -> int:
     """Kill vidnb when it has half of the file; return the number of stored bytes.
 
     Over one connection, so that the same number of bytes is the same half for every client.
@@ -217,32 +221,32 @@ def half_done(bench: Bench, job: Job) -> int:
     shutil.rmtree(job.folder, ignore_errors=True)
     job.folder.mkdir(parents=True)
     call = "import sys, vidnb; vidnb.download(*sys.argv[1:], connections=1, progress=False)"
-    bench.files.hold.touch()
+    bench.files.slow_marker.touch()
     try:
         with subprocess.Popen(
             [sys.executable, "-c", call, job.url, str(job.path)], env=bench.env, cwd=bench.root
         ) as process:
-            deadline_s = time.monotonic() + HALF_WITHIN_S
-            while marked_bytes(job.folder) < job.items[0].source.stat().st_size // 2:
+            deadline_s = time.monotonic() + HALF_DEADLINE_S
+            while journalled_bytes(job.folder) < job.items[0].source.stat().st_size // 2:
                 if process.poll() is not None or time.monotonic() > deadline_s:
                     process.kill()
                     raise Failed("vidnb did not store half of the file in time")
                 time.sleep(0.005)
             process.send_signal(signal.SIGKILL)
     finally:
-        bench.files.hold.unlink()
+        bench.files.slow_marker.unlink()
     for part in (job.folder / ".vidnb").iterdir():
         with part.open("rb") as file:
             os.fsync(file.fileno())
-    return marked_bytes(job.folder)
+    return journalled_bytes(job.folder)
 
 
-def marked_bytes(folder: Path) -> int:
+def journalled_bytes(folder: Path) -> int:
     """Return how many bytes the journal in a folder describes."""
     for path in (folder / ".vidnb").glob("*.journal"):
-        marked = newest_journal(path.read_bytes(), boot_id())
-        if marked is not None:
-            return marked[1].stored.size_bytes
+        newest = newest_journal(path.read_bytes(), boot_id())
+        if newest is not None:
+            return newest[1].stored.size_bytes
     return 0
 
 
@@ -251,20 +255,20 @@ def checksum(bench: Bench) -> Iterator[Report]:
     report = Report(
         "checksum",
         f"{_size(bench.files.mib)} with a SHA-256 to verify",
-        who.checking(f"sha256:{bench.files.sha256}"),
-        [Line("vidnb checksum=", ("curl && openssl dgst",), 0.45)],
+        clients.checking(f"sha256:{bench.files.sha256}"),
+        [Target("vidnb checksum=", ("curl && openssl dgst",), 0.45)],
     )
     job = bench.one_file(bench.near.plain("file.bin"), "file.bin")
-    race(report.contestants, job, rounds=bench.rounds, env=bench.env)
+    run_interleaved(report.clients, job, rounds=bench.rounds, env=bench.env)
     yield report
 
 
 def imports(bench: Bench) -> Iterator[Report]:
     """The duration of the import."""
-    lines = [Line("import vidnb", ("import aiohttp",), 0.1)]
-    report = Report("import", "in a fresh interpreter", who.importing(), lines)
+    targets = [Target("import vidnb", ("import aiohttp",), 0.1)]
+    report = Report("import", "in a fresh interpreter", clients.importing(), targets)
     rounds = bench.rounds * IMPORT_TIMES
-    race(report.contestants, lambda one: bench.job(one, []), rounds=rounds, env=bench.env)
+    run_interleaved(report.clients, lambda one: bench.job(one, []), rounds=rounds, env=bench.env)
     yield report
 
 

@@ -1,4 +1,4 @@
-"""A real Firefox, steered over WebDriver BiDi (W3C), which it speaks by itself."""
+"""Firefox, controlled over WebDriver BiDi (W3C), which it implements itself."""
 
 import asyncio
 import base64
@@ -19,7 +19,7 @@ from tests.deadline import DEADLINE_S
 from tests.network import free_port
 
 FIREFOX_NAMES = ("firefox-esr", "firefox")
-# It asks nobody but the tests' own servers, and lets a video begin by itself.
+# No requests but to the tests' servers, and autoplay is allowed.
 PREFERENCES = {
     "app.update.enabled": False,
     "browser.region.network.url": "",
@@ -44,14 +44,14 @@ _T = TypeVar("_T")
 
 
 def find_firefox() -> str | None:
-    """Return where a Firefox is installed, None where there is none."""
+    """Return the path of Firefox, None if it is not installed."""
     return next(filter(None, map(shutil.which, FIREFOX_NAMES)), None)
 
 
 class Firefox:
-    """One window of a Firefox with an empty profile in `folder`; runs while the block does.
+    """A Firefox window with an empty profile in `folder`, open inside the `with` block.
 
-    `errors` are what its page's scripts raised and nobody caught.
+    `errors` are the uncaught errors of the page's scripts.
     """
 
     def __init__(self, program: str, folder: Path) -> None:
@@ -68,14 +68,14 @@ class Firefox:
         lines = [f"user_pref({json.dumps(k)}, {json.dumps(v)});" for k, v in PREFERENCES.items()]
         (profile / "user.js").write_text("\n".join(lines), encoding="utf-8")
         port = free_port()
-        self._said = (self._folder / "firefox.log").open("wb")
+        self._log = (self._folder / "firefox.log").open("wb")
         self._process = subprocess.Popen(
             [
                 *(self._program, "--headless", "--no-remote"),
                 *("--profile", str(profile), f"--remote-debugging-port={port}"),
             ],
             env={**os.environ, "HOME": str(self._folder), "MOZ_DISABLE_CONTENT_SANDBOX": "1"},
-            stdout=self._said,
+            stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
@@ -99,7 +99,7 @@ class Firefox:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(15)
-        self._said.close()
+        self._log.close()
         if hasattr(self, "_client"):
             self._run(self._client.close())
         self._loop.close()
@@ -109,7 +109,7 @@ class Firefox:
         self.call("browsingContext.navigate", context=self._page, url=url, wait="interactive")
 
     def evaluate(self, expression: str) -> Any:
-        """Return what an expression in the page is, or what it promises, as JSON carries it."""
+        """Return the value of an expression in the page, awaited and passed as JSON."""
         found = self.call(
             "script.evaluate",
             expression=f"(async () => JSON.stringify(await ({expression})))()",
@@ -121,23 +121,23 @@ class Firefox:
         return None if value is None else json.loads(value)
 
     def wait_for(self, expression: str) -> None:
-        """Wait until an expression in the page is true; fail with what the page shows."""
+        """Wait until an expression in the page is true; fail with the text of the page."""
         deadline_s = time.monotonic() + DEADLINE_S
         while not self.evaluate(expression):
-            assert time.monotonic() < deadline_s, f"never {expression}:\n{self.text()}"
+            assert time.monotonic() < deadline_s, f"still false: {expression}:\n{self.text()}"
             time.sleep(0.05)
 
     def text(self) -> str:
-        """Return what the page shows."""
+        """Return the text of the page."""
         return str(self.evaluate("document.body.innerText"))
 
     def screenshot(self) -> bytes:
-        """Return the picture of the page as PNG."""
+        """Return a screenshot of the page as PNG."""
         shot = self.call("browsingContext.captureScreenshot", context=self._page)
         return base64.b64decode(shot["data"])
 
     def call(self, method: str, **parameters: object) -> Any:
-        """Return what a command of the protocol results in; fail with its error."""
+        """Return the result of a protocol command; fail with its error."""
         return self._run(self._call(method, parameters))
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
@@ -159,7 +159,7 @@ class Firefox:
             message = await self._socket.receive_json()
             if message.get("method") == "log.entryAdded":
                 entry = message["params"]
-                # Without a stack it is a remark, as on a request that a seek made idle.
+                # Entries without a stack are warnings, such as on a request cancelled by a seek.
                 if entry["type"] == "javascript" and entry.get("stackTrace"):
                     self.errors.append(entry["text"])
             elif message.get("id") == self._number:

@@ -1,66 +1,66 @@
-"""Other hosts of notebooks than JupyterLab, as `tests.browser.cells.Open` needs them."""
+"""Notebook hosts other than JupyterLab, for `tests.browser.cells.Open`."""
 
 import sys
 
 from playwright.sync_api import Page
 
-from tests.browser.lab import Lab, Started
+from tests.browser.lab import Lab, ServerProcess
 from tests.deadline import wait_until
 
 
 class Notebook7(Lab):
-    """Jupyter Notebook 7, and what else its server shows."""
+    """Jupyter Notebook 7."""
 
     application = "notebook"
 
     def url(self, notebook: str, host: str = "127.0.0.1", workspace: str = "") -> str:
-        """Return the address that opens one notebook."""
+        """Return the URL that opens a notebook."""
         return f"http://{host}:{self.port}/notebooks/{notebook}?token={self.token}"
 
     def run_all(self, page: Page) -> None:
-        """Run all cells of the notebook that a page opens."""
+        """Run all cells of the open notebook."""
         page.locator(".jp-NotebookPanel").wait_for()
         _wait_for_kernel(page, f"http://127.0.0.1:{self.port}/api/kernels?token={self.token}")
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
 
 
-def _wait_for_kernel(page: Page, kernels: str) -> None:
+def _wait_for_kernel(page: Page, url: str) -> None:
     """Wait until the page is connected to its kernel, which Notebook 7 shows only as an icon.
 
-    Told to run before, it would do nothing and say nothing.
+    Before that, Run All Cells does nothing.
     """
 
     def is_connected() -> bool:
-        found = page.request.get(kernels).json()
-        return any(one["connections"] and one["execution_state"] == "idle" for one in found)
+        kernels = page.request.get(url).json()
+        return any(k["connections"] and k["execution_state"] == "idle" for k in kernels)
 
     wait_until(is_connected, pause=lambda: page.wait_for_timeout(100))
 
 
-class VoilaBeside:
-    """Voila as a Jupyter server shows it beside all else."""
+class VoilaExtension:
+    """Voila as an extension of a Jupyter server."""
 
     def __init__(self, server: Lab) -> None:
         self._server = server
         self.root = server.root
 
     def url(self, notebook: str, host: str, workspace: str) -> str:
-        """Return the address that runs and shows one notebook."""
-        there = f"http://{host}:{self._server.port}/voila/render"
-        return f"{there}/{notebook}?token={self._server.token}"
+        """Return the URL that runs and shows a notebook."""
+        base_url = f"http://{host}:{self._server.port}/voila/render"
+        return f"{base_url}/{notebook}?token={self._server.token}"
 
     def run_all(self, page: Page) -> None:
-        """Do nothing: Voila has run them when it shows them."""
+        """Do nothing: Voila runs all cells before it shows the page."""
 
 
-class Voila(Started):
-    """Voila alone, without a Jupyter server."""
+class Voila(ServerProcess):
+    """Voila as a standalone server."""
 
     application = "voila"
 
     def command(self) -> list[str]:
-        """Return what starts it."""
+        """Return the command line."""
         return [
             sys.executable,
             "-m",
@@ -74,8 +74,8 @@ class Voila(Started):
         ]
 
     def url(self, notebook: str, host: str = "127.0.0.1", workspace: str = "") -> str:
-        """Return the address that runs and shows one notebook."""
+        """Return the URL that runs and shows a notebook."""
         return f"http://{host}:{self.port}/voila/render/{notebook}"
 
     def run_all(self, page: Page) -> None:
-        """Do nothing: Voila has run them when it shows them."""
+        """Do nothing: Voila runs all cells before it shows the page."""

@@ -1,4 +1,4 @@
-"""JupyterHub with its own proxy and two people, one of whom has jupyter-server-proxy."""
+"""JupyterHub with its own proxy; one of its users has no jupyter-server-proxy."""
 
 import os
 import secrets
@@ -9,12 +9,12 @@ from pathlib import Path
 from playwright.sync_api import Page
 
 from tests.assets import hub_proxy, jupyterhub
-from tests.browser.lab import Started, run_all
+from tests.browser.lab import ServerProcess, run_all
 from tests.deadline import DEADLINE_S
 from tests.network import free_port
 
 WITHOUT_PROXY = "plain"
-"""Whose server has no jupyter-server-proxy; anybody else's has."""
+"""The user whose server has no jupyter-server-proxy."""
 
 CONFIG = """
 c.JupyterHub.bind_url = "http://127.0.0.1:{port}"
@@ -41,8 +41,8 @@ c.Spawner.pre_spawn_hook = without_proxy
 """
 
 
-class Hub(Started):
-    """A hub of local processes."""
+class Hub(ServerProcess):
+    """A hub whose single-user servers are local processes."""
 
     application = "jupyterhub"
 
@@ -51,8 +51,8 @@ class Hub(Started):
         self.password = secrets.token_hex(16)
         self._packages = jupyterhub()
         self._config = self.private / "jupyterhub_config.py"
-        kept = (*super().environment(), "PATH", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG")
-        mine = {**os.environ, **self.environment()}
+        inherited = (*super().environment(), "PATH", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG")
+        variables = {**os.environ, **self.environment()}
         config = CONFIG.format(
             port=self.port,
             deadline_s=int(DEADLINE_S),
@@ -64,28 +64,28 @@ class Hub(Started):
             password=self.password,
             python=sys.executable,
             root=str(root),
-            environment={name: mine[name] for name in kept if name in mine},
+            environment={name: variables[name] for name in inherited if name in variables},
             without=WITHOUT_PROXY,
         )
         self._config.write_text(config, encoding="utf-8")
 
     def command(self) -> list[str]:
-        """Return what starts it."""
+        """Return the command line."""
         return [sys.executable, "-m", self.application, "--config", str(self._config)]
 
     def environment(self) -> dict[str, str]:
-        """Return what of its environment is its own."""
+        """Return the environment variables to set."""
         paths = [str(self._packages), os.environ.get("PYTHONPATH", "")]
         path = os.pathsep.join(filter(None, paths))
         return {**super().environment(), "PYTHONPATH": path}
 
-    def sign_of_life(self) -> str:
-        """Return an address that answers once it has started."""
+    def health_url(self) -> str:
+        """Return a URL that responds once the server has started."""
         return f"http://127.0.0.1:{self.port}/hub/health"
 
 
-class Person:
-    """One who works on a hub, and whose server starts with the first sign-in."""
+class HubUser:
+    """A user of a hub, whose server starts at the first sign-in."""
 
     def __init__(self, hub: Hub, name: str) -> None:
         self._hub = hub
@@ -93,12 +93,12 @@ class Person:
         self.root = hub.root
 
     def url(self, notebook: str, host: str, workspace: str) -> str:
-        """Return the address that opens one notebook after the sign-in."""
-        there = f"%2Fuser%2F{self._name}%2Flab%2Fworkspaces%2F{workspace}%2Ftree%2F{notebook}"
-        return f"http://{host}:{self._hub.port}/hub/login?next=%2Fhub%2Fspawn%3Fnext%3D{there}"
+        """Return the URL that opens a notebook after the sign-in."""
+        next_url = f"%2Fuser%2F{self._name}%2Flab%2Fworkspaces%2F{workspace}%2Ftree%2F{notebook}"
+        return f"http://{host}:{self._hub.port}/hub/login?next=%2Fhub%2Fspawn%3Fnext%3D{next_url}"
 
     def run_all(self, page: Page) -> None:
-        """Sign in, wait for the server, and run all cells of the notebook that is opened."""
+        """Sign in, wait for the server, and run all cells of the notebook."""
         page.get_by_label("Username").fill(self._name)
         page.get_by_label("Password").fill(self._hub.password)
         page.get_by_role("button", name="Sign in").click()

@@ -1,4 +1,4 @@
-"""A real JupyterLab and a real Chromium, started and ended by the tests."""
+"""JupyterLab and Chromium, started and ended by the tests."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from tests.deadline import DEADLINE_S
 from tests.network import free_port
@@ -33,19 +33,18 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
-    # A name that is not loopback's, for a page that comes from afar as far as it can tell.
-    # And whose styles Voila would fetch.
+    # hub.test is a host name other than loopback's, as on a hub. Voila loads styles from the CDN.
     "--host-resolver-rules=MAP hub.test 127.0.0.1, MAP cdn.jsdelivr.net ~NOTFOUND",
 ]
 
 
 def find_chromium() -> str | None:
-    """Return where a Chromium is installed, None where there is none."""
+    """Return the path of Chromium, None if it is not installed."""
     return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
 
 
-def needed(program: str | None, missing: str) -> str:
-    """Return where a program is; without it the test skips and says so, and fails in CI."""
+def require_program(program: str | None, missing: str) -> str:
+    """Return the path of a program; if it is None, skip the test, or fail it in CI."""
     if program is None:
         if os.environ.get("CI"):
             pytest.fail(missing)
@@ -54,7 +53,7 @@ def needed(program: str | None, missing: str) -> str:
 
 
 def write_notebook(path: Path, *cells: str, kernel: str = "python3") -> None:
-    """Write a notebook of these code cells, for one of the kernels for Python."""
+    """Write a notebook of code cells for a kernel."""
     code: dict[str, object] = {
         "cell_type": "code",
         "execution_count": None,
@@ -71,7 +70,7 @@ def write_notebook(path: Path, *cells: str, kernel: str = "python3") -> None:
 
 
 class Chromium:
-    """A browser whose pages have time enough."""
+    """A browser whose pages have generous timeouts."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
@@ -88,10 +87,21 @@ class Chromium:
             context.close()
 
 
-class Started(ABC):
-    """A server on loopback that runs while the block does, in a process group of its own.
+def record_errors(page: Page, errors: list[str]) -> None:
+    """Append the console errors and the uncaught errors of a page to a list."""
 
-    What it keeps lies beside `root`, the folder it serves: `private` is empty at the beginning.
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            errors.append(message.text)
+
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+
+
+class ServerProcess(ABC):
+    """A server on loopback that runs inside the `with` block, in its own process group.
+
+    It serves the folder `root`; its own files are in the folder `private`, empty at first.
     """
 
     application = ""
@@ -110,10 +120,10 @@ class Started(ABC):
 
     @abstractmethod
     def command(self) -> list[str]:
-        """Return what starts it."""
+        """Return the command line."""
 
     def environment(self) -> dict[str, str]:
-        """Return what of its environment is its own."""
+        """Return the environment variables to set."""
         private = self.private
         return {
             "JUPYTER_CONFIG_DIR": str(private / "config"),
@@ -123,8 +133,8 @@ class Started(ABC):
             "JUPYTERLAB_WORKSPACES_DIR": str(private / "workspaces"),
         }
 
-    def sign_of_life(self) -> str:
-        """Return an address that answers once it has started."""
+    def health_url(self) -> str:
+        """Return a URL that responds once the server has started."""
         return f"http://127.0.0.1:{self.port}/"
 
     def __enter__(self) -> Self:
@@ -139,7 +149,7 @@ class Started(ABC):
         )
         deadline_s = time.monotonic() + DEADLINE_S
         while time.monotonic() < deadline_s and self._process.poll() is None:
-            with suppress(OSError), urllib.request.urlopen(self.sign_of_life(), timeout=5):
+            with suppress(OSError), urllib.request.urlopen(self.health_url(), timeout=5):
                 return self
             time.sleep(0.2)
         self.__exit__(None, None, None)
@@ -155,14 +165,14 @@ class Started(ABC):
             os.killpg(self._process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(15)
-        with suppress(ProcessLookupError):  # whatever of it is left
+        with suppress(ProcessLookupError):  # remaining processes of the group
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(15)
         self._log.close()
 
 
-class Lab(Started):
-    """JupyterLab; settings and workspaces are its own and empty."""
+class Lab(ServerProcess):
+    """JupyterLab with empty settings and workspaces."""
 
     application = "jupyterlab"
 
@@ -172,7 +182,7 @@ class Lab(Started):
         self._arguments = arguments
 
     def command(self) -> list[str]:
-        """Return what starts it."""
+        """Return the command line."""
         return [
             sys.executable,
             "-m",
@@ -187,20 +197,20 @@ class Lab(Started):
             *self._arguments,
         ]
 
-    def sign_of_life(self) -> str:
-        """Return an address that answers once it has started."""
+    def health_url(self) -> str:
+        """Return a URL that responds once the server has started."""
         return f"http://127.0.0.1:{self.port}/api/status?token={self.token}"
 
     def url(self, notebook: str, host: str = "127.0.0.1", workspace: str = "") -> str:
-        """Return the address that opens one notebook, in a workspace of its own.
+        """Return the URL that opens a notebook in its own workspace.
 
-        In another one, the notebooks of earlier tests would be opened again.
+        A shared workspace would open the notebooks of earlier tests again.
         """
-        where = f"lab/workspaces/{workspace or Path(notebook).stem}/tree"
-        return f"http://{host}:{self.port}/{where}/{notebook}?token={self.token}"
+        path = f"lab/workspaces/{workspace or Path(notebook).stem}/tree"
+        return f"http://{host}:{self.port}/{path}/{notebook}?token={self.token}"
 
     def add_kernel(self, name: str, environment: dict[str, str]) -> None:
-        """Add a kernel that has these variables in its environment, for notebooks that name it."""
+        """Add a kernel specification with environment variables."""
         folder = self.private / "data" / "kernels" / name
         folder.mkdir(parents=True)
         start = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -209,23 +219,23 @@ class Lab(Started):
 
     def end_kernels(self) -> None:
         """Shut down the kernels of all notebooks."""
-        for session in json.loads(self._ask("api/sessions")):
-            self._ask(f"api/sessions/{session['id']}", "DELETE")
+        for session in json.loads(self._request("api/sessions")):
+            self._request(f"api/sessions/{session['id']}", "DELETE")
 
-    def _ask(self, path: str, method: str = "GET") -> bytes:
+    def _request(self, path: str, method: str = "GET") -> bytes:
         head = {"Authorization": f"token {self.token}"}
         url = f"http://127.0.0.1:{self.port}/{path}"
-        asked = urllib.request.Request(url, headers=head, method=method)
-        with urllib.request.urlopen(asked, timeout=DEADLINE_S) as answer:
-            return bytes(answer.read())
+        request = urllib.request.Request(url, headers=head, method=method)
+        with urllib.request.urlopen(request, timeout=DEADLINE_S) as response:
+            return bytes(response.read())
 
     def run_all(self, page: Page) -> None:
-        """Run all cells of the notebook that a page opens."""
+        """Run all cells of the open notebook."""
         run_all(page)
 
 
 def run_all(page: Page) -> None:
-    """Run all cells of the notebook that JupyterLab opens in a page."""
+    """Run all cells of the notebook that is open in JupyterLab."""
     page.locator(".jp-NotebookPanel").wait_for()
     page.get_by_text(f"{KERNEL} | Idle").wait_for()
     page.get_by_role("menuitem", name="Run", exact=True).click()

@@ -1,4 +1,4 @@
-"""A reverse proxy as somebody might write it: it keeps the browser's Host and adds no field."""
+"""A minimal reverse proxy: it keeps the browser's Host field and adds no field."""
 
 import re
 import socket
@@ -7,24 +7,24 @@ from contextlib import closing, suppress
 
 from tests.network import Proxy
 
-_TO_A_PORT = re.compile(rb"^([A-Z]+) /ports/([0-9]+)/")
+_PORT_PATH = re.compile(rb"^([A-Z]+) /ports/([0-9]+)/")
 
 
 class PlainProxy(Proxy):
-    """Leads `/ports/PORT/PATH` to `/PATH` of any port here, and the rest to `to_port`."""
+    """Forwards `/ports/PORT/PATH` to `/PATH` at any local port, all else to `default_port`."""
 
-    def __init__(self, to_port: int) -> None:
+    def __init__(self, default_port: int) -> None:
         super().__init__()
-        self._to = to_port
+        self._default_port = default_port
 
     def forward(self, client: socket.socket, head: bytes) -> None:
-        """Carry one request, and what follows it where it becomes a WebSocket."""
-        port = self._to
-        if asked := _TO_A_PORT.match(head):
-            port = int(asked[2])
-            head = asked[1] + b" /" + head[asked.end() :]
+        """Forward one request, and the WebSocket frames after an upgrade."""
+        port = self._default_port
+        if match := _PORT_PATH.match(head):
+            port = int(match[2])
+            head = match[1] + b" /" + head[match.end() :]
         if b"\r\nupgrade: websocket\r\n" not in head.lower():
-            # One request a connection: the next may be for another port.
+            # One request per connection: the next may be for another port.
             head = re.sub(rb"\r\nConnection: [^\r]*", b"", head, count=1, flags=re.IGNORECASE)
             head = head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
         with closing(socket.create_connection(("127.0.0.1", port))) as server:

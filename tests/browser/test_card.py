@@ -1,4 +1,4 @@
-"""A saved notebook without its kernel: where the player stood, the card reads."""
+"""A saved notebook without a kernel shows a card in place of the player."""
 
 import json
 import shutil
@@ -43,8 +43,8 @@ def saved(lab: Lab, chromium: Chromium) -> tuple[Lab, Path]:
     )
     cards = page.locator(".vidnb-card")
     assert cards.count() == 2
-    assert page.locator(".vidnb-card:visible").count() == 0, "the living ones hide them"
-    # The lengths, once the browser has told them: of the player, and of each that is compared.
+    assert page.locator(".vidnb-card:visible").count() == 0, "the live widgets hide the cards"
+    # The durations appear once the browser has reported them.
     cards.first.get_by_text("0:10").wait_for(state="attached")
     cards.last.get_by_text("0:10").nth(1).wait_for(state="attached")
     page.keyboard.press("Control+s")
@@ -81,13 +81,13 @@ def test_a_notebook_reopened_without_a_kernel_shows_the_card(
     assert path.stat().st_size < 60_000
     if not trusted:
         book = json.loads(path.read_text("utf-8"))
-        book["cells"][0]["source"] += "\n# another hand"
+        book["cells"][0]["source"] += "\n# changed by another program"
         path = path.with_name("untrusted.ipynb")
         path.write_text(json.dumps(book), "utf-8")
     page = chromium.new_page(viewport={"width": 1000, "height": 560})
-    broken: list[str] = []
-    page.on("pageerror", lambda error: broken.append(str(error)))
-    # JupyterLab starts a new kernel, which knows nothing of the player.
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    # JupyterLab starts a new kernel, which has no player.
     page.goto(lab.url(path.name))
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     page.wait_for_function("() => !document.body.textContent.includes('Loading widget')")
@@ -95,7 +95,7 @@ def test_a_notebook_reopened_without_a_kernel_shows_the_card(
     assert page.get_by_text("Error displaying widget").locator("visible=true").count() == 0
     page.locator(".vidnb-card:visible").first.scroll_into_view_if_needed()
     page.screenshot(path=SHOTS / f"card-{'trusted' if trusted else 'untrusted'}.png")
-    assert broken == []
+    assert errors == []
 
 
 def test_nbconvert_shows_the_card(
@@ -106,10 +106,10 @@ def test_nbconvert_shows_the_card(
     command = [sys.executable, "-m", "nbconvert", "--to", "html", str(tmp_path / path.name)]
     subprocess.run(command, check=True, capture_output=True, timeout=DEADLINE_S)
     page = chromium.new_page(viewport={"width": 1000, "height": 560})
-    broken: list[str] = []
-    page.on("pageerror", lambda error: broken.append(str(error)))
-    page.route("http*://**/*", lambda route: route.abort())  # nothing outside of this machine
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.route("http*://**/*", lambda route: route.abort())  # no request leaves this machine
     page.goto((tmp_path / path.with_suffix(".html").name).as_uri())
     check_card(page)
     page.screenshot(path=SHOTS / "card-nbconvert.png")
-    assert [error for error in broken if "vidnb" in error] == []
+    assert [error for error in errors if "vidnb" in error] == []

@@ -1,4 +1,4 @@
-"""Four videos under one clock in a real JupyterLab: together, held by a slow one, measured."""
+"""A comparison of four videos in JupyterLab: synchronisation, a slow video, and the drift."""
 
 import statistics
 import threading
@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.cells import ask, run_cell
-from tests.browser.lab import Chromium, Lab, write_notebook
+from tests.browser.cells import cell_output, run_cell
+from tests.browser.lab import Chromium, Lab, record_errors, write_notebook
 from tests.deadline import DEADLINE_S
 
 SHOTS = Path(__file__).parent / "shots"
 FRAME_S = 1 / 30
-HELD_FROM_BYTES = 120_000
+SLOW_FROM_BYTES = 120_000
 CELLS = (
     (
         "import vidnb\n"
@@ -37,64 +37,63 @@ CLOCK_JS = (
 )
 
 
-class Holding(BaseHTTPRequestHandler):
-    """A way to vidnb's server that lets a video's beginning through, and the rest on a sign."""
+class SlowProxy(BaseHTTPRequestHandler):
+    """A proxy that forwards the beginning of a video, and the rest once `resume` is set."""
 
-    go_on = threading.Event()
+    resume = threading.Event()
 
     def do_GET(self) -> None:
         port, _, path = self.path.lstrip("/").partition("/")
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
-        asked = urllib.request.Request(f"http://127.0.0.1:{port}/{path}", body)
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/{path}", body)
         for name in ("Range", "Origin", "Content-Type"):
             if name in self.headers:
-                asked.add_header(name, self.headers[name])
-        with suppress(OSError), urllib.request.urlopen(asked, timeout=DEADLINE_S) as answer:
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
+                request.add_header(name, self.headers[name])
+        with suppress(OSError), urllib.request.urlopen(request, timeout=DEADLINE_S) as response:
+            self.send_response(response.status)
+            for name, value in response.headers.items():
                 if name.lower() not in {"connection", "server", "date"}:
                     self.send_header(name, value)
             self.end_headers()
-            byte_range = answer.headers.get("Content-Range", "bytes 0-")
+            byte_range = response.headers.get("Content-Range", "bytes 0-")
             at = int(byte_range.removeprefix("bytes ").split("-")[0])
-            while data := answer.read(8192):
-                if at + len(data) > HELD_FROM_BYTES:
-                    self.go_on.wait(DEADLINE_S)
+            while data := response.read(8192):
+                if at + len(data) > SLOW_FROM_BYTES:
+                    self.resume.wait(DEADLINE_S)
                 self.wfile.write(data)
                 at += len(data)
 
     def do_POST(self) -> None:
-        """What the page tells Python goes the same way."""
+        """Forward the messages of the page as well."""
         self.do_GET()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Write no log."""
 
 
 @pytest.fixture(scope="module")
 def notebook(lab: Lab) -> Iterator[str]:
-    """Its name; the slow video in it is held."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Holding) as slow:
+    """The name of the notebook; its slow video is withheld until `SlowProxy.resume` is set."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), SlowProxy) as slow:
         threading.Thread(target=slow.serve_forever, daemon=True).start()
         cells = [cell.replace("SLOW", str(slow.server_port)) for cell in CELLS]
         write_notebook(lab.root / "compare.ipynb", *cells)
         yield "compare.ipynb"
-        Holding.go_on.set()
+        SlowProxy.resume.set()
         slow.shutdown()
 
 
 @pytest.fixture(scope="module")
-def said() -> list[str]:
+def console_errors() -> list[str]:
     return []
 
 
 @pytest.fixture(scope="module")
-def page(lab: Lab, notebook: str, chromium: Chromium, said: list[str]) -> Iterator[Page]:
-    """The notebook with its first cell run and all four videos there."""
+def page(lab: Lab, notebook: str, chromium: Chromium, console_errors: list[str]) -> Iterator[Page]:
+    """The notebook after its first cell has run and all four videos are loaded."""
     SHOTS.mkdir(exist_ok=True)
     page = chromium.new_page(viewport={"width": 1200, "height": 1000})
-    page.on("console", lambda told: said.append(told.text) if told.type == "error" else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
+    record_errors(page, console_errors)
     page.goto(lab.url(notebook))
     page.locator(".jp-NotebookPanel").wait_for()
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
@@ -122,7 +121,7 @@ def focus(page: Page) -> None:
     page.get_by_role("slider", name="Position of all videos").focus()
 
 
-def together_at(page: Page, t_s: float) -> None:
+def wait_until_synchronised(page: Page, t_s: float) -> None:
     until(
         page,
         f"times.every(t => Math.abs(t - {t_s}) < 0.02)"
@@ -130,8 +129,8 @@ def together_at(page: Page, t_s: float) -> None:
     )
 
 
-def test_it_stands_at_the_offsets_and_one_is_heard(page: Page) -> None:
-    together_at(page, 0)
+def test_videos_start_at_their_offsets_and_one_has_sound(page: Page) -> None:
+    wait_until_synchronised(page, 0)
     muted = page.locator(".vidnb-compare video").evaluate_all("all => all.map(one => one.muted)")
     assert muted == [False, True, True, True]
     labels = page.locator(".vidnb-compare .vidnb-label").all_inner_texts()
@@ -143,22 +142,22 @@ def test_it_stands_at_the_offsets_and_one_is_heard(page: Page) -> None:
     page.screenshot(path=SHOTS / "compare-light.png")
 
 
-def test_one_without_data_holds_the_others_until_it_can_go_on(page: Page) -> None:
+def test_a_video_without_data_pauses_the_others_until_it_has_data(page: Page) -> None:
     page.get_by_role("button", name="Play all").click()
     page.get_by_text("Waiting for Slow").wait_for()
     page.screenshot(path=SHOTS / "compare-waiting.png")
-    held = times(page)
-    assert 0.5 < held[3] < 8
-    page.wait_for_timeout(1500)  # in which they would be far away
+    waiting = times(page)
+    assert 0.5 < waiting[3] < 8
+    page.wait_for_timeout(1500)  # long enough for the others to move ahead if they played
     later = times(page)
-    assert max(later) - min(held) < 0.5
-    assert ask(page)[2] is False, "it is told to play, and waits"
-    Holding.go_on.set()
+    assert max(later) - min(waiting) < 0.5
+    assert cell_output(page)[2] is False, "it is playing, but waits for data"
+    SlowProxy.resume.set()
     until(page, f"times.every(t => t > {max(later) + 0.7})")
     assert page.get_by_text("Waiting for Slow").count() == 0
 
 
-def test_keys_pause_seek_and_step_all(page: Page) -> None:
+def test_keys_pause_seek_and_step_all_videos(page: Page) -> None:
     focus(page)
     page.keyboard.press("Home")
     if page.get_by_role("button", name="Play all").count():
@@ -167,19 +166,19 @@ def test_keys_pause_seek_and_step_all(page: Page) -> None:
     page.keyboard.press(" ")
     until(page, "videos.every(video => video.paused && !video.seeking)")
     page.keyboard.press("Home")
-    together_at(page, 0)
+    wait_until_synchronised(page, 0)
     page.keyboard.press("ArrowRight")
-    together_at(page, 5)
+    wait_until_synchronised(page, 5)
     for key, frames in [(".", 1), (".", 2), (",", 1)]:
         page.keyboard.press(key)
-        together_at(page, 5 + frames * FRAME_S)
+        wait_until_synchronised(page, 5 + frames * FRAME_S)
 
 
-def test_python_asks_and_hears(page: Page) -> None:
+def test_commands_and_state_reach_python(page: Page) -> None:
     run_cell(page, 1)
-    together_at(page, 2 + 3 * FRAME_S)
+    wait_until_synchronised(page, 2 + 3 * FRAME_S)
     until(page, "videos.every(video => video.playbackRate === 0.5)")
-    current_s, rate, paused, duration_s = ask(page)
+    current_s, rate, paused, duration_s = cell_output(page)
     assert current_s == pytest.approx(2 + 3 * FRAME_S, abs=0.02)
     assert (rate, paused) == (0.5, True)
     assert duration_s == pytest.approx(10, abs=0.1)
@@ -187,8 +186,8 @@ def test_python_asks_and_hears(page: Page) -> None:
 
 @pytest.mark.slow
 def test_drift_is_less_than_a_frame(page: Page) -> None:
-    """The median of eight seconds, the quietest of three: a machine that is busy elsewhere lets
-    all four stumble, and then they have to find together again first."""
+    """The smallest median of three measurements of eight seconds: on a busy machine all videos
+    stall, and need time to synchronise again."""
     medians_s = []
     for _ in range(3):
         spreads_s = sorted(drift_over_eight_seconds(page))
@@ -204,13 +203,13 @@ def test_drift_is_less_than_a_frame(page: Page) -> None:
 
 
 def drift_over_eight_seconds(page: Page) -> list[float]:
-    """Play all from the start; how far the first is from the last, about 20 times a second (s)."""
+    """Play all from the start; return the largest difference of their times at 20 Hz (s)."""
     focus(page)
     if page.get_by_role("button", name="Pause all").count():
         page.keyboard.press(" ")
     page.keyboard.press("Home")
     page.get_by_label("Playback rate of all videos").select_option("1")
-    together_at(page, 0)
+    wait_until_synchronised(page, 0)
     spreads_s: list[float] = page.locator(".vidnb-compare").evaluate(
         f"""async four => {{
             const videos = [...four.querySelectorAll('video')];
@@ -229,12 +228,12 @@ def drift_over_eight_seconds(page: Page) -> list[float]:
 
 
 @pytest.mark.slow
-def test_each_has_its_own_sound_and_ends_are_endured(page: Page) -> None:
+def test_each_video_has_its_own_sound_and_may_end_early(page: Page) -> None:
     page.get_by_role("button", name="Sound of Slow").click()
     until(page, "!videos[3].muted && videos[1].muted")
     page.get_by_role("button", name="Sound of Slow").click()
     until(page, "videos[3].muted")
-    # Those that began later in their files end sooner, and stand there.
+    # Videos with an offset end earlier and stay at their end.
     page.get_by_role("button", name="Play all").wait_for()
     until(page, "videos.every(video => video.currentTime > video.duration - 0.1)")
     page.get_by_role("button", name="Play all").click()
@@ -244,7 +243,7 @@ def test_each_has_its_own_sound_and_ends_are_endured(page: Page) -> None:
 
 
 @pytest.mark.slow
-def test_it_follows_the_theme_and_a_narrow_cell(page: Page) -> None:
+def test_the_comparison_follows_the_theme_and_fits_a_narrow_cell(page: Page) -> None:
     focus(page)
     page.keyboard.press("3")
     until(page, "videos.every(video => !video.seeking)")
@@ -255,7 +254,7 @@ def test_it_follows_the_theme_and_a_narrow_cell(page: Page) -> None:
     grid = page.locator(".vidnb-grid")
     assert grid.evaluate("grid => grid.scrollWidth <= grid.clientWidth")
     columns = grid.evaluate("grid => getComputedStyle(grid).gridTemplateColumns.split(' ').length")
-    assert columns == 2, "side by side is what it is for"
+    assert columns == 2, "the videos stay side by side"
     page.screenshot(path=SHOTS / "compare-narrow.png")
     page.emulate_media(forced_colors="active")
     page.screenshot(path=SHOTS / "compare-contrast.png")
@@ -275,14 +274,14 @@ def switch_theme(page: Page, name: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_console_stayed_silent(page: Page, said: list[str]) -> None:
-    assert said == []
+def test_the_console_has_no_error(page: Page, console_errors: list[str]) -> None:
+    assert console_errors == []
 
 
 @pytest.mark.slow
-def test_a_closed_comparison_leaves_its_card(page: Page, said: list[str]) -> None:
+def test_a_closed_comparison_shows_its_card(page: Page, console_errors: list[str]) -> None:
     run_cell(page, 3)
     page.locator(".vidnb-compare").wait_for(state="detached")
     page.locator(".vidnb-card", has_text="Comparison of 4 videos").wait_for()
-    page.wait_for_timeout(500)  # in which a letter to a mailbox that is closed would be refused
-    assert said == []
+    page.wait_for_timeout(500)  # long enough for a post to the closed endpoint to fail
+    assert console_errors == []

@@ -1,4 +1,4 @@
-"""What a real browser makes of files it cannot play, and what the person is told."""
+"""Messages for files that Chromium cannot play."""
 
 import pytest
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 def files(lab: Lab) -> None:
     root = lab.root
     data = vidnb.sample().read_bytes()
-    # What says it is HEVC is given to the decoder for HEVC, which this Chromium lacks.
+    # Labelled as HEVC, for which this Chromium has no decoder.
     (root / "hevc.mp4").write_bytes(data.replace(b"avc1", b"hvc1").replace(b"avcC", b"hvcC"))
     (root / "short.mp4").write_bytes(data[: len(data) * 6 // 10])
     (root / "noise.mp4").write_bytes(bytes(range(256)) * 100)
@@ -22,7 +22,7 @@ def files(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("hevc", "This browser plays only the sound of hevc.mp4: it has no decoder for the pic"),
         ("short", "short.mp4 ends early (mdat runs "),
@@ -32,8 +32,8 @@ def files(lab: Lab) -> None:
         ),
     ],
 )
-def test_what_cannot_be_played_is_a_sentence(
-    lab: Lab, chromium: Chromium, name: str, told: str
+def test_a_file_that_cannot_be_played_shows_a_message(
+    lab: Lab, chromium: Chromium, name: str, message: str
 ) -> None:
     page = chromium.new_page(viewport={"width": 1100, "height": 820})
     page.goto(lab.url(f"{name}.ipynb"))
@@ -42,11 +42,13 @@ def test_what_cannot_be_played_is_a_sentence(
     page.keyboard.press("Control+Enter")
     page.locator(":is(.vidnb-message, .vidnb-error):not(:empty)").wait_for()
     assert (
-        page.locator(":is(.vidnb-message, .vidnb-error):not(:empty)").inner_text().startswith(told)
+        page.locator(":is(.vidnb-message, .vidnb-error):not(:empty)")
+        .inner_text()
+        .startswith(message)
     )
     if name == "short":
-        # It opens with its full length; what it lacks shows when somebody plays on.
+        # It opens with its full duration; the browser fails when it reaches the missing part.
         video = page.locator("video")
         video.evaluate("video => { video.currentTime = 5; video.play(); }")
         page.locator(".vidnb-error").wait_for()
-        assert page.locator(".vidnb-error").inner_text().startswith(told)
+        assert page.locator(".vidnb-error").inner_text().startswith(message)

@@ -1,4 +1,4 @@
-"""The page of a folder in a real browser: posters, keys, players, and nothing amiss."""
+"""The page of a served folder in Chromium: posters, keys, players."""
 
 import shutil
 from collections.abc import Iterator
@@ -37,23 +37,25 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def served(folder: Path) -> Iterator[ServedFolder]:
-    with serve_folder(folder) as made:
-        yield made
+    with serve_folder(folder) as served:
+        yield served
 
 
-def opened(chromium: Chromium, url: str, **options: Any) -> tuple[Page, list[str]]:
-    """Open a page; what it complains about is in the list."""
-    said: list[str] = []
+def open_page(chromium: Chromium, url: str, **options: Any) -> tuple[Page, list[str]]:
+    """Open a page; return it and its console messages, errors and foreign requests."""
+    problems: list[str] = []
     page = chromium.new_page(**options)
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
     host = urlsplit(url).netloc
     page.on(
         "request",
-        lambda asked: None if urlsplit(asked.url).netloc in {host, ""} else said.append(asked.url),
+        lambda request: (
+            None if urlsplit(request.url).netloc in {host, ""} else problems.append(request.url)
+        ),
     )
     page.goto(url)
-    return page, said
+    return page, problems
 
 
 def wait_for_posters(page: Page) -> None:
@@ -63,20 +65,20 @@ def wait_for_posters(page: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    ("look", "width"), [("light", 1200), ("dark", 1200), ("light", 390), ("dark", 390)]
+    ("theme", "width"), [("light", 1200), ("dark", 1200), ("light", 390), ("dark", 390)]
 )
-def test_posters_appear_and_nothing_is_amiss(
-    served: ServedFolder, chromium: Chromium, look: str, width: int
+def test_posters_appear_without_console_messages(
+    served: ServedFolder, chromium: Chromium, theme: str, width: int
 ) -> None:
     SHOTS.mkdir(exist_ok=True)
-    page, said = opened(
+    page, problems = open_page(
         chromium,
         served.page_url,
-        color_scheme=look,
+        color_scheme=theme,
         viewport={"width": width, "height": 2600 if width < 500 else 1100},
     )
     wait_for_posters(page)
-    page.screenshot(path=SHOTS / f"folder-{look}-{width}.png")
+    page.screenshot(path=SHOTS / f"folder-{theme}-{width}.png")
     assert page.title() == "Conference"
     assert page.locator("h2").all_inner_texts() == ["day 2", "day 10"]
     assert page.locator(".name").all_inner_texts() == [Path(name).name for name in NAMES]
@@ -85,15 +87,15 @@ def test_posters_appear_and_nothing_is_amiss(
     colours = page.locator("canvas").first.evaluate(
         "c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size"
     )
-    assert colours > 20, "the poster is one plain colour"
+    assert colours > 20, "the poster has one colour only"
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert said == []
+    assert problems == []
 
 
-def test_a_card_leads_to_a_player_that_seeks_and_back(
+def test_a_card_opens_a_player_that_seeks_and_links_back(
     served: ServedFolder, chromium: Chromium
 ) -> None:
-    page, said = opened(chromium, served.page_url, viewport={"width": 1200, "height": 900})
+    page, problems = open_page(chromium, served.page_url, viewport={"width": 1200, "height": 900})
     page.get_by_text("Talk 10.mp4").click()
     page.wait_for_function("() => document.querySelector('video')?.readyState >= 2")
     assert page.title() == "Talk 10.mp4"
@@ -102,18 +104,18 @@ def test_a_card_leads_to_a_player_that_seeks_and_back(
     assert page.locator("video").evaluate("v => v.currentTime") == pytest.approx(8, abs=0.1)
     page.get_by_text("All videos").click()
     page.locator(".card").first.wait_for()
-    assert said == []
+    assert problems == []
 
 
-def test_posters_are_made_near_the_screen_alone_and_hold_no_connection(
+def test_posters_are_made_near_the_viewport_and_release_their_connections(
     folder: Path, chromium: Chromium
 ) -> None:
     for number in range(MANY):
         shutil.copy(vidnb.sample(), folder / f"more {number}.mp4")
-    asked: set[str] = set()
+    requested: set[str] = set()
     with serve_folder(folder) as served:
         page = chromium.new_page(viewport={"width": 700, "height": 400})
-        page.on("request", lambda request: asked.add(urlsplit(request.url).path))
+        page.on("request", lambda request: requested.add(urlsplit(request.url).path))
         page.goto(served.page_url)
         page.wait_for_function(
             "() => [...document.querySelectorAll('.card')].slice(0, 2)"
@@ -122,18 +124,18 @@ def test_posters_are_made_near_the_screen_alone_and_hold_no_connection(
         page.wait_for_load_state("networkidle")
         assert page.locator("canvas").count() < 12
         assert page.locator("video").count() == 0
-        assert len(asked) < 14
+        assert len(requested) < 14
         page.locator(".card").last.scroll_into_view_if_needed()
         page.wait_for_function(
             "() => 'loaded' in [...document.querySelectorAll('.card')].at(-1).dataset"
         )
-        assert page.locator("canvas").count() < 30, "what was scrolled past was looked at too"
+        assert page.locator("canvas").count() < 30, "cards that were scrolled past got posters"
 
 
-def test_keys_walk_through_the_cards_and_filter_them(
+def test_keys_move_between_the_cards_and_filter_them(
     served: ServedFolder, chromium: Chromium
 ) -> None:
-    page, said = opened(chromium, served.page_url, viewport={"width": 1200, "height": 900})
+    page, problems = open_page(chromium, served.page_url, viewport={"width": 1200, "height": 900})
 
     def focused() -> str:
         return str(page.evaluate("document.activeElement.querySelector('.name')?.textContent"))
@@ -155,14 +157,14 @@ def test_keys_walk_through_the_cards_and_filter_them(
     page.keyboard.press("Enter")
     page.wait_for_function("() => document.querySelector('video')?.readyState >= 1")
     assert page.title() == "Talk 2.mp4"
-    assert said == []
+    assert problems == []
 
 
-def test_a_new_file_is_there_after_a_reload_and_an_empty_folder_says_so(
+def test_a_reload_shows_a_new_file_and_an_empty_folder_shows_a_note(
     tmp_path: Path, chromium: Chromium
 ) -> None:
     with serve_folder(tmp_path) as served:
-        page, said = opened(chromium, served.page_url)
+        page, problems = open_page(chromium, served.page_url)
         assert "no video in this folder yet" in page.locator(".note").inner_text()
         shutil.copy(vidnb.sample(), tmp_path / "new.mp4")
         page.reload()
@@ -171,4 +173,4 @@ def test_a_new_file_is_there_after_a_reload_and_an_empty_folder_says_so(
         first = page.locator(".card").get_attribute("href")
         page.reload()
         assert page.locator(".card").get_attribute("href") == first
-        assert said == []
+        assert problems == []

@@ -1,4 +1,4 @@
-"""The page of `serve` in a real browser: it shows the file, seeks, and says nothing amiss."""
+"""The page of `vidnb.serve` in Chromium: it plays the file, seeks, and reports errors."""
 
 import struct
 import urllib.request
@@ -17,25 +17,25 @@ SHOTS = Path(__file__).parent / "shots"
 def clip(tmp_path: Path) -> Path:
     """A video of exactly 255,849 bytes: the sample with a `free` box at its end."""
     data = vidnb.sample().read_bytes()
-    room = SIZE_BYTES - len(data)
+    padding_bytes = SIZE_BYTES - len(data)
     path = tmp_path / "a film & more #1.mp4"
-    path.write_bytes(data + struct.pack(">I4s", room, b"free") + bytes(room - 8))
+    path.write_bytes(data + struct.pack(">I4s", padding_bytes, b"free") + bytes(padding_bytes - 8))
     return path
 
 
-def test_whole_and_partial_answers(clip: Path) -> None:
-    """A plain GET answers every byte, `bytes=200-1000` answers 801 with 206."""
+def test_whole_and_partial_responses(clip: Path) -> None:
+    """A GET returns every byte with 200, `bytes=200-1000` returns 801 bytes with 206."""
     with vidnb.serve(clip) as served:
-        with urllib.request.urlopen(served.url) as answer:
-            assert (answer.status, len(answer.read())) == (200, SIZE_BYTES)
+        with urllib.request.urlopen(served.url) as response:
+            assert (response.status, len(response.read())) == (200, SIZE_BYTES)
         request = urllib.request.Request(served.url, headers={"Range": "bytes=200-1000"})
-        with urllib.request.urlopen(request) as answer:
-            assert (answer.status, answer.read()) == (206, clip.read_bytes()[200:1001])
-            assert answer.headers["Content-Range"] == f"bytes 200-1000/{SIZE_BYTES}"
+        with urllib.request.urlopen(request) as response:
+            assert (response.status, response.read()) == (206, clip.read_bytes()[200:1001])
+            assert response.headers["Content-Range"] == f"bytes 200-1000/{SIZE_BYTES}"
 
 
 KEYS = [
-    ("l", 5.0, 10.0),  # no further than the end
+    ("l", 5.0, 10.0),  # clamped to the end
     ("j", 5.0, 0.0),
     ("ArrowRight", 2.0, 7.0),
     ("ArrowLeft", 7.0, 2.0),
@@ -50,7 +50,7 @@ KEYS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("focus", ["video", "body"])
-def test_every_key_does_one_thing(clip: Path, chromium: Chromium, focus: str) -> None:
+def test_each_key_acts_once(clip: Path, chromium: Chromium, focus: str) -> None:
     page = chromium.new_page(viewport={"width": 900, "height": 640})
     with vidnb.serve(clip) as served:
         page.goto(served.page_url)
@@ -89,7 +89,7 @@ def test_every_key_does_one_thing(clip: Path, chromium: Chromium, focus: str) ->
 
 
 @pytest.mark.slow
-def test_a_file_that_cannot_be_played_is_told(tmp_path: Path, chromium: Chromium) -> None:
+def test_a_file_that_cannot_be_played_shows_a_message(tmp_path: Path, chromium: Chromium) -> None:
     path = tmp_path / "no film.mp4"
     path.write_bytes(b"not a film" * 1000)
     page = chromium.new_page()
@@ -99,14 +99,14 @@ def test_a_file_that_cannot_be_played_is_told(tmp_path: Path, chromium: Chromium
 
 
 @pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
-def test_a_browser_seeks_on_the_page(clip: Path, chromium: Chromium, theme: str) -> None:
-    """Chromium plays the file from its page under the strict CSP and seeks in it."""
+def test_the_page_plays_and_seeks_under_its_csp(clip: Path, chromium: Chromium, theme: str) -> None:
+    """Chromium plays and seeks, with range requests only and without console messages."""
     SHOTS.mkdir(exist_ok=True)
     page = chromium.new_page(viewport={"width": 900, "height": 640}, color_scheme=theme)
-    said: list[str] = []
+    console_messages: list[str] = []
     statuses: set[int] = set()
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("console", lambda message: console_messages.append(message.text))
+    page.on("pageerror", lambda error: console_messages.append(str(error)))
     page.on(
         "response",
         lambda response: statuses.add(response.status) if ".mp4" in response.url else None,
@@ -130,4 +130,4 @@ def test_a_browser_seeks_on_the_page(clip: Path, chromium: Chromium, theme: str)
             page.screenshot(path=SHOTS / f"page-{theme}-{width}-keys.png")
             assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert statuses == {206}
-    assert said == []
+    assert console_messages == []

@@ -1,4 +1,4 @@
-"""The main job in the real thing: JupyterLab, Chromium, the quickstart notebook, Run All."""
+"""Run All of the quickstart notebook in JupyterLab and Chromium."""
 
 import io
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Response
 
-from tests.browser.lab import Chromium, Lab, run_all
+from tests.browser.lab import Chromium, Lab, record_errors, run_all
 from tests.deadline import DEADLINE_S
 from tests.network import SlowProxy
 
@@ -20,27 +20,24 @@ SAMPLE_S = 10.0
 
 @pytest.fixture
 def notebook(lab: Lab) -> Iterator[Path]:
-    """The quickstart, for a kernel to which the web is slow; its cells are untouched."""
+    """The quickstart with unchanged cells, for a kernel behind a slow proxy."""
     book = json.loads(NOTEBOOK.read_text("utf-8"))
-    book["metadata"]["kernelspec"]["name"] = "slow-web"
+    book["metadata"]["kernelspec"]["name"] = "slow-proxy"
     path = lab.root / NOTEBOOK.name
     path.write_text(json.dumps(book, indent=1), "utf-8")
-    # 60 kB/s: the clip takes about four seconds, long enough to see the bar move.
+    # 60 kB/s: the clip takes about four seconds, so the progress bar shows several values.
     with SlowProxy(60_000) as proxy:
-        lab.add_kernel("slow-web", {"http_proxy": proxy.url, "no_proxy": "", "NO_PROXY": ""})
+        lab.add_kernel("slow-proxy", {"http_proxy": proxy.url, "no_proxy": "", "NO_PROXY": ""})
         yield path
 
 
-class Seen:
-    """What the page said while it was open."""
+class PageLog:
+    """Errors and media responses of a page."""
 
     def __init__(self, page: Page) -> None:
         self.errors: list[str] = []
         self.media: list[tuple[int, str]] = []
-        page.on(
-            "console", lambda said: self.errors.append(said.text) if said.type == "error" else None
-        )
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        record_errors(page, self.errors)
         page.on("response", self._on_response)
 
     def _on_response(self, response: Response) -> None:
@@ -49,15 +46,15 @@ class Seen:
 
 
 def test_quickstart(lab: Lab, notebook: Path, chromium: Chromium) -> None:
-    """Every cell runs, the bar moves, the player seeks, the notebook stays small and readable."""
+    """Every cell runs, the progress bar moves, the player seeks, the saved notebook is small."""
     SHOTS.mkdir(exist_ok=True)
     size_before_bytes = notebook.stat().st_size
     page = chromium.new_page(viewport={"width": 1280, "height": 900})
-    seen = Seen(page)
+    log = PageLog(page)
     page.goto(lab.url(notebook.name))
     run_all(page)
-    percents = watch_the_bar(page)
-    assert len(percents) >= 3, f"the bar did not move while its cell was running: {percents}"
+    percents = progress_percents(page)
+    assert len(percents) >= 3, f"the progress bar did not move while the cell ran: {percents}"
     assert percents == sorted(percents)
     page.wait_for_function(
         """() => {
@@ -72,17 +69,17 @@ def test_quickstart(lab: Lab, notebook: Path, chromium: Chromium) -> None:
     page.wait_for_function("() => document.querySelector('video')?.readyState >= 2")
     duration_s = video.evaluate("v => v.duration")
     assert duration_s == pytest.approx(SAMPLE_S, abs=0.1)
-    # The notebook's own `player.seek(8.0)` has arrived; …
+    # The position of the notebook's `player.seek(8.0)`.
     page.wait_for_function("() => !document.querySelector('video').seeking")
     assert video.evaluate("v => v.currentTime") == pytest.approx(8.0, abs=0.25)
-    # … and a person's seek lands on another picture.
-    first = picture_at(page, 0.0)
+    # A seek in the page shows another frame.
+    first = screenshot_at(page, 0.0)
     target_s = 0.8 * duration_s
-    other = picture_at(page, target_s)
+    other = screenshot_at(page, target_s)
     assert video.evaluate("v => v.currentTime") == pytest.approx(target_s, abs=0.25)
-    assert difference(first, other) > 1.0, "the seek shows the same picture"
-    assert seen.media
-    assert {status for status, _ in seen.media} == {206}
+    assert difference(first, other) > 1.0, "the seek shows the same frame"
+    assert log.media
+    assert {status for status, _ in log.media} == {206}
     page.screenshot(path=SHOTS / "quickstart.png", full_page=False)
 
     page.keyboard.press("Control+s")
@@ -91,7 +88,7 @@ def test_quickstart(lab: Lab, notebook: Path, chromium: Chromium) -> None:
     grown_bytes = notebook.stat().st_size - size_before_bytes
     assert 0 < grown_bytes < 60_000, f"the saved notebook grew by {grown_bytes} bytes"
     counts = [cell["execution_count"] for cell in saved["cells"] if cell["cell_type"] == "code"]
-    assert counts == list(range(1, len(counts) + 1)), "a cell did not run, or not in its turn"
+    assert counts == list(range(1, len(counts) + 1)), "a cell did not run, or not in order"
     assert not [
         output
         for cell in saved["cells"]
@@ -101,11 +98,11 @@ def test_quickstart(lab: Lab, notebook: Path, chromium: Chromium) -> None:
     text = json.dumps(saved["cells"])
     assert "sample.mp4" in text
     assert "100" in text
-    assert seen.errors == []
+    assert log.errors == []
 
 
-def watch_the_bar(page: Page) -> list[int]:
-    """Return the percentages the bar showed while its own cell was running."""
+def progress_percents(page: Page) -> list[int]:
+    """Return the percentages that the progress bar showed while its cell was running."""
     percents: list[int] = []
     deadline_s = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline_s:
@@ -142,8 +139,8 @@ def percent_in(text: str) -> str | None:
     return "".join(c for c in digits if c.isdigit()) or None if sign else None
 
 
-def picture_at(page: Page, t_s: float) -> bytes:
-    """Seek as a person does and return what the video then shows, as PNG."""
+def screenshot_at(page: Page, t_s: float) -> bytes:
+    """Seek in the page and return a screenshot of the video as PNG."""
     video = page.locator("video")
     video.evaluate(
         """(v, t) => new Promise(done => {
@@ -159,8 +156,8 @@ def picture_at(page: Page, t_s: float) -> bytes:
 
 
 def difference(first: bytes, other: bytes) -> float:
-    """Return the mean difference of two pictures' pixels, 0 to 255."""
-    image = pytest.importorskip("PIL.Image", reason="Pillow compares the pictures")
+    """Return the mean difference of the pixels of two images, 0 to 255."""
+    image = pytest.importorskip("PIL.Image", reason="Pillow compares the screenshots")
     chops = pytest.importorskip("PIL.ImageChops")
     stat = pytest.importorskip("PIL.ImageStat")
     one, two = (image.open(io.BytesIO(data)).convert("L") for data in (first, other))

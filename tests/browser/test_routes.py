@@ -1,7 +1,7 @@
-"""The roads from a real page to the bytes, and what Python hears by each while a cell runs.
+"""The routes from a page to the file, and the state that a running cell reads by each.
 
-A page under the name hub.test does not come from loopback as far as it can tell, so the direct road
-is closed to it, as on a hub.
+A page at the host hub.test does not come from loopback, so the direct route is excluded, as on a
+hub.
 """
 
 import os
@@ -21,30 +21,40 @@ from tests.assets import (
     fragmented_film,
     ipykernel_release,
 )
-from tests.browser.burned_in import BUSY, RECORD, SLEEP, TRUTH, judged
-from tests.browser.cells import SHOW, STEER, Open, copy_of, heard, steer, stretched
+from tests.browser.cells import (
+    CONTROL,
+    SHOW,
+    OpenNotebook,
+    check_report,
+    copy_file,
+    enlarge,
+    play_and_seek,
+)
 from tests.browser.lab import Chromium, Lab
 from tests.browser.plain_proxy import PlainProxy
+from tests.browser.running_cell import BUSY, READ_STATE, RECORD, SLEEP, check_state
 
-# A name may hold anything: each road is tried with it.
+# A file name may contain any character: each route is tested with this one.
 ODD_NAME = "Grüße 100% #1?&{port}.mp4"
 
 
 @pytest.fixture(scope="package")
-def bare(tmp_path_factory: pytest.TempPathFactory, ends: list[Callable[[], None]]) -> Iterator[Lab]:
+def bare(
+    tmp_path_factory: pytest.TempPathFactory, cleanups: list[Callable[[], None]]
+) -> Iterator[Lab]:
     """A server without jupyter-server-proxy."""
     root = tmp_path_factory.mktemp("bare")
-    copy_of(film(), root / "in a folder" / ODD_NAME)
+    copy_file(film(), root / "in a folder" / ODD_NAME)
     off = "--ServerApp.jpserver_extensions={'jupyter_server_proxy': False}"
     with Lab(root, "--ServerApp.allow_remote_access=True", off) as lab:
-        ends.append(lab.end_kernels)
+        cleanups.append(lab.end_kernels)
         yield lab
 
 
 @pytest.fixture(scope="module")
 def lab(lab: Lab) -> Lab:
-    copy_of(film(), lab.root / "film.mp4")
-    copy_of(film(), lab.root / "a b" / ODD_NAME)
+    copy_file(film(), lab.root / "film.mp4")
+    copy_file(film(), lab.root / "a b" / ODD_NAME)
     return lab
 
 
@@ -56,49 +66,51 @@ def lab(lab: Lab) -> Lab:
         pytest.param(BUSY, "hub.test", id="busy-proxy"),
     ],
 )
-def test_python_knows_the_truth_inside_a_running_cell(
+def test_a_running_cell_reads_the_current_state(
     lab: Lab, chromium: Chromium, work: str, host: str, request: pytest.FixtureRequest
 ) -> None:
-    cells = [SHOW.format(path="film.mp4", route="auto"), TRUTH.format(work=work.strip("\n"))]
-    name = f"truth-{request.node.callspec.id}"
-    notebook = Open(lab, chromium, name, cells, host)
+    cells = [SHOW.format(path="film.mp4", route="auto"), READ_STATE.format(work=work.strip("\n"))]
+    name = f"state-{request.node.callspec.id}"
+    notebook = OpenNotebook(lab, chromium, name, cells, host)
     notebook.page.evaluate(RECORD)
-    found = notebook.found()
+    found = notebook.report()
     record = notebook.page.evaluate("() => window.record")
-    print(f"{name}: {judged(found, record)}")
+    print(f"{name}: {check_state(found, record)}")
     assert found["route"] == ("direct" if host == "127.0.0.1" else "proxy")
     assert notebook.errors == []
 
 
-def test_a_proxy_is_found_where_the_port_is_out_of_reach(lab: Lab, chromium: Chromium) -> None:
-    found, notebook = steer(lab, chromium, "proxy", f"a b/{ODD_NAME}", "hub.test")
+def test_the_proxy_route_is_used_if_the_port_is_unreachable(lab: Lab, chromium: Chromium) -> None:
+    found, notebook = play_and_seek(lab, chromium, "proxy", f"a b/{ODD_NAME}", "hub.test")
     assert found["route"] == "proxy"
     assert "not from the kernel's own machine" in found["tried"]["direct"]
     assert notebook.media
-    there = f"http://hub.test:{lab.port}/proxy/"
-    assert all(url.startswith(there) for url in notebook.media)
+    proxy_url = f"http://hub.test:{lab.port}/proxy/"
+    assert all(url.startswith(proxy_url) for url in notebook.media)
 
 
 @pytest.mark.slow
-def test_jupyter_itself_serves_a_file_below_its_root(bare: Lab, chromium: Chromium) -> None:
+def test_the_files_route_serves_a_file_below_the_root_of_jupyter(
+    bare: Lab, chromium: Chromium
+) -> None:
     path = f"in a folder/{ODD_NAME}"
-    found, _ = steer(bare, chromium, "files", path, "hub.test")
+    found, _ = play_and_seek(bare, chromium, "files", path, "hub.test")
     assert found["route"] == "files"
     assert "status 404" in found["tried"]["proxy"]
 
 
-def test_the_kernels_channel_is_left_where_nothing_else_is(
+def test_the_kernel_route_is_used_if_no_other_works(
     bare: Lab, chromium: Chromium, tmp_path: Path
 ) -> None:
-    outside = copy_of(film(), tmp_path / ODD_NAME)
-    found, notebook = steer(bare, chromium, "kernel", str(outside), "hub.test")
+    outside = copy_file(film(), tmp_path / ODD_NAME)
+    found, notebook = play_and_seek(bare, chromium, "kernel", str(outside), "hub.test")
     assert found["route"] == "kernel"
     assert found["tried"].keys() == {"proxy", "direct"}
     assert notebook.page.locator("video").evaluate("v => v.src").startswith("blob:")
 
 
-class Behind:
-    """A server behind a proxy that keeps the browser's Host and says nothing of itself."""
+class ServerBehindProxy:
+    """A server behind a proxy that keeps the browser's Host and adds no field."""
 
     def __init__(self, server: Lab, proxy: PlainProxy) -> None:
         self._server, self._proxy = server, proxy
@@ -111,39 +123,41 @@ class Behind:
 
 
 @pytest.mark.slow
-def test_a_proxy_that_keeps_the_pages_name_is_a_road(bare: Lab, chromium: Chromium) -> None:
-    """The first player's page tells its name; the next one's need not, while a cell runs too."""
+def test_the_template_route_works_through_a_proxy_that_keeps_the_host(
+    bare: Lab, chromium: Chromium
+) -> None:
+    """The first player sends the host of the page; a second one plays while a cell runs."""
     route = "/ports/{port}/{path}"
-    again = SHOW.format(path=f"in a folder/{ODD_NAME}", route=route).strip("\n")
+    second = SHOW.format(path=f"in a folder/{ODD_NAME}", route=route).strip("\n")
     blocking = """
         player.seek(5).wait_for("seeked", timeout_s=DEADLINE_S)
-        tell(at=player.current_time, route=player.route)
+        report(at=player.current_time, route=player.route)
     """
-    cells = [SHOW.format(path=str(film()), route=route), STEER, again, blocking]
+    cells = [SHOW.format(path=str(film()), route=route), CONTROL, second, blocking]
     with PlainProxy(bare.port) as proxy:
-        host = Behind(bare, proxy)
-        notebook = Open(host, chromium, "behind", cells, "hub.test")
-        found = heard(notebook)
+        host = ServerBehindProxy(bare, proxy)
+        notebook = OpenNotebook(host, chromium, "behind", cells, "hub.test")
+        found = check_report(notebook)
         assert (found["route"], found["tried"]) == ("template", {})
-        found = notebook.found()
+        found = notebook.report()
         assert found["route"] == "template"
         assert found["at"] == pytest.approx(5, abs=0.3)
-        there = f"http://hub.test:{proxy.port}/ports/"
+        proxy_url = f"http://hub.test:{proxy.port}/ports/"
         assert notebook.media
-        assert all(url.startswith(there) for url in notebook.media)
+        assert all(url.startswith(proxy_url) for url in notebook.media)
 
 
 @pytest.mark.slow
 def test_webm_and_mov_play_and_seek(lab: Lab, chromium: Chromium) -> None:
-    ways = [(name, "direct") for name in FORMATS] + [("vp9-opus.webm", "kernel")]
+    routes = [(name, "direct") for name in FORMATS] + [("vp9-opus.webm", "kernel")]
     for name in FORMATS:
-        copy_of(converted_sample(name), lab.root / name)
+        copy_file(converted_sample(name), lab.root / name)
     show = f"""
         import ipywidgets, vidnb
-        players = [vidnb.play(name, muted=True, width=300, route=route) for name, route in {ways}]
+        players = [vidnb.play(name, muted=True, width=300, route=route) for name, route in {routes}]
         ipywidgets.Box(players, layout=ipywidgets.Layout(flex_flow="row wrap"))
     """
-    steer_all = """
+    control_all = """
         found = []
         for player in players:
             await player.wait_for_async("route", timeout_s=DEADLINE_S)
@@ -155,10 +169,10 @@ def test_webm_and_mov_play_and_seek(lab: Lab, chromium: Chromium) -> None:
             found.append(dict(sought=sought, stopped=player.current_time, route=player.route,
                 duration=player.duration, error=player.error, size=picture.size,
                 colours=len(picture.convert("RGB").resize((32, 18)).getcolors(1000))))
-        tell(found=found)
+        report(found=found)
     """
-    notebook = Open(lab, chromium, "formats", [show, steer_all], "127.0.0.1")
-    for (name, route), found in zip(ways, notebook.found()["found"], strict=True):
+    notebook = OpenNotebook(lab, chromium, "formats", [show, control_all], "127.0.0.1")
+    for (name, route), found in zip(routes, notebook.report()["found"], strict=True):
         assert (found["route"], found["error"]) == (route, None), name
         assert found["duration"] == pytest.approx(10, abs=0.2), name
         assert found["sought"] == pytest.approx(7, abs=0.1), name
@@ -169,34 +183,34 @@ def test_webm_and_mov_play_and_seek(lab: Lab, chromium: Chromium) -> None:
 
 
 @pytest.mark.slow
-def test_by_the_kernel_a_file_in_pieces_plays_before_it_has_come(
+def test_the_kernel_route_plays_a_fragmented_file_before_it_is_loaded(
     lab: Lab, chromium: Chromium
 ) -> None:
-    """What is asked for is what is shown and some seconds ahead, not all up to a far position."""
+    """Only the shown position and some seconds ahead are requested, not all bytes before it."""
     for name in FRAGMENTED:
-        copy_of(fragmented_film(name), lab.root / name)
+        copy_file(fragmented_film(name), lab.root / name)
     show = f"""
         import ipywidgets, vidnb
-        def come(spans):
+        def total_bytes(spans):
             return sum(stop - start for start, stop in spans)
-        def listen(player, spans, firsts):
-            def hear(_, content, __):
+        def record_requests(player, spans, firsts):
+            def on_message(_, content, __):
                 if content.get("kind") == "byte_range":
                     spans.append((content["start"], content["stop"]))
                 elif content.get("event") == "loadeddata":
-                    firsts.append(come(spans))
-            player.on_msg(hear)
-        players, asked, firsts = [], [], []
+                    firsts.append(total_bytes(spans))
+            player.on_msg(on_message)
+        players, requested, firsts = [], [], []
         for name in {list(FRAGMENTED)}:
             players.append(vidnb.play(name, muted=True, width=300, route="kernel"))
-            asked.append([])
+            requested.append([])
             firsts.append([])
-            listen(players[-1], asked[-1], firsts[-1])
+            record_requests(players[-1], requested[-1], firsts[-1])
         ipywidgets.Box(players)
     """
-    steer_all = """
+    control_all = """
         found = []
-        for player, spans, first in zip(players, asked, firsts):
+        for player, spans, first in zip(players, requested, firsts):
             await player.wait_for_async("loadeddata", timeout_s=DEADLINE_S)
             await player.play().wait_for_async("timeupdate", timeout_s=DEADLINE_S)
             before = len(spans)
@@ -205,15 +219,15 @@ def test_by_the_kernel_a_file_in_pieces_plays_before_it_has_come(
             await player.wait_for_async("timeupdate", timeout_s=DEADLINE_S)
             await player.pause().wait_for_async("pause", timeout_s=DEADLINE_S)
             picture = await player.snapshot_async(timeout_s=DEADLINE_S)
-            far = come(spans[before:])
+            far = total_bytes(spans[before:])
             await player.seek(30).wait_for_async("seeked", timeout_s=DEADLINE_S)
             found.append(dict(route=player.route, error=player.error, first=first[0], sought=sought,
                 far=far, duration=player.duration, stopped=player.current_time, buffered=buffered,
                 colours=len(picture.convert("RGB").resize((32, 18)).getcolors(1000))))
-        tell(found=found)
+        report(found=found)
     """
-    notebook = Open(lab, chromium, "pieces", [show, steer_all], "127.0.0.1")
-    for name, found in zip(FRAGMENTED, notebook.found()["found"], strict=True):
+    notebook = OpenNotebook(lab, chromium, "pieces", [show, control_all], "127.0.0.1")
+    for name, found in zip(FRAGMENTED, notebook.report()["found"], strict=True):
         size_bytes = fragmented_film(name).stat().st_size
         print(f"{name} of {size_bytes} B: {found}")
         assert (found["route"], found["error"]) == ("kernel", None), name
@@ -231,12 +245,12 @@ def test_by_the_kernel_a_file_in_pieces_plays_before_it_has_come(
 
 FAR = """
     await player.wait_for_async("route", timeout_s=DEADLINE_S)
-    began = time.perf_counter()
+    start_s = time.perf_counter()
     await player.seek(25).wait_for_async("seeked", timeout_s=DEADLINE_S)
-    seek_s = time.perf_counter() - began
+    seek_s = time.perf_counter() - start_s
     await player.play().wait_for_async("playing", timeout_s=DEADLINE_S)
     await player.wait_for_async("timeupdate", timeout_s=DEADLINE_S)
-    tell(seek_s=seek_s, route=player.route, buffered=player.buffered, at=player.current_time,
+    report(seek_s=seek_s, route=player.route, buffered=player.buffered, at=player.current_time,
          tried=player.routes_tried)
 """
 
@@ -249,50 +263,46 @@ FAR = """
 def test_a_large_file_plays_and_seeks(
     lab: Lab, chromium: Chromium, host: str, route: str, size_bytes: int
 ) -> None:
-    made = stretched(film(), lab.root / f"large-{route}.mp4", size_bytes)
-    assert made.stat().st_size == size_bytes
-    cells = [SHOW.format(path=made.name, route="auto"), FAR]
-    notebook = Open(lab, chromium, f"large-{route}", cells, host)
-    found = notebook.found()
+    large = enlarge(film(), lab.root / f"large-{route}.mp4", size_bytes)
+    assert large.stat().st_size == size_bytes
+    cells = [SHOW.format(path=large.name, route="auto"), FAR]
+    notebook = OpenNotebook(lab, chromium, f"large-{route}", cells, host)
+    found = notebook.report()
     print(f"{route}: a seek in {size_bytes} B took {1000 * found['seek_s']:.0f} ms")
     assert found["route"] == route
     assert 25 <= found["at"] <= 30
     assert notebook.errors == []
-    made.unlink()
+    large.unlink()
 
 
 @pytest.mark.slow
-def test_a_road_that_dies_in_mid_play_is_left_and_the_play_goes_on(
-    lab: Lab, chromium: Chromium
-) -> None:
-    watch = """
+def test_playback_continues_on_the_next_route_if_one_fails(lab: Lab, chromium: Chromium) -> None:
+    before = """
         await player.wait_for_async("route", timeout_s=DEADLINE_S)
         await player.seek(3).wait_for_async("seeked", timeout_s=DEADLINE_S)
         player.play()
-        tell(port=int(player.urls[1]["url"].split(":")[2].split("/")[0]), route=player.route)
+        report(port=int(player.urls[1]["url"].split(":")[2].split("/")[0]), route=player.route)
     """
     after = """
         while player.route == "direct" or player.paused or player.current_time < 25:
             time.sleep(0.1)
-        tell(route=player.route, tried=player.routes_tried, at=player.current_time)
+        report(route=player.route, tried=player.routes_tried, at=player.current_time)
     """
-    cells = [SHOW.format(path="film.mp4", route="auto"), watch, after]
-    notebook = Open(lab, chromium, "death", cells, "127.0.0.1")
-    found = notebook.found()
+    cells = [SHOW.format(path="film.mp4", route="auto"), before, after]
+    notebook = OpenNotebook(lab, chromium, "route-fails", cells, "127.0.0.1")
+    found = notebook.report()
     assert found["route"] == "direct"
     notebook.page.route(f"http://127.0.0.1:{found['port']}/**", lambda route: route.abort())
     notebook.page.locator("video").evaluate("v => { v.currentTime = 25; }")
-    found = notebook.found()
+    found = notebook.report()
     assert found["route"] == "proxy"
     assert list(found["tried"]) == ["direct"]
     assert found["at"] >= 25
 
 
 @pytest.mark.slow
-def test_a_page_that_is_loaded_anew_comes_back_to_the_position(
-    lab: Lab, chromium: Chromium
-) -> None:
-    found, notebook = steer(lab, chromium, "anew", f"a b/{ODD_NAME}", "127.0.0.1")
+def test_a_reloaded_page_restores_the_position(lab: Lab, chromium: Chromium) -> None:
+    found, notebook = play_and_seek(lab, chromium, "reload", f"a b/{ODD_NAME}", "127.0.0.1")
     assert found["route"] == "direct"
     stopped, page = found["stopped"], notebook.page
     page.keyboard.press("Control+s")
@@ -304,52 +314,52 @@ def test_a_page_that_is_loaded_anew_comes_back_to_the_position(
     )
 
 
-class SlowShells:
-    """A browser whose pages get shells of their own late, as from a kernel that is busy.
+class DelayedSubshells:
+    """A browser whose pages get their kernel subshells late, as from a busy kernel.
 
-    JupyterLab asks the kernel for one when a widget is made (`create_subshell_request`), and until
-    it stands sends what the widget says to the shell that runs the cells. On ipykernel 7.2 it lies
-    there while a cell awaits.
+    JupyterLab requests a subshell when a widget is made (`create_subshell_request`), and until it
+    exists sends the widget's messages to the main shell. ipykernel 7.2 does not read them while a
+    cell awaits.
     """
 
     def __init__(self, browser: Chromium) -> None:
         self._browser = browser
-        self.knocks = 0
+        self.hellos = 0
 
     def new_page(self, *, viewport: ViewportSize) -> Page:
         page = self._browser.new_page(viewport=viewport)
-        page.route_web_socket(re.compile("/channels"), self._between)
+        page.route_web_socket(re.compile("/channels"), self._delay_subshell)
         return page
 
-    def _between(self, socket: WebSocketRoute) -> None:
+    def _delay_subshell(self, socket: WebSocketRoute) -> None:
         server = socket.connect_to_server()
-        held: list[str | bytes] = []
+        delayed: list[str | bytes] = []
 
-        def pass_on(message: str | bytes) -> None:
+        def forward(message: str | bytes) -> None:
             text = message.encode() if isinstance(message, str) else message
-            self.knocks += b'"hello"' in text
-            if b"create_subshell_request" in text and not self.knocks:
-                held.append(message)
+            self.hellos += b'"hello"' in text
+            if b"create_subshell_request" in text and not self.hellos:
+                delayed.append(message)
                 return
-            while self.knocks > 1 and held:
-                server.send(held.pop(0))
+            while self.hellos > 1 and delayed:
+                server.send(delayed.pop(0))
             server.send(message)
 
-        socket.on_message(pass_on)
+        socket.on_message(forward)
 
 
-# By the kernel's own channel 6.30 hears nothing while a cell awaits: that is a sentence, and has a
-# test without a browser.
+# ipykernel 6.30 reads no message on the kernel route while a cell awaits: the error message for
+# that is tested without a browser.
 @pytest.mark.slow
 @pytest.mark.parametrize(("version", "route"), [("6.30.1", "direct"), ("7.2.0", "kernel")])
-def test_older_kernels_are_steered_and_heard(
+def test_older_ipykernels_receive_commands_and_state(
     lab: Lab, chromium: Chromium, version: str, route: str
 ) -> None:
     older = os.pathsep.join([str(ipykernel_release(version)), *sys.path])
     kernel = f"ipykernel-{version}"
     lab.add_kernel(kernel, {"PYTHONPATH": older})
-    browser = SlowShells(chromium)
-    found, _ = steer(lab, browser, kernel, "film.mp4", "127.0.0.1", route, kernel=kernel)
+    browser = DelayedSubshells(chromium)
+    found, _ = play_and_seek(lab, browser, kernel, "film.mp4", "127.0.0.1", route, kernel=kernel)
     assert found["route"] == route
-    assert browser.knocks >= (3 if route == "kernel" else 1)
+    assert browser.hellos >= (3 if route == "kernel" else 1)
     assert found["ipykernel"] == version

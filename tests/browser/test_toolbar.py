@@ -1,4 +1,4 @@
-"""The strip under the picture in a real JupyterLab: markers, keys, frames, rate, themes."""
+"""The toolbar of the player in JupyterLab: markers, keys, frame steps, rate, themes."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.cells import ask, run_cell
-from tests.browser.lab import Chromium, Lab, write_notebook
+from tests.browser.cells import cell_output, run_cell
+from tests.browser.lab import Chromium, Lab, record_errors, write_notebook
 
 pytestmark = pytest.mark.slow
 
@@ -17,46 +17,45 @@ SHOTS = Path(__file__).parent / "shots"
 CELLS = (
     (
         "import vidnb\n"
-        "heard = []\n"
+        "counts = []\n"
         "player = vidnb.play(vidnb.sample(), start_s=3, muted=True, width=720,\n"
         "                    markers=[(1.0, 'first'), (4.5, 'goal'), (8.2, 'nearly the end')])\n"
-        "stop = player.on('marker', lambda player: heard.append(len(player.markers)))\n"
+        "stop = player.on('marker', lambda player: counts.append(len(player.markers)))\n"
         "player"
     ),
     "player.seek(2).step(2).set(playback_rate=0.5, volume=0.25);",
-    "print([player.markers_table(), heard, player.playback_rate, player.volume])",
+    "print([player.markers_table(), counts, player.playback_rate, player.volume])",
     "player.markers = [(5, 'only one')]",
 )
 
 
 @pytest.fixture(scope="module")
-def said() -> list[str]:
+def console_errors() -> list[str]:
     return []
 
 
 @pytest.fixture(scope="module")
-def page(lab: Lab, chromium: Chromium, said: list[str]) -> Iterator[Page]:
-    """The notebook with its first cell run and the player shown."""
+def page(lab: Lab, chromium: Chromium, console_errors: list[str]) -> Iterator[Page]:
+    """The notebook after its first cell has run and the player is shown."""
     SHOTS.mkdir(exist_ok=True)
-    write_notebook(lab.root / "strip.ipynb", *CELLS)
+    write_notebook(lab.root / "toolbar.ipynb", *CELLS)
     page = chromium.new_page(viewport={"width": 1100, "height": 820})
-    page.on("console", lambda told: said.append(told.text) if told.type == "error" else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto(lab.url("strip.ipynb"))
+    record_errors(page, console_errors)
+    page.goto(lab.url("toolbar.ipynb"))
     page.locator(".jp-NotebookPanel").wait_for()
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     run_cell(page, 0)
     page.wait_for_function("() => document.querySelector('video')?.readyState >= 2")
     page.locator(".vidnb-marker").nth(2).wait_for()
-    # The time of the picture that is shown, as the browser itself tells it.
+    # The media time of the shown frame, reported by requestVideoFrameCallback.
     page.evaluate(
         """() => {
             const video = document.querySelector('video');
-            const see = (_, {mediaTime}) => {
+            const onFrame = (_, {mediaTime}) => {
                 window.shown = mediaTime;
-                video.requestVideoFrameCallback(see);
+                video.requestVideoFrameCallback(onFrame);
             };
-            video.requestVideoFrameCallback(see);
+            video.requestVideoFrameCallback(onFrame);
         }"""
     )
     yield page
@@ -74,16 +73,16 @@ def until(page: Page, condition: str, argument: object = None) -> None:
     )
 
 
-def at(page: Page, t_s: float) -> None:
+def wait_for_time(page: Page, t_s: float) -> None:
     until(page, "!video.seeking && Math.abs(video.currentTime - a) < 0.001", t_s)
 
 
-def frame(page: Page, index: int) -> None:
+def wait_for_frame(page: Page, index: int) -> None:
     until(page, "Math.round(window.shown * 30) === a", index)
 
 
-def place_of(page: Page) -> tuple[int, int]:
-    """Which cell is the active one, and how many there are."""
+def active_cell(page: Page) -> tuple[int, int]:
+    """Return the index of the active cell and the number of cells."""
     active = "[...document.querySelectorAll('.jp-Cell')].findIndex("
     active += "cell => cell.classList.contains('jp-mod-active'))"
     found = page.evaluate(f"[{active}, document.querySelectorAll('.jp-Cell').length]")
@@ -94,9 +93,9 @@ def test_a_click_on_a_marker_seeks(page: Page) -> None:
     pin = page.get_by_role("button", name="Marker goal")
     pin.hover()
     assert page.locator(".vidnb-tooltip").inner_text() == "goal · 0:00:04.500"
-    page.screenshot(path=SHOTS / "strip-light.png")
+    page.screenshot(path=SHOTS / "toolbar-light.png")
     pin.click()
-    at(page, 4.5)
+    wait_for_time(page, 4.5)
     assert page.locator(".vidnb-current-time").inner_text() == "0:00:04.500"
 
 
@@ -108,12 +107,12 @@ def test_a_click_on_the_timeline_seeks(page: Page) -> None:
     until(page, "!video.seeking && Math.abs(video.currentTime - 6) < 0.03")
 
 
-def test_keys_steer_the_player_and_move_no_cell(page: Page) -> None:
+def test_keys_control_the_player_and_not_the_notebook(page: Page) -> None:
     page.locator(".vidnb-slider").focus()
-    before = place_of(page)
+    before = active_cell(page)
     for key, t_s in [("3", 3), ("ArrowRight", 8), ("j", 0), ("l", 10), ("ArrowLeft", 5)]:
         page.keyboard.press(key)
-        at(page, t_s)
+        wait_for_time(page, t_s)
     page.keyboard.press("ArrowDown")
     assert video(page, "volume") == 0.95
     page.keyboard.press("Shift+M")
@@ -124,21 +123,21 @@ def test_keys_steer_the_player_and_move_no_cell(page: Page) -> None:
     until(page, "!video.paused && video.currentTime > 5.2")
     page.keyboard.press(" ")
     until(page, "video.paused")
-    # Keys with which JupyterLab adds, moves, deletes and hides cells.
+    # Keys by which JupyterLab adds, moves, deletes and hides cells.
     for key in ("a", "b", "d", "d", "x", "o", "y", "Enter", "ArrowUp", "ArrowDown"):
         page.keyboard.press(key)
-    assert place_of(page) == before
-    # The picture itself is a player with its own keys: they must not act twice.
+    assert active_cell(page) == before
+    # The video element handles keys as well: each must act once.
     page.locator("video").focus()
     page.keyboard.press("5")
-    at(page, 5)
+    wait_for_time(page, 5)
     page.keyboard.press("ArrowRight")
     page.wait_for_timeout(300)
     assert video(page, "currentTime") == 10
-    assert place_of(page) == before
+    assert active_cell(page) == before
 
 
-def test_full_screen_and_back(page: Page) -> None:
+def test_f_enters_and_leaves_full_screen(page: Page) -> None:
     page.locator(".vidnb-slider").focus()
     page.keyboard.press("f")
     page.wait_for_function("() => document.fullscreenElement?.matches('.vidnb-player')")
@@ -149,44 +148,44 @@ def test_full_screen_and_back(page: Page) -> None:
 def test_steps_move_by_one_frame(page: Page) -> None:
     page.locator(".vidnb-slider").focus()
     page.keyboard.press("2")
-    frame(page, 60)
+    wait_for_frame(page, 60)
     for index in (61, 62, 63):
         page.keyboard.press(".")
-        frame(page, index)
+        wait_for_frame(page, index)
     page.keyboard.press(",")
-    frame(page, 62)
+    wait_for_frame(page, 62)
     page.get_by_label("One frame back").click()
-    frame(page, 61)
+    wait_for_frame(page, 61)
     page.get_by_label("One frame forward").click()
-    frame(page, 62)
+    wait_for_frame(page, 62)
     assert "33.3 ms" in str(page.get_by_label("One frame forward").get_attribute("title"))
 
 
 def test_a_marker_set_by_a_key_reaches_python(page: Page) -> None:
     page.locator(".vidnb-slider").focus()
     page.keyboard.press("2")
-    at(page, 2)
+    wait_for_time(page, 2)
     page.keyboard.press("m")
     page.get_by_role("button", name="Marker 0:00:02.000").wait_for()
-    rows, heard, *_ = ask(page)
+    rows, counts, *_ = cell_output(page)
     assert [row["t_s"] for row in rows] == [1.0, 2.0, 4.5, 8.2]
-    assert heard == [4]
+    assert counts == [4]
     page.get_by_role("button", name="Marker nearly").focus()
     page.keyboard.press("Delete")
     page.get_by_role("button", name="Marker nearly").wait_for(state="detached")
-    rows, heard, *_ = ask(page)
+    rows, counts, *_ = cell_output(page)
     assert [row["t_s"] for row in rows] == [1.0, 2.0, 4.5]
 
 
 def test_python_steps_and_sets_the_rate(page: Page) -> None:
     run_cell(page, 1)
-    frame(page, 62)
+    wait_for_frame(page, 62)
     until(page, "video.playbackRate === 0.5 && video.volume === 0.25")
     assert page.get_by_label("Playback rate").input_value() == "0.5"
-    assert ask(page)[2:] == [0.5, 0.25]
+    assert cell_output(page)[2:] == [0.5, 0.25]
     page.get_by_label("Playback rate").select_option("2")
     until(page, "video.playbackRate === 2")
-    assert ask(page)[2] == 2
+    assert cell_output(page)[2] == 2
 
 
 def test_python_replaces_the_markers(page: Page) -> None:
@@ -196,18 +195,18 @@ def test_python_replaces_the_markers(page: Page) -> None:
 
 
 def test_the_frame_is_saved_as_png(page: Page) -> None:
-    image = pytest.importorskip("PIL.Image", reason="Pillow reads the picture")
+    image = pytest.importorskip("PIL.Image", reason="Pillow reads the image")
     with page.expect_download() as download:
         page.get_by_label("Save this frame as PNG").click()
     assert download.value.suggested_filename.startswith("sample 0h00m0")
-    picture = image.open(BytesIO(Path(download.value.path()).read_bytes()))
-    assert picture.format == "PNG"
-    assert picture.size == (video(page, "videoWidth"), video(page, "videoHeight"))
-    low, high = picture.convert("L").getextrema()
-    assert high - low > 100, "the picture is empty"
+    png = image.open(BytesIO(Path(download.value.path()).read_bytes()))
+    assert png.format == "PNG"
+    assert png.size == (video(page, "videoWidth"), video(page, "videoHeight"))
+    low, high = png.convert("L").getextrema()
+    assert high - low > 100, "the image is empty"
 
 
-def test_every_control_can_be_reached_and_has_a_name(page: Page) -> None:
+def test_every_control_is_focusable_and_has_a_name(page: Page) -> None:
     nameless = page.evaluate(
         """() => [...document.querySelectorAll('.vidnb-player :is(button, select, [tabindex])')]
             .filter(one => !one.getAttribute('aria-label') || one.tabIndex < 0)
@@ -215,16 +214,16 @@ def test_every_control_can_be_reached_and_has_a_name(page: Page) -> None:
     )
     assert nameless == []
     page.locator(".vidnb-slider").focus()
-    seen = []
+    labels = []
     for _ in range(6):
         page.keyboard.press("Tab")
-        seen.append(page.evaluate("document.activeElement.ariaLabel"))
+        labels.append(page.evaluate("document.activeElement.ariaLabel"))
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-        assert outline == "solid", f"the focus on {seen[-1]} cannot be seen"
-    assert seen[:2] == ["Marker only one · 0:00:05.000", "One frame back"]
+        assert outline == "solid", f"the focus on {labels[-1]} is invisible"
+    assert labels[:2] == ["Marker only one · 0:00:05.000", "One frame back"]
 
 
-def test_it_follows_the_theme_and_a_narrow_cell(page: Page) -> None:
+def test_the_toolbar_follows_the_theme_and_fits_a_narrow_cell(page: Page) -> None:
     player = page.locator(".vidnb-player")
     light = player.evaluate("one => getComputedStyle(one).color")
     page.get_by_role("menuitem", name="Settings", exact=True).click()
@@ -237,16 +236,16 @@ def test_it_follows_the_theme_and_a_narrow_cell(page: Page) -> None:
     )
     assert player.evaluate("one => getComputedStyle(one).colorScheme") == "dark"
     player.scroll_into_view_if_needed()
-    page.screenshot(path=SHOTS / "strip-dark.png")
+    page.screenshot(path=SHOTS / "toolbar-dark.png")
     page.set_viewport_size({"width": 680, "height": 820})
     page.wait_for_function("() => document.querySelector('.vidnb-player').clientWidth < 400")
     assert player.evaluate("one => one.scrollWidth <= one.clientWidth"), "it does not fit"
     assert not page.locator(".vidnb-duration").is_visible()
-    page.screenshot(path=SHOTS / "strip-narrow.png")
+    page.screenshot(path=SHOTS / "toolbar-narrow.png")
     page.emulate_media(forced_colors="active")
-    player.screenshot(path=SHOTS / "strip-contrast.png")
+    player.screenshot(path=SHOTS / "toolbar-contrast.png")
     page.emulate_media(forced_colors="none")
 
 
-def test_the_console_stayed_silent(page: Page, said: list[str]) -> None:
-    assert said == []
+def test_the_console_has_no_error(page: Page, console_errors: list[str]) -> None:
+    assert console_errors == []

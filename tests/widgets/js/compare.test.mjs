@@ -1,11 +1,11 @@
-// The comparison on a fake DOM: what it does with several <video>s, their models and its keys.
+// The comparison on a fake DOM: its videos, their models, and its keys.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import compare from "../../../vidnb/widgets/js/compare.js";
 import { FakeElement, FakeVideo, settle, texts } from "./fake_dom.mjs";
 
-/** A video whose seeks take until settle(). */
+/** A video whose seeks end with settle(). */
 class SeekingVideo extends FakeVideo {
   constructor() {
     super();
@@ -32,11 +32,11 @@ class SeekingVideo extends FakeVideo {
 function fakeModel(state) {
   const sent = [];
   const listeners = [];
-  const tell = (content) => listeners.filter(({ name }) => name === "msg:custom").forEach(({ callback }) => callback({ v: 1, ...content }));
+  const deliver = (content) => listeners.filter(({ name }) => name === "msg:custom").forEach(({ callback }) => callback({ v: 1, ...content }));
   return {
-    sent, state, listeners, tell,
+    sent, state, listeners, deliver,
     get: (name) => state[name],
-    send: (content) => (content.kind === "hello" ? tell({ kind: "ack", view: content.view }) : sent.push(content)),
+    send: (content) => (content.kind === "hello" ? deliver({ kind: "ack", view: content.view }) : sent.push(content)),
     on: (name, callback) => listeners.push({ name, callback }),
     off: (name, callback) => listeners.splice(listeners.findIndex((one) => one.name === name && one.callback === callback), 1),
   };
@@ -87,7 +87,7 @@ async function page({ lengths = [10, 10], missing = false, ...traits } = {}) {
   return { el, root, end, model, players, videos, press, ready };
 }
 
-/** Runs a test with a page and takes the page away again, since its clock would tick for ever. */
+/** Runs a test with a page and ends the page, which stops its timer. */
 function onPage(name, options, check) {
   test(name, async () => {
     const made = await page(options);
@@ -99,7 +99,7 @@ function onPage(name, options, check) {
   });
 }
 
-onPage("it names itself, and leaves its videos no controls of their own", {}, ({ root, videos, model }) => {
+onPage("the comparison has a label, and its videos have no native controls", {}, ({ root, videos, model }) => {
   assert.equal(root.getAttribute("aria-label"), "Comparison of 2 videos: Video 0, Video 1");
   assert.deepEqual(videos.map(({ controls, tabIndex, muted }) => [controls, tabIndex, muted]), [[false, -1, false], [false, -1, true]]);
   assert.deepEqual(root.all("vidnb-label").map(({ textContent }) => textContent), ["Video 0", "Video 1"]);
@@ -117,12 +117,12 @@ onPage("space plays all and pauses all", {}, ({ press, videos, model, root }) =>
   assert.equal(model.sent.at(-1).event, "pause");
 });
 
-onPage("a click on any picture does too", {}, ({ videos }) => {
+onPage("a click on any video plays all", {}, ({ videos }) => {
   videos[1].click();
   assert.deepEqual(videos.map(({ paused }) => paused), [false, false]);
 });
 
-onPage("keys seek, step and turn the rate of all", { offsets_s: [0, 2] }, ({ press, videos, ready }) => {
+onPage("keys seek, step and change the rate of all videos", { offsets_s: [0, 2] }, ({ press, videos, ready }) => {
   press("ArrowRight");
   assert.deepEqual(videos.map(({ currentTime }) => currentTime), [5, 7]);
   ready();
@@ -136,7 +136,7 @@ onPage("keys seek, step and turn the rate of all", { offsets_s: [0, 2] }, ({ pre
   assert.ok(!press("x").defaultPrevented);
 });
 
-onPage("one that waits holds the others until it can go on", { lengths: [10, 10, 10] }, ({ press, videos, model }) => {
+onPage("a video that waits for data pauses the others until it can play", { lengths: [10, 10, 10] }, ({ press, videos, model }) => {
   press(" ");
   videos[2].readyState = 2;
   videos[2].fire("waiting");
@@ -149,7 +149,7 @@ onPage("one that waits holds the others until it can go on", { lengths: [10, 10,
   assert.equal(model.sent.at(-1).event, "playing");
 });
 
-onPage("its players tell what all do, not how one is held or corrected", {}, ({ press, videos, players }) => {
+onPage("players report the common state, not pauses and rates of the synchronisation", {}, ({ press, videos, players }) => {
   press(" ");
   videos[1].playbackRate = 1.03;
   const before = players[1].sent.length;
@@ -157,30 +157,30 @@ onPage("its players tell what all do, not how one is held or corrected", {}, ({ 
   videos[1].fire("pause");
   assert.equal(players[1].sent.length, before);
   videos[1].fire("seeked");
-  const told = () => players.map(({ sent }) => [sent.at(-1).event, sent.at(-1).playback_rate, sent.at(-1).paused]);
-  assert.deepEqual(told()[1], ["seeked", 1, false]);
+  const lastReports = () => players.map(({ sent }) => [sent.at(-1).event, sent.at(-1).playback_rate, sent.at(-1).paused]);
+  assert.deepEqual(lastReports()[1], ["seeked", 1, false]);
   videos[0].readyState = 2;
   videos[0].fire("waiting");
   press(" ");
-  assert.deepEqual(told(), [["pause", 1, true], ["pause", 1, true]]);
+  assert.deepEqual(lastReports(), [["pause", 1, true], ["pause", 1, true]]);
   press(">");
-  assert.deepEqual(told(), [["ratechange", 1.25, true], ["ratechange", 1.25, true]]);
+  assert.deepEqual(lastReports(), [["ratechange", 1.25, true], ["ratechange", 1.25, true]]);
 });
 
-onPage("what Python asks of all, all do", {}, ({ model, videos, ready }) => {
-  model.tell({ kind: "command", seq: 1, t_s: 3, rate: 0.5 });
+onPage("a command of the comparison is applied to all videos", {}, ({ model, videos, ready }) => {
+  model.deliver({ kind: "command", seq: 1, t_s: 3, rate: 0.5 });
   assert.deepEqual(videos.map(({ currentTime, playbackRate }) => [currentTime, playbackRate]), [[3, 0.5], [3, 0.5]]);
   ready();
-  model.tell({ kind: "command", seq: 2, playing: true });
+  model.deliver({ kind: "command", seq: 2, playing: true });
   assert.deepEqual(videos.map(({ paused }) => paused), [false, false]);
   assert.equal(model.sent.at(-1).seq, 2);
-  model.tell({ kind: "command", seq: 2, playing: false });
-  model.tell({ v: 2, kind: "command", seq: 3, playing: false });
+  model.deliver({ kind: "command", seq: 2, playing: false });
+  model.deliver({ v: 2, kind: "command", seq: 3, playing: false });
   assert.deepEqual(videos.map(({ paused }) => paused), [false, false]);
 });
 
-onPage("what it asks of one player's time all do, of its sound that one", { offsets_s: [0, 1] }, ({ players, videos }) => {
-  players[1].tell({ kind: "command", seq: 1, t_s: 4, muted: false });
+onPage("a command of one player seeks all videos, and mutes only its own", { offsets_s: [0, 1] }, ({ players, videos }) => {
+  players[1].deliver({ kind: "command", seq: 1, t_s: 4, muted: false });
   assert.deepEqual(videos.map(({ currentTime, muted }) => [currentTime, muted]), [[3, false], [4, false]]);
   assert.equal(players[1].sent.at(-1).seq, 1);
 });
@@ -190,14 +190,14 @@ onPage("a pending command is applied at once", { pending_command: { v: 1, seq: 4
   assert.equal(model.sent.findLast(({ event }) => event === "command").seq, 4);
 });
 
-onPage("it restores the position of Python unless it was touched", {}, ({ model, videos, press }) => {
+onPage("the position of Python is restored unless the user has seeked", {}, ({ model, videos, press }) => {
   const { view } = model.sent[0];
-  model.tell({ kind: "restore", view: "another", t_s: 8 });
+  model.deliver({ kind: "restore", view: "another", t_s: 8 });
   assert.equal(videos[0].currentTime, 0);
-  model.tell({ kind: "restore", view, t_s: 8, rate: 2 });
+  model.deliver({ kind: "restore", view, t_s: 8, rate: 2 });
   assert.deepEqual([videos[0].currentTime, videos[0].playbackRate], [8, 2]);
   press("Home");
-  model.tell({ kind: "restore", view, t_s: 8, rate: 2 });
+  model.deliver({ kind: "restore", view, t_s: 8, rate: 2 });
   assert.equal(videos[0].currentTime, 0);
 });
 
@@ -209,19 +209,19 @@ onPage("a blocked autoplay pauses all and shows a message", {}, async ({ press, 
   assert.match(root.all("vidnb-notice").at(-1).textContent, /only after a click/);
 });
 
-onPage("each has its own sound, and M silences all", {}, ({ root, videos, press }) => {
-  const sounds = root.all("vidnb-caption").map((foot) => foot.find("vidnb-button"));
-  sounds[1].click();
+onPage("each video has its own sound, and M mutes all", {}, ({ root, videos, press }) => {
+  const soundButtons = root.all("vidnb-caption").map((foot) => foot.find("vidnb-button"));
+  soundButtons[1].click();
   assert.deepEqual(videos.map(({ muted }) => muted), [false, false]);
   videos[1].fire("volumechange");
-  assert.equal(sounds[1].getAttribute("aria-pressed"), "true");
+  assert.equal(soundButtons[1].getAttribute("aria-pressed"), "true");
   press("M");
   assert.deepEqual(videos.map(({ muted }) => muted), [true, true]);
   press("M");
   assert.deepEqual(videos.map(({ muted }) => muted), [false, true]);
 });
 
-onPage("at the end it stops, and plays again from the start", { lengths: [4, 10] }, ({ press, videos, ready, model }) => {
+onPage("playback stops at the end, and starts again from the beginning", { lengths: [4, 10] }, ({ press, videos, ready, model }) => {
   press("9");
   ready();
   assert.deepEqual(videos.map(({ currentTime }) => currentTime), [4, 9]);
@@ -241,12 +241,12 @@ onPage("at the end it stops, and plays again from the start", { lengths: [4, 10]
   assert.deepEqual([model.sent.at(-1).event, model.sent.at(-1).paused, model.sent.at(-1).current_time], ["ended", true, 10]);
 });
 
-onPage("what has arrived is what all have", { lengths: [10, 4] }, ({ root }) => {
+onPage("the timeline shows the ranges that all videos have buffered", { lengths: [10, 4] }, ({ root }) => {
   const present = root.children.find(({ className }) => className === "vidnb-timeline").find("vidnb-buffered");
   assert.match(present.style.backgroundImage, /currentColor 0\.000% 20\.000%/);
 });
 
-test("it ends with all that belongs to it", async () => {
+test("a comparison that ends pauses its videos, removes its listeners and sends bye", async () => {
   const { end, el, players, videos, model } = await page();
   await end();
   assert.equal(el.children.length, 0);
@@ -255,6 +255,6 @@ test("it ends with all that belongs to it", async () => {
   assert.equal(model.sent.at(-1).kind, "bye");
 });
 
-onPage("players that are gone are told of", { missing: true }, ({ root }) => {
+onPage("missing players cause an error message", { missing: true }, ({ root }) => {
   assert.match(texts(root).error, /run the cell again/);
 });

@@ -1,4 +1,4 @@
-// A fake DOM: as much of it as the player and the comparison use.
+// A fake DOM with the parts that the player and the comparison use.
 import { setMaxListeners } from "node:events";
 import { afterEach } from "node:test";
 
@@ -96,14 +96,14 @@ const open = [];
 afterEach(() => open.splice(0).forEach((end) => end())); // a view that waits for a route has a timer
 
 /** A page with one player on it. */
-export function page({ hostname = "localhost", widget = player, answer = () => Promise.reject(new TypeError("gone")), ...traits } = {}) {
+export function page({ hostname = "localhost", widget = player, respond = () => Promise.reject(new TypeError("no response")), ...traits } = {}) {
   const state = {
     name: "film.mp4", urls: [DIRECT], start_s: 0, autoplay: false, start_muted: false, start_loop: false,
     width: 960, tracks: [], poster: [], marker_list: [], card_id: "vidnb-card-1", pending_command: {}, ...traits,
   };
   const sent = [];
   const listeners = new Map();
-  const made = { asked: [] };
+  const made = { requests: [] };
   globalThis.document = {
     createElement: (tag) => (tag === "video" ? (made.video = new FakeVideo()) : new FakeElement(tag)),
     createElementNS: (_space, tag) => new FakeElement(tag),
@@ -115,8 +115,8 @@ export function page({ hostname = "localhost", widget = player, answer = () => P
   delete globalThis[Symbol.for("vidnb.route")]
   globalThis.CSS = { escape: (text) => text };
   globalThis.fetch = (url, options) => {
-    made.asked.push(url);
-    return answer(url, options);
+    made.requests.push(url);
+    return respond(url, options);
   };
   const model = {
     get: (name) => state[name],
@@ -128,7 +128,7 @@ export function page({ hostname = "localhost", widget = player, answer = () => P
     off: (name, callback) => listeners.set(name, listeners.get(name).filter((other) => other !== callback)),
   };
   const call = (name, ...values) => (listeners.get(name) ?? []).forEach((callback) => callback(...values));
-  /** Shows the player, once or once more. */
+  /** Shows another view of the player. */
   const show = () => {
     const el = new FakeElement("div");
     const before = sent.length;
@@ -142,12 +142,12 @@ export function page({ hostname = "localhost", widget = player, answer = () => P
     open.push(end);
     return { video: made.video, el, end, root: el.children[0], view: sent[before].view };
   };
-  const tell = (content) => call("msg:custom", { v: 1, ...content });
+  const deliver = (content) => call("msg:custom", { v: 1, ...content });
   const set = (name, value) => {
     state[name] = value;
     call(`change:${name}`);
   };
-  return { made, sent, tell, set, call, listeners, show, ...show() };
+  return { made, sent, deliver, set, call, listeners, show, ...show() };
 }
 
 export const last = (sent, event) => sent.findLast((message) => message.event === event);

@@ -1,4 +1,4 @@
-// The page of `vidnb serve` on a fake DOM: its keys are those of the player, with messages of its own.
+// The page of `vidnb serve` on a fake DOM: its keys are those of the player, with its own messages.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -37,7 +37,7 @@ test("a muted video stays muted when it is made quieter", async () => {
   assert.deepEqual([video.muted, video.volume], [false, 1]);
 });
 
-test("a held key for play and pause acts once", async () => {
+test("a repeated key event for play and pause acts once", async () => {
   for (const key of ["k", " "]) {
     const { video, press } = await load();
     press(key);
@@ -53,7 +53,7 @@ test("m sets no marker and does not mute", async () => {
   assert.equal(video.muted, false);
 });
 
-test("keys show what they have done", async () => {
+test("keys show a message with their effect", async () => {
   const { video, press, found, shown } = await load(100.4);
   assert.deepEqual([found["#duration"].textContent, found["#size"].textContent], ["1:40", "640 × 360"]);
   for (const [key, notice] of [["l", "0:10"], ["5", "0:50"], [".", "One frame forward"], [">", "Playback rate 1.25×"],

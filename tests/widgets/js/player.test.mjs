@@ -1,4 +1,4 @@
-// player.js on a fake DOM: what it does with a <video>.
+// The player on a fake DOM.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -13,7 +13,7 @@ test("a time code is h:mm:ss.mmm", () => {
   for (const [seconds, text] of cases) assert.equal(timeCode(seconds), text);
 });
 
-test("loopback is known by name", () => {
+test("loopback hosts are recognised by name", () => {
   for (const name of ["localhost", "a.localhost", "127.0.0.1", "127.1.2.3", "[::1]"]) assert.ok(isLoopback(name), name);
   for (const name of ["", "hub.example", "localhost.example", "127.0.0.1.example", "10.0.0.1"]) assert.ok(!isLoopback(name), name);
 });
@@ -29,13 +29,13 @@ test("a view reports that it is ready, hides the card, and reads its traits", ()
   assert.match(style, /^\.vidnb-card-1 \{ display: none !important; \}$/m);
 });
 
-test("traits may change while it is shown", () => {
+test("traits may change while the player is shown", () => {
   const { set, root } = page();
   set("width", 200);
   assert.equal(root.style.maxWidth, "200px");
 });
 
-test("it starts at start_s, also in its first report", () => {
+test("the player starts at start_s, also in its first report", () => {
   const { sent, video, root } = page({ start_s: 4 });
   assert.match(root.find("vidnb-current-time").textContent, /^0:00:04\.000$/);
   video.arrive();
@@ -48,13 +48,13 @@ test("it starts at start_s, also in its first report", () => {
   assert.equal(root.find("vidnb-duration").textContent, " / 0:00:10.000");
 });
 
-test("a start beyond the end is the end", () => {
+test("a start_s beyond the end is clamped to the end", () => {
   const { video } = page({ start_s: 99 });
   video.arrive();
   assert.equal(video.currentTime, 10);
 });
 
-test("autoplay plays once the video is there", async () => {
+test("autoplay plays once the video is loaded", async () => {
   const { video } = page({ autoplay: true });
   assert.ok(video.paused);
   video.arrive();
@@ -82,50 +82,50 @@ test("commands sent before the view existed are applied and reported", async () 
 });
 
 test("commands are applied once, in order", async () => {
-  const { tell, video, sent } = page();
+  const { deliver, video, sent } = page();
   video.arrive();
-  tell({ kind: "command", seq: 2, t_s: 5 });
-  tell({ kind: "command", seq: 1, t_s: 1 });
-  tell({ kind: "command", seq: 2, t_s: 2 });
+  deliver({ kind: "command", seq: 2, t_s: 5 });
+  deliver({ kind: "command", seq: 1, t_s: 1 });
+  deliver({ kind: "command", seq: 2, t_s: 2 });
   assert.equal(video.currentTime, 5);
-  tell({ kind: "command", seq: 3, playing: true });
+  deliver({ kind: "command", seq: 3, playing: true });
   await settle();
   assert.ok(!video.paused);
-  tell({ kind: "command", seq: 4, playing: false });
+  deliver({ kind: "command", seq: 4, playing: false });
   assert.ok(video.paused);
   assert.equal(last(sent, "command").seq, 4);
 });
 
-test("pause takes back a play that was waiting for the video", async () => {
-  const { tell, video } = page({ autoplay: true });
-  tell({ kind: "command", seq: 1, playing: false });
+test("pause cancels a play that waits for the video", async () => {
+  const { deliver, video } = page({ autoplay: true });
+  deliver({ kind: "command", seq: 1, playing: false });
   video.arrive();
   await settle();
   assert.ok(video.paused);
 });
 
 test("unknown messages are ignored", () => {
-  const { tell, video } = page();
+  const { deliver, video } = page();
   video.arrive();
   for (const content of [{ v: 2, kind: "command", seq: 9, t_s: 5 }, { kind: "other" }, { kind: "command" }, { kind: "restore", t_s: 5 },
-    { kind: "restore", view: "another", t_s: 5 }]) tell(content);
+    { kind: "restore", view: "another", t_s: 5 }]) deliver(content);
   assert.equal(video.currentTime, 0);
 });
 
-test("a restored view seeks to the position unless it was touched", () => {
+test("a restored view seeks to the position unless the user has seeked", () => {
   const first = page();
   first.video.arrive();
-  first.tell({ kind: "restore", view: first.view, t_s: 7 });
+  first.deliver({ kind: "restore", view: first.view, t_s: 7 });
   assert.equal(first.video.currentTime, 7);
   const second = page();
   second.video.arrive();
   second.root.dispatchEvent(new Event("pointerdown"));
-  second.tell({ kind: "restore", view: second.view, t_s: 7 });
+  second.deliver({ kind: "restore", view: second.view, t_s: 7 });
   assert.equal(second.video.currentTime, 0);
 });
 
 test("ticks are sent at 4 Hz, at most two without an ack, and continue after an ack", (t) => {
-  const { sent, video, tell, view } = page();
+  const { sent, video, deliver, view } = page();
   let now = 1000;
   t.mock.method(performance, "now", () => now);
   video.arrive();
@@ -142,16 +142,16 @@ test("ticks are sent at 4 Hz, at most two without an ack, and continue after an 
   play(250);
   play(250);
   assert.deepEqual(ticks(), [1, 2]);
-  tell({ kind: "state_ack", view, tick: 1 });
+  deliver({ kind: "state_ack", view, tick: 1 });
   assert.deepEqual(ticks(), [1, 2, 3], "the withheld one follows at once");
   video.fire("seeked");
   assert.equal(last(sent, "seeked").current_time, 1, "events are never withheld");
-  tell({ kind: "state_ack", view: "another", tick: 3 });
+  deliver({ kind: "state_ack", view: "another", tick: 3 });
   play(250);
   assert.deepEqual(ticks(), [1, 2, 3]);
 });
 
-test("from another host the loopback route is not tried, and a sentence says what would help", () => {
+test("from another host the loopback route is not tried, and the message names a solution", () => {
   const { video, root, sent } = page({ hostname: "hub.example" });
   assert.equal(video.src, undefined);
   assert.match(texts(root).error, /route="http:\/\/hub\.example:8888\/user\/me\/proxy\/\{port\}\/\{path\}"/);
@@ -171,35 +171,35 @@ test("routes are tried in order", async () => {
   assert.equal(last(sent, "route").route, "proxy");
 });
 
-test("a route without a response is left for the next", (t) => {
+test("after a route without a response the next one is tried", (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { video } = page({ urls: [DIRECT, PROXY] });
   t.mock.timers.tick(4000);
   assert.equal(video.src, PROXY.url);
   t.mock.timers.tick(60000);
-  assert.equal(video.src, PROXY.url, "the last one may take its time");
+  assert.equal(video.src, PROXY.url, "the last route has no timeout");
 });
 
 const status = (code) => (url, { mode } = {}) =>
   code === null || (code === 0 && mode !== "no-cors") ? Promise.reject(new TypeError("no")) : Promise.resolve({ status: code, ok: code < 400 });
-for (const [name, code, answer, pattern] of [
-  ["the server is gone", 2, null, /^The server of film\.mp4 does not respond/],
+for (const [name, code, responseStatus, pattern] of [
+  ["the server does not respond", 2, null, /^The server of film\.mp4 does not respond/],
   ["the file is no longer served", 4, 404, /^film\.mp4 is no longer served at its URL: run the cell again/],
   ["the server fails", 4, 503, /^The server responded with status 503 for film\.mp4/],
   ["the connection broke", 2, 200, /failed at 0:00:02\.000: try again to continue from there/],
   ["the file is damaged", 3, 200, /cannot decode film\.mp4 from 0:00:02\.000 on/],
   ["there is no decoder", 4, 200, /no decoder for film\.mp4/],
-  ["the address is unknown, which is kept secret", 4, 0, /^film\.mp4 is no longer served/],
+  ["the URL is unknown", 4, 0, /^film\.mp4 is no longer served/],
   ["the file is damaged, and the status is secret", 3, 0, /cannot decode film\.mp4/],
 ]) {
-  test(`an error becomes a sentence: ${name}`, async () => {
-    const { video, root, sent } = page({ answer: status(answer) });
+  test(`an error is shown as a message: ${name}`, async () => {
+    const { video, root, sent } = page({ respond: status(responseStatus) });
     video.arrive();
     video.currentTime = 2;
     video.fire("seeked");
     video.fail(code);
     await settle();
-    if (name === "the connection broke") { // and broke again after it was taken up once
+    if (name === "the connection broke") { // a second time, after one retry
       assert.equal(texts(root).error, "");
       video.fail(code);
       await settle();
@@ -216,7 +216,7 @@ for (const [name, code, answer, pattern] of [
 }
 
 test("an aborted load is no error", async () => {
-  const { video, root } = page({ answer: status(200) });
+  const { video, root } = page({ respond: status(200) });
   video.fail(1);
   await settle();
   assert.equal(texts(root).error, "");
@@ -225,22 +225,22 @@ test("an aborted load is no error", async () => {
 test("subtitles are fetched on the video's route and the first is the default", async () => {
   const tracks = [
     { label: "", lang: "de", urls: [{ ...DIRECT, url: "/direct.vtt" }, { ...PROXY, url: "/proxy.vtt" }] },
-    { label: "Gone", lang: "", urls: [{ ...PROXY, url: "/gone.vtt" }] },
+    { label: "Missing", lang: "", urls: [{ ...PROXY, url: "/missing.vtt" }] },
     { label: "English", lang: "", urls: [{ ...PROXY, url: "/en.vtt" }] },
   ];
-  const answer = (url) => Promise.resolve({ ok: url !== "/gone.vtt", status: 404, arrayBuffer: async () => new ArrayBuffer(4) });
-  const { video, made, root, end } = page({ urls: [PROXY], tracks, answer });
+  const respond = (url) => Promise.resolve({ ok: url !== "/missing.vtt", status: 404, arrayBuffer: async () => new ArrayBuffer(4) });
+  const { video, made, root, end } = page({ urls: [PROXY], tracks, respond });
   video.arrive();
   await settle();
-  assert.deepEqual(made.asked, ["/proxy.vtt", "/gone.vtt", "/en.vtt"]);
+  assert.deepEqual(made.requests, ["/proxy.vtt", "/missing.vtt", "/en.vtt"]);
   assert.deepEqual(video.children.map(({ srclang, kind, default: first }) => [srclang, kind, first]), [["de", "subtitles", true], ["", "subtitles", false]]);
-  assert.notEqual(video.children[0].label, "de", "the browser knows the language's name");
+  assert.notEqual(video.children[0].label, "de", "the browser provides the name of the language");
   assert.match(video.children[0].src, /^blob:/);
-  assert.match(texts(root).message, /The subtitles "Gone" could not be loaded/);
+  assert.match(texts(root).message, /The subtitles "Missing" could not be loaded/);
   await end();
 });
 
-test("a view that goes stops its video and frees the connection", async () => {
+test("a view that ends stops its video and releases the connection", async () => {
   const { video, end, sent, el } = page();
   video.arrive();
   video.paused = false;
@@ -257,7 +257,7 @@ test("a page that is unloaded sends bye", () => {
   assert.equal(sent.at(-1).kind, "bye");
 });
 
-test("keys stay with the video, but Tab and Escape lead out", () => {
+test("the video handles keys, but Tab and Escape leave it", () => {
   const { root } = page();
   const press = (key) => {
     const event = Object.assign(new Event("keydown"), { key });
@@ -279,7 +279,7 @@ const alive = (...starts) => (url) =>
   : Promise.resolve(url.endsWith("ping") ? new Response("vidnb\n") : new Response(null, { status: url.includes("/~/") ? 204 : 200 }));
 
 test("a route that fails its probe is not tried, and the reason is reported", async () => {
-  const { video, sent } = page({ urls: [PROBED, THROUGH], answer: alive("/proxy") });
+  const { video, sent } = page({ urls: [PROBED, THROUGH], respond: alive("/proxy") });
   assert.equal(video.src, undefined);
   await settle();
   assert.equal(video.src, THROUGH.url);
@@ -288,17 +288,17 @@ test("a route that fails its probe is not tried, and the reason is reported", as
   assert.deepEqual(sent.filter(({ kind }) => kind === "state").length, 0, "it is posted, not sent by the kernel");
 });
 
-test("loopback is probed alone, the others at once", async () => {
-  const here = page({ urls: [PROBED, THROUGH, FILES], answer: alive("http://127.0.0.1:9", "/proxy") });
+test("loopback is probed alone, the others in parallel", async () => {
+  const here = page({ urls: [PROBED, THROUGH, FILES], respond: alive("http://127.0.0.1:9", "/proxy") });
   await settle();
-  assert.deepEqual(here.made.asked, ["http://127.0.0.1:9/~/ENDPOINT/ping"]);
-  const afar = page({ hostname: "hub.example", urls: [PROBED, THROUGH, FILES], answer: alive("/files") });
+  assert.deepEqual(here.made.requests, ["http://127.0.0.1:9/~/ENDPOINT/ping"]);
+  const remote = page({ hostname: "hub.example", urls: [PROBED, THROUGH, FILES], respond: alive("/files") });
   await settle();
-  assert.deepEqual(afar.made.asked, ["/proxy/9/~/ENDPOINT/ping", "/files/film.mp4"]);
+  assert.deepEqual(remote.made.requests, ["/proxy/9/~/ENDPOINT/ping", "/files/film.mp4"]);
 });
 
-test("where no route works, the message says what was tried", async () => {
-  const { video, root, sent } = page({ urls: [PROBED, FILES], answer: alive() });
+test("if no route works, the message lists what was tried", async () => {
+  const { video, root, sent } = page({ urls: [PROBED, FILES], respond: alive() });
   await settle();
   assert.equal(video.src, undefined);
   assert.match(texts(root).error,
@@ -306,16 +306,16 @@ test("where no route works, the message says what was tried", async () => {
   assert.deepEqual(last(sent, "error").routes_tried.map(([route]) => route), ["direct", "files"]);
 });
 
-test("a route that fails while playing is replaced by the next, and playing continues", async () => {
-  let up = ["http://127.0.0.1:9", "/proxy"];
-  const { video, root } = page({ urls: [PROBED, THROUGH], answer: (url) => alive(...up)(url) });
+test("playback continues on the next route if one fails", async () => {
+  let reachable = ["http://127.0.0.1:9", "/proxy"];
+  const { video, root } = page({ urls: [PROBED, THROUGH], respond: (url) => alive(...reachable)(url) });
   await settle();
   assert.deepEqual([video.src, video.crossOrigin], [PROBED.url, "anonymous"]);
   video.arrive();
   video.play();
   video.currentTime = 6;
   video.fire("seeked");
-  up = ["/proxy"];
+  reachable = ["/proxy"];
   video.fail(2);
   await settle();
   assert.deepEqual([video.src, video.crossOrigin], [THROUGH.url, null]);
@@ -328,7 +328,7 @@ test("a route that fails while playing is replaced by the next, and playing cont
 });
 
 test("a file that the browser cannot decode is not tried on other routes", async () => {
-  const { video, root } = page({ urls: [PROBED, THROUGH], answer: alive("http://127.0.0.1:9", "/proxy") });
+  const { video, root } = page({ urls: [PROBED, THROUGH], respond: alive("http://127.0.0.1:9", "/proxy") });
   await settle();
   video.fail(4);
   await settle();
@@ -337,8 +337,8 @@ test("a file that the browser cannot decode is not tried on other routes", async
 });
 
 test("the route of a stalled video is probed again", async (t) => {
-  let up = ["http://127.0.0.1:9", "/proxy"];
-  const { video } = page({ urls: [PROBED, THROUGH], answer: (url) => alive(...up)(url) });
+  let reachable = ["http://127.0.0.1:9", "/proxy"];
+  const { video } = page({ urls: [PROBED, THROUGH], respond: (url) => alive(...reachable)(url) });
   await settle();
   video.arrive();
   const stand = async () => {
@@ -351,7 +351,7 @@ test("the route of a stalled video is probed again", async (t) => {
   video.play();
   await stand();
   assert.equal(video.src, PROBED.url, "its route is open");
-  up = ["/proxy"];
+  reachable = ["/proxy"];
   video.paused = true;
   await stand();
   assert.equal(video.src, PROBED.url, "one that is paused need not move");
@@ -361,14 +361,14 @@ test("the route of a stalled video is probed again", async (t) => {
 });
 
 test("by the kernel channel the file is loaded as a whole, with a progress bar", async () => {
-  const { video, root, sent, tell, view } = page({ urls: [{ route: "kernel", url: "", endpoint: "", needs: "" }] });
+  const { video, root, sent, deliver, view } = page({ urls: [{ route: "kernel", url: "", endpoint: "", needs: "" }] });
   await settle();
-  const asked = sent.find(({ kind }) => kind === "byte_range");
-  assert.deepEqual([asked.resource, asked.start], ["video", 0]);
+  const request = sent.find(({ kind }) => kind === "byte_range");
+  assert.deepEqual([request.resource, request.start], ["video", 0]);
   assert.ok(root.find("vidnb-loading"));
-  tell({ kind: "bytes", view: "another", number: asked.number, size_bytes: 1, tag: "t" });
+  deliver({ kind: "bytes", view: "another", number: request.number, size_bytes: 1, tag: "t" });
   assert.equal(video.src, undefined);
-  tell({ kind: "bytes", view, number: asked.number, reason: "it cannot be read" });
+  deliver({ kind: "bytes", view, number: request.number, reason: "it cannot be read" });
   await settle();
   assert.equal(root.find("vidnb-loading"), undefined);
   assert.match(texts(root).error, /Tried: kernel \(it cannot be read\)/);
@@ -407,12 +407,12 @@ test("keys act on the video once it is loaded", async () => {
   press("ArrowUp");
   assert.deepEqual([video.muted, video.volume], [false, 1], "making it louder unmutes");
   assert.ok(!press("a"));
-  assert.ok(!press(" ", { tagName: "BUTTON" }), "a button keeps the space bar");
+  assert.ok(!press(" ", { tagName: "BUTTON" }), "a button handles the space bar itself");
   press("End");
   assert.equal(video.currentTime, 100);
 });
 
-test("after Tab the buttons of the browser keep their keys", () => {
+test("after Tab the native controls handle their keys", () => {
   const { root, video } = page();
   video.arrive(100);
   const press = (name) => root.dispatchEvent(key(video, name));
@@ -426,7 +426,7 @@ test("after Tab the buttons of the browser keep their keys", () => {
   assert.equal(video.currentTime, 15);
 });
 
-test("a marker set here is shown and told at once, and removed again", () => {
+test("a marker set in the view is shown and reported at once, and can be removed", () => {
   const { root, video, sent, set, view } = page({ marker_list: [{ id: "python-1", t_s: 5, label: "goal" }] });
   assert.equal(root.all("vidnb-marker").length, 0, "without a length there is no place for it");
   video.arrive(10);
@@ -446,7 +446,7 @@ test("a marker set here is shown and told at once, and removed again", () => {
   assert.equal(pins().length, 1);
 });
 
-test("the timeline seeks, tells times, and shows what has arrived", () => {
+test("the timeline seeks, shows times, and shows the buffered ranges", () => {
   const { root, video } = page();
   video.arrive(10);
   const bar = root.find("vidnb-slider");
@@ -487,30 +487,30 @@ test("every control has a name, and the toolbar follows the rate", () => {
 });
 
 test("Python's commands for rate, sound, frames and full screen are applied", async () => {
-  const { video, tell, root, sent } = page({ pending_command: { v: 1, seq: 1, t_s: 4, step: 2, playing: false } });
+  const { video, deliver, root, sent } = page({ pending_command: { v: 1, seq: 1, t_s: 4, step: 2, playing: false } });
   video.arrive(10);
   assert.ok(Math.abs(video.currentTime - 4 - 2 / 30) < 1e-9);
-  tell({ kind: "command", seq: 2, rate: 1.5, volume: 0.25, muted: true, loop: true });
+  deliver({ kind: "command", seq: 2, rate: 1.5, volume: 0.25, muted: true, loop: true });
   assert.deepEqual([video.playbackRate, video.volume, video.muted, video.loop], [1.5, 0.25, true, true]);
   const { playback_rate, volume, muted, loop } = last(sent, "command");
   assert.deepEqual([playback_rate, volume, muted, loop], [1.5, 0.25, true, true]);
   video.paused = false;
-  tell({ kind: "command", seq: 3, step: -1 });
-  assert.ok(video.paused, "a step is a step of a picture that stands");
-  tell({ kind: "command", seq: 4, fullscreen: true });
+  deliver({ kind: "command", seq: 3, step: -1 });
+  assert.ok(video.paused, "a step pauses the video");
+  deliver({ kind: "command", seq: 4, fullscreen: true });
   await settle();
   assert.match(texts(root).notice, /only right after a click or a key/);
 });
 
-test("a seek ends the steps that waited before it", () => {
-  const { video, tell } = page();
-  tell({ kind: "command", seq: 1, step: 3 });
-  tell({ kind: "command", seq: 2, t_s: 6 });
+test("a seek cancels pending steps", () => {
+  const { video, deliver } = page();
+  deliver({ kind: "command", seq: 1, step: 3 });
+  deliver({ kind: "command", seq: 2, t_s: 6 });
   video.arrive(10);
   assert.equal(video.currentTime, 6);
 });
 
-test("sound without a picture shows a message and plays", () => {
+test("a video without a decodable picture plays its sound and shows a message", () => {
   const { video, root, sent } = page();
   video.videoWidth = 0;
   video.arrive(10);
@@ -520,17 +520,17 @@ test("sound without a picture shows a message and plays", () => {
 
 test("a truncated file shows a message before the browser fails, and after", async () => {
   const file_problem = "film.mp4 ends early (mdat runs 7 bytes past the end), so it plays up to there.";
-  const { video, root, sent } = page({ file_problem, answer: () => Promise.resolve({ status: 200 }) });
+  const { video, root, sent } = page({ file_problem, respond: () => Promise.resolve({ status: 200 }) });
   video.arrive(10);
   assert.equal(texts(root).message, file_problem);
-  assert.equal(last(sent, "loadedmetadata").error, null, "up to there it plays");
+  assert.equal(last(sent, "loadedmetadata").error, null, "the video plays up to there");
   video.fail(3);
   await settle();
   assert.equal(texts(root).error, file_problem);
   assert.equal(last(sent, "error").error, file_problem);
 });
 
-test("a frame that cannot be saved is a sentence", async () => {
+test("a frame that cannot be saved causes a message", async () => {
   const { video, root } = page();
   root.all("vidnb-button").find((button) => button.getAttribute("aria-label").startsWith("Save")).click();
   await settle();
@@ -556,7 +556,7 @@ test("a view that ends leaves no listener on its model", async () => {
 });
 
 test("messages change the text of live regions that stay in the page", async () => {
-  const { root, video } = page({ answer: status(200) });
+  const { root, video } = page({ respond: status(200) });
   const regions = () => ["vidnb-messages", "vidnb-error"].map((name) => root.all(name));
   const [[messages], [error]] = regions();
   assert.deepEqual([messages.getAttribute("role"), error.getAttribute("role")], ["status", "alert"]);

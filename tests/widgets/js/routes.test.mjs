@@ -1,4 +1,4 @@
-// The routes and the channel by themselves: which are tried, who is believed, what goes which way.
+// The routes, the probe, the message channel and the kernel reader, without a view.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -18,7 +18,7 @@ const ALL = [TEMPLATE, COLAB, PROXY, DIRECT, FILES, KERNEL];
 const names = (routes) => routes.map(({ route }) => route);
 const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
 
-function on(hostname) {
+function setPage(hostname) {
   globalThis.location = { hostname, origin: `https://${hostname}`, href: `https://${hostname}/user/me/lab` };
   globalThis.document = { getElementById: () => ({ textContent: '{"baseUrl": "/user/me/"}' }) };
   delete globalThis[Symbol.for("vidnb.probes")];
@@ -26,69 +26,69 @@ function on(hostname) {
   delete globalThis.google;
 }
 
-test("a page from afar takes the order as it comes, without what is not its own", () => {
-  on("hub.example");
+test("a page from another host uses the given order, without the routes that exclude it", () => {
+  setPage("hub.example");
   const { allowed, excluded } = sortRoutes(ALL, "hub.example");
   assert.deepEqual(names(allowed), ["template", "proxy", "files", "kernel"]);
   assert.deepEqual(excluded, [["colab", "this page is not in Colab"],
     ["direct", "this page comes from hub.example, not from the kernel's own machine"]]);
 });
 
-test("a page from loopback goes straight, but for what a person named", () => {
-  on("localhost");
+test("a page from loopback prefers the direct route, after a route that the user named", () => {
+  setPage("localhost");
   assert.deepEqual(names(sortRoutes(ALL, "localhost").allowed), ["template", "direct", "proxy", "files", "kernel"]);
 });
 
-test("what was good on this page goes first, and is forgotten when it dies", () => {
-  on("localhost");
+test("a route that worked on this page comes first until it fails", () => {
+  setPage("localhost");
   rememberRoute("files");
   assert.deepEqual(names(sortRoutes(ALL, "localhost").allowed), ["template", "files", "direct", "proxy", "kernel"]);
   rememberRoute("kernel");
   assert.deepEqual(names(sortRoutes(ALL, "localhost").allowed), ["template", "direct", "proxy", "files", "kernel"]);
 });
 
-test("Colab fills in its own address", async () => {
-  on("abc.colab.example");
-  const asked = [];
-  globalThis.google = { colab: { kernel: { proxyPort: async (...given) => { asked.push(given); return "https://9-abc.example/"; } } } };
+test("Colab provides the URL of its proxy", async () => {
+  setPage("abc.colab.example");
+  const requests = [];
+  globalThis.google = { colab: { kernel: { proxyPort: async (...args) => { requests.push(args); return "https://9-abc.example/"; } } } };
   assert.deepEqual(names(sortRoutes([COLAB], "abc.colab.example").allowed), ["colab"]);
   const filled = await fillRoute(COLAB);
   assert.deepEqual([filled.url, filled.endpoint], ["https://9-abc.example/T/a.mp4", "https://9-abc.example/~/ENDPOINT/"]);
-  assert.deepEqual(asked[0], [9, { cache: true }]);
+  assert.deepEqual(requests[0], [9, { cache: true }]);
 });
 
-test("the page's base stands before a proxy and before files", async () => {
-  on("hub.example");
+test("the base URL of the page is the prefix of the proxy and files routes", async () => {
+  setPage("hub.example");
   assert.equal((await fillRoute(PROXY)).endpoint, "https://hub.example/user/me/proxy/9/~/ENDPOINT/");
   assert.equal((await fillRoute(FILES)).url, "https://hub.example/user/me/files/a.mp4");
   assert.deepEqual(await fillRoute(DIRECT), DIRECT);
 });
 
-test("the name of a message goes before a query", () => {
+test("the name of a message comes before the query", () => {
   assert.equal(messageUrl("/x/?k=1", "ping"), "/x/ping?k=1");
   assert.equal(messageUrl(ENDPOINT, "state"), `${ENDPOINT}state`);
 });
 
-for (const [what, route, answer, why] of [
+for (const [what, route, respond, why] of [
   ["the server itself", DIRECT, () => new Response("vidnb\n"), ""],
   ["a page to sign in", DIRECT, () => new Response("<html>"), "another server responds at its URL"],
   ["a proxy without a server", DIRECT, () => new Response("", { status: 503 }), "status 503"],
-  ["nobody", DIRECT, () => { throw new TypeError("refused"); }, "no response"],
+  ["a refused connection", DIRECT, () => { throw new TypeError("refused"); }, "no response"],
   ["the file", FILES, () => new Response("x", { status: 206, headers: { "Content-Range": "bytes 0-0/77" } }), ""],
   ["another file", FILES, () => new Response("x", { status: 206, headers: { "Content-Range": "bytes 0-0/78" } }), "another file is at its URL"],
-  ["no ranges", FILES, () => new Response("x", { status: 200 }), "status 200"],
-  ["what cannot be asked", KERNEL, () => { throw new Error("never"); }, ""],
+  ["a server without ranges", FILES, () => new Response("x", { status: 200 }), "status 200"],
+  ["a route without a probe", KERNEL, () => { throw new Error("never"); }, ""],
 ]) {
-  test(`a probe tells vidnb from ${what}`, async () => {
-    on("localhost");
-    globalThis.fetch = async () => answer();
+  test(`a probe recognises ${what}`, async () => {
+    setPage("localhost");
+    globalThis.fetch = async () => respond();
     assert.equal(await probe({ ...route, size_bytes: 77 }), why);
   });
 }
 
-test("a silent address is left in time, and loopback later", async (t) => {
+test("a probe without a response times out, on loopback later", async (t) => {
   for (const [route, turns] of [[PROXY, 12], [FILES, 12], [DIRECT, 40]]) {
-    on("localhost");
+    setPage("localhost");
     t.mock.timers.enable({ apis: ["setInterval"] });
     globalThis.fetch = (url, { signal }) =>
       new Promise((resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
@@ -107,18 +107,18 @@ test("a silent address is left in time, and loopback later", async (t) => {
 const refusal = () => new Response("Not Found.", { status: 404, headers: { "Cross-Origin-Resource-Policy": "cross-origin" } });
 
 test("the probe is repeated until the server allows the host of the page", async () => {
-  on("hub.example");
-  let asked = 0;
+  setPage("hub.example");
+  let requests = 0;
   globalThis.fetch = async () => {
-    asked += 1;
-    return asked < 3 ? refusal() : new Response("vidnb\n");
+    requests += 1;
+    return requests < 3 ? refusal() : new Response("vidnb\n");
   };
   assert.equal(await probe(await fillRoute(PROXY)), "");
-  assert.equal(asked, 3);
+  assert.equal(requests, 3);
 });
 
 test("a server that does not allow the host of the page fails with that reason", async (t) => {
-  on("hub.example");
+  setPage("hub.example");
   t.mock.timers.enable({ apis: ["setInterval"] });
   globalThis.fetch = async () => refusal();
   const why = probe(await fillRoute(PROXY));
@@ -127,57 +127,57 @@ test("a server that does not allow the host of the page fails with that reason",
 });
 
 test("a page sends the host of a URL once, and never that of loopback", () => {
-  on("hub.example");
-  const { channel: made, told } = channel();
+  setPage("hub.example");
+  const { channel: made, byKernel } = channel();
   made.setEndpoint(ENDPOINT);
   for (const url of [ENDPOINT, "https://hub.example/9/~/ENDPOINT/", "/p/9/~/ENDPOINT/", "https://9.code.example/~/ENDPOINT/"]) made.sendPageHost(url);
-  assert.deepEqual(told.map(([{ kind, host }]) => [kind, host]), [["page_host", "hub.example"], ["page_host", "9.code.example"]]);
+  assert.deepEqual(byKernel.map(([{ kind, host }]) => [kind, host]), [["page_host", "hub.example"], ["page_host", "9.code.example"]]);
 });
 
-test("players of one page ask one server once", async () => {
-  on("localhost");
-  let asked = 0;
+test("players of one page probe one server once", async () => {
+  setPage("localhost");
+  let requests = 0;
   globalThis.fetch = async () => {
-    asked += 1;
-    return new Response(asked === 1 ? "vidnb" : "bye");
+    requests += 1;
+    return new Response(requests === 1 ? "vidnb" : "bye");
   };
   const other = { ...DIRECT, endpoint: ENDPOINT.replace("ENDPOINT", "OTHER") };
   assert.deepEqual(await Promise.all([DIRECT, other, DIRECT].map((route) => probe(route))), ["", "", ""]);
-  assert.equal(asked, 1);
+  assert.equal(requests, 1);
   assert.equal(await probe(other, true), "another server responds at its URL");
   await probe({ ...DIRECT, endpoint: "/proxy/9/~/ENDPOINT/" });
-  assert.equal(asked, 3);
+  assert.equal(requests, 3);
 });
 
-/** A channel, what it posted, what went by the kernel, and who answers. */
-function channel(answer = () => new Response(null, { status: 204 })) {
+/** A channel with its posted messages, its kernel messages, and the responses of the server. */
+function channel(respond = () => new Response(null, { status: 204 })) {
   const posted = [];
-  const told = [];
+  const byKernel = [];
   globalThis.fetch = async (url, { body }) => {
     posted.push({ url, body });
-    return answer();
+    return respond();
   };
-  const send = (...given) => (given[0].kind === "hello" ? made.handleAck() : told.push(given));
+  const send = (...args) => (args[0].kind === "hello" ? made.handleAck() : byKernel.push(args));
   const made = new ViewChannel({ send }, "view-1");
   const messages = () => posted.flatMap(({ body }) => JSON.parse(body).messages.map(({ n, event, kind }) => `${n} ${event ?? kind}`));
-  return { channel: made, posted, told, messages };
+  return { channel: made, posted, byKernel, messages };
 }
 const state = (event) => ({ kind: "state", event });
 
-test("before a route is taken, messages go by the kernel; then by HTTP, the first hello again", async () => {
-  const { channel: made, posted, told, messages } = channel();
+test("messages go by the kernel until a route is chosen, then by HTTP, with the first message again", async () => {
+  const { channel: made, posted, byKernel, messages } = channel();
   made.send({ kind: "ready" });
-  assert.deepEqual(told, [[{ v: 1, view: "view-1", n: 1, kind: "ready" }]]);
+  assert.deepEqual(byKernel, [[{ v: 1, view: "view-1", n: 1, kind: "ready" }]]);
   made.setEndpoint(ENDPOINT);
   made.send(state("route"));
   await settle();
   assert.deepEqual(messages(), ["1 ready", "2 route"]);
   assert.equal(posted[0].url, `${ENDPOINT}state`);
   assert.deepEqual({ ...JSON.parse(posted[0].body), messages: 0 }, { v: 1, view: "view-1", messages: 0 });
-  assert.equal(told.length, 1);
+  assert.equal(byKernel.length, 1);
 });
 
-test("one post at a time, in order; of positions the newest", async () => {
+test("one post at a time, in order, with only the newest position", async () => {
   const { channel: made, posted, messages } = channel();
   made.setEndpoint(ENDPOINT);
   for (const event of ["play", "timeupdate", "timeupdate", "timeupdate", "seeked", "timeupdate"]) made.send(state(event));
@@ -186,35 +186,35 @@ test("one post at a time, in order; of positions the newest", async () => {
   assert.equal(posted.length, 2);
 });
 
-test("what cannot be posted goes by the kernel, and so does the rest for a while", async (t) => {
+test("messages that cannot be posted go by the kernel, as do later ones for 5 s", async (t) => {
   let now = 1000;
   t.mock.method(performance, "now", () => now);
   let status = 404;
-  const { channel: made, told, messages } = channel(() => new Response(null, { status }));
+  const { channel: made, byKernel, messages } = channel(() => new Response(null, { status }));
   made.setEndpoint(ENDPOINT);
   made.send(state("play"));
   made.send(state("pause"));
   await settle();
-  assert.deepEqual(told.map(([{ n }]) => n), [1, 2]);
+  assert.deepEqual(byKernel.map(([{ n }]) => n), [1, 2]);
   assert.equal(made.usesHttp, false);
   made.send(state("seeked"));
-  assert.deepEqual(told.map(([{ n }]) => n), [1, 2, 3]);
+  assert.deepEqual(byKernel.map(([{ n }]) => n), [1, 2, 3]);
   now += 5000;
   status = 204;
   made.send(state("ended"));
   await settle();
-  assert.equal(told.length, 3);
+  assert.equal(byKernel.length, 3);
   assert.equal(messages().at(-1), "4 ended");
 });
 
-test("a picture goes where messages go", async () => {
-  const { channel: made, posted, told } = channel();
+test("a snapshot is sent on the route of the messages", async () => {
+  const { channel: made, posted, byKernel } = channel();
   const blob = new Blob(["png"]);
   await made.sendSnapshot("7", blob);
-  assert.deepEqual(told[0][0], { v: 1, view: "view-1", kind: "snapshot", number: "7" });
-  assert.equal(told[0][2][0].byteLength, 3);
+  assert.deepEqual(byKernel[0][0], { v: 1, view: "view-1", kind: "snapshot", number: "7" });
+  assert.equal(byKernel[0][2][0].byteLength, 3);
   await made.sendSnapshot("8", "no frame");
-  assert.equal(told[1][0].reason, "no frame");
+  assert.equal(byKernel[1][0].reason, "no frame");
   made.setEndpoint(ENDPOINT);
   await made.sendSnapshot("9", blob);
   assert.deepEqual([posted[0].url, posted[0].body], [`${ENDPOINT}snapshot-9`, blob]);
@@ -223,81 +223,81 @@ test("a picture goes where messages go", async () => {
   assert.equal(JSON.parse(posted[1].body).messages[0].reason, "no frame");
 });
 
-test("what goes by the kernel waits until a hello is acknowledged, and keeps its order", (t) => {
+test("kernel messages wait for the ack of a hello, and stay in order", (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
-  const told = [];
-  const made = new ViewChannel({ send: (content, _, buffers) => told.push([content.kind, content.n ?? buffers?.length]) }, "a");
+  const byKernel = [];
+  const made = new ViewChannel({ send: (content, _, buffers) => byKernel.push([content.kind, content.n ?? buffers?.length]) }, "a");
   made.send({ kind: "ready" });
   made.sendByKernel({ kind: "snapshot" }, [new ArrayBuffer(1)]);
   made.send(state("play"));
   for (const [ms, hellos] of [[499, 1], [1, 1], [999, 0], [1, 1]]) {
     t.mock.timers.tick(ms);
-    assert.deepEqual(told.splice(0).map(([kind]) => kind), Array(hellos).fill("hello"));
+    assert.deepEqual(byKernel.splice(0).map(([kind]) => kind), Array(hellos).fill("hello"));
   }
   made.handleAck();
   made.send(state("pause"));
-  assert.deepEqual(told, [["ready", 1], ["snapshot", 1], ["state", 2], ["state", 3]]);
+  assert.deepEqual(byKernel, [["ready", 1], ["snapshot", 1], ["state", 2], ["state", 3]]);
   t.mock.timers.tick(100_000);
-  assert.equal(told.length, 4);
+  assert.equal(byKernel.length, 4);
 });
 
 test("a view that has ended sends no hello; its last message needs no ack", (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
-  const told = [];
-  const made = new ViewChannel({ send: ({ kind }) => told.push(kind) }, "a");
+  const byKernel = [];
+  const made = new ViewChannel({ send: ({ kind }) => byKernel.push(kind) }, "a");
   made.send({ kind: "ready" });
   made.sendBye();
   made.close();
   t.mock.timers.tick(100_000);
   made.handleAck();
-  assert.deepEqual(told, ["hello", "bye"]);
+  assert.deepEqual(byKernel, ["hello", "bye"]);
 });
 
-test("a kernel that is gone is no error", () => {
+test("a closed comm is no error", () => {
   const made = new ViewChannel({ send: () => { throw new Error("closed"); } }, "a");
   made.send(state("play"));
   made.sendBye();
   made.close();
 });
 
-/** A kernel that has a file of `size` bytes; `spoil` may change its answers. */
-function kernel(size, spoil = (content) => content) {
-  const asked = [];
+/** A kernel that has a file of `size` bytes; `change` may alter its responses. */
+function kernel(size, change = (content) => content) {
+  const requests = [];
   const files = new KernelReader((message) => {
-    asked.push(message);
+    requests.push(message);
     const { number, start, stop } = message;
     const bytes = new DataView(new Uint8Array(Math.max(0, Math.min(stop, size) - start)).fill(start / 2 ** 21).buffer);
     const content = { number, size_bytes: size, tag: "t", media_type: "video/mp4" };
-    queueMicrotask(() => files.handleResponse(spoil(content, asked.length), content.reason ? [] : [bytes]));
+    queueMicrotask(() => files.handleResponse(change(content, requests.length), content.reason ? [] : [bytes]));
   });
-  return { files, asked };
+  return { files, requests };
 }
-const fetchAll = ({ files }, shares = []) =>
+const readAll = ({ files }, shares = []) =>
   files.readFile("video", (share) => shares.push(share), () => {}, new AbortController().signal);
 
-test("a file comes span after span, whole and in order", async () => {
+test("a file is read range by range, complete and in order", async () => {
   const size = 5 * 2 ** 21 + 3;
   const made = kernel(size);
   const shares = [];
-  const blob = await fetchAll(made, shares);
+  const blob = await readAll(made, shares);
   assert.deepEqual([blob.size, blob.type], [size, "video/mp4"]);
-  assert.deepEqual(made.asked.map(({ start }) => start / 2 ** 21), [0, 1, 2, 3, 4, 5]);
+  assert.deepEqual(made.requests.map(({ start }) => start / 2 ** 21), [0, 1, 2, 3, 4, 5]);
   const bytes = new Uint8Array(await blob.arrayBuffer());
   assert.deepEqual([0, 1, 2, 3, 4, 5].map((n) => bytes[n * 2 ** 21]), [0, 1, 2, 3, 4, 5]);
   assert.equal(shares.at(-1), 1);
 });
 
-for (const [what, size, spoil, pattern] of [
+for (const [what, size, change, pattern] of [
   ["is too large", 2 ** 28 + 1, undefined, /larger than the 256 MiB/],
   ["changes meanwhile", 2 ** 23, (content, n) => ({ ...content, tag: n > 2 ? "other" : "t" }), /it changed while/],
-  ["is gone", 9, (content) => ({ ...content, reason: "it cannot be read" }), /cannot be read/],
+  ["cannot be read", 9, (content) => ({ ...content, reason: "it cannot be read" }), /cannot be read/],
 ]) {
-  test(`a file that ${what} does not come`, async () => {
-    await assert.rejects(fetchAll(kernel(size, spoil)), pattern);
+  test(`a file that ${what} is rejected`, async () => {
+    await assert.rejects(readAll(kernel(size, change)), pattern);
   });
 }
 
-test("a view that goes asks no more", async () => {
+test("a view that ends requests no more ranges", async () => {
   const files = new KernelReader(() => {});
   const ends = new AbortController();
   const fetching = files.readFile("video", () => {}, () => {}, ends.signal);
@@ -305,26 +305,26 @@ test("a view that goes asks no more", async () => {
   await assert.rejects(fetching, /closed/);
 });
 
-test("a busy kernel is told of, and when it speaks again", async (t) => {
+test("a busy kernel is reported, and its next response", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
-  const said = [];
+  const reported = [];
   let number = 0;
   const files = new KernelReader((message) => { number = message.number; });
-  const fetching = files.readFile("video", () => {}, (silent) => said.push(silent), new AbortController().signal);
+  const fetching = files.readFile("video", () => {}, (isBusy) => reported.push(isBusy), new AbortController().signal);
   t.mock.timers.tick(20000);
   files.handleResponse({ number, size_bytes: 1, tag: "t", media_type: "" }, [new DataView(new ArrayBuffer(1))]);
   await fetching;
-  assert.deepEqual(said, [true, false]);
+  assert.deepEqual(reported, [true, false]);
 });
 
-test("a companion comes by the route that the video has taken, of two proxies by the same", () => {
+test("a poster or track uses the route of the video, of two proxies the same", () => {
   const second = { ...PROXY, url: "/other/9/T/a.mp4" };
-  const ways = [{ ...PROXY, url: "/one.vtt" }, { ...PROXY, url: "/two.vtt" }, { ...DIRECT, url: "/direct.vtt" }, { ...KERNEL, url: "k" }];
+  const routes = [{ ...PROXY, url: "/one.vtt" }, { ...PROXY, url: "/two.vtt" }, { ...DIRECT, url: "/direct.vtt" }, { ...KERNEL, url: "k" }];
   const all = [PROXY, second, DIRECT, FILES];
-  const way = (taken, found = ways) => resourceRoute(found, taken, all)?.url;
-  assert.deepEqual([PROXY, second, DIRECT, FILES].map((route) => way(route)), ["/one.vtt", "/two.vtt", "/direct.vtt", "k"]);
-  assert.equal(way(second, ways.slice(0, 1)), "/one.vtt");
-  assert.equal(way(PROXY, [{ route: "given", url: "https://x/p.png" }]), "https://x/p.png");
-  assert.equal(way(PROXY, []), undefined);
-  assert.equal(way(undefined, ways.slice(2, 3)), "/direct.vtt");
+  const urlFor = (chosen, found = routes) => resourceRoute(found, chosen, all)?.url;
+  assert.deepEqual([PROXY, second, DIRECT, FILES].map((route) => urlFor(route)), ["/one.vtt", "/two.vtt", "/direct.vtt", "k"]);
+  assert.equal(urlFor(second, routes.slice(0, 1)), "/one.vtt");
+  assert.equal(urlFor(PROXY, [{ route: "given", url: "https://x/p.png" }]), "https://x/p.png");
+  assert.equal(urlFor(PROXY, []), undefined);
+  assert.equal(urlFor(undefined, routes.slice(2, 3)), "/direct.vtt");
 });

@@ -1,4 +1,4 @@
-// Feeding a video piece by piece: what is asked for, in which order, what is let go, and when it is given up.
+// The segment feeder: which ranges are requested, in which order, what is evicted, and when it fails.
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 
@@ -9,30 +9,30 @@ import { SegmentFeeder } from "../../../vidnb/widgets/js/segment_feeder.js";
 
 const MIB = 2 ** 20;
 const INIT = 1000;
-const PIECE_S = 4; // of each MiB
+const SEGMENT_S = 4; // per MiB
 const TYPE = 'video/mp4; codecs="avc1.64001F"';
-const timeOf = (offset) => (Math.max(0, offset - INIT) / MIB) * PIECE_S;
+const timeOf = (offset) => (Math.max(0, offset - INIT) / MIB) * SEGMENT_S;
 
-/** A source buffer that knows by the first bytes of what it is given where in the file that stands. */
+/** A source buffer; the first bytes of appended data are their offset in the file. */
 class FakeBuffer {
   constructor(media) {
-    Object.assign(this, { media, spans: [], acts: [], holds: Infinity, updating: false, breaksAt: Infinity, deaf: false });
+    Object.assign(this, { media, ranges: [], calls: [], quota_s: Infinity, updating: false, failsAt: Infinity, ignoresData: false });
   }
   appendBuffer(bytes) {
     assert.ok(!this.updating);
     const at = bytes.getFloat64(0);
-    const span = [timeOf(at), timeOf(at + bytes.byteLength)];
-    if (this.seconds() + span[1] - span[0] > this.holds) throw new DOMException("full", "QuotaExceededError");
-    this.acts.push(["append", at]);
+    const range = [timeOf(at), timeOf(at + bytes.byteLength)];
+    if (this.seconds() + range[1] - range[0] > this.quota_s) throw new DOMException("full", "QuotaExceededError");
+    this.calls.push(["append", at]);
     this.media.readyState = "open";
     this.update(() => {
-      if (at >= this.breaksAt) {
+      if (at >= this.failsAt) {
         this.onerror();
         return;
       }
-      if (this.deaf) return;
-      const all = [...this.spans, span].sort((a, b) => a[0] - b[0]);
-      this.spans = all.reduce((merged, [from, to]) => {
+      if (this.ignoresData) return;
+      const all = [...this.ranges, range].sort((a, b) => a[0] - b[0]);
+      this.ranges = all.reduce((merged, [from, to]) => {
         const last = merged.at(-1);
         if (last && from <= last[1] + 0.01) last[1] = Math.max(last[1], to);
         else merged.push([from, to]);
@@ -43,17 +43,17 @@ class FakeBuffer {
   }
   remove(from, to) {
     assert.ok(!this.updating);
-    this.acts.push(["remove", from, to]);
+    this.calls.push(["remove", from, to]);
     this.media.readyState = "open";
     this.update(() => {
-      this.spans = this.spans.flatMap(([start, end]) =>
+      this.ranges = this.ranges.flatMap(([start, end]) =>
         [[start, Math.min(end, from)], [Math.max(start, to), end]].filter(([a, b]) => a < b));
     });
   }
   abort() {
     assert.ok(!this.updating);
     assert.equal(this.media.readyState, "open");
-    this.acts.push(["abort"]);
+    this.calls.push(["abort"]);
   }
   update(change) {
     this.updating = true;
@@ -63,7 +63,7 @@ class FakeBuffer {
       this.onupdateend();
     });
   }
-  seconds() { return this.spans.reduce((sum, [from, to]) => sum + to - from, 0); }
+  seconds() { return this.ranges.reduce((sum, [from, to]) => sum + to - from, 0); }
 }
 
 const ends = [];
@@ -72,8 +72,8 @@ afterEach(() => {
   delete globalThis.MediaSource;
 });
 
-/** A browser that can be fed, with what it was told. */
-function feedable({ supports = () => true, refuses = false } = {}) {
+/** A fake MediaSource, and the object URLs that were created and revoked. */
+function fakeMediaSource({ supports = () => true, refuses = false } = {}) {
   const made = { urls: [], revoked: [] };
   globalThis.MediaSource = class extends EventTarget {
     static isTypeSupported = supports;
@@ -107,292 +107,292 @@ function feedable({ supports = () => true, refuses = false } = {}) {
   return made;
 }
 
-const spansOf = (spans) => ({ length: spans.length, start: (n) => spans[n][0], end: (n) => spans[n][1] });
+const timeRanges = (ranges) => ({ length: ranges.length, start: (n) => ranges[n][0], end: (n) => ranges[n][1] });
 
-/** A feeder with a kernel that answers at once, unless it is told to hold back. */
-function feeder({ mib = 40, places = 40, answers = true, change = (content) => content, ...browser } = {}) {
-  const made = feedable(browser);
+/** A feeder with a kernel that responds at once unless `responds` is false. */
+function makeFeeder({ mib = 40, entries = 40, responds = true, change = (content) => content, ...browser } = {}) {
+  const made = fakeMediaSource(browser);
   const size = INIT + mib * MIB;
   const video = new FakeVideo();
-  Object.defineProperty(video, "buffered", { get: () => spansOf(made.buffer?.spans ?? []) });
+  Object.defineProperty(video, "buffered", { get: () => timeRanges(made.buffer?.ranges ?? []) });
   made.video = video;
-  const asked = [];
-  const told = [];
+  const requests = [];
+  const reports = [];
   const files = new KernelReader((message) => {
-    asked.push(message);
-    if (made.answers) setImmediate(() => made.answer(message));
+    requests.push(message);
+    if (made.responds) setImmediate(() => made.respond(message));
   });
-  made.answers = answers;
-  made.answer = ({ number, start, stop }) => {
+  made.responds = responds;
+  made.respond = ({ number, start, stop }) => {
     const bytes = new DataView(new ArrayBuffer(stop - start));
     bytes.setFloat64(0, start);
-    files.handleResponse(change({ number, tag: "t", size_bytes: size }, asked.length), [bytes]);
+    files.handleResponse(change({ number, tag: "t", size_bytes: size }, requests.length), [bytes]);
   };
-  const index = Array.from({ length: places }, (_, n) => [n * PIECE_S, INIT + n * MIB]);
-  const info = { size, tag: "t", index: { mime: TYPE, init_bytes: INIT, duration_s: mib * PIECE_S, index } };
+  const index = Array.from({ length: entries }, (_, n) => [n * SEGMENT_S, INIT + n * MIB]);
+  const info = { size, tag: "t", index: { mime: TYPE, init_bytes: INIT, duration_s: mib * SEGMENT_S, index } };
   const events = {
-    onBusy: (isBusy) => told.push(["busy", isBusy]),
-    onScan: (isScanning) => told.push(["scan", isScanning]),
-    onReadError: (reason) => told.push(["readError", reason]),
-    onFeedError: () => told.push(["feedError"]),
+    onBusy: (isBusy) => reports.push(["busy", isBusy]),
+    onScan: (isScanning) => reports.push(["scan", isScanning]),
+    onReadError: (reason) => reports.push(["readError", reason]),
+    onFeedError: () => reports.push(["feedError"]),
   };
-  const its = new SegmentFeeder(video, files, "video", info, events);
-  ends.push(() => its.end());
-  const go = async (seconds, event = "seeking") => {
+  const feeder = new SegmentFeeder(video, files, "video", info, events);
+  ends.push(() => feeder.end());
+  const seek = async (seconds, event = "seeking") => {
     video.currentTime = seconds;
     video.fire(event);
-    await rest();
+    await idle();
   };
-  /** Waits until nothing more is asked for. */
-  const rest = async () => {
-    for (let seen = -1; seen !== asked.length; ) {
-      seen = asked.length;
+  /** Waits until no more ranges are requested. */
+  const idle = async () => {
+    for (let seen = -1; seen !== requests.length; ) {
+      seen = requests.length;
       for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
     }
   };
-  const starts = () => asked.map(({ start }) => start);
-  return Object.assign(made, { its, asked, told, go, rest, starts, size, files });
+  const starts = () => requests.map(({ start }) => start);
+  return Object.assign(made, { feeder, requests, reports, seek, idle, starts, size, files });
 }
 
-test("it is fed in order from the beginning, paused but a little ahead, playing more", async () => {
-  const made = feeder();
-  await made.rest();
+test("ranges are requested in order, a few ahead while paused and more while playing", async () => {
+  const made = makeFeeder();
+  await made.idle();
   assert.equal(made.video.src, "blob:1");
   assert.equal(made.type, TYPE);
   assert.equal(made.media.duration, 160);
-  assert.deepEqual(made.starts(), [0, MIB, 2 * MIB, 3 * MIB]); // the last one waits until it is needed
-  assert.ok(made.asked.every(({ kind, resource, start, stop }) => kind === "byte_range" && resource === "video" && stop - start === MIB));
+  assert.deepEqual(made.starts(), [0, MIB, 2 * MIB, 3 * MIB]); // the last one is appended when it is needed
+  assert.ok(made.requests.every(({ kind, resource, start, stop }) => kind === "byte_range" && resource === "video" && stop - start === MIB));
   await made.video.play();
-  await made.rest();
+  await made.idle();
   assert.deepEqual(made.starts(), [0, 1, 2, 3, 4, 5, 6, 7, 8].map((n) => n * MIB));
-  await made.go(9, "timeupdate");
+  await made.seek(9, "timeupdate");
   assert.deepEqual(made.starts().slice(9), [9, 10].map((n) => n * MIB));
-  assert.deepEqual(made.told, []);
-  assert.ok(!made.buffer.acts.some(([act]) => act !== "append"));
+  assert.deepEqual(made.reports, []);
+  assert.ok(!made.buffer.calls.some(([call]) => call !== "append"));
 });
 
-test("after a seek it begins at the place that the index names, and asks for nothing between", async () => {
-  const made = feeder();
-  await made.rest();
-  await made.go(57);
+test("after a seek it requests from the index entry on, and nothing before", async () => {
+  const made = makeFeeder();
+  await made.idle();
+  await made.seek(57);
   assert.deepEqual(made.starts().slice(4), [14, 15, 16, 17].map((n) => INIT + n * MIB));
-  assert.deepEqual(made.buffer.acts[3], ["abort"]);
-  assert.deepEqual(made.buffer.spans.map(([from]) => from), [0, 56]);
-  await made.go(1.5); // held still, and so is enough of what follows
-  assert.equal(made.asked.length, 8);
-  await made.go(40.1); // the next place is too near: its sound or pictures may begin later
-  assert.equal(made.asked[8].start, INIT + 9 * MIB);
+  assert.deepEqual(made.buffer.calls[3], ["abort"]);
+  assert.deepEqual(made.buffer.ranges.map(([from]) => from), [0, 56]);
+  await made.seek(1.5); // still buffered, with enough after it
+  assert.equal(made.requests.length, 8);
+  await made.seek(40.1); // the next entry is too near: its audio or video may start later
+  assert.equal(made.requests[8].start, INIT + 9 * MIB);
 });
 
-test("where two spans meet it goes on behind the later one", async () => {
-  const made = feeder();
-  await made.rest();
-  await made.go(21);
-  await made.go(5);
+test("where two buffered ranges meet it continues after the later one", async () => {
+  const made = makeFeeder();
+  await made.idle();
+  await made.seek(21);
+  await made.seek(5);
   await made.video.play();
-  await made.rest();
-  assert.deepEqual(made.buffer.spans.length, 1);
-  assert.equal(made.starts().filter((start) => start === INIT + 6 * MIB).length, 1, "it did not come twice");
+  await made.idle();
+  assert.deepEqual(made.buffer.ranges.length, 1);
+  assert.equal(made.starts().filter((start) => start === INIT + 6 * MIB).length, 1, "it was requested once");
 });
 
-test("a seek does not wait for what is under way", async () => {
-  const made = feeder({ answers: false });
-  await made.rest();
-  made.answer(made.asked[0]);
-  await made.rest();
+test("a seek does not wait for the response in flight", async () => {
+  const made = makeFeeder({ responds: false });
+  await made.idle();
+  made.respond(made.requests[0]);
+  await made.idle();
   assert.deepEqual(made.starts(), [0, MIB]);
-  await made.go(80);
-  assert.equal(made.asked.at(-1).start, INIT + 19 * MIB);
-  made.answer(made.asked[1]);
-  await made.rest();
-  assert.deepEqual(made.buffer.acts, [["append", 0], ["abort"]]);
+  await made.seek(80);
+  assert.equal(made.requests.at(-1).start, INIT + 19 * MIB);
+  made.respond(made.requests[1]);
+  await made.idle();
+  assert.deepEqual(made.buffer.calls, [["append", 0], ["abort"]]);
 });
 
-test("what lies far behind is let go, up to the beginning of a piece", async () => {
-  const made = feeder();
+test("data far behind the position are removed, up to the start of a segment", async () => {
+  const made = makeFeeder();
   await made.video.play();
-  for (let seconds = 0; seconds <= 100; seconds += 4) await made.go(seconds, "timeupdate");
-  const removed = made.buffer.acts.filter(([act]) => act === "remove");
+  for (let seconds = 0; seconds <= 100; seconds += 4) await made.seek(seconds, "timeupdate");
+  const removed = made.buffer.calls.filter(([call]) => call === "remove");
   assert.ok(removed.length > 0);
-  for (const [, from, to] of removed) assert.deepEqual([from, to % PIECE_S], [0, 0]);
-  const [[from, to]] = made.buffer.spans;
+  for (const [, from, to] of removed) assert.deepEqual([from, to % SEGMENT_S], [0, 0]);
+  const [[from, to]] = made.buffer.ranges;
   assert.ok(from > 20 && from <= 70 && to >= 130, `${from} to ${to}`);
 });
 
-test("a browser without room lets go of what it needs least, and waits where there is nothing", async () => {
-  const made = feeder();
+test("a full buffer evicts what is farthest from the position, or waits", async () => {
+  const made = makeFeeder();
   made.video.fire("waiting");
-  await made.rest();
-  made.buffer.holds = 24;
+  await made.idle();
+  made.buffer.quota_s = 24;
   await made.video.play();
-  await made.rest();
-  assert.deepEqual(made.told, [], "it waits");
+  await made.idle();
+  assert.deepEqual(made.reports, [], "it waits");
   for (let seconds = 2; seconds <= 140; seconds += 2) {
-    await made.go(seconds, "timeupdate");
-    assert.ok(made.buffer.spans.some(([from, to]) => from <= seconds && seconds < to), `at ${seconds}`);
+    await made.seek(seconds, "timeupdate");
+    assert.ok(made.buffer.ranges.some(([from, to]) => from <= seconds && seconds < to), `at ${seconds}`);
   }
-  assert.deepEqual(made.told, []);
-  await made.go(5); // what lies ahead goes now
-  assert.ok(made.buffer.spans.some(([from, to]) => from <= 5 && 5 < to));
-  assert.deepEqual(made.told, []);
+  assert.deepEqual(made.reports, []);
+  await made.seek(5); // data ahead are removed now
+  assert.ok(made.buffer.ranges.some(([from, to]) => from <= 5 && 5 < to));
+  assert.deepEqual(made.reports, []);
 });
 
-test("one that takes nothing at all is given up", async () => {
-  const made = feeder();
-  await made.rest();
-  made.buffer.holds = 0;
-  await made.go(100);
-  assert.deepEqual(made.told, [["feedError"]]);
+test("a buffer that accepts nothing is an error", async () => {
+  const made = makeFeeder();
+  await made.idle();
+  made.buffer.quota_s = 0;
+  await made.seek(100);
+  assert.deepEqual(made.reports, [["feedError"]]);
 });
 
-test("at the end it says so, and goes back from there", async () => {
-  const made = feeder({ mib: 3, places: 3 });
-  await made.rest();
-  assert.deepEqual(made.asked.map(({ stop }) => stop), [MIB, 2 * MIB, 3 * MIB, made.size]);
+test("the stream is ended at its end, and a seek back reopens it", async () => {
+  const made = makeFeeder({ mib: 3, entries: 3 });
+  await made.idle();
+  assert.deepEqual(made.requests.map(({ stop }) => stop), [MIB, 2 * MIB, 3 * MIB, made.size]);
   assert.equal(made.media.ended, 0);
-  await made.go(7);
+  await made.seek(7);
   assert.equal(made.media.ended, 1);
-  await made.go(11, "timeupdate");
+  await made.seek(11, "timeupdate");
   assert.equal(made.media.ended, 1);
-  made.buffer.spans = [[8, 12]]; // the browser let the rest go
-  await made.go(1);
-  assert.equal(made.asked.at(-1).start, INIT + 2 * MIB);
-  assert.deepEqual(made.buffer.spans, [[0, 12]]);
-  assert.deepEqual(made.told, []);
+  made.buffer.ranges = [[8, 12]]; // the browser evicted the rest
+  await made.seek(1);
+  assert.equal(made.requests.at(-1).start, INIT + 2 * MIB);
+  assert.deepEqual(made.buffer.ranges, [[0, 12]]);
+  assert.deepEqual(made.reports, []);
 });
 
-test("without an index it goes on in order, and says that it takes a while", async () => {
-  const made = feeder({ places: 0 });
-  await made.rest();
-  await made.go(81);
+test("without an index it reads in order, and reports that it scans", async () => {
+  const made = makeFeeder({ entries: 0 });
+  await made.idle();
+  await made.seek(81);
   assert.deepEqual(made.starts(), made.starts().map((_, n) => n * MIB));
-  assert.deepEqual(made.told, [["scan", true], ["scan", false]]);
-  assert.ok(made.buffer.spans.some(([from, to]) => from <= 81 && 81 < to));
-  made.buffer.spans = made.buffer.spans.slice(-1).map(([, to]) => [78, to]);
-  const before = made.asked.length;
-  await made.go(1);
-  assert.equal(made.asked[before].start, INIT, "and from the beginning where it has to");
+  assert.deepEqual(made.reports, [["scan", true], ["scan", false]]);
+  assert.ok(made.buffer.ranges.some(([from, to]) => from <= 81 && 81 < to));
+  made.buffer.ranges = made.buffer.ranges.slice(-1).map(([, to]) => [78, to]);
+  const before = made.requests.length;
+  await made.seek(1);
+  assert.equal(made.requests[before].start, INIT, "and from the beginning if necessary");
 });
 
-test("a place that leads too far is left for the one before it", async () => {
-  const made = feeder();
-  await made.rest();
-  made.its.info.index.index[25][0] = 97; // it says to begin at 97, and begins at 100
-  await made.go(98);
-  assert.ok(made.buffer.spans.some(([from, to]) => from <= 98 && 98 < to));
-  assert.deepEqual(made.told, []);
+test("after an index entry that starts too late the one before is used", async () => {
+  const made = makeFeeder();
+  await made.idle();
+  made.feeder.info.index.index[25][0] = 97; // the entry says 97, the data start at 100
+  await made.seek(98);
+  assert.ok(made.buffer.ranges.some(([from, to]) => from <= 98 && 98 < to));
+  assert.deepEqual(made.reports, []);
 });
 
-test("where no place leads to a position, it is given up", async () => {
-  const made = feeder();
-  await made.rest();
-  for (let place = 20; place < 26; place += 1) made.its.info.index.index[place] = [90 + place / 10, INIT + 25 * MIB];
-  await made.go(98);
-  assert.deepEqual(made.told, [["feedError"]]);
+test("a position that no index entry reaches is an error", async () => {
+  const made = makeFeeder();
+  await made.idle();
+  for (let entry = 20; entry < 26; entry += 1) made.feeder.info.index.index[entry] = [90 + entry / 10, INIT + 25 * MIB];
+  await made.seek(98);
+  assert.deepEqual(made.reports, [["feedError"]]);
 });
 
-test("bytes without pictures are not read for ever", async () => {
-  const made = feeder({ mib: 100, places: 100, answers: false });
-  await made.rest();
-  made.buffer.deaf = made.answers = true;
-  made.answer(made.asked[0]);
-  await made.rest();
-  assert.deepEqual(made.told, [["feedError"]]);
-  assert.ok(made.asked.length < 70);
+test("reading stops if the data contain no frames", async () => {
+  const made = makeFeeder({ mib: 100, entries: 100, responds: false });
+  await made.idle();
+  made.buffer.ignoresData = made.responds = true;
+  made.respond(made.requests[0]);
+  await made.idle();
+  assert.deepEqual(made.reports, [["feedError"]]);
+  assert.ok(made.requests.length < 70);
 });
 
-for (const [what, options, spoil, expected] of [
-  ["a browser that makes no buffer", { refuses: true }, () => {}, ["feedError"]],
-  ["a browser that cannot take it in", {}, ({ buffer }) => { buffer.breaksAt = MIB; }, ["feedError"]],
-  ["a file that is gone", { change: (content, n) => (n > 1 ? { ...content, reason: "it cannot be read" } : content) }, () => {},
+for (const [what, options, prepare, expected] of [
+  ["a browser without a source buffer", { refuses: true }, () => {}, ["feedError"]],
+  ["a browser that rejects the data", {}, ({ buffer }) => { buffer.failsAt = MIB; }, ["feedError"]],
+  ["a file that cannot be read", { change: (content, n) => (n > 1 ? { ...content, reason: "it cannot be read" } : content) }, () => {},
     ["readError", "it cannot be read"]],
   ["a file that changed", { change: (content, n) => ({ ...content, tag: n > 1 ? "other" : "t" }) }, () => {},
     ["readError", "it changed while it was loaded"]],
 ]) {
-  test(`${what} is told apart`, async () => {
-    const made = feeder({ answers: false, ...options });
-    await made.rest();
-    spoil(made);
-    made.answers = true;
-    if (made.asked[0]) made.answer(made.asked[0]);
-    await made.rest();
-    assert.deepEqual(made.told, [expected]);
+  test(`${what} has its own error`, async () => {
+    const made = makeFeeder({ responds: false, ...options });
+    await made.idle();
+    prepare(made);
+    made.responds = true;
+    if (made.requests[0]) made.respond(made.requests[0]);
+    await made.idle();
+    assert.deepEqual(made.reports, [expected]);
   });
 }
 
-test("one that ends asks no more, and frees its address", async () => {
-  const made = feeder({ answers: false });
-  await made.rest();
-  assert.equal(made.asked.length, 1);
-  made.its.end();
-  made.answer(made.asked[0]);
-  await made.go(50);
-  assert.equal(made.asked.length, 1);
+test("a feeder that ends requests no more, and revokes its object URL", async () => {
+  const made = makeFeeder({ responds: false });
+  await made.idle();
+  assert.equal(made.requests.length, 1);
+  made.feeder.end();
+  made.respond(made.requests[0]);
+  await made.seek(50);
+  assert.equal(made.requests.length, 1);
   assert.deepEqual(made.revoked, ["blob:1"]);
-  assert.deepEqual([made.told, made.buffer.acts], [[], []]);
+  assert.deepEqual([made.reports, made.buffer.calls], [[], []]);
 });
 
-test("a busy kernel is told of, and when it speaks again; one that owes nothing is not", async (t) => {
+test("a busy kernel is reported only while a response is pending", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
-  const made = feeder({ answers: false });
-  await made.rest();
+  const made = makeFeeder({ responds: false });
+  await made.idle();
   t.mock.timers.tick(20000);
-  assert.deepEqual(made.told, [["busy", true]]);
-  made.answers = true;
-  made.answer(made.asked[0]);
-  await made.rest();
-  assert.deepEqual(made.told, [["busy", true], ["busy", false]]);
+  assert.deepEqual(made.reports, [["busy", true]]);
+  made.responds = true;
+  made.respond(made.requests[0]);
+  await made.idle();
+  assert.deepEqual(made.reports, [["busy", true], ["busy", false]]);
   t.mock.timers.tick(60000);
-  made.answers = false;
-  await made.go(57); // asked in vain
-  await made.go(0.5); // here it has what it needs
+  made.responds = false;
+  await made.seek(57); // without a response
+  await made.seek(0.5); // already buffered
   t.mock.timers.tick(60000);
-  assert.deepEqual(made.told, [["busy", true], ["busy", false]]);
+  assert.deepEqual(made.reports, [["busy", true], ["busy", false]]);
 });
 
-// The journey by this route
+// The kernel route with a feeder
 
 const KERNEL = { urls: [{ route: "kernel", url: "", endpoint: "", needs: "" }] };
 const INDEX = { mime: TYPE, init_bytes: INIT, duration_s: 40, index: [] };
-const asks = (sent, kind) => sent.filter((message) => message.kind === kind);
+const messagesOf = (sent, kind) => sent.filter((message) => message.kind === kind);
 
 async function byKernel({ index = INDEX, reason = undefined, ...browser } = {}) {
-  const made = feedable(browser);
+  const made = fakeMediaSource(browser);
   const shown = page(KERNEL);
-  const { sent, tell, view } = shown;
+  const { sent, deliver, view } = shown;
   made.video = shown.video;
-  Object.defineProperty(made.video, "buffered", { get: () => spansOf(made.buffer?.spans ?? []) });
-  const [asked] = asks(sent, "index");
-  assert.equal(asked.resource, "video");
-  tell({ kind: "index", view, number: asked.number, size_bytes: 40 * MIB, tag: "t", index, reason });
+  Object.defineProperty(made.video, "buffered", { get: () => timeRanges(made.buffer?.ranges ?? []) });
+  const [request] = messagesOf(sent, "index");
+  assert.equal(request.resource, "video");
+  deliver({ kind: "index", view, number: request.number, size_bytes: 40 * MIB, tag: "t", index, reason });
   for (let turn = 0; turn < 10; turn += 1) await settle();
   return { ...shown, made };
 }
 
-test("by the kernel a film in pieces needs no bar, and is not whole", async () => {
+test("a fragmented file on the kernel route needs no progress bar and is not read completely", async () => {
   const { root, sent, video, made, end } = await byKernel();
   assert.equal(root.find("vidnb-loading"), undefined);
   assert.equal(video.src, "blob:1");
-  assert.deepEqual(asks(sent, "byte_range").map(({ start, stop }) => [start, stop]), [[0, MIB]]);
+  assert.deepEqual(messagesOf(sent, "byte_range").map(({ start, stop }) => [start, stop]), [[0, MIB]]);
   await end();
   assert.deepEqual(made.revoked, ["blob:1"]);
 });
 
 for (const [what, options] of [
   ["that has no index", { index: null }],
-  ["whose type the browser does not know", { supports: () => false }],
-  ["of which the kernel cannot say", { reason: "there is nothing of this name" }],
+  ["whose type the browser does not support", { supports: () => false }],
+  ["whose index the kernel cannot read", { reason: "there is nothing of this name" }],
 ]) {
-  test(`a film ${what} comes as a whole`, async () => {
+  test(`a file ${what} is read completely`, async () => {
     const { root, sent, video } = await byKernel(options);
     assert.ok(root.find("vidnb-loading"));
     assert.equal(video.src, undefined);
-    assert.deepEqual(asks(sent, "byte_range").map(({ start, stop }) => [start, stop]), [[0, 2 * MIB]]);
+    assert.deepEqual(messagesOf(sent, "byte_range").map(({ start, stop }) => [start, stop]), [[0, 2 * MIB]]);
   });
 }
 
-test("one that the browser cannot take in comes as a whole, and goes on where it was", async () => {
-  const { root, sent, video, made, tell, view } = await byKernel();
+test("a file that the feeder cannot play is read completely and resumes its position", async () => {
+  const { root, sent, video, made, deliver, view } = await byKernel();
   video.arrive(40);
   video.currentTime = 17;
   video.paused = false;
@@ -400,24 +400,24 @@ test("one that the browser cannot take in comes as a whole, and goes on where it
   await settle();
   assert.ok(root.find("vidnb-loading"));
   assert.deepEqual(made.revoked, ["blob:1"]);
-  const asked = asks(sent, "byte_range").at(-1);
-  assert.deepEqual([asked.start, asked.stop], [0, 2 * MIB]);
+  const request = messagesOf(sent, "byte_range").at(-1);
+  assert.deepEqual([request.start, request.stop], [0, 2 * MIB]);
   Object.assign(video, { readyState: 0, currentTime: 0, paused: true, error: null });
-  tell({ kind: "bytes", view, number: asked.number, size_bytes: 9, tag: "t", media_type: "video/mp4" });
+  deliver({ kind: "bytes", view, number: request.number, size_bytes: 9, tag: "t", media_type: "video/mp4" });
   await settle();
   assert.match(texts(root).error, /Tried: kernel \(the kernel sent no bytes\)/);
 });
 
-test("after a restart of the kernel it does not play on", async () => {
+test("after a restart of the kernel playback ends", async () => {
   const { call, root, video } = await byKernel();
   video.arrive(40);
   call("comm_live_update");
   assert.match(texts(root).error, /was restarted: run the cell again/);
 });
 
-test("one without an index tells that a far position takes a while", async () => {
+test("without an index a seek shows a message that it takes a while", async () => {
   const { call, root, sent, video, view } = await byKernel();
-  const [{ number }] = asks(sent, "byte_range");
+  const [{ number }] = messagesOf(sent, "byte_range");
   const bytes = new DataView(new ArrayBuffer(MIB));
   call("msg:custom", { v: 1, kind: "bytes", view, number, size_bytes: 40 * MIB, tag: "t" }, [bytes]);
   await settle();

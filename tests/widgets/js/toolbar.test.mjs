@@ -1,4 +1,4 @@
-// What the toolbar and the keys decide, without any page.
+// The decisions of the toolbar and the keys, without a page.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -10,17 +10,17 @@ import { isAudioFile, rateName } from "../../../vidnb/widgets/js/messages.js";
 import { fraction } from "../../../vidnb/widgets/js/timeline.js";
 
 
-/** What a key asks for, as text. */
+/** The actions of a key, as text. */
 function pressed(press) {
-  const asked = [];
-  const actions = new Proxy({}, { get: (_, name) => (...args) => asked.push([name, ...args].join(" ")) });
+  const caused = [];
+  const actions = new Proxy({}, { get: (_, name) => (...args) => caused.push([name, ...args].join(" ")) });
   const action = keyAction(press);
   if (action === null) return null;
   action(actions);
-  return asked.join();
+  return caused.join();
 }
 
-for (const [keys, asked] of [
+for (const [keys, caused] of [
   [[" ", "k", "K"], "toggle"],
   [["ArrowLeft"], "seekBy -5"],
   [["ArrowRight"], "seekBy 5"],
@@ -41,8 +41,8 @@ for (const [keys, asked] of [
   [["9"], "seekToFraction 0.9"],
   [["a", "Enter", "F5", "Dead", "toString", "__proto__", "Shift"], null],
 ]) {
-  test(`keys ${JSON.stringify(keys)} ask for ${asked}`, () => {
-    for (const key of keys) assert.equal(pressed({ key }), asked, key);
+  test(`keys ${JSON.stringify(keys)} cause ${caused}`, () => {
+    for (const key of keys) assert.equal(pressed({ key }), caused, key);
   });
 }
 
@@ -50,19 +50,19 @@ test("a key with a modifier is ignored", () => {
   for (const modifier of ["ctrlKey", "metaKey", "altKey", "isComposing"]) assert.equal(pressed({ key: "k", [modifier]: true }), null);
 });
 
-test("a key that is held repeats a movement, not a decision", () => {
+test("a repeated key event repeats seeks and steps, not toggles", () => {
   for (const key of ["ArrowRight", ".", "l"]) assert.notEqual(pressed({ key, repeat: true }), "", key);
   for (const key of [" ", "k", "m", "M", "f", "5"]) assert.equal(pressed({ key, repeat: true }), "", `${key} is taken and does nothing`);
 });
 
-test("buttons and lists keep the keys they need", () => {
-  const keeps = (tagName, key) => usesKey({ tagName }, key);
-  assert.deepEqual([keeps("BUTTON", " "), keeps("button", "Enter"), keeps("BUTTON", "k"), keeps("BUTTON", "ArrowLeft")], [true, true, false, false]);
-  assert.deepEqual([keeps("SELECT", "ArrowUp"), keeps("INPUT", "k"), keeps("VIDEO", " "), keeps("DIV", "Enter")], [true, true, false, false]);
+test("buttons and lists handle the keys they need", () => {
+  const uses = (tagName, key) => usesKey({ tagName }, key);
+  assert.deepEqual([uses("BUTTON", " "), uses("button", "Enter"), uses("BUTTON", "k"), uses("BUTTON", "ArrowLeft")], [true, true, false, false]);
+  assert.deepEqual([uses("SELECT", "ArrowUp"), uses("INPUT", "k"), uses("VIDEO", " "), uses("DIV", "Enter")], [true, true, false, false]);
   assert.equal(usesKey(null, " "), false);
 });
 
-/** Plays frames of this length (s) from the beginning, and returns what was learnt. */
+/** Plays frames of this length (s) from the beginning, and returns the measured duration. */
 function played(frame, count, leaveOut = () => false) {
   const clock = new FrameClock();
   let presented = 0;
@@ -72,7 +72,7 @@ function played(frame, count, leaveOut = () => false) {
   return clock;
 }
 
-test("the length of a frame is learnt from two that follow each other", () => {
+test("the frame duration is measured from two consecutive frames", () => {
   for (const rate of [10, 23.976, 25, 29.97, 30, 50, 60, 120]) {
     const clock = played(1 / rate, 40);
     assert.ok(Math.abs(clock.frame_s - 1 / rate) < 2e-6, `${rate}: ${clock.frame_s}`);
@@ -80,18 +80,18 @@ test("the length of a frame is learnt from two that follow each other", () => {
   assert.equal(new FrameClock().frame_s, null);
 });
 
-test("frames that are left out make it no longer", () => {
+test("skipped frames do not increase the frame duration", () => {
   const clock = played(0.04, 60, (index) => index % 3 === 1);
   assert.ok(Math.abs(clock.frame_s - 0.04) < 2e-6, String(clock.frame_s));
 });
 
-test("times in whole milliseconds even out", () => {
+test("times rounded to milliseconds are averaged", () => {
   const clock = new FrameClock();
   for (let index = 0; index < 91; index += 1) clock.addFrame(Math.round((index * 1000) / 30) / 1000, index + 1);
   assert.ok(Math.abs(clock.frame_s - 1 / 30) < 1e-4, String(clock.frame_s));
 });
 
-test("a seek between two frames teaches nothing", () => {
+test("frames before and after a seek are not compared", () => {
   const clock = new FrameClock();
   clock.addFrame(1, 1);
   clock.addFrame(5, 0);
@@ -100,7 +100,7 @@ test("a seek between two frames teaches nothing", () => {
   assert.equal(clock.frame_s, null);
 });
 
-test("a step aims into the next frame, whatever part of this one the clock stands in", () => {
+test("a step seeks into the next frame from any position in the current one", () => {
   const clock = played(0.04, 26); // shows the one that begins at 1.0
   for (const now of [0.99, 1, 1.0001, 1.02, 1.0399, 1.05]) {
     for (const frames of [1, -1, 5, -10]) {
@@ -113,7 +113,7 @@ test("a step aims into the next frame, whatever part of this one the clock stand
   assert.equal(clock.seekTarget(1, -100), 0);
 });
 
-test("before anything was seen a frame is taken for 1/30 s", () => {
+test("the default frame duration is 1/30 s", () => {
   assert.equal(new FrameClock().seekTarget(2, 3), 2 + 3 / 30);
 });
 
@@ -142,7 +142,7 @@ function filmOf(frame, duration = 10) {
 const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
 
 for (const rate of [5, 10, 24, 25, 29.97, 30]) {
-  test(`steps through ${rate} frames a second that nobody has told of`, async () => {
+  test(`steps through ${rate} frames per second without a known frame duration`, async () => {
     const video = filmOf(1 / rate);
     const stepper = new Stepper(video, new AbortController().signal);
     stepper.listen(() => {});
@@ -158,7 +158,7 @@ for (const rate of [5, 10, 24, 25, 29.97, 30]) {
 }
 
 for (const rate of [24, 25, 30, 60]) {
-  test(`steps through ${rate} frames a second where a seek hides when its frame begins`, async () => {
+  test(`steps through ${rate} frames per second without the start time of a sought frame`, async () => {
     const video = filmOf(1 / rate);
     video.mozFrameDelay = 0;
     video.show = () => {
@@ -195,7 +195,7 @@ for (const rate of [24, 25, 30, 60]) {
   });
 }
 
-test("a copy that shows nothing leaves the frame as it was taken to be", async () => {
+test("an empty copy does not change the assumed frame", async () => {
   const video = filmOf(1 / 30);
   video.mozFrameDelay = 0;
   video.at = 1;
@@ -209,7 +209,7 @@ test("a copy that shows nothing leaves the frame as it was taken to be", async (
   assert.equal(video.at, 1 + 1 / 30);
 });
 
-test("a step waits for the seek under way, and several become one", async () => {
+test("a step waits for the pending seek, and several are merged", async () => {
   const video = filmOf(1 / 30);
   const stepper = new Stepper(video, new AbortController().signal);
   stepper.listen(() => {});
@@ -228,7 +228,7 @@ test("a step waits for the seek under way, and several become one", async () => 
   video.seeking = false;
   video.show();
   await late;
-  assert.equal(video.at, 7, "somebody went on to another place");
+  assert.equal(video.at, 7, "the user has seeked elsewhere");
 });
 
 test("a step beyond the end stays at the end", async () => {
@@ -243,7 +243,7 @@ test("a step beyond the end stays at the end", async () => {
   assert.ok(video.at < 1);
 });
 
-test("a later step ends what an earlier one still tries", async () => {
+test("a later step cancels the retries of an earlier one", async () => {
   const video = filmOf(1 / 2);
   const stepper = new Stepper(video, new AbortController().signal);
   stepper.listen(() => {});
@@ -254,23 +254,23 @@ test("a later step ends what an earlier one still tries", async () => {
   assert.equal(video.sought, 2);
 });
 
-test("rates turn from one to the next and stop at the last", () => {
+test("rates advance step by step and stop at the last", () => {
   const cases = [[1, 1, 1.25], [1, -1, 0.75], [3, 1, 3], [0.25, -1, 0.25], [1.1, 1, 1.25], [1.1, -1, 1], [16, -1, 3], [1, 2, 1.5]];
   for (const [rate, steps, next] of cases) assert.equal(nextRate(rate, steps), next, `${rate} ${steps}`);
   assert.equal(rateName(0.75), "0.75×");
 });
 
-test("a picture is called by its video and time, in messages every system allows", () => {
+test("a saved frame is named after its video and time, in characters that every system allows", () => {
   assert.equal(snapshotName("a film: part 1/2.mp4", 3661.25), "a film_ part 1_2 1h01m01.250s.png");
   assert.equal(snapshotName(".mp4", 0), "video 0h00m00.000s.png");
 });
 
-test("a time's place on the timeline stays on it", () => {
+test("the position of a time is clamped to the timeline", () => {
   const cases = [[5, 10, 0.5], [-1, 10, 0], [11, 10, 1], [1, 0, 0], [1, NaN, 0], [1, Infinity, 0]];
   for (const [seconds, duration, place] of cases) assert.equal(fraction(seconds, duration), place);
 });
 
-test("markers are Python's, and those it does not know of yet", () => {
+test("markers are those of Python and those that it has not received yet", () => {
   const markers = new Markers("view");
   markers.update([{ id: "python-1", t_s: 5, label: "goal" }, { id: 7 }, null, { id: "x", t_s: NaN, label: "" }]);
   const own = markers.add(2.12345678);
@@ -278,7 +278,7 @@ test("markers are Python's, and those it does not know of yet", () => {
   markers.update([...markers.confirmed, { ...own, label: "named" }]);
   assert.deepEqual(markers.all().map(({ label }) => label), ["named", "goal"], "Python's word counts");
   markers.remove("python-1");
-  assert.deepEqual(markers.all().map(({ id }) => id), ["view-1"], "gone before Python has said so");
+  assert.deepEqual(markers.all().map(({ id }) => id), ["view-1"], "removed before Python confirms it");
   markers.update([{ ...own }]);
   markers.update([{ ...own }, { id: "python-1", t_s: 5, label: "again" }]);
   assert.equal(markers.all().length, 2, "one that Python sets later is shown");
@@ -286,7 +286,7 @@ test("markers are Python's, and those it does not know of yet", () => {
   assert.deepEqual(markers.all(), []);
 });
 
-test("an audio file is known by its name", () => {
+test("an audio file is recognised by its name", () => {
   for (const name of ["a.mp3", "b.M4A", "c.opus"]) assert.ok(isAudioFile(name));
   for (const name of ["a.mp4", "mp3", "a.mp3.webm"]) assert.ok(!isAudioFile(name));
 });

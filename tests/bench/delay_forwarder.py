@@ -1,6 +1,6 @@
 """Forward every packet between two TUN devices with a delay.
 
-    python delay_line.py NEAR FAR MILLISECONDS
+    python delay_forwarder.py NEAR FAR MILLISECONDS
 
 The devices pass large segments unsegmented, with the header for their segmentation, as the network
 of a virtual machine does: this takes a fraction of a core at full speed, while both kernels still
@@ -20,7 +20,7 @@ from collections import deque
 TUNSETIFF, TUNSETOFFLOAD = 0x400454CA, 0x400454D0
 IFF_TUN, IFF_NO_PI, IFF_VNET_HDR = 0x0001, 0x1000, 0x4000
 TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6 = 0x01, 0x02, 0x04
-MOST_BYTES = 2**16 + 64
+MAX_PACKET_BYTES = 2**16 + 64
 
 
 def open_tun(name: str) -> int:
@@ -43,10 +43,10 @@ def forward(devices: tuple[int, int], delay_s: float) -> None:
         while True:
             wait_s = max(0.0, waiting[0][0] - time.monotonic()) if waiting else None
             for key, _ in selector.select(wait_s):
-                # A device that is full or not up yet loses the packet, as a link does.
+                # A device that is full or not up yet drops the packet, as a link does.
                 with contextlib.suppress(OSError):
                     while True:
-                        packet = os.read(key.fd, MOST_BYTES)
+                        packet = os.read(key.fd, MAX_PACKET_BYTES)
                         waiting.append((time.monotonic() + delay_s, other[key.fd], packet))
             now_s = time.monotonic()
             while waiting and waiting[0][0] <= now_s:

@@ -1,4 +1,4 @@
-"""The clients that are compared, and how each is called for one file or for many."""
+"""The download clients that are compared, and their commands for one file or for many."""
 
 import importlib.util
 import shutil
@@ -7,31 +7,31 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.bench.measure import Contestant, Job
+from tests.bench.measure import Client, Job
 
-AT_ONCE = 16
+PARALLEL_FILES = 16
 
 # `setup` is not timed: the imports. With "-" for the URL the process ends after it, which measures
 # the imports.
 TIMED = """
 import json, sys, time
 url, path = sys.argv[1:]
-said = ""
+note = ""
 {setup}
 if url == "-":
     sys.exit()
-begun = time.perf_counter()
+start_s = time.perf_counter()
 {call}
-print(json.dumps([time.perf_counter() - begun, said]))
+print(json.dumps([time.perf_counter() - start_s, note]))
 """
 
 VIDNB = """
 result = vidnb.download(url, path, progress=False{options})
-elapsed = time.perf_counter() - begun
-said = f"{{result.connections}} connections, {{result.attempts}} attempts"
+elapsed = time.perf_counter() - start_s
+note = f"{{result.connections}} connections, {{result.attempts}} attempts"
 if result.resumed_from_bytes:
-    said += f", resumed from {{result.resumed_from_bytes >> 20}} MiB"
-print(json.dumps([elapsed, said]))
+    note += f", resumed from {{result.resumed_from_bytes >> 20}} MiB"
+print(json.dumps([elapsed, note]))
 sys.exit()
 """
 
@@ -40,12 +40,12 @@ VIDNB_MANY = """
 import asyncio
 import vidnb
 vidnb.download_async
-async def one(gate, url, path):
-    async with gate:
+async def one(semaphore, url, path):
+    async with semaphore:
         await vidnb.download_async(url, path, progress=False)
 async def everything(pairs):
-    gate = asyncio.Semaphore({at_once} or len(pairs))
-    await asyncio.gather(*(one(gate, url, path) for url, path in pairs))
+    semaphore = asyncio.Semaphore({parallel_files} or len(pairs))
+    await asyncio.gather(*(one(semaphore, url, path) for url, path in pairs))
 pairs = json.load(open(url)) if url != "-" else []
 """
 
@@ -62,7 +62,7 @@ async def worker(session, pairs):
 async def everything(pairs):
     pairs = iter(pairs)
     async with aiohttp.ClientSession() as session:
-        await asyncio.gather(*(worker(session, pairs) for _ in range({at_once})))
+        await asyncio.gather(*(worker(session, pairs) for _ in range({parallel_files})))
 pairs = json.load(open(url)) if url != "-" else []
 """
 
@@ -103,54 +103,54 @@ def save():
 
 
 def _python(
-    name: str, module: str, setup: str, call: str, *, most_rounds: int | None = None
-) -> Contestant:
+    name: str, module: str, setup: str, call: str, *, max_rounds: int | None = None
+) -> Client:
     def command(url: str, path: str) -> list[str]:
         return [sys.executable, "-c", TIMED.format(setup=setup, call=call), url, path]
 
-    return Contestant(
+    return Client(
         name,
         lambda job: command(job.url, str(job.path)),
         [command("-", "-")],
         is_timed_inside=True,
-        most_rounds=most_rounds,
+        max_rounds=max_rounds,
         missing="" if importlib.util.find_spec(module) else "not installed",
     )
 
 
-def vidnb(name: str = "vidnb", **options: object) -> Contestant:
+def vidnb(name: str = "vidnb", **options: object) -> Client:
     """Return vidnb, called with `options` beside the URL and the path."""
-    said = "".join(f", {key}={value!r}" for key, value in options.items())
-    return _python(name, "vidnb", "import vidnb\nvidnb.download", VIDNB.format(options=said))
+    note = "".join(f", {key}={value!r}" for key, value in options.items())
+    return _python(name, "vidnb", "import vidnb\nvidnb.download", VIDNB.format(options=note))
 
 
-def seed_loop(most_rounds: int | None) -> Contestant:
+def seed_loop(max_rounds: int | None) -> Client:
     """Return the download loop of the original two-function package."""
     call = "asyncio.run(save())"
     name = "8 KiB reads through aiofiles"
-    return _python(name, "aiofiles", SEED, call, most_rounds=most_rounds)
+    return _python(name, "aiofiles", SEED, call, max_rounds=max_rounds)
 
 
-def parfive(most_rounds: int | None, splits: int | None = None) -> Contestant:
-    """Return parfive, as it is or with `splits` connections for a file."""
+def parfive(max_rounds: int | None, splits: int | None = None) -> Client:
+    """Return parfive, with its default or `splits` connections per file."""
     options = f", max_splits={splits}" if splits else ""
     setup = PARFIVE.format(options=options)
-    return _python(_called("parfive", splits), "parfive", setup, "save()", most_rounds=most_rounds)
+    return _python(_label("parfive", splits), "parfive", setup, "save()", max_rounds=max_rounds)
 
 
-def pypdl(most_rounds: int | None = None, segments: int | None = None) -> Contestant:
-    """Return pypdl, as it is or with `segments` connections for a file."""
+def pypdl(max_rounds: int | None = None, segments: int | None = None) -> Client:
+    """Return pypdl, with its default or `segments` connections per file."""
     options = f", segments={segments}" if segments else ""
     setup = PYPDL.format(options=options)
-    return _python(_called("pypdl", segments), "pypdl", setup, "save()", most_rounds=most_rounds)
+    return _python(_label("pypdl", segments), "pypdl", setup, "save()", max_rounds=max_rounds)
 
 
-def pooch(most_rounds: int | None) -> Contestant:
+def pooch(max_rounds: int | None) -> Client:
     """Return pooch."""
-    return _python("pooch", "pooch", POOCH, "save()", most_rounds=most_rounds)
+    return _python("pooch", "pooch", POOCH, "save()", max_rounds=max_rounds)
 
 
-def _called(name: str, connections: int | None) -> str:
+def _label(name: str, connections: int | None) -> str:
     return f"{name} with {connections}" if connections else name
 
 
@@ -158,32 +158,32 @@ def program(
     name: str,
     command: Callable[[Job], list[str]],
     *others: str,
-    most_rounds: int | None = None,
-) -> Contestant:
+    max_rounds: int | None = None,
+) -> Client:
     """Return a client that is a program on PATH, or several one after another."""
     programs = [name.split(maxsplit=1)[0], *others]
-    absent = [one for one in programs if shutil.which(one) is None]
+    missing_programs = [one for one in programs if shutil.which(one) is None]
     starts = {"openssl": ["openssl", "version"]}
-    return Contestant(
+    return Client(
         name,
         command,
         [starts.get(one, [one, "--version"]) for one in programs],
-        most_rounds=most_rounds,
-        missing=f"{absent[0]} not installed" if absent else "",
+        max_rounds=max_rounds,
+        missing=f"{missing_programs[0]} not installed" if missing_programs else "",
     )
 
 
-def curl(*options: str, name: str = "curl", most_rounds: int | None = None) -> Contestant:
+def curl(*options: str, name: str = "curl", max_rounds: int | None = None) -> Client:
     """Return curl for one file."""
     return program(
         name,
         lambda job: ["curl", "-qsSf", *options, "-o", str(job.path), job.url],
-        most_rounds=most_rounds,
+        max_rounds=max_rounds,
     )
 
 
-def aria2c(*options: str, name: str = "aria2c") -> Contestant:
-    """Return aria2c for one file; without preallocation, which would cost it time."""
+def aria2c(*options: str, name: str = "aria2c") -> Client:
+    """Return aria2c for one file; without preallocation, which would take time."""
     return program(
         name,
         lambda job: [
@@ -193,15 +193,15 @@ def aria2c(*options: str, name: str = "aria2c") -> Contestant:
     )  # fmt: skip
 
 
-def wget(*options: str, name: str = "wget") -> Contestant:
+def wget(*options: str, name: str = "wget") -> Client:
     """Return wget for one file."""
     return program(
         name, lambda job: ["wget", "--no-config", "-q", *options, "-O", str(job.path), job.url]
     )
 
 
-def curl_and_openssl() -> Contestant:
-    """Return curl, followed by openssl over its file."""
+def curl_and_openssl() -> Client:
+    """Return curl followed by openssl, which computes the digest of the file."""
     script = 'curl -qsSf -o "$1" "$2" && openssl dgst -sha256 "$1"'
     return program(
         "curl && openssl dgst",
@@ -210,8 +210,8 @@ def curl_and_openssl() -> Contestant:
     )
 
 
-def everybody(most_rounds: int, ca: Path | None = None) -> list[Contestant]:
-    """Return all clients for one file, the slow ones for `most_rounds` only.
+def all_clients(max_rounds: int, ca: Path | None = None) -> list[Client]:
+    """Return all clients for one file, the slow ones for `max_rounds` only.
 
     `ca` is the certificate that the programs trust; the others find it in the environment.
     """
@@ -222,23 +222,23 @@ def everybody(most_rounds: int, ca: Path | None = None) -> list[Contestant]:
         aria2c(*(f"--ca-certificate={path}" for path in trusted)),
         wget(*(f"--ca-certificate={path}" for path in trusted)),
         pypdl(),
-        parfive(most_rounds),
-        pooch(most_rounds),
-        seed_loop(most_rounds),
+        parfive(max_rounds),
+        pooch(max_rounds),
+        seed_loop(max_rounds),
     ]
 
 
-def with_many_connections(most_rounds: int) -> list[Contestant]:
-    """Return the clients that use several connections for one file, and curl, which does not."""
+def with_many_connections(max_rounds: int) -> list[Client]:
+    """Return the clients that use several connections for one file, and curl, which uses one."""
     return [
         vidnb("vidnb connections=16", connections=16),
         vidnb("vidnb automatic"),
         aria2c("-x16", "-s16", "-k1M", name="aria2c -x16 -s16 -k1M"),
         aria2c("-x4", "-s4", name="aria2c -x4 -s4"),
         # It treats nginx, whose 206 has no Accept-Ranges, as a server without ranges.
-        pypdl(most_rounds, 16),
-        parfive(most_rounds, 16),
-        curl(most_rounds=most_rounds),
+        pypdl(max_rounds, 16),
+        parfive(max_rounds, 16),
+        curl(max_rounds=max_rounds),
     ]
 
 
@@ -254,7 +254,7 @@ def _aria2c_list(job: Job) -> Path:
     return path
 
 
-def _python_many(name: str, module: str, setup: str) -> Contestant:
+def _python_many(name: str, module: str, setup: str) -> Client:
     one = _python(name, module, setup, "asyncio.run(everything(pairs))")
     command = one.command
 
@@ -273,30 +273,34 @@ CURL_PARALLEL = "curl --parallel"
 CURL_PARALLEL_NOW = "curl --parallel-immediate"
 
 
-def with_many_files() -> list[Contestant]:
-    """Return the clients that fetch many small files, 16 at once."""
+def with_many_files() -> list[Client]:
+    """Return the clients that download many small files, 16 in parallel."""
 
     def curl_many(job: Job, *options: str) -> list[str]:
-        several = ["--parallel", "--parallel-max", str(AT_ONCE)]
+        several = ["--parallel", "--parallel-max", str(PARALLEL_FILES)]
         return ["curl", "-qsSf", *several, *options, "-K", str(_curl_list(job))]
 
     def aria2c_many(job: Job) -> list[str]:
-        options = ["--no-conf", "-q", "--file-allocation=none", f"-j{AT_ONCE}"]
+        options = ["--no-conf", "-q", "--file-allocation=none", f"-j{PARALLEL_FILES}"]
         return ["aria2c", *options, "-d", str(job.folder), "-i", str(_aria2c_list(job))]
 
     return [
-        _python_many("vidnb, 16 at once", "vidnb", VIDNB_MANY.format(at_once=AT_ONCE)),
-        _python_many("vidnb, all at once", "vidnb", VIDNB_MANY.format(at_once=0)),
+        _python_many(
+            "vidnb, 16 in parallel", "vidnb", VIDNB_MANY.format(parallel_files=PARALLEL_FILES)
+        ),
+        _python_many("vidnb, all at once", "vidnb", VIDNB_MANY.format(parallel_files=0)),
         program(CURL_PARALLEL, curl_many),
         program(CURL_PARALLEL_NOW, lambda job: curl_many(job, "--parallel-immediate")),
         program("aria2c -j16", aria2c_many),
         _python_many(
-            "aiohttp, 16 workers, no checks", "aiohttp", AIOHTTP_MANY.format(at_once=AT_ONCE)
+            "aiohttp, 16 workers, no checks",
+            "aiohttp",
+            AIOHTTP_MANY.format(parallel_files=PARALLEL_FILES),
         ),
     ]
 
 
-def resuming() -> list[Contestant]:
+def resuming() -> list[Client]:
     """Return the clients that resume half of a file."""
     return [
         vidnb(),
@@ -306,7 +310,7 @@ def resuming() -> list[Contestant]:
     ]
 
 
-def checking(checksum: str) -> list[Contestant]:
+def checking(checksum: str) -> list[Client]:
     """Return the clients that verify a digest; `checksum` as `sha256:...`."""
     digest = checksum.partition(":")[2]
     return [
@@ -318,20 +322,20 @@ def checking(checksum: str) -> list[Contestant]:
 
 IMPORT = """
 import sys, time
-begun = time.perf_counter()
+start_s = time.perf_counter()
 {call}
-print('[%r, ""]' % (time.perf_counter() - begun))
+print('[%r, ""]' % (time.perf_counter() - start_s))
 """
 
 
-def importing() -> list[Contestant]:
+def importing() -> list[Client]:
     """Return the imports that are compared."""
 
     def command(call: str, _: Job | None = None) -> list[str]:
         return [sys.executable, "-c", IMPORT.format(call=call)]
 
     return [
-        Contestant(
+        Client(
             f"import {module}",
             partial(command, f"import {module}"),
             [command("")],
