@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -58,7 +59,10 @@ class Firefox:
         self.errors: list[str] = []
         self._program = program
         self._folder = folder
+        # In a thread of its own: in this one Playwright's loop may run.
         self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
         self._number = 0
         self._page = ""
 
@@ -102,6 +106,8 @@ class Firefox:
         self._log.close()
         if hasattr(self, "_client"):
             self._run(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(DEADLINE_S)
         self._loop.close()
 
     def open(self, url: str) -> None:
@@ -141,7 +147,7 @@ class Firefox:
         return self._run(self._call(method, parameters))
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        return self._loop.run_until_complete(asyncio.wait_for(work, DEADLINE_S))
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE_S)
 
     async def _connect(self, url: str) -> None:
         self._client = aiohttp.ClientSession()

@@ -204,6 +204,7 @@ def test_drift_is_less_than_a_frame(page: Page) -> None:
 
 def drift_over_eight_seconds(page: Page) -> list[float]:
     """Play all from the start; return the largest difference of their times at 20 Hz (s)."""
+    SlowProxy.resume.set()
     focus(page)
     if page.get_by_role("button", name="Pause all").count():
         page.keyboard.press(" ")

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from tests.deadline import IDLE_S
+from tests.deadline import IDLE_S, wait_until
 from tests.origin import (
     Exchange,
     Film,
@@ -960,7 +960,11 @@ def test_content_page_in_place_of_the_rest_keeps_the_stored_bytes(
 
 
 def test_content_page_during_a_run_keeps_the_stored_bytes(tmp_path: Path) -> None:
-    with Origin(FILM, [cut(HALF), page(LARGE_PAGE)], rate=2e6) as origin:
+    def page_once_stored(exchange: Exchange) -> None:
+        wait_until(lambda: part_status(tmp_path).st_size == HALF)
+        page(LARGE_PAGE)(exchange)
+
+    with Origin(FILM, [cut(HALF), page_once_stored], rate=2e6) as origin:
         assert refused(origin, tmp_path, NotAVideo).resumable_bytes == HALF
         origin.film = FILM
         origin.requests.clear()
