@@ -59,10 +59,9 @@ class Firefox:
         self.errors: list[str] = []
         self._program = program
         self._folder = folder
-        # In a thread of its own: in this one Playwright's loop may run.
+        # In its own thread: Playwright's event loop may be running in the thread of the tests.
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="firefox", daemon=True)
         self._number = 0
         self._page = ""
 
@@ -83,6 +82,7 @@ class Firefox:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        self._thread.start()
         try:
             self._run(self._connect(f"ws://127.0.0.1:{port}/session"))
             self.call("session.new", capabilities={})

@@ -240,9 +240,10 @@ def test_a_restart_of_the_kernel_leaves_a_frame_and_a_message(lab: Lab, chromium
         player = vidnb.play(vidnb.sample(), autoplay=True, muted=True, loop=True, width=500)
         player
     """
-    after = (
-        'player.wait_for("timeupdate", timeout_s=DEADLINE_S)\ntell(views=len(player._vidnb_views))'
-    )
+    after = """
+        player.wait_for("timeupdate", timeout_s=DEADLINE_S)
+        report(views=len(player._vidnb_views))
+    """
     notebook = OpenNotebook(lab, chromium, "restart", [show, after], "127.0.0.1")
     page = notebook.page
     assert notebook.report()["views"] == 1

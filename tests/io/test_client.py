@@ -203,16 +203,31 @@ def test_a_body_is_held_back(origin: Origin) -> None:
 
 
 def test_what_came_before_a_reset_is_read_first(origin: Origin) -> None:
-    origin.otherwise = reset(50_000)
+    is_received = threading.Event()
+
+    def handle(exchange: Exchange) -> None:
+        exchange.respond(exchange.response(), after=50_000)
+        exchange.flush()
+        assert is_received.wait(DEADLINE_S)
+        exchange.reset()
+
+    origin.otherwise = handle
 
     async def work(client: HttpClient) -> tuple[int, ConnectionFault]:
         answer = await ask(client, origin.url)
+        await asyncio.to_thread(origin.wait_for, lambda: origin.sent_bytes >= 50_000)
+        await asyncio.sleep(0.05)  # the loop takes the bytes from the socket, which a reset empties
+        is_received.set()
         await asyncio.sleep(0.1)  # the connection is reset by now
-        size = len(await answer.read())
-        with pytest.raises(ConnectionFault) as caught:
-            await answer.read()
-        answer.close()
-        return size, caught.value
+        size = 0
+        try:
+            while data := await answer.read():
+                size += len(data)
+        except ConnectionFault as fault:
+            return size, fault
+        finally:
+            answer.close()
+        pytest.fail("the body ended without an error")
 
     size, error = with_client(work)
     assert size == 50_000

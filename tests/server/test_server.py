@@ -785,6 +785,18 @@ def test_many_pipelined_requests_before_a_half_close_all_get_a_response(served: 
         assert file.read() == b""
 
 
+def test_a_half_closed_connection_that_reads_slowly_gets_all_and_is_closed_once(
+    served: Served,
+) -> None:
+    with connect(served.port, SO_RCVBUF=16384) as made:
+        made.sendall(request(served, "Range: bytes=0-65535") * 60)
+        made.shutdown(socket.SHUT_WR)
+        wait_until(lambda: any(one.get_write_buffer_size() for one in transports(served)))
+        received = b"".join(iter(lambda: made.recv(8192), b""))
+    assert received.count(b"HTTP/1.1 206 ") == 60
+    wait_until(lambda: not connections(served))
+
+
 def test_every_response_has_the_security_fields(served: Served) -> None:
     page_path = urlsplit(served.page_url).path
     for reply in (

@@ -1,10 +1,8 @@
 """Parsers and formatters of HTTP header fields (RFC 9110).
 
-Every parser returns None for a malformed value and never raises; whether to ignore, reject or retry
-is the caller's decision. Digits are ASCII. Parsing takes linear time for any value.
-
-Field values are `str`; characters above U+007F stand for obs-text (section 5.5). HTTP's closed
-ranges (`0-499`) are converted to half-open `ByteRange` here and nowhere else.
+Every parser returns None for a malformed value, never raises, and takes linear time. Field values
+are `str`; characters above U+007F stand for obs-text (section 5.5). HTTP's closed ranges (`0-499`)
+are converted to half-open `ByteRange` here and nowhere else.
 """
 
 import re

@@ -1,8 +1,4 @@
-"""What the server accepts as the head of a request (RFC 9112 sections 2 to 6).
-
-The parser splits a head into its parts and refuses most of what is malformed. The rules here are
-those that it leaves open, and the limits. Nothing here performs I/O.
-"""
+"""The head of a request (RFC 9112 sections 2 to 6): limits, and rules the parser leaves open."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,13 +17,13 @@ __all__ = [
 ]
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""The largest request head (B). All programs on localhost share their cookies: 20 KB occur."""
+"""The limit of a request head (B). All programs on localhost share their cookies: 20 KB occur."""
 
 MAX_LINE_BYTES: Final = 8 * 1024
-"""The longest request line (B), which RFC 9112 section 3 asks to be at least 8,000."""
+"""The limit of a request line (B), which RFC 9112 section 3 asks to be at least 8,000."""
 
 MAX_FIELDS: Final = 128
-"""The most header fields; browsers and proxies send about thirty."""
+"""The limit of header fields; browsers and proxies send about thirty."""
 
 _REQUEST_LINE: Final = re.compile(rb"[A-Z-]++ [\x21-\x7e]++ HTTP/1\.([01])\r\n")
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
@@ -68,7 +64,7 @@ class RequestHead(NamedTuple):
         minor_version = 1 if line[1] == b"1" else 0
         folded = fold_headers(fields)
         host = folded.get("host")
-        is_repeated = host is not None and "," in host and _count(fields, "host") > 1
+        is_repeated = "," in (host or "") and [n.lower() for n, _ in fields].count("host") > 1
         body_bytes = _body_bytes(folded, minor_version)
         if body_bytes == -1 or is_repeated or (host is None and minor_version):
             return 400
@@ -88,10 +84,6 @@ def oversized(raw: bytes | bytearray) -> int:
     if len(raw) > MAX_LINE_BYTES + 1 and raw.find(b"\r\n", 0, MAX_LINE_BYTES + 2) < 0:
         return 414
     return 431 if len(raw) > MAX_HEAD_BYTES else 0
-
-
-def _count(fields: Sequence[tuple[str, str]], wanted: str) -> int:
-    return sum(name.lower() == wanted for name, _ in fields)
 
 
 def _body_bytes(fields: Mapping[str, str], minor_version: int) -> int | None:

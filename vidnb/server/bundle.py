@@ -1,15 +1,14 @@
-"""Bundle JavaScript modules into the one script that a widget or a page carries; needs no node.
+"""Bundle JavaScript modules (ESM) into the one script of a widget or a page, without node.
 
-The modules are plain ESM that browsers, node and the type checker read as they are. The bundler
-accepts a small fixed subset of the syntax and raises `BundleError` on anything else:
+The bundler accepts a subset of the syntax and raises `BundleError` on anything else:
 
 - imports at the top of the file, each `import { a, b } from "./other.js";`;
 - `export function`, `export async function`, `export class`, `export const NAME` at the start of a
   line, and `export { a, b };`;
 - in the entry alone `export default EXPRESSION;`.
 
-Each module becomes a function of its own, so that equal names in two modules never clash. A module
-runs once, after the modules it imports; a cycle of imports is an error.
+Each module becomes a function, so that names in two modules never clash. It runs once, after the
+modules it imports; a cycle of imports is an error.
 """
 
 import re
@@ -51,8 +50,8 @@ class _Module(NamedTuple):
 def bundle(entry: Path) -> str:
     """Return one script with the module `entry` (UTF-8) and all that it imports.
 
-    It ends with the entry's default export, if there is one; without, it is a classic script as
-    well, which a page may carry inline. `BundleError` names the file and the line at fault.
+    Without a default export in the entry it is a classic script too, which may be inline.
+    `BundleError` names the file and the line at fault.
     """
     modules: dict[Path, _Module] = {}
     _collect(entry.resolve(), modules, [])

@@ -1,7 +1,6 @@
 """A folder in a browser tab: one page that lists its videos, each with a page of its own.
 
-The folder is scanned whenever its page is loaded. A file keeps its URL as long as it exists; a new
-file gets a URL, and that of a removed file is freed.
+The folder is scanned whenever its page is loaded. A file keeps its URL until it is removed.
 """
 
 import asyncio
@@ -59,10 +58,9 @@ class _Walk:
     complete: bool = True
 
     def videos(self, folder: str = "", depth: int = 0) -> Iterator[_Found]:
-        """Yield the videos of a folder, then those of the folders in it.
+        """Yield the videos of a folder, then those of the folders in it, without hidden names.
 
-        Hidden names are left out. A link counts if its target is a file inside the root; links to
-        folders are not followed, so nothing is found twice, in a cycle or outside.
+        A link counts if its target is a file inside the root; links to folders are not followed.
         """
         below: list[str] = []
         for entry in self._entries(folder):
@@ -99,11 +97,11 @@ class _Walk:
             status = entry.stat()  # of a link's target
             if not stat.S_ISREG(status.st_mode) or not self.holds(os.path.realpath(entry.path)):
                 return None
-            if entry.name.lower().endswith(_STREAM_NAMES) and not _is_stream(entry.path):
-                return None
+            if not entry.name.lower().endswith(_STREAM_NAMES) or _is_stream(entry.path):
+                return _Found(relative, entry.path, status.st_size)
         except (OSError, ValueError):  # removed meanwhile, or a dangling link
-            return None
-        return _Found(relative, entry.path, status.st_size)
+            pass
+        return None
 
     def holds(self, real_path: str) -> bool:
         """Return whether a resolved path is inside the folder."""
@@ -162,9 +160,8 @@ class FolderResource:
         return walk, [(each, file) for each in found if (file := self._file(each, walk))]
 
     def _file(self, found: _Found, walk: _Walk) -> FileResource | None:
-        known = self.files.get(found.relative)
-        if known is not None:
-            return known
+        if found.relative in self.files:
+            return self.files[found.relative]
         try:
             source = FileSource(found.path)
         except ServeError:  # unreadable, or removed meanwhile
@@ -210,12 +207,10 @@ def serve_folder(
     names = parse_allowed_hosts(host, allowed_hosts)
     try:
         root = os.path.realpath(path, strict=True)
-        with os.scandir(root):
-            pass  # it opens
+        os.scandir(root).close()  # an error if it cannot be read
     except (OSError, ValueError) as error:
-        raise ServeError(
-            f"{os.fspath(path)!r} cannot be served: {os_error_reason(error)}."
-        ) from error
+        reason = os_error_reason(error)
+        raise ServeError(f"{os.fspath(path)!r} cannot be served: {reason}.") from error
     server = running_server(host=host)
     folder = FolderResource(root, server.registry, names)
     server.registry.add(folder)

@@ -23,9 +23,7 @@ __all__ = ["HttpConnection"]
 logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS: Final = 256
-"""More are dropped at once. A stalled one needs two descriptors, so half of the usual limit of
-1,024 is left to the notebook.
-"""
+"""More are dropped. A stalled one needs two descriptors, and the usual limit is 1,024."""
 
 KEEP_ALIVE_S: Final = 60.0
 """How long a connection may be without a complete request head (s)."""
@@ -49,8 +47,7 @@ _FAILED: Final = "A response failed; the connection was closed."
 class HttpConnection(asyncio.BufferedProtocol):
     """The protocol of one connection, on the server's loop.
 
-    asyncio would allocate 256 KiB for each read of a plain `Protocol`, which costs more than the
-    parsing of a request; the application has one memory for the reads of all connections.
+    For each read of a plain `Protocol` asyncio allocates 256 KiB, which costs more than parsing.
     """
 
     transport: asyncio.Transport
@@ -78,8 +75,6 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._is_scheduled = False
         self._has_ended = False  # the client sends no more
         self._is_closing = False
-
-    # --- the transport's calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept a connection, or drop it where there are too many."""
@@ -131,9 +126,9 @@ class HttpConnection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Continue the response, then with the next request."""
         self.response.resume()
-        self._continue()
-
-    # --- the parser's calls
+        # Later: a transport that is closed in this call would call `connection_lost` twice.
+        self._is_scheduled = True
+        self._loop.call_soon(self._continue)
 
     def on_url(self, url: bytes) -> None:
         """Collect a piece of the request target."""
@@ -161,8 +156,6 @@ class HttpConnection(asyncio.BufferedProtocol):
         """Note the end of the body."""
         self._body_left = 0
         self._end_body(0)
-
-    # --- requests
 
     def _handle_requests(self) -> None:
         """Respond to the complete requests."""
@@ -239,12 +232,11 @@ class HttpConnection(asyncio.BufferedProtocol):
         received = self._received
         if self._parsed or not self._before or (found := _RANGE.search(received)) is None:
             return False
-        if found.start(1) != len(self._before) or not (
-            received.startswith(self._before) and received.startswith(self._after, found.end(1))
-        ):
+        begin, end = found.span(1)
+        if received[:begin] != self._before or not received.startswith(self._after, end):
             return False
         self.response.request.fields["range"] = found[1].decode()
-        self._received = received[found.end(1) + len(self._after) :]
+        self._received = received[end + len(self._after) :]
         return True
 
     def _parse(self, data: bytes) -> int:
@@ -270,11 +262,11 @@ class HttpConnection(asyncio.BufferedProtocol):
             logger.exception(_FAILED)
             self.transport.abort()
             return
-        if rest is not None:
+        if rest is None:
+            self._finish()
+        else:
             self._task = self._loop.create_task(rest)
             self._task.add_done_callback(self._when_done)
-        else:
-            self._finish()
 
     def _when_done(self, task: "asyncio.Task[None]") -> None:
         self._task = None
@@ -308,10 +300,9 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._timer = self._loop.call_at(self._deadline_s, self._check_deadline)
 
     def _close(self) -> None:
-        """Send what is buffered, and close once the client has read it.
+        """Close once the client has read the response (RFC 9112 section 9.6).
 
-        Closing a socket with unread data resets the connection, and the client may lose the
-        response (RFC 9112 section 9.6).
+        Closing a socket with unread data resets the connection, and the response may be lost.
         """
         self._is_closing = True
         self._received = b""
@@ -325,8 +316,6 @@ class HttpConnection(asyncio.BufferedProtocol):
             self.transport.abort()
         else:
             self._loop.call_later(LINGER_S, self.transport.close)
-
-    # --- bodies
 
     async def read_body(self, limit_bytes: int) -> bytes | int:
         """Return the body of the request, or the status of its refusal: 400, 408 or 413."""

@@ -20,10 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class Resource(Protocol):
-    """What tokens open: a file, the list of a folder, or a message endpoint.
-
-    `hosts` are the names, beside loopback's, under which it may be requested.
-    """
+    """What tokens open: a file, the list of a folder, or a message endpoint, on some `hosts`."""
 
     hosts: AllowedHosts
 
@@ -103,25 +100,22 @@ class Registry:
         self._resources: dict[bytes, tuple[bytes, Resource]] = {}
 
     def add(self, resource: Resource) -> None:
-        """Serve `resource` from now on."""
-        for token in resource.tokens:
-            self._resources[self._digest(token.encode())] = token.encode(), resource
+        """Serve `resource`."""
+        for token in map(str.encode, resource.tokens):
+            self._resources[self._digest(token)] = token, resource
 
     def remove(self, resource: Resource) -> None:
-        """Free all tokens of `resource` at once; without effect if that was done before."""
+        """Free all tokens of `resource`, if that was not done before."""
         for token in resource.tokens:
             self._resources.pop(self._digest(token.encode()), None)
 
     def find(self, token: bytes) -> Resource | None:
-        """Return what a token opens, in a time that tells nothing about the tokens there are.
-
-        The dictionary compares keyed digests, which a guesser cannot choose.
-        """
+        """Return what a token opens, in constant time: an attacker cannot choose keyed digests."""
         known, resource = self._resources.get(self._digest(token), (b"", None))
         return resource if compare_digest(known, token) else None
 
     def resources(self) -> set[Resource]:
-        """Return all that is served."""
+        """Return all resources."""
         return {resource for _, resource in tuple(self._resources.values())}
 
     def _digest(self, token: bytes) -> bytes:

@@ -1,15 +1,13 @@
 """Candidate routes from the browser to the server of this process, from the kernel's environment.
 
-The kernel knows its environment and the browser its page; neither alone knows which route works. So
-`find_routes` returns candidates, and the page skips those that are for other pages, probes the rest
-and uses the first that responds. In order of preference:
+The page skips those that are for other pages, probes the rest and uses the first that responds:
 
 1. A URL template of the user (`VIDNB_URL_TEMPLATE`).
 2. Colab's proxy, whose URL only Colab's page knows.
 3. A proxy beside the notebook server: at the page's base URL, and of known hosts
    (jupyter-server-proxy, JupyterHub, code-server, SageMaker, Databricks).
-4. The loopback URL, for a page that comes from loopback too. Such a page prefers it to a proxy: it
-   is the fastest, and no other machine's loopback can respond at an unguessable URL.
+4. The loopback URL, for a page from loopback, which prefers it to a proxy: it is the fastest, and
+   no other machine's loopback can respond at an unguessable URL.
 5. Jupyter's own `/files/`, for a file under the server's root.
 6. The kernel's message channel, which is always available and slow.
 """
@@ -33,17 +31,17 @@ _ABSOLUTE: Final = re.compile(r"https?://[^/?#\s]+/", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class NotebookHost:
-    """The kernel's environment; a field is empty if unknown."""
+    """The kernel's environment; a field is empty if unknown.
+
+    `template` is `VIDNB_URL_TEMPLATE`, a URL with `{port}` and `{path}`; `proxies` are URL prefixes
+    with `{port}`, of known hosts; `server_root` is the folder that Jupyter serves as `/files/`,
+    with its links resolved.
+    """
 
     template: str = ""
-    """`VIDNB_URL_TEMPLATE`: a URL with `{port}` and `{path}`."""
-
     is_colab: bool = False
     proxies: tuple[str, ...] = ()
-    """URL prefixes with `{port}`, of known hosts; a path follows."""
-
     server_root: str = ""
-    """The folder that Jupyter serves as `/files/`, with its links resolved."""
 
     @classmethod
     def of(
@@ -57,14 +55,9 @@ class NotebookHost:
         template = environment.get("VIDNB_URL_TEMPLATE", "")
         if template:
             check_template("VIDNB_URL_TEMPLATE", template)
-        return cls(
-            template=template,
-            is_colab=any(
-                name in environment for name in ("COLAB_RELEASE_TAG", "COLAB_BACKEND_VERSION")
-            ),
-            proxies=tuple(dict.fromkeys(_proxies(environment, databricks))),
-            server_root=server_root,
-        )
+        is_colab = not {"COLAB_RELEASE_TAG", "COLAB_BACKEND_VERSION"}.isdisjoint(environment)
+        proxies = tuple(dict.fromkeys(_proxies(environment, databricks)))
+        return cls(template, is_colab, proxies, server_root)
 
 
 def _proxies(environment: Mapping[str, str], databricks: str) -> list[str]:

@@ -1,8 +1,8 @@
-"""The range server of this process: `register` serves one source under an unguessable URL.
+"""The range server of this process: `serve` serves a file or a download under an unguessable URL.
 
-It starts at first use, on a thread and an event loop of its own, and listens on 127.0.0.1 only; for
-another address it gets a second listener, with files of its own. A forked child has no server until
-it serves something itself; at the process's end everything is closed.
+It starts at first use, on a thread and an event loop of its own, and listens on 127.0.0.1; another
+address gets a second server with files of its own. A forked child has no server until it serves
+something itself; at the end of the process everything is closed.
 """
 
 import asyncio
@@ -52,8 +52,8 @@ class Server:
         self.registry = Registry()
         self.host = host
         self.port: int = listener.getsockname()[1]
+        self.app = App(self.registry)
         self._listener = listener
-        self.app: App | None = None
         self._accepting: asyncio.Server | None = None
 
     def address(self, allowed_hosts: Collection[str]) -> str:
@@ -62,9 +62,7 @@ class Server:
 
     async def start(self) -> None:
         """Accept connections, on the server's loop, until the process ends."""
-        self.app = App(self.registry)
-        running = asyncio.get_running_loop()
-        self._accepting = await running.create_server(
+        self._accepting = await asyncio.get_running_loop().create_server(
             partial(HttpConnection, self.app), sock=self._listener, backlog=256
         )
         loop.server.at_exit(self.stop)
@@ -73,16 +71,14 @@ class Server:
         """Close the socket, every connection and every file."""
         if self._accepting is not None:
             self._accepting.close()
-        if self.app is not None:
-            self.app.close()
+        self.app.close()
         await asyncio.sleep(0)  # lost connections cancel their responses
         for resource in self.registry.resources():
             resource.end()
 
     def descriptors(self) -> list[int]:
         """Return the descriptors of all its sockets."""
-        connections = self.app.connections if self.app is not None else ()
-        sockets = [one.transport.get_extra_info("socket") for one in connections]
+        sockets = [one.transport.get_extra_info("socket") for one in self.app.connections]
         return [found for sock in (self._listener, *sockets) if (found := sock.fileno()) >= 0]
 
 
@@ -240,20 +236,19 @@ def serve(
     """Serve one regular file on 127.0.0.1 under a URL that cannot be guessed.
 
     `path` may be an http(s) URL too: the file is downloaded into the user's cache while it is
-    served, so any program on this machine can read any part of it at once; a response waits for
-    bytes that are not stored yet. Raises what `vidnb.download` raises where that fails before the
-    size is known; later the connections close. Closing what is served stops the download.
+    served; a response waits for bytes that are not stored yet. Raises what `vidnb.download` raises
+    where that fails before the size is known; later the connections close. Closing stops the
+    download.
 
     Ranges, conditions and validators follow RFC 9110. `max_partial_bytes` (B) limits each 206 for a
-    single range, for proxies that collect a response before they pass it on; a 200 stays whole.
-    Browsers request the rest, ffmpeg takes it for the end. The file is found again at each request,
-    so a replacement is served; serving it twice makes two URLs.
+    single range, for proxies that buffer a response before they send it on; a 200 stays whole.
+    Browsers request the rest, ffmpeg does not. A file that replaces this one is served from then
+    on; serving it twice makes two URLs.
 
     `host` is an address or a name of this machine. The connection is not encrypted, and the secret
-    URL is the only access control. Another server listens there, which accepts requests for this
-    file under `host`, any IP address and loopback's names. `allowed_hosts` are further names that
-    it accepts, such as a reverse proxy's; with `host="0.0.0.0"` or `"::"` the first of them, or
-    else loopback, is the host of the URL. All other names get the same 404 as a wrong URL.
+    URL is the only access control. Requests are accepted under `host`, any IP address, loopback's
+    names and `allowed_hosts`, such as a reverse proxy's; with `host="0.0.0.0"` or `"::"` the first
+    of these, or else loopback, is the host of the URL. Other names get the 404 of a wrong URL.
 
     `ServeError` where the path is missing, unreadable or no regular file, or the server cannot
     start; `ValueError` for a limit below 1 B and for an invalid `host` or name.

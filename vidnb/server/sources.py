@@ -95,10 +95,9 @@ class Source(Protocol):
 
 
 class OpenFile:
-    """One version of a file, held by an open descriptor; only for the server's loop.
+    """One version of a file, with an open descriptor; only for the server's loop.
 
-    Its `validator` is a strong tag of size, modification time (ns) and inode (RFC 9110 section
-    8.8.1).
+    The `validator` is made of size, modification time (ns) and inode (RFC 9110 section 8.8.1).
     """
 
     def __init__(self, descriptor: int, status: os.stat_result) -> None:
