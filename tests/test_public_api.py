@@ -1,12 +1,14 @@
 """The public API: names, signatures, errors and docstrings."""
 
 import copy
+import gc
 import inspect
 import multiprocessing
 import pickle
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from importlib import import_module
 from typing import Any
@@ -146,6 +148,14 @@ def fail(status: int) -> None:
     raise vidnb.StatusError("no such file", status=status, retry_after_s=2.5, url="u")
 
 
+@pytest.fixture
+def collected_pools() -> Iterator[None]:
+    """Free the semaphores of a pool here: in a later test an event loop may run, and it blocks."""
+    yield
+    gc.collect()
+
+
+@pytest.mark.usefixtures("collected_pools")
 def test_an_error_of_a_pool_worker_reaches_the_parent() -> None:
     with (
         multiprocessing.get_context("spawn").Pool(1) as pool,
@@ -155,6 +165,7 @@ def test_an_error_of_a_pool_worker_reaches_the_parent() -> None:
     assert (caught.value.status, caught.value.retry_after_s, caught.value.url) == (404, 2.5, "u")
 
 
+@pytest.mark.usefixtures("collected_pools")
 def test_an_error_of_a_process_pool_executor_reaches_the_parent() -> None:
     with (
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor,

@@ -180,7 +180,7 @@ def test_ten_views_of_one_player_stay_synchronised(lab: Lab, chromium: Chromium)
         player.set(playback_rate=0.5, loop=True).play().wait_for("playing", timeout_s=DEADLINE_S);
     """
     limits = LIMITS.format(hidden_ms=1e9, idle_ms=1e9)
-    one, two, three = (WAIT.format(name=name) for name in ("one", "two", "three"))
+    one, two, three = (WAIT.format(name=f"ten-{name}") for name in ("one", "two", "three"))
     cells = [limits, nine, "player", one, after, two, control, after, three, after]
     notebook = OpenNotebook(lab, chromium, "ten", cells, "127.0.0.1")
     page = notebook.page
@@ -201,13 +201,13 @@ def test_ten_views_of_one_player_stay_synchronised(lab: Lab, chromium: Chromium)
         "players.every(({{video}}) => !video.seeking && Math.abs(video.currentTime - {}) < 0.02)"
     )
     until(page, at_position.format(6))
-    (lab.root / "one").touch()
+    (lab.root / "ten-one").touch()
     found = notebook.report()
     assert found["at"] == pytest.approx(6, abs=0.05)
     assert found["paused"]
     assert not found["muted"], "the view with sound is the leader"
 
-    (lab.root / "two").touch()
+    (lab.root / "ten-two").touch()
     found = notebook.report()
     assert (found["paused"], found["rate"]) == (False, 0.5)
     views = found["views"]
@@ -225,7 +225,7 @@ def test_ten_views_of_one_player_stay_synchronised(lab: Lab, chromium: Chromium)
         "[window.cleared.paused, window.cleared.hasAttribute('src'), window.cleared.networkState]"
     )
     assert page.evaluate(state) == [True, False, 0]
-    (lab.root / "three").touch()
+    (lab.root / "ten-three").touch()
     found = notebook.report()
     assert found["views"] == views - 1, "Python removes the closed view"
     times = page.locator("video").evaluate_all("all => all.map(one => one.currentTime)")

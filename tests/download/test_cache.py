@@ -12,8 +12,14 @@ import pytest
 
 from tests.deadline import DEADLINE_S
 from vidnb.download import cache
-from vidnb.download.cache import DEFAULT_LIMIT_BYTES, CachedFolder, cache_limit_bytes, evict
-from vidnb.download.planner.eviction import CacheEntry, select_evictions
+from vidnb.download.cache import (
+    DEFAULT_LIMIT_BYTES,
+    CachedFolder,
+    CacheEntry,
+    cache_limit_bytes,
+    evict,
+    select_evictions,
+)
 from vidnb.io import locks
 
 MIB = 2**20
@@ -115,6 +121,30 @@ def test_processes_that_evict_each_others_folders(root: Path) -> None:
     ]
     ends = [(child.communicate(timeout=120)[1], child.returncode) for child in children]
     assert ends == [("", 0)] * 3
+
+
+def test_a_folder_that_is_created_anew_before_its_lock_is_acquired_stays(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock acquired is that of the removed folder, and says nothing about the new one."""
+    folder, real, used = fill("raced", 100), locks.lock, list[CachedFolder]()
+    calls = 0
+
+    def racing(descriptor: int, *, is_shared: bool = False) -> bool | None:
+        nonlocal calls
+        calls += not is_shared
+        if calls == 2 and not is_shared:  # the first one only looks whether the folder is in use
+            shutil.rmtree(folder)
+            used.append(CachedFolder("raced"))
+            (folder / "film.mp4").write_bytes(b"new")
+        return real(descriptor, is_shared=is_shared)
+
+    monkeypatch.setattr(cache, "lock", racing)
+    evict(0)
+    assert (folder / "film.mp4").read_bytes() == b"new"
+    used[0].close()
+    evict(0)
+    assert not folder.exists()
 
 
 def test_a_folder_that_vanishes_before_it_is_looked_at(

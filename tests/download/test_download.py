@@ -112,7 +112,7 @@ def test_a_small_file_is_written_when_its_body_ends(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last bytes are written when the body ends, not when a timer fires."""
-    monkeypatch.setattr(writer, "LATEST_S", 10 * DEADLINE_S)
+    monkeypatch.setattr(writer, "MAX_DELAY_S", 10 * DEADLINE_S)
     fetch(request_for(origin, tmp_path / "a.mp4"))
 
 

@@ -66,7 +66,7 @@ from vidnb.errors import (
     URLNotAllowed,
 )
 from vidnb.http.ranges import ByteRange
-from vidnb.io.preallocate import LEAST_BYTES, preallocate
+from vidnb.io.preallocate import MIN_BYTES, preallocate
 
 DATA = noise(300_000)
 OTHER = noise(300_000, seed=2)
@@ -1065,7 +1065,7 @@ def test_local_file_that_cannot_be_read_is_reported(
         assert visible_names(tmp_path) == {"film.mp4"}
 
 
-LARGE = Film(noise(2 * LEAST_BYTES, seed=5))
+LARGE = Film(noise(2 * MIN_BYTES, seed=5))
 
 
 def part_status(folder: Path) -> os.stat_result:
@@ -1084,7 +1084,7 @@ def test_local_preallocated_space_is_never_taken_for_data(connections: int, tmp_
     seen: list[os.stat_result] = []
 
     def look(exchange: Exchange) -> None:
-        exchange.respond(exchange.response(), after=LEAST_BYTES // 2)
+        exchange.respond(exchange.response(), after=MIN_BYTES // 2)
         exchange.flush()
         exchange.origin.wait_for(lambda: part_status(tmp_path).st_size > 0)
         seen.append(part_status(tmp_path))
@@ -1093,11 +1093,11 @@ def test_local_preallocated_space_is_never_taken_for_data(connections: int, tmp_
     with Origin(LARGE, [look]) as origin:
         result = fetch(request_for(origin, tmp_path, connections=connections))
         check(result, LARGE.data)
-    assert 0 < seen[0].st_size <= (LEAST_BYTES // 2 if connections == 1 else total_bytes)
-    if taken_bytes(seen[0]) < LEAST_BYTES:
+    assert 0 < seen[0].st_size <= (MIN_BYTES // 2 if connections == 1 else total_bytes)
+    if taken_bytes(seen[0]) < MIN_BYTES:
         pytest.skip("this file system reserves nothing")
     assert taken_bytes(seen[0]) >= total_bytes
-    assert taken_bytes(result.path.stat()) < total_bytes + LEAST_BYTES // 2
+    assert taken_bytes(result.path.stat()) < total_bytes + MIN_BYTES // 2
 
 
 def test_local_space_preallocated_by_a_killed_run_counts_as_free(
@@ -1105,8 +1105,8 @@ def test_local_space_preallocated_by_a_killed_run_counts_as_free(
 ) -> None:
     """Preallocated space counts as free for this file, and is released if unused."""
     with Origin(LARGE) as origin:
-        resumed(origin, tmp_path, LEAST_BYTES)
-        assert taken_bytes(part_status(tmp_path)) < LEAST_BYTES + 2**20
+        resumed(origin, tmp_path, MIN_BYTES)
+        assert taken_bytes(part_status(tmp_path)) < MIN_BYTES + 2**20
         (part,) = (tmp_path / ".vidnb").glob("*.part")
         with part.open("r+b") as file:
             preallocate(file.fileno(), len(LARGE.data))
@@ -1114,7 +1114,7 @@ def test_local_space_preallocated_by_a_killed_run_counts_as_free(
             pytest.skip("this file system reserves nothing")
         monkeypatch.setattr(RecordStore, "free_bytes", lambda wait_for_close: 0)
         check(fetch(request_for(origin, tmp_path)), LARGE.data)
-        assert origin.ranges == [f"bytes={LEAST_BYTES}-"]
+        assert origin.ranges == [f"bytes={MIN_BYTES}-"]
 
 
 def test_local_disk_too_full_to_preallocate_is_reported_before_writing(
@@ -1124,12 +1124,12 @@ def test_local_disk_too_full_to_preallocate_is_reported_before_writing(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with Origin(LARGE) as origin:
-        resumed(origin, tmp_path, LEAST_BYTES)
+        resumed(origin, tmp_path, MIN_BYTES)
         with monkeypatch.context() as patch:
             patch.setattr(part_file, "preallocate", full)
             patch.setattr(PartFile, "write", lambda *_: pytest.fail("something was written"))
             error = refused(origin, tmp_path, StorageError)
-        assert error.resumable_bytes == LEAST_BYTES
+        assert error.resumable_bytes == MIN_BYTES
         assert "the disk is full" in str(error)
         (tmp_path / "film.mp4").unlink()
         check(fetch(request_for(origin, tmp_path)), LARGE.data)

@@ -317,7 +317,7 @@ def test_a_part_published_between_open_and_lock_is_not_written_to(
     assert target.read_bytes() == b"whole"
 
 
-def test_a_part_replaced_between_open_and_lock_is_let_go(
+def test_a_part_replaced_between_open_and_lock_is_reopened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Published, and already begun anew by a third one: that one is not ours either."""

@@ -215,7 +215,7 @@ def test_a_folder_that_took_long_is_left_in_peace(
 def test_the_folders_remembered_are_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stale_files, "_MOST_FOLDERS", 3)
+    monkeypatch.setattr(stale_files, "_MAX_FOLDERS", 3)
     for number in range(10):
         stale_files.sweep(tmp_path / str(number))
         assert len(stale_files._next_at_s) <= 3

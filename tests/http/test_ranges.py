@@ -66,26 +66,6 @@ def test_a_range_is_half_open_frozen_and_ordered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "both"),
-    [
-        (ByteRange(0, 9), ByteRange(3, 5), ByteRange(3, 5)),
-        (ByteRange(0, 5), ByteRange(3, 9), ByteRange(3, 5)),
-        (ByteRange(0, 3), ByteRange(3, 9), ByteRange(3, 3)),
-        (ByteRange(0, 2), ByteRange(5, 9), ByteRange(5, 5)),
-        (ByteRange(4, 4), ByteRange(0, 9), ByteRange(4, 4)),
-    ],
-)
-def test_intersection(a: ByteRange, b: ByteRange, both: ByteRange) -> None:
-    assert a.intersection(b) == b.intersection(a) == both
-
-
-@no_deadline
-@given(byte_ranges, byte_ranges)
-def test_intersection_has_the_bytes_of_both(a: ByteRange, b: ByteRange) -> None:
-    assert bytes_of(a.intersection(b)) == bytes_of(a) & bytes_of(b)
-
-
-@pytest.mark.parametrize(
     ("before", "byte_range", "after"),
     [
         ([], (2, 4), "[2, 4)"),

@@ -570,7 +570,7 @@ def test_a_fork_while_the_lock_is_held_does_not_deadlock_the_child() -> None:
 def test_letting_go_ends_a_connection_and_keeps_its_number_taken() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        loop_module.let_go([ours.fileno()])
+        loop_module.detach([ours.fileno()])
         theirs.settimeout(DEADLINE_S)
         assert theirs.recv(1) == b""
         assert os.fstat(ours.fileno()).st_rdev == Path(os.devnull).stat().st_rdev

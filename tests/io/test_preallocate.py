@@ -16,9 +16,9 @@ from vidnb.download.planner.journal import Journal
 from vidnb.http.ranges import ByteRange, ByteRangeSet
 from vidnb.http.validators import Validators
 from vidnb.io import preallocate as module
-from vidnb.io.preallocate import LEAST_BYTES, preallocate, release_preallocated
+from vidnb.io.preallocate import MIN_BYTES, preallocate, release_preallocated
 
-SIZE = LEAST_BYTES
+SIZE = MIN_BYTES
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_the_limits_agree_with_a_model(
                 assert limits.acquire(served_host)
                 in_use[served_host] += 1
         for name in "abc":
-            assert limits.in_use(name) == in_use[name] <= max_per_host
+            assert limits._in_use[name] == in_use[name] <= max_per_host
             assert limits.queued(name) == list(queue.values()).count(name)
             available = limits.available(name)
             free = min(max_per_host - in_use[name], max_total - in_use.total())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vidnb.download.planner.summary import fetched_summary, known_summary, unchanged_summary
+from vidnb.download.planner.progress import fetched_summary, known_summary, unchanged_summary
 
 MB = 10**6
 

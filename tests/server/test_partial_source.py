@@ -239,7 +239,7 @@ def test_what_cannot_be_served_is_not_fetched_either(slow: Origin) -> None:
     assert slow.sent_bytes < SIZE
 
 
-def test_a_cache_that_cannot_be_used_is_let_go(
+def test_a_cache_that_cannot_be_used_is_released(
     slow: Origin, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VIDNB_CACHE_BYTES", "much")

@@ -1289,15 +1289,15 @@ def test_closing_frees_the_url_at_once_and_cancels_responses(film: Served, serve
 def test_a_forked_child_releases_every_socket_of_the_server(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    let_go: list[int] = []
-    monkeypatch.setattr(loop, "let_go", let_go.extend)
+    detach: list[int] = []
+    monkeypatch.setattr(loop, "detach", detach.extend)
     with connect(served.port):
         wait_until(lambda: connections(served) == 1)
         child = server._Process(servers={"127.0.0.1": served._server})
         child.forget()
     assert child.servers == {}
-    assert len(let_go) == len(set(let_go)) == 2  # the listener and the connection
-    assert served._server._listener.fileno() in let_go
+    assert len(detach) == len(set(detach)) == 2  # the listener and the connection
+    assert served._server._listener.fileno() in detach
     server._Process().forget()
 
 

@@ -12,13 +12,13 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from platformdirs import user_cache_path
 
-from vidnb.download.planner.eviction import CacheEntry, select_evictions
 from vidnb.io.locks import lock
 
 __all__ = ["DEFAULT_LIMIT_BYTES", "CachedFolder", "cache_limit_bytes", "cache_root", "evict"]
@@ -28,6 +28,33 @@ DEFAULT_LIMIT_BYTES = 10 * 2**30
 
 _LOCK = ".vidnb-in-use"
 _RETRY_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """A cache entry: its name, its size (B) and the time of its last use (Unix time, s)."""
+
+    name: str
+    size_bytes: int
+    used_s: float
+    is_open: bool = False
+
+
+def select_evictions(entries: Iterable[CacheEntry], max_bytes: int) -> tuple[str, ...]:
+    """Return the names to remove, oldest first, so that at most `max_bytes` remain.
+
+    Open entries are never removed but count, so the cache may stay larger than `max_bytes`.
+    """
+    by_age = sorted(entries, key=lambda entry: (entry.used_s, entry.name))
+    excess_bytes = sum(entry.size_bytes for entry in by_age) - max_bytes
+    evicted = []
+    for entry in by_age:
+        if excess_bytes <= 0:
+            break
+        if not entry.is_open:
+            evicted.append(entry.name)
+            excess_bytes -= entry.size_bytes
+    return tuple(evicted)
 
 
 def cache_root() -> Path:
@@ -88,24 +115,42 @@ def evict(limit_bytes: int) -> None:
     for name in select_evictions(kept, limit_bytes):
         with contextlib.suppress(FileNotFoundError), _exclusive(root / name) as is_unused:
             if is_unused:
-                shutil.rmtree(root / name, ignore_errors=True)
+                _remove(root / name)
 
 
 def _locked(folder: Path) -> BinaryIO | None:
     """Lock the folder for use; None if another process is about to remove it, or has removed it."""
     file = (folder / _LOCK).open("ab")
-    is_locked = lock(file.fileno(), is_shared=True)
-    if is_locked is False or not os.fstat(file.fileno()).st_nlink:
-        file.close()
-        return None
-    return file
+    if _lock_file(file, is_shared=True):
+        return file
+    file.close()
+    return None
 
 
 @contextlib.contextmanager
 def _exclusive(folder: Path) -> Iterator[bool]:
-    """Lock the folder exclusively; False if it is in use."""
+    """Lock the folder exclusively; False if it is in use, or was removed."""
     with (folder / _LOCK).open("ab") as file:
-        yield lock(file.fileno()) is not False
+        yield _lock_file(file, is_shared=False)
+
+
+def _lock_file(file: BinaryIO, *, is_shared: bool) -> bool:
+    """Return whether no other lock excludes this one and the file was not removed before it."""
+    is_locked = lock(file.fileno(), is_shared=is_shared)
+    return is_locked is not False and os.fstat(file.fileno()).st_nlink > 0
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, its lock file last: once that is gone, the folder may be in use again."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != _LOCK:
+            with contextlib.suppress(OSError):
+                path.unlink()
+    with contextlib.suppress(OSError):
+        (folder / _LOCK).unlink()
+        folder.rmdir()
 
 
 def _described(folder: Path) -> CacheEntry:

@@ -1,6 +1,6 @@
 """Drive one transfer: turn the planner's commands into requests and writes, and report the events.
 
-Everything runs on one event loop, and `_tell` is a plain function: between an event and the last
+Everything runs on one event loop, and `_report` is a plain function: between an event and the last
 of its commands nothing else runs, so the planner never decides on stale state.
 """
 
@@ -41,11 +41,11 @@ from vidnb.media import sniff
 
 __all__ = ["PageReceivedError", "TransferDriver"]
 
-_LITTLE_BYTES = 2**20
+_NEGLIGIBLE_BYTES = 2**20
 """For less than this the free space is not read again, which takes as long as fetching it."""
 
 _TICK_S = 0.05
-"""How often (s) the planner is told that time passes."""
+"""The interval (s) of `Ticked` events."""
 
 
 class PageReceivedError(Exception):
@@ -106,7 +106,7 @@ class TransferDriver:
         self._head = bytearray() if check_video and not transfer.source.stored else None
         self._held: list[tuple[ByteRange, bytes]] = []
         self._has_begun = bool(transfer.source.stored)
-        self._fetches: dict[int, asyncio.Task[None]] = {}
+        self._requests: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._ticking: asyncio.TimerHandle | None = None
         self._end: asyncio.Future[Complete | GiveUp] = asyncio.get_running_loop().create_future()
@@ -114,7 +114,7 @@ class TransferDriver:
 
     def stored(self, byte_range: ByteRange, generation: int) -> None:
         """Report bytes that the writer has stored."""
-        self._tell(RangeStored(byte_range, generation))
+        self._report(RangeStored(byte_range, generation))
 
     async def run(self, writer: Writer) -> Complete | GiveUp:
         """Run to the end; if an exception ends it early, every received byte is written first."""
@@ -123,15 +123,15 @@ class TransferDriver:
         writing.add_done_callback(self._fail_with)
         try:
             self._execute(self.transfer.start(), b"")
-            self._tick_later()
-            self._handle.status.feed.attach(self.transfer, self._tell, writer.path)
+            self._schedule_tick()
+            self._handle.status.feed.attach(self.transfer, self._report, writer.path)
             return await self._end
         finally:
             self._handle.status.feed.detach()
             for timer in (self._timer, self._ticking):
                 if timer is not None:
                     timer.cancel()
-            tasks = list(self._fetches.values())
+            tasks = list(self._requests.values())
             for task in tasks:
                 task.cancel()
             if not writer.resumable_bytes:  # otherwise that is worth more than some unchecked bytes
@@ -143,7 +143,7 @@ class TransferDriver:
             if self.transfer.observed_host_limit is not None:
                 self._share.record_refusal(self.transfer.observed_host_limit)
 
-    def _tick_later(self) -> None:
+    def _schedule_tick(self) -> None:
         self._ticking = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
 
     def _tick(self) -> None:
@@ -152,9 +152,9 @@ class TransferDriver:
         It compares their throughput, which is zero while they are not read.
         """
         is_held = self._handle.status.is_paused or self._writer is None or not self._writer.has_room
-        if self._fetches and not is_held:
-            self._tell(Ticked())
-        self._tick_later()
+        if self._requests and not is_held:
+            self._report(Ticked())
+        self._schedule_tick()
 
     def _fail_with(self, task: asyncio.Task[None]) -> None:
         """Let an unexpected exception of a task, or the disk's, end the transfer."""
@@ -162,10 +162,10 @@ class TransferDriver:
         if error is not None and not self._end.done():
             self._end.set_exception(error)
 
-    def _tell(self, seen: Event, data: bytes | memoryview = b"") -> None:
+    def _report(self, event: Event, data: bytes | memoryview = b"") -> None:
         jitter = random.random()  # noqa: S311 - spreads retries, no secret depends on it
         commands = self.transfer.handle(
-            seen, now_s=time.time(), jitter=jitter, available_connections=self._share.available
+            event, now_s=time.time(), jitter=jitter, available_connections=self._share.available
         )
         if not self._end.done():  # otherwise these are the last writes, which are only counted
             self._execute(commands, data)
@@ -187,12 +187,12 @@ class TransferDriver:
                 case StartRequest(request_id):
                     self._share.try_acquire(request_id)
                     task = asyncio.create_task(
-                        self._fetch(command), name=f"vidnb fetch {request_id}"
+                        self._carry_out(command), name=f"vidnb request {request_id}"
                     )
                     task.add_done_callback(self._fail_with)
-                    self._fetches[request_id] = task
+                    self._requests[request_id] = task
                 case CancelRequest(request_id):
-                    task = self._fetches.pop(request_id)
+                    task = self._requests.pop(request_id)
                     self._share.reclaim(request_id)
                     if task is not asyncio.current_task():
                         task.cancel()
@@ -202,7 +202,7 @@ class TransferDriver:
                     self._handle.status.phase = Phase.WAITING
                     self._handle.status.note = f"{failure.reason}; trying again in {delay_s:.1f} s"
                     loop = asyncio.get_running_loop()
-                    self._timer = loop.call_later(delay_s, self._tell, RetryTimerFired())
+                    self._timer = loop.call_later(delay_s, self._report, RetryTimerFired())
                 case Complete() | GiveUp():
                     self._end.set_result(command)
 
@@ -251,88 +251,88 @@ class TransferDriver:
             self._store(byte_range, data)
         self._held.clear()
 
-    async def _fetch(self, fetch: StartRequest) -> None:
+    async def _carry_out(self, request: StartRequest) -> None:
         """Carry out one request until it ends or the planner drops it."""
-        if not self._share.has_slot(fetch.request_id):
+        if not self._share.has_slot(request.request_id):
             self._handle.status.phase = Phase.WAITING
             self._handle.status.note = (
                 "other downloads use all the connections that this host allows"
             )
-            await self._share.acquire(fetch.request_id)
+            await self._share.acquire(request.request_id)
         if not self._handle.status.done_bytes:
             self._handle.status.phase, self._handle.status.note = Phase.CONNECTING, ""
         try:
-            answer = await self._client.get(
+            response = await self._client.get(
                 self._url,
                 caller_headers=self._headers,
-                request_headers=dict(fetch.headers),
+                request_headers=dict(request.headers),
                 idle_timeout_s=self._idle_timeout_s,
             )
         except ConnectionFault as fault:
-            self._finish(fetch, ConnectionFailed(fetch.request_id, fault.failure))
+            self._finish(request, ConnectionFailed(request.request_id, fault.failure))
             return
         try:
-            await self._read(fetch, answer)
+            await self._read(request, response)
         finally:
-            answer.close()
+            response.close()
             if self._writer is not None:
                 self._writer.flush()
 
-    async def _read(self, fetch: StartRequest, answer: HttpResponse) -> None:
-        self._tell(ResponseStarted(fetch.request_id, answer.status, answer.headers))
-        is_accepted = fetch.request_id in self._fetches or self._end.done()
+    async def _read(self, request: StartRequest, response: HttpResponse) -> None:
+        self._report(ResponseStarted(request.request_id, response.status, response.headers))
+        is_accepted = request.request_id in self._requests or self._end.done()
         if is_accepted and self._identified_by is None:
-            self._identify(fetch, answer)
-        if fetch.request_id not in self._fetches:
+            self._identify(request, response)
+        if request.request_id not in self._requests:
             return
         self._handle.status.phase, self._handle.status.note = Phase.DOWNLOADING, ""
         await self._check_room()
-        while fetch.request_id in self._fetches:
+        while request.request_id in self._requests:
             if self._handle.status.is_paused:
-                await self._pause(fetch)
-            while not self.transfer.should_read(fetch.request_id):
-                answer.hold()  # another reader needs the throughput now
+                await self._pause(request)
+            while not self.transfer.should_read(request.request_id):
+                response.hold()  # another reader needs the throughput now
                 await asyncio.sleep(_TICK_S)
             try:
-                data = await answer.read()
+                data = await response.read()
             except ConnectionFault as fault:
-                self._finish(fetch, ConnectionFailed(fetch.request_id, fault.failure))
+                self._finish(request, ConnectionFailed(request.request_id, fault.failure))
                 return
             if not data:
-                self._finish(fetch, ResponseEnded(fetch.request_id, answer.is_framed))
+                self._finish(request, ResponseEnded(request.request_id, response.is_framed))
                 return
-            self._tell(BodyReceived(fetch.request_id, len(data)), data)
+            self._report(BodyReceived(request.request_id, len(data)), data)
             if self._writer is not None:
                 await self._writer.room()
 
-    def _identify(self, fetch: StartRequest, answer: HttpResponse) -> None:
+    def _identify(self, request: StartRequest, response: HttpResponse) -> None:
         """Take URL, name and type of the file from the first response that the planner accepts.
 
         A refused connection may have been redirected to a page of its own. If the connection
         fails, the next accepted response takes its place: a signed URL may have expired.
         """
-        self.final_url = answer.url
-        if answer.status in {200, 206}:
-            self._identified_by = fetch.request_id
-            self.media_type = answer.headers.get("content-type")
-            self.disposition = answer.headers.get("content-disposition")
+        self.final_url = response.url
+        if response.status in {200, 206}:
+            self._identified_by = request.request_id
+            self.media_type = response.headers.get("content-type")
+            self.disposition = response.headers.get("content-disposition")
             self._handle.status.feed.media_type = self.media_type
 
-    async def _pause(self, fetch: StartRequest) -> None:
+    async def _pause(self, request: StartRequest) -> None:
         """Wait until the pause ends; other downloads may use the connection's slot meanwhile."""
-        self._share.reclaim(fetch.request_id)
+        self._share.reclaim(request.request_id)
         self._share.release_unused()
         await self._handle.until_resumed()
-        if not self._share.try_acquire(fetch.request_id):
-            await self._share.acquire(fetch.request_id)
+        if not self._share.try_acquire(request.request_id):
+            await self._share.acquire(request.request_id)
 
-    def _finish(self, fetch: StartRequest, seen: Event) -> None:
-        if isinstance(seen, ConnectionFailed) and self._identified_by == fetch.request_id:
+    def _finish(self, request: StartRequest, event: Event) -> None:
+        if isinstance(event, ConnectionFailed) and self._identified_by == request.request_id:
             self._identified_by = None
         # A request that the planner dropped meanwhile has nothing to report.
-        if self._fetches.pop(fetch.request_id, None) is not None:
-            self._share.reclaim(fetch.request_id)
-            self._tell(seen)
+        if self._requests.pop(request.request_id, None) is not None:
+            self._share.reclaim(request.request_id)
+            self._report(event)
 
     async def _check_room(self) -> None:
         """Fail before the disk is filled with a file that does not fit."""
@@ -340,7 +340,7 @@ class TransferDriver:
         if total_bytes is None or not self.transfer.is_whole_wanted:
             return
         room = self._room_before
-        if total_bytes - self.transfer.source.stored.size_bytes > _LITTLE_BYTES:
+        if total_bytes - self.transfer.source.stored.size_bytes > _NEGLIGIBLE_BYTES:
             room = await run_in_thread(self._room)
         # Preallocated blocks and bytes of another version have their space already; on a file
         # system that compresses, the stored bytes take less.

@@ -21,18 +21,6 @@ from vidnb.errors import (
 )
 from vidnb.http.urls import redact
 
-__all__ = [
-    "checksum_error",
-    "describe_kept",
-    "existing_page_error",
-    "existing_too_large_error",
-    "incomplete_error",
-    "page_error",
-    "read_error",
-    "storage_error",
-    "transfer_error",
-]
-
 _CAUSES = {
     errno.ENOSPC: ("the disk is full", "; free some space and run it again"),
     errno.EDQUOT: ("the disk quota is used up", "; free some space and run it again"),

@@ -28,17 +28,6 @@ import aiohttp
 from vidnb.download.planner.progress import Progress
 from vidnb.download.planner.retry import RetryPolicy
 
-__all__ = [
-    "DownloadOptions",
-    "IfExists",
-    "ProgressOption",
-    "check_count",
-    "check_seconds",
-    "check_type",
-    "fill_defaults",
-    "with_download_options",
-]
-
 IfExists: TypeAlias = Literal["refresh", "overwrite", "error"]
 ProgressOption: TypeAlias = bool | Callable[[Progress], object] | None
 

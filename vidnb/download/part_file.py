@@ -38,7 +38,7 @@ __all__ = ["DiskSpace", "PartFile", "RecordStore", "boot_id", "hash_file", "remo
 _HASH_PIECE_BYTES = 2**20
 _BLOCK_BYTES = 512  # of st_blocks, on every file system
 _BOOT_SLACK_S = 30
-_MOST_TRIES = 100
+_MAX_TRIES = 100
 _ABANDONED_AFTER_S = 86_400
 
 
@@ -260,7 +260,7 @@ def _open(path: Path) -> BinaryIO:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         except FileNotFoundError:
             tries += 1
-            if tries == _MOST_TRIES:
+            if tries == _MAX_TRIES:
                 raise
         else:
             return os.fdopen(descriptor, "r+b", buffering=0)

@@ -20,7 +20,7 @@ from vidnb.download.part_file import remove_abandoned
 __all__ = ["sweep"]
 
 _INTERVAL_FACTOR = 100
-_MOST_FOLDERS = 1000  # a process that uses more sweeps some of them too often
+_MAX_FOLDERS = 1000  # a process that uses more sweeps some of them too often
 
 # The file names of `destination`, and the suffixes that `part_file` adds.
 _LEFT = re.compile(
@@ -42,7 +42,7 @@ def sweep(folder: Path) -> None:
         for path in map(Path, left):
             with contextlib.suppress(OSError):  # removed already, or not permitted
                 remove_abandoned(path, time.time())
-    if len(_next_at_s) >= _MOST_FOLDERS:
+    if len(_next_at_s) >= _MAX_FOLDERS:
         _next_at_s.clear()
     ended_s = time.monotonic()
     _next_at_s[folder] = ended_s + _INTERVAL_FACTOR * (ended_s - started_s)

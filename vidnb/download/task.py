@@ -26,7 +26,7 @@ from vidnb.download.part_file import DiskSpace, PartFile
 from vidnb.download.planner.events import Complete, GiveUp
 from vidnb.download.planner.journal import Journal, Record
 from vidnb.download.planner.naming import file_name
-from vidnb.download.planner.summary import fetched_summary, known_summary, unchanged_summary
+from vidnb.download.planner.progress import fetched_summary, known_summary, unchanged_summary
 from vidnb.download.planner.transfer import Transfer
 from vidnb.download.request import DownloadRequest, DownloadResult
 from vidnb.download.slots import slots

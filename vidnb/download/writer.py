@@ -1,6 +1,6 @@
 """Write received pieces to the part file, mark them in the journal, then report them as stored.
 
-A thread hop costs about as much as writing 256 KiB, so pieces are collected into batches. One hop
+A step in a thread costs about as much as writing 256 KiB, so pieces are collected. One step
 writes a batch, marks the journal and hashes what is next in order. Hashing in the same thread took
 a sixth less processor time than hashing in a thread beside it, and no more elapsed time, on two
 cores (1 GiB over loopback). Memory is bounded: `room` suspends the readers, and with them the
@@ -24,12 +24,12 @@ from vidnb.io.threads import run_in_thread
 __all__ = ["Writer"]
 
 BATCH_BYTES = 2**20
-"""A hop is made for this many bytes, ..."""
-LATEST_S = 0.005
+"""A step is made for this many bytes, ..."""
+MAX_DELAY_S = 0.005
 """... or for fewer after this time (s): a kill loses what arrived in that time, no more."""
-MOST_WAITING_BYTES = 8 * 2**20
+MAX_WAITING_BYTES = 8 * 2**20
 """Beyond this the readers are suspended until the disk has caught up."""
-LITTLE_BYTES = 2**18
+SHORT_STEP_BYTES = 2**18
 """A batch below this runs in the shared thread of short steps; a longer one would delay them."""
 _CATCH_UP_BYTES = 8 * 2**20
 """So much is read back for the digests in one step, which cannot be interrupted."""
@@ -151,7 +151,7 @@ class Writer:
             self._catching_up = None
         digests = self._digests if self._catching_up is None else None
         store = partial(self._store, batch, generation, self._version, digests)
-        await (run_in_thread if self._busy_bytes < LITTLE_BYTES else to_thread)(store)
+        await (run_in_thread if self._busy_bytes < SHORT_STEP_BYTES else to_thread)(store)
         self._busy_bytes = 0
         self._look_for_room()
 
@@ -176,14 +176,14 @@ class Writer:
 
     def _look_for_room(self) -> None:
         """Let the readers continue, or suspend them."""
-        if self._waiting_bytes + self._busy_bytes < MOST_WAITING_BYTES or self._is_closing:
+        if self._waiting_bytes + self._busy_bytes < MAX_WAITING_BYTES or self._is_closing:
             self._has_room.set()
         else:
             self._has_room.clear()
 
     async def _gather(self) -> None:
         try:
-            async with asyncio.timeout(LATEST_S):
+            async with asyncio.timeout(MAX_DELAY_S):
                 await self._has_batch.wait()
         except TimeoutError:
             pass  # late enough: whatever is there is written

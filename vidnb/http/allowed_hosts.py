@@ -17,17 +17,6 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-__all__ = [
-    "LOOPBACK",
-    "PROXY_PARTIAL_BYTES",
-    "AllowedHosts",
-    "is_disallowed_host",
-    "is_loopback",
-    "parse_allowed_hosts",
-    "partial_limit_bytes",
-    "url_host",
-]
-
 LOOPBACK: Final = "127.0.0.1"
 """The address that the server listens on by default."""
 

@@ -40,11 +40,6 @@ class ByteRange:
     def __contains__(self, offset: int) -> bool:
         return self.start <= offset < self.stop
 
-    def intersection(self, other: "ByteRange") -> "ByteRange":
-        """Return the bytes in both; empty (at the later start) if there are none."""
-        start = max(self.start, other.start)
-        return ByteRange(start, max(start, min(self.stop, other.stop)))
-
     def __str__(self) -> str:
         return f"[{self.start}, {self.stop})"
 

@@ -15,16 +15,6 @@ from urllib.parse import quote, urljoin
 
 from vidnb.errors import URLNotAllowed
 
-__all__ = [
-    "MAX_REDIRECTS",
-    "check_url",
-    "is_public_address",
-    "next_redirect",
-    "origin",
-    "redact",
-    "without_credentials",
-]
-
 MAX_REDIRECTS = 10
 """The limit of redirects: the same as aiohttp's; the Fetch standard has 20."""
 

@@ -21,7 +21,7 @@ from typing import Any, Final, TypeVar
 from vidnb.io.calls import CLEANUP_S, Call, DaemonThreads, blocking
 from vidnb.io.nested_loop import reenter, reentry_module
 
-__all__ = ["LoopThread", "let_go", "reenter", "reentry_module", "server", "transfers"]
+__all__ = ["LoopThread", "detach", "reenter", "reentry_module", "server", "transfers"]
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -30,7 +30,7 @@ EXIT_S: Final = 2.0
 """How long (s) the interpreter's exit waits for one thread's tasks and callbacks."""
 
 
-def let_go(descriptors: Iterable[int]) -> None:
+def detach(descriptors: Iterable[int]) -> None:
     """In a forked child: detach these descriptors of the parent from their sockets.
 
     A socket that stayed open here would keep the parent's connection open. Each descriptor becomes
@@ -59,7 +59,7 @@ class _Running:
         the parent's files. `kept` is a local variable of a thread that `fork` did not copy and
         that therefore never returns, so what it holds is never collected.
         """
-        let_go([key.fd for key in self.selector.get_map().values()])
+        detach([key.fd for key in self.selector.get_map().values()])
         self.kept.update(asyncio.all_tasks(self.loop))
 
 

@@ -1,13 +1,8 @@
-"""Preallocate disk blocks behind the end of a file.
+"""Preallocate disk blocks behind the end of a file; the size of the file does not change.
 
-The size of the file does not change, so no preallocated block can be taken for data. A disk that is
-too full fails before anything is received, and writing takes a third less time per GiB on ext4
-(0.19 s instead of 0.29 s), where preallocation takes 3 ms.
-
-This is Linux's `fallocate(2)` with FALLOC_FL_KEEP_SIZE, for which Python has no function:
-`os.posix_fallocate` extends the file, and writes zeros if the file system cannot preallocate. So
-the documented function of the C library is called through ctypes. Where it does not exist, or the
-file system does not support it, nothing is preallocated and nothing is lost.
+A disk that is too full fails before anything is received, and a download of 1 GiB takes a quarter
+less time on ext4. This is Linux's `fallocate(2)` with FALLOC_FL_KEEP_SIZE, called through ctypes
+because `os.posix_fallocate` extends the file. Elsewhere nothing is preallocated.
 """
 
 import ctypes
@@ -17,9 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 
-__all__ = ["LEAST_BYTES", "preallocate", "release_preallocated"]
-
-LEAST_BYTES = 8 * 2**20
+MIN_BYTES = 8 * 2**20
 """A smaller file is not worth the call."""
 
 _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE, linux/falloc.h
@@ -33,7 +26,7 @@ def preallocate(descriptor: int, size_bytes: int) -> None:
     preallocated behind the end of the file.
     """
     fallocate = _fallocate()
-    if fallocate is None or size_bytes < LEAST_BYTES:
+    if fallocate is None or size_bytes < MIN_BYTES:
         return
     if fallocate(descriptor, _KEEP_SIZE, 0, size_bytes) == 0:
         return

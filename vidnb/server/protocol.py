@@ -7,16 +7,14 @@ head is given to the parser as it arrives and never beyond its end; later reques
 import asyncio
 import logging
 import re
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Coroutine
+from typing import Any, Final, Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from vidnb.http.request_head import MAX_HEAD_BYTES, RequestHead, oversized
 from vidnb.server.response_writer import NO_REQUEST, ResponseWriter
 from vidnb.server.sources import ChangedError
-
-if TYPE_CHECKING:
-    from vidnb.server.app import App
 
 __all__ = ["HttpConnection"]
 
@@ -44,6 +42,15 @@ _RANGE: Final = re.compile(rb"\r\nRange: (bytes=[0-9]{1,18}-[0-9]{0,18})\r\n")
 _FAILED: Final = "A response failed; the connection was closed."
 
 
+class Application(Protocol):
+    """What handles the requests; `memory` is where its connections receive."""
+
+    connections: "set[HttpConnection]"
+    memory: memoryview
+
+    def handle_request(self, connection: "HttpConnection") -> Coroutine[Any, Any, None] | None: ...
+
+
 class HttpConnection(asyncio.BufferedProtocol):
     """The protocol of one connection, on the server's loop.
 
@@ -53,7 +60,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     transport: asyncio.Transport
     response: ResponseWriter
 
-    def __init__(self, app: "App") -> None:
+    def __init__(self, app: Application) -> None:
         self._app = app
         self._loop = asyncio.get_running_loop()
         self._parser = HttpRequestParser(self)

@@ -94,7 +94,7 @@ class _Process:
         self.lock = threading.Lock()
         servers, self.servers = self.servers, {}
         for server in servers.values():
-            loop.let_go(server.descriptors())
+            loop.detach(server.descriptors())
 
 
 def _this_process() -> _Process:

@@ -14,30 +14,6 @@ from vidnb.download.planner.retry import Failure, GiveUpReason
 from vidnb.http.ranges import ByteRange
 from vidnb.http.validators import Validators
 
-__all__ = [
-    "BodyReceived",
-    "CancelRequest",
-    "Command",
-    "Complete",
-    "ConnectionFailed",
-    "DemandChanged",
-    "Event",
-    "GiveUp",
-    "RangeStored",
-    "ReaderAdvanced",
-    "ReaderLeft",
-    "ReaderRequest",
-    "ReaderWaits",
-    "ResponseEnded",
-    "ResponseStarted",
-    "Restart",
-    "RetryTimerFired",
-    "ScheduleRetry",
-    "StartRequest",
-    "Ticked",
-    "WriteRange",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class ResponseStarted:

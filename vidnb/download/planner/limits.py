@@ -32,10 +32,6 @@ class ConnectionLimits:
         self._queued: Counter[Hashable] = Counter()  # per host; read for every chunk received
         self._host_limits: dict[Hashable, int] = {}
 
-    def in_use(self, host: Hashable) -> int:
-        """Return the number of connections to `host`."""
-        return self._in_use[host]
-
     def acquire(self, host: Hashable) -> bool:
         """Acquire a connection to `host` if both limits allow it; ignores the queue."""
         if self._free(host) < 1:

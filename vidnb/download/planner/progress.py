@@ -1,4 +1,4 @@
-"""Progress of a transfer: bytes done, rate and estimated remaining time; formats for all three.
+"""Progress of a transfer: bytes done, rate, remaining time; their formats; one-line summaries.
 
 `ProgressMeter` turns (time, bytes) into frozen `Progress` values. It keeps a few seconds of samples
 at a bounded density, so its memory does not depend on how often it is updated.
@@ -7,12 +7,14 @@ at a bounded density, so its memory does not depend on how often it is updated.
 from collections import deque
 from dataclasses import dataclass
 
-__all__ = ["Progress", "ProgressMeter", "format_bytes", "format_duration_s", "format_rate"]
+from vidnb.http.dates import format_http_date
 
 _WINDOW_S = 5.0  # long enough to smooth a bursty network, short enough to notice a stall
 _SAMPLE_INTERVAL_S = 0.25  # at most about twenty samples
 _MIN_INTERVAL_S = 0.001  # the first chunk may arrive when the meter has just been created
 _MAX_ETA_S = 100 * 3600.0  # slower than this is a stall, which has no estimate
+_MIN_SHOWN_S = 0.1
+_MINUTE_S = 60
 _KILO = 1000
 _ROUNDS_TO_KILO = _KILO - 0.05  # above, one decimal would show 1000.0
 
@@ -118,3 +120,42 @@ def format_duration_s(seconds: float) -> str:
     minutes, second = divmod(max(0, round(seconds)), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def fetched_summary(
+    size_bytes: int, elapsed_s: float, *, resumed_from_bytes: int, connections: int, attempts: int
+) -> str:
+    """Summarize a transfer: size, duration, and what deviates from the default.
+
+    `connections` is the most that were open at once, `attempts` one more than the failures.
+    """
+    if elapsed_s < _MINUTE_S - _MIN_SHOWN_S / 2:  # above, one decimal would show 60.0
+        duration = f"{max(elapsed_s, _MIN_SHOWN_S):.1f} s"
+    else:
+        duration = format_duration_s(elapsed_s)
+    facts = [f"{format_bytes(size_bytes)} in {duration}"]
+    if resumed_from_bytes:
+        facts.append(f"resumed from {format_bytes(resumed_from_bytes)}")
+    if connections > 1:
+        facts.append(f"{connections} connections")
+    if attempts > 1:
+        facts.append(f"{attempts - 1} {'retry' if attempts == 2 else 'retries'}")
+    return "; ".join(facts)
+
+
+def unchanged_summary(last_modified_s: int | None) -> str:
+    """Summarize a revalidated file; `last_modified_s` (Unix time, s) is shown as its UTC date."""
+    text = "already downloaded; the source has not changed"
+    if last_modified_s is None:
+        return text
+    try:
+        date = format_http_date(last_modified_s)  # Thu, 12 Nov 2026 00:00:00 GMT
+    except OverflowError:  # an invalid date in a record file
+        return text
+    _, day, month, year, *_ = date.split()
+    return f"{text} since {day.lstrip('0')} {month} {year}"
+
+
+def known_summary(algorithm: str) -> str:
+    """Summarize a file with the expected digest, for which no request was sent."""
+    return f"already downloaded; the {algorithm} digest matches"

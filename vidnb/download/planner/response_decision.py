@@ -22,22 +22,6 @@ from vidnb.download.planner.source_state import SourceState
 from vidnb.http.ranges import ByteRange, ByteRangeSet
 from vidnb.http.validators import Validators
 
-__all__ = [
-    "EMPTY",
-    "AcceptBody",
-    "AlreadyComplete",
-    "ConnectionRefused",
-    "RejectSource",
-    "RepeatRequest",
-    "RequestFailed",
-    "ResponseDecision",
-    "SourceUnchanged",
-    "StartOver",
-    "check_size",
-    "decide",
-    "too_large",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class AcceptBody:

@@ -18,17 +18,6 @@ from vidnb.http.headers import (
 from vidnb.http.ranges import ByteRange
 from vidnb.http.validators import Validators
 
-__all__ = [
-    "FailedResponse",
-    "FullResponse",
-    "InvalidPartialResponse",
-    "NotModified",
-    "PartialResponse",
-    "RangeNotSatisfiable",
-    "ResponseHead",
-    "parse_response_head",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class FullResponse:

@@ -8,15 +8,6 @@ import math
 from dataclasses import dataclass
 from enum import Enum, auto
 
-__all__ = [
-    "RETRIED_STATUSES",
-    "Failure",
-    "FailureKind",
-    "GiveUpReason",
-    "RetryBudget",
-    "RetryPolicy",
-]
-
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """Transient statuses: RFC 9110 sections 15.5.9, 15.6.1 and 15.6.3-5, RFC 6585 section 4."""
 

@@ -10,19 +10,6 @@ from typing import Final
 from vidnb.download.planner.progress import format_bytes, format_duration_s, format_rate
 from vidnb.download.status import DownloadHandle, DownloadStatus, Phase
 
-__all__ = [
-    "STRIPE_STEPS",
-    "WIDTH_PX",
-    "card_html",
-    "describe",
-    "displayed_name",
-    "displayed_phase",
-    "final_html",
-    "final_text",
-    "head_html",
-    "line_html",
-]
-
 WIDTH_PX: Final = 640
 STRIPE_STEPS: Final = 4
 """The number of positions of the stripes that stand for an unknown length."""

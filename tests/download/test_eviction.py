@@ -2,7 +2,7 @@
 
 import pytest
 
-from vidnb.download.planner.eviction import CacheEntry, select_evictions
+from vidnb.download.cache import CacheEntry, select_evictions
 
 OLD, MID, NEW = CacheEntry("old", 40, 1.0), CacheEntry("mid", 30, 2.0), CacheEntry("new", 20, 3.0)
 
