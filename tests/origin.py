@@ -158,12 +158,14 @@ class Exchange:
 
     def send(self, body: bytes, *, piece_bytes: int = _PIECE_BYTES) -> None:
         """Send body bytes at the origin's rate."""
-        status = memoryview(body)
-        while status:
-            piece = status[:piece_bytes]
-            self.connection.sendall(piece)
+        rest = memoryview(body)
+        while rest:
+            piece = rest[:piece_bytes]
+            # Counted first: the client may have the piece, and the test its result, before this
+            # thread runs again.
             self.request.sent_bytes += len(piece)
-            status = status[len(piece) :]
+            self.connection.sendall(piece)
+            rest = rest[len(piece) :]
             self.origin.throttle(len(piece))
 
     def flush(self) -> None:

@@ -1090,7 +1090,11 @@ def test_local_preallocated_space_is_never_taken_for_data(connections: int, tmp_
         seen.append(part_status(tmp_path))
         exchange.close_connection()
 
-    with Origin(LARGE, [look]) as origin:
+    def after_look(exchange: Exchange) -> None:
+        exchange.origin.wait_for(lambda: bool(seen))
+        honest(exchange)
+
+    with Origin(LARGE, [look], otherwise=after_look) as origin:
         result = fetch(request_for(origin, tmp_path, connections=connections))
         check(result, LARGE.data)
     assert 0 < seen[0].st_size <= (MIN_BYTES // 2 if connections == 1 else total_bytes)

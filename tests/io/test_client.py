@@ -203,11 +203,12 @@ def test_a_body_is_held_back(origin: Origin) -> None:
 
 
 def test_what_came_before_a_reset_is_read_first(origin: Origin) -> None:
-    is_received = threading.Event()
+    is_sent, is_received = threading.Event(), threading.Event()
 
     def handle(exchange: Exchange) -> None:
         exchange.respond(exchange.response(), after=50_000)
         exchange.flush()
+        is_sent.set()
         assert is_received.wait(DEADLINE_S)
         exchange.reset()
 
@@ -215,7 +216,7 @@ def test_what_came_before_a_reset_is_read_first(origin: Origin) -> None:
 
     async def work(client: HttpClient) -> tuple[int, ConnectionFault]:
         answer = await ask(client, origin.url)
-        await asyncio.to_thread(origin.wait_for, lambda: origin.sent_bytes >= 50_000)
+        await asyncio.to_thread(is_sent.wait, DEADLINE_S)
         await asyncio.sleep(0.05)  # the loop takes the bytes from the socket, which a reset empties
         is_received.set()
         await asyncio.sleep(0.1)  # the connection is reset by now
