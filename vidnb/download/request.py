@@ -21,7 +21,7 @@ from vidnb.download.options import (
 from vidnb.download.planner.retry import RetryPolicy
 from vidnb.http.request_headers import check_headers, refuse_managed_headers
 from vidnb.http.urls import check_url
-from vidnb.io.regular_file import StrPath
+from vidnb.io.regular_file import StrPath, expand_user
 
 __all__ = ["Checksum", "DownloadRequest", "DownloadResult", "local_path"]
 
@@ -167,7 +167,7 @@ def local_path(path: StrPath) -> str:
     check_type("path", text, str, "a path of text")
     if not text or "\0" in text or not _is_encodable(text):
         raise ValueError(f"path={text!r} is not a valid path.")
-    return os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises without a home folder
+    return expand_user(text)
 
 
 def _folder_and_file(path: StrPath | None) -> tuple[Path, Path | None]:

@@ -130,7 +130,7 @@ class Writer:
                 await self._wake.wait()
                 if not self._is_closing:
                     await self._gather()
-                batch, generation = self._take()
+                batch, generation = self._next_batch()
                 if batch:
                     await self._write(batch, generation)
                     for run in batch:
@@ -188,8 +188,8 @@ class Writer:
         except TimeoutError:
             pass  # late enough: whatever is there is written
 
-    def _take(self) -> tuple[list[_Run], int]:
-        """Empty the queue into as few runs as possible."""
+    def _next_batch(self) -> tuple[list[_Run], int]:
+        """Return everything queued as few runs of consecutive bytes, and its generation."""
         runs: list[_Run] = []
         for byte_range, data in sorted(self._waiting, key=lambda waiting: waiting[0]):
             if runs and runs[-1].stop == byte_range.start:

@@ -196,7 +196,7 @@ class ResponseBody(asyncio.BufferedProtocol):
 
 
 def _unused_block() -> memoryview:
-    """Return a view of the oldest block if nobody else has one, else of a new block.
+    """Return a view of the oldest block if it has no other view, else of a new block.
 
     A new megabyte costs 256 page faults and is zeroed first: a fifth of the time of the loop.
     """
