@@ -3,10 +3,12 @@
 import asyncio
 import inspect
 import pydoc
+import ssl
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 import vidnb
@@ -72,6 +74,12 @@ def test_an_unknown_option_is_named_by_function_and_by_mypy() -> None:
         ("headers", [("Cookie", "secret")], "headers must be a mapping of names to values, not li"),
         ("progress", "no", "progress must be True, False, None or a function, not str"),
         ("progress", 0, "progress must be True, False, None or a function, not int"),
+        ("proxy", 3128, "proxy must be a str such as 'http://proxy.example.org:3128', not int"),
+        ("auth", ["user", "s3cret"], "auth must be a tuple of user name and password, not list"),
+        ("auth", ("user", None), "auth must be a tuple of user name and password, both str"),
+        ("cookies", 5, "cookies must be a mapping of names to values or the path of a file"),
+        ("cookies", {"s3cret": 5}, "name and value of cookie 1 must be str, not str and int"),
+        ("ssl_context", False, "ssl_context must be an ssl.SSLContext, not bool"),
         ("if_exists", ["error"], "must be 'refresh', 'overwrite' or 'error'"),
     ],
 )
@@ -139,3 +147,74 @@ def test_a_tilde_is_the_home_folder(
 def test_a_tilde_without_such_a_user_is_a_name(tmp_path: Path) -> None:
     name = "~nobody-of-this-name/a.mp4"
     assert DownloadRequest.of(URL, name).target == Path(name).absolute()
+
+
+# Proxy, credentials, cookies and certificates.
+
+
+SECRETS: dict[str, Any] = {
+    "proxy": "http://user:s3cret@proxy.example:3128",
+    "auth": ("user", "s3cret"),
+    "cookies": {"session": "s3cret"},
+    "headers": {"X-Token": "s3cret"},
+}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_is_in_no_repr_and_tells_two_requests_apart(name: str) -> None:
+    request = make(**{name: SECRETS[name]})
+    assert "s3cret" not in repr(request)
+    assert request == make(**{name: SECRETS[name]})
+    assert hash(request) == hash(make(**{name: SECRETS[name]}))
+    assert request != make()
+
+
+def test_requests_with_different_certificates_are_not_joined() -> None:
+    context = ssl.create_default_context()
+    assert make(ssl_context=context) == make(ssl_context=context)
+    assert make(ssl_context=context) != make(ssl_context=ssl.create_default_context())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"auth": ("us:er", "s3cret")}, "auth has a colon in the user name"),
+        ({"auth": ("user", "s3cret\r\nX: 1")}, "or a control character"),
+        (
+            {"auth": ("user", "s3cret"), "headers": {"authorization": "x"}},
+            "headers has Authori",
+        ),
+        ({"cookies": {"a": "s3cret;b=1"}}, "cookie 1 has a character"),
+        ({"cookies": {"ok": "1", "s3cret=": "1"}}, "cookie 2 has a character"),
+        ({"cookies": {"a": "s3cret\r\nX: 1"}}, "percent-encode it"),
+        ({"proxy": "http://user:s3cret@"}, "proxy=… is not the URL of an HTTP proxy"),
+        ({"proxy": "s3cret host"}, "write it as 'http://host:port'"),
+        ({"proxy": "http://p:1", "public_only": True}, "cannot check those of proxy=…"),
+    ],
+)
+def test_settings_that_cannot_be_sent_are_one_sentence_without_secrets(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        make(**options)
+    assert "s3cret" not in str(caught.value)
+    assert str(caught.value).count(".\n") == 0
+
+
+def test_auth_beside_a_user_in_the_url_is_refused() -> None:
+    with pytest.raises(ValueError, match="the URL has a user name, too; remove one") as caught:
+        DownloadRequest.of("http://u:s3cret@127.0.0.1:9/a.mp4", auth=("user", "s3cret"))
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["proxy", "auth", "cookies", "ssl_context"])
+def test_a_session_has_its_own_settings(name: str) -> None:
+    value = ssl.create_default_context() if name == "ssl_context" else SECRETS[name]
+
+    async def main() -> None:
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(ValueError, match=f"{name}=… is for vidnb's own connections"):
+                make(session=session, **{name: value})
+            make(session=session, **{name: None})
+
+    asyncio.run(main())

@@ -33,6 +33,7 @@ from tests.origin import (
 from vidnb.download.planner.retry import FailureKind
 from vidnb.errors import URLNotAllowed
 from vidnb.io.client import ConnectionFault, HttpClient, HttpResponse
+from vidnb.io.request_settings import RequestSettings
 
 DATA = noise(100_000)
 FILM = Film(DATA)
@@ -54,7 +55,7 @@ def origin() -> Iterator[Origin]:
 async def ask(client: HttpClient, url: str, **options: Any) -> HttpResponse:
     return await client.get(
         url,
-        caller_headers=options.get("caller", {}),
+        RequestSettings(headers=tuple(options.get("caller", {}).items())),
         request_headers=options.get("request", {}),
         idle_timeout_s=options.get("idle_timeout_s", 5.0),
     )

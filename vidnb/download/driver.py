@@ -36,6 +36,7 @@ from vidnb.download.validation import HEAD_BYTES
 from vidnb.download.writer import Writer
 from vidnb.http.ranges import ByteRange
 from vidnb.io.client import ConnectionFault, HttpClient, HttpResponse
+from vidnb.io.request_settings import RequestSettings
 from vidnb.io.threads import run_in_thread
 from vidnb.media import sniff
 
@@ -82,7 +83,7 @@ class TransferDriver:
         handle: DownloadHandle,
         *,
         url: str,
-        headers: dict[str, str],
+        settings: RequestSettings,
         idle_timeout_s: float,
         check_video: bool,
         room_before: DiskSpace,
@@ -97,7 +98,7 @@ class TransferDriver:
         self._client = client
         self._handle = handle
         self._url = url
-        self._headers = headers
+        self._settings = settings
         self._idle_timeout_s = idle_timeout_s
         self._room_before = room_before
         self._room = room
@@ -264,7 +265,7 @@ class TransferDriver:
         try:
             response = await self._client.get(
                 self._url,
-                caller_headers=self._headers,
+                self._settings,
                 request_headers=dict(request.headers),
                 idle_timeout_s=self._idle_timeout_s,
             )

@@ -7,6 +7,8 @@ into the signature and the docstring that `help()`, `?` and completion read at r
 
 import inspect
 import operator
+import os
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -29,6 +31,7 @@ from vidnb.download.planner.progress import Progress
 from vidnb.download.planner.retry import RetryPolicy
 
 IfExists: TypeAlias = Literal["refresh", "overwrite", "error"]
+Cookies: TypeAlias = Mapping[str, str] | str | os.PathLike[str]
 ProgressOption: TypeAlias = bool | Callable[[Progress], object] | None
 
 _F = TypeVar("_F", bound=Callable[..., object])
@@ -70,6 +73,25 @@ class DownloadOptions(TypedDict, total=False):
             "Sent to the URL's own origin only. vidnb manages Range, Accept-Encoding and the other"
             " headers that select bytes or their coding.",
         ),
+    ]
+    auth: Annotated[
+        tuple[str, str] | None,
+        _Option(None, "User name and password (Basic), sent to the URL's own origin only."),
+    ]
+    cookies: Annotated[
+        Cookies | None,
+        _Option(
+            None,
+            "A mapping of names to values for the URL's own origin, or the path of a cookie file"
+            " in Netscape's format.",
+        ),
+    ]
+    proxy: Annotated[
+        str | None, _Option(None, "The URL of a proxy; None: the one that the environment sets.")
+    ]
+    ssl_context: Annotated[
+        ssl.SSLContext | None,
+        _Option(None, "An `ssl.SSLContext` with your certificates; None: the default ones."),
     ]
     session: Annotated[
         aiohttp.ClientSession | None,

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Unpack
 import aiohttp
 
 from vidnb.download.options import (
+    Cookies,
     DownloadOptions,
     IfExists,
     ProgressOption,
@@ -19,11 +22,16 @@ from vidnb.download.options import (
     fill_defaults,
 )
 from vidnb.download.planner.retry import RetryPolicy
+from vidnb.errors import StorageError, URLNotAllowed
+from vidnb.http.cookies import Cookie, check_cookies, parse_cookie_file
 from vidnb.http.request_headers import check_headers, refuse_managed_headers
-from vidnb.http.urls import check_url
-from vidnb.io.regular_file import StrPath, expand_user
+from vidnb.http.urls import check_url, without_credentials
+from vidnb.io.regular_file import StrPath, expand_user, read_all
 
 __all__ = ["Checksum", "DownloadRequest", "DownloadResult", "local_path"]
+
+
+_SESSION_HAS = frozenset({"auth", "cookies", "proxy", "ssl_context"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +103,11 @@ class DownloadRequest:
     connections: int | None
     if_exists: IfExists
     retry: RetryPolicy
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    auth: tuple[str, str] | None = field(repr=False)
+    cookies: tuple[Cookie, ...] = field(repr=False)
+    proxy: str | None = field(repr=False)
+    ssl_context: ssl.SSLContext | None
     session: aiohttp.ClientSession | None
     public_only: bool
     check_video: bool
@@ -136,10 +148,25 @@ class DownloadRequest:
                 " session=…; pass only one of the two."
             )
         fields = check_headers(headers or {})
+        own = [name for name, value in given.items() if name in _SESSION_HAS and value is not None]
+        if session is not None and own:
+            raise ValueError(
+                f"{own[0]}=… is for vidnb's own connections, and session=… has its own; set it in"
+                " the session."
+            )
+        if given["proxy"] is not None and given["public_only"]:
+            raise ValueError(
+                "public_only=True checks vidnb's own connections and cannot check those of"
+                " proxy=…; pass only one of the two."
+            )
+        context = given["ssl_context"]
+        check_type("ssl_context", context, (ssl.SSLContext, type(None)), "an ssl.SSLContext")
+        checked_url = check_url(url)
+        auth = _checked_auth(given["auth"], checked_url, fields)
         refuse_managed_headers(getattr(session, "headers", {}))
         folder, target = _folder_and_file(path)
         return cls(
-            url=check_url(url),
+            url=checked_url,
             folder=folder,
             target=target,
             checksum=None if checksum is None else Checksum.parse(checksum),
@@ -148,6 +175,10 @@ class DownloadRequest:
             if_exists=given["if_exists"],
             retry=given["retry"] or RetryPolicy(),
             headers=fields,
+            auth=auth,
+            cookies=_checked_cookies(given["cookies"]),
+            proxy=_checked_proxy(given["proxy"]),
+            ssl_context=context,
             session=session,
             public_only=given["public_only"],
             check_video=given["check_video"],
@@ -155,6 +186,62 @@ class DownloadRequest:
             progress=progress,
             fills=fills,
         )
+
+
+def _checked_auth(
+    auth: object, url: str, headers: tuple[tuple[str, str], ...]
+) -> tuple[str, str] | None:
+    """Return user name and password; `ValueError` if they cannot be sent (RFC 7617)."""
+    if auth is None:
+        return None
+    check_type("auth", auth, tuple, "a tuple of user name and password")
+    match auth:
+        case (str(user), str(password)):
+            pass
+        case _:
+            raise ValueError("auth must be a tuple of user name and password, both str.")
+    if ":" in user or not (user + password).isprintable():
+        raise ValueError(
+            "auth has a colon in the user name, or a control character; Basic cannot send it."
+        )
+    if url != without_credentials(url):
+        raise ValueError("auth=… is given, and the URL has a user name, too; remove one of them.")
+    if any(name.lower() == "authorization" for name, _ in headers):
+        raise ValueError("auth=… is given, and headers has Authorization, too; remove one of them.")
+    return user, password
+
+
+def _checked_cookies(cookies: Cookies | None) -> tuple[Cookie, ...]:
+    """Return the cookies of a mapping or a file; `ValueError` with one sentence."""
+    if cookies is None:
+        return ()
+    if isinstance(cookies, Mapping):
+        return check_cookies(cookies)
+    kinds = (str, os.PathLike)
+    check_type("cookies", cookies, kinds, "a mapping of names to values or the path of a file")
+    try:
+        return parse_cookie_file(read_all(expand_user(cookies)).decode(), time.time())
+    except StorageError as error:
+        raise ValueError(f"cookies: the file {error}") from None
+    except ValueError as error:
+        reason = "it is not UTF-8" if isinstance(error, UnicodeError) else str(error)
+        raise ValueError(
+            f"cookies: the file {os.fspath(cookies)!r} is malformed: {reason}; export it again as"
+            " cookies.txt."
+        ) from None
+
+
+def _checked_proxy(proxy: str | None) -> str | None:
+    """Return the URL of a proxy; `ValueError` with one sentence."""
+    if proxy is None:
+        return None
+    check_type("proxy", proxy, str, "a str such as 'http://proxy.example.org:3128'")
+    try:
+        return check_url(proxy if "://" in proxy else f"http://{proxy}").rstrip("/")
+    except URLNotAllowed:
+        raise ValueError(
+            "proxy=… is not the URL of an HTTP proxy; write it as 'http://host:port'."
+        ) from None
 
 
 def local_path(path: StrPath) -> str:

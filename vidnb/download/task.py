@@ -37,6 +37,7 @@ from vidnb.errors import TransferError
 from vidnb.http.headers import parse_media_type
 from vidnb.http.urls import origin
 from vidnb.io.client import HttpClient
+from vidnb.io.request_settings import RequestSettings
 from vidnb.io.threads import run_in_thread
 from vidnb.media import sniff
 
@@ -65,6 +66,13 @@ class DownloadTask:
         self._request = request
         self._handle = handle
         self._client = client
+        self._settings = RequestSettings(
+            headers=request.headers,
+            proxy=request.proxy,
+            auth=request.auth,
+            cookies=request.cookies,
+            ssl_context=request.ssl_context,
+        )
         self._destination = Destination(request)
         self._started_s = time.monotonic()
         self._reuse_summary = ""
@@ -164,7 +172,7 @@ class DownloadTask:
             self._client,
             handle,
             url=request.url,
-            headers=dict(request.headers),
+            settings=self._settings,
             idle_timeout_s=request.idle_timeout_s,
             check_video=request.check_video,
             room_before=found.space,

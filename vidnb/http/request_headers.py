@@ -4,11 +4,12 @@ vidnb manages the fields for ranges, conditions, encoding and framing; a caller'
 them is an error. Messages show the name of a field only: its value may be a secret.
 """
 
+import base64
 import re
 import unicodedata
 from collections.abc import Mapping
 
-__all__ = ["check_headers", "refuse_managed_headers"]
+__all__ = ["basic_credentials", "check_headers", "refuse_managed_headers"]
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token, RFC 9110 section 5.6.2
 
@@ -66,6 +67,11 @@ def refuse_managed_headers(
             raise ValueError(
                 f"{where}={{{name!r}: …}} is managed by vidnb, {_reason(name.lower())}; remove it."
             )
+
+
+def basic_credentials(user: str, password: str) -> str:
+    """Return the value of an Authorization field for the Basic scheme, in UTF-8 (RFC 7617)."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 def _reason(name: str) -> str:

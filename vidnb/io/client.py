@@ -11,10 +11,11 @@ says so.
 import asyncio
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Awaitable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -26,6 +27,7 @@ from vidnb.http.headers import fold_headers
 from vidnb.http.urls import check_url, is_public_address, next_redirect, origin
 from vidnb.io.body import ResponseBody
 from vidnb.io.client_errors import FAULTS, ConnectionFault, NotPublicError, loss, mapped, silence
+from vidnb.io.request_settings import RequestSettings
 
 __all__ = ["ConnectionFault", "HttpClient", "HttpResponse"]
 
@@ -35,6 +37,13 @@ _USER_AGENT = "vidnb (+aiohttp)"
 # Elsewhere a proxy may be set outside of the environment, every entry of which `getproxies` reads.
 _HAS_NO_SETTINGS = sys.platform not in {"darwin", "win32"}
 _PROXY_NAMES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+
+
+class _Route(TypedDict, total=False):
+    """How an origin is reached, as arguments of a request of aiohttp."""
+
+    proxy: str | None
+    ssl: ssl.SSLContext | bool
 
 
 class HttpResponse:
@@ -113,26 +122,26 @@ class HttpClient:
     async def get(
         self,
         url: str,
+        settings: RequestSettings,
         *,
-        caller_headers: Mapping[str, str],
         request_headers: Mapping[str, str],
         idle_timeout_s: float,
     ) -> HttpResponse:
         """Request `url`, follow its redirects, and return the first response that is not one.
 
-        `caller_headers` are dropped if a redirect leads to another origin; `request_headers`
-        (Range and the like) are sent with every request. Nothing may arrive for at most
-        `idle_timeout_s`. Raises `ConnectionFault`, and `URLNotAllowed` for a URL that vidnb does
-        not fetch.
+        The headers of `settings` are dropped if a redirect leads to another origin;
+        `request_headers` (Range and the like) are sent with every request. Nothing may arrive for
+        at most `idle_timeout_s`. Raises `ConnectionFault`, and `URLNotAllowed` for a URL that vidnb
+        does not fetch.
         """
         current = check_url(url)
         first_origin = origin(current)
-        carried: dict[str, str] = dict(caller_headers)
+        carried = dict(settings.caller_headers())
         seen = [current]
         while True:
             session = self._session_for(is_first_origin=origin(current) == first_origin)
             response = await self._request(
-                session, current, _merged(carried, request_headers), idle_timeout_s
+                session, current, settings, _merged(carried, request_headers), idle_timeout_s
             )
             location = response.headers.get("Location")
             if response.status not in _REDIRECTS or location is None:
@@ -157,10 +166,20 @@ class HttpClient:
             )
         return self._own
 
+    def _route(self, session: aiohttp.ClientSession, url: str, settings: RequestSettings) -> _Route:
+        """Return proxy and certificates; those of the caller's session are its own."""
+        if session is self._theirs:
+            return {}
+        proxy = settings.proxy
+        if proxy is None and not self._public_only:
+            proxy = _proxy_for(url)
+        return {"proxy": proxy, "ssl": settings.ssl_context or True}
+
     async def _request(
         self,
         session: aiohttp.ClientSession,
         url: str,
+        settings: RequestSettings,
         headers: Mapping[str, str],
         idle_timeout_s: float,
     ) -> aiohttp.ClientResponse:
@@ -171,14 +190,15 @@ class HttpClient:
             raise_for_status=False,  # the planner judges the status
             # No limit on the total: a slow but steady download may take any time.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=idle_timeout_s),
-            # The caller's session has its own proxy settings.
-            proxy=None if self._public_only or session is self._theirs else _proxy_for(url),
+            **self._route(session, url, settings),
         )
         try:
             async with asyncio.timeout(idle_timeout_s):
                 return await sending
         except (*FAULTS, ValueError) as error:
             whose = "session" if session is self._theirs else "environment"
+            if settings.proxy is not None:
+                whose = "download"
             raise mapped(error, url, idle_timeout_s, whose) from error
 
 
