@@ -368,10 +368,10 @@ def tls() -> ssl.SSLContext:
 
 
 @pytest.fixture
-def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    context = ssl.create_default_context()
-    AUTHORITY.configure_trust(context)
-    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", context)
+def trusted(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    bundle = tmp_path_factory.mktemp("authority") / "authority.pem"
+    AUTHORITY.cert_pem.write_to_path(bundle)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
 
 
 def test_body_under_tls_without_close_notify_is_complete(
@@ -405,7 +405,7 @@ def test_certificate_of_an_unknown_authority_is_refused(tmp_path: Path) -> None:
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with Origin(FILM, tls=context) as origin:
         error = refused(origin, tmp_path, TransportError)
-        assert "the certificate of 127.0.0.1 is not valid" in str(error)
+        assert "the certificate of 127.0.0.1 is of an authority that is not trusted" in str(error)
         assert not origin.requests
 
 
@@ -414,7 +414,7 @@ def test_certificate_of_another_host_is_refused(
 ) -> None:
     with Origin(FILM, tls=tls, host="127.0.0.2") as origin:
         error = refused(origin, tmp_path, TransportError)
-        assert "the certificate of 127.0.0.2 is not valid" in str(error)
+        assert "the certificate of 127.0.0.2 is for another host" in str(error)
 
 
 @pytest.mark.parametrize(

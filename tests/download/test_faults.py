@@ -791,7 +791,7 @@ def test_redirect_endless_is_refused(tmp_path: Path) -> None:
 
     with Origin(FILM, otherwise=on_and_on) as origin:
         refused(origin, tmp_path, URLNotAllowed)
-        assert len(origin.requests) == 11
+        assert len(origin.requests) == 21
 
 
 def test_redirect_chain_is_followed(tmp_path: Path) -> None:

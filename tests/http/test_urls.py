@@ -284,14 +284,18 @@ SOURCE = "https://u:p@h.org/a/b?q"
 def test_a_redirect_passes_the_headers_to_the_same_origin_only(
     url: str, location: str, target: str, is_same_origin: bool
 ) -> None:
-    assert next_redirect(url, location, HEADERS, [url]) == (
+    assert next_redirect(url, location, HEADERS, [(url, "")], no_cookies) == (
         target,
         HEADERS if is_same_origin else {},
     )
 
 
+def no_cookies(url: str) -> str:
+    return ""
+
+
 def test_the_headers_are_a_copy() -> None:
-    _, headers = next_redirect(SOURCE, "/c", HEADERS, [SOURCE])
+    _, headers = next_redirect(SOURCE, "/c", HEADERS, [(SOURCE, "")], no_cookies)
     assert headers is not HEADERS
 
 
@@ -333,33 +337,52 @@ REMEDY = "open the URL in a browser to see what it requires."
 )
 def test_a_redirect_that_is_not_followed(location: str, reason: str) -> None:
     with pytest.raises(URLNotAllowed) as caught:
-        next_redirect(SOURCE, location, HEADERS, [SOURCE])
+        next_redirect(SOURCE, location, HEADERS, [(SOURCE, "")], no_cookies)
     reason = reason.removesuffix(".").partition(";")[0]  # with the remedy for a redirect instead
     assert str(caught.value) == f"{WHAT} {reason}; {REMEDY}"
     assert caught.value.url == SOURCE
 
 
 def test_a_url_may_be_requested_twice_but_not_three_times() -> None:
-    """Some servers set a cookie and redirect back to the first URL."""
+    """Some servers keep what happened on their side and redirect back to the first URL."""
     other = "https://u:p@h.org/c"
-    assert next_redirect(other, SOURCE, {}, [SOURCE, other]) == (SOURCE, {})
+    seen = [(SOURCE, ""), (other, "")]
+    assert next_redirect(other, SOURCE, {}, seen, no_cookies) == (SOURCE, {})
     with pytest.raises(URLNotAllowed) as caught:
-        next_redirect(other, SOURCE, {}, [SOURCE, other, SOURCE, other])
+        next_redirect(other, SOURCE, {}, seen * 2, no_cookies)
     assert str(caught.value).endswith(f"was not followed: it is a redirect loop; {REMEDY}")
 
 
-def test_ten_redirects_are_followed_but_not_eleven() -> None:
-    seen = ["https://h.org/0"]
+def test_a_url_with_other_cookies_is_no_loop() -> None:
+    seen = [(SOURCE, ""), (SOURCE, "a=1"), (SOURCE, "a=1")]
+    assert next_redirect(SOURCE, SOURCE, {}, seen, lambda url: "a=2") == (SOURCE, {})
+    assert next_redirect(SOURCE, SOURCE, {}, seen, lambda url: "") == (SOURCE, {})
+    with pytest.raises(URLNotAllowed, match="it is a redirect loop"):
+        next_redirect(SOURCE, SOURCE, {}, seen, lambda url: "a=1")
+
+
+def test_a_new_cookie_each_time_ends_at_the_limit() -> None:
+    seen = [(SOURCE, str(n)) for n in range(MAX_REDIRECTS)]
+    assert next_redirect(SOURCE, SOURCE, {}, seen, lambda url: "x") == (SOURCE, {})
+    seen.append((SOURCE, "x"))
+    with pytest.raises(URLNotAllowed, match="it is redirect number 21"):
+        next_redirect(SOURCE, SOURCE, {}, seen, lambda url: "y")
+
+
+def test_twenty_redirects_are_followed_but_not_more() -> None:
+    url, seen = "https://h.org/0", [("https://h.org/0", "")]
     for n in range(1, MAX_REDIRECTS + 1):
-        seen.append(next_redirect(seen[-1], f"/{n}", {}, seen)[0])
-    assert seen[-1] == "https://h.org/10"
+        url = next_redirect(url, f"/{n}", {}, seen, no_cookies)[0]
+        seen.append((url, ""))
+    assert url == "https://h.org/20"
     with pytest.raises(URLNotAllowed) as caught:
-        next_redirect(seen[-1], "/11", {}, seen)
+        next_redirect(url, "/21", {}, seen, no_cookies)
     assert str(caught.value) == (
-        f"The redirect from https://h.org/10 was not followed: it is redirect number 11,"
-        f" and the limit is 10; {REMEDY}"
+        f"The redirect from https://h.org/20 was not followed: it is redirect number 21,"
+        f" and the limit is 20; {REMEDY}"
     )
-    assert next_redirect(seen[-1], "/11", {}, seen, max_redirects=11) == ("https://h.org/11", {})
+    followed = next_redirect(url, "/21", {}, seen, no_cookies, max_redirects=21)
+    assert followed == ("https://h.org/21", {})
 
 
 @pytest.mark.parametrize(
@@ -502,7 +525,8 @@ def test_a_password_is_never_shown(rest: str, scheme: str) -> None:
 @given(urls, urls, st.lists(urls, max_size=3))
 def test_a_redirect_is_followed_or_not_allowed(url: str, location: str, seen: list[str]) -> None:
     try:
-        target, headers = next_redirect(url, location, HEADERS, seen)
+        requests = [(each, "") for each in seen]
+        target, headers = next_redirect(url, location, HEADERS, requests, no_cookies)
     except URLNotAllowed:
         return
     assert check_url(target) == target

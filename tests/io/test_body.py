@@ -21,6 +21,7 @@ from tests.network import localhost_tls
 from vidnb.download.planner.retry import FailureKind
 from vidnb.io.body import ResponseBody
 from vidnb.io.client import ConnectionFault, HttpClient, HttpResponse
+from vidnb.io.cookie_store import CookieStore
 from vidnb.io.request_settings import RequestSettings
 
 MIB = 2**20
@@ -76,7 +77,10 @@ async def origin(
 
 async def get(client: HttpClient, url: str, idle_timeout_s: float = 10.0) -> HttpResponse:
     return await client.get(
-        url, RequestSettings(), request_headers={}, idle_timeout_s=idle_timeout_s
+        url,
+        RequestSettings(cookies=CookieStore(url)),
+        request_headers={},
+        idle_timeout_s=idle_timeout_s,
     )
 
 

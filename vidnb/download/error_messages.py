@@ -42,8 +42,6 @@ _RESUME = "run the same download again to resume"
 _REMEDIES = {
     FailureKind.CONNECT: "check the address and the network",
     FailureKind.PROTOCOL_ERROR: "try another address for it",
-    # TLS; the other refusals have sentences of their own.
-    FailureKind.REFUSED: "check the address and the clock of this machine",
 }
 _FORBIDDEN = {401, 403, 407}
 
@@ -62,7 +60,7 @@ def _kept(resumable_bytes: int, folder: Path) -> str:
 
 def _remedy(failure: Failure, resumable_bytes: int) -> str:
     """Return a clause on what the user can do about a failure."""
-    remedy = _REMEDIES.get(failure.kind)
+    remedy = failure.remedy or _REMEDIES.get(failure.kind)
     if failure.status in _FORBIDDEN:
         remedy = "check the address, and whether it requires a login (headers=…)"
     elif failure.status is not None and failure.status not in RETRIED_STATUSES:

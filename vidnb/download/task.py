@@ -37,6 +37,7 @@ from vidnb.errors import TransferError
 from vidnb.http.headers import parse_media_type
 from vidnb.http.urls import origin
 from vidnb.io.client import HttpClient
+from vidnb.io.cookie_store import CookieStore
 from vidnb.io.request_settings import RequestSettings
 from vidnb.io.threads import run_in_thread
 from vidnb.media import sniff
@@ -70,7 +71,7 @@ class DownloadTask:
             headers=request.headers,
             proxy=request.proxy,
             auth=request.auth,
-            cookies=request.cookies,
+            cookies=CookieStore(request.url, request.cookies),
             ssl_context=request.ssl_context,
         )
         self._destination = Destination(request)

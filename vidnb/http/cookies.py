@@ -1,18 +1,34 @@
-"""Cookies that a caller passes: a mapping of names to values, or a Netscape cookie file.
+"""Cookies (RFC 6265): what a caller passes, and what vidnb accepts of what a response sets.
 
-It performs no I/O and takes the time as an argument. No message quotes a name, a value or a line.
+A caller passes a mapping of names to values, or a file in Netscape's format. This module performs
+no I/O and takes the time as an argument. No message quotes a name, a value or a line.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Cookie", "check_cookies", "parse_cookie_file"]
+__all__ = [
+    "Cookie",
+    "accepted_set_cookie",
+    "check_cookies",
+    "cookie_names",
+    "join_cookies",
+    "parse_cookie_file",
+    "set_cookie",
+]
 
 # RFC 6265 section 4.1.1, as lenient as section 5.2: only what would end the pair, or the line.
 _NAME = re.compile(r"[^\x00-\x20\x7f=;,\"]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f;]*")
 _HTTP_ONLY = "#HttpOnly_"
+_DOMAIN = re.compile(r";\s*domain\s*=\s*\.?([^;]*)", re.IGNORECASE)
+_FLAGS = {"TRUE", "FALSE"}
+# What registries use below a country code, as in "co.uk"; the list of `http.cookiejar`.
+_SECOND_LEVEL = frozenset(
+    {"ac", "biz", "co", "com", "edu", "go", "gov", "info", "int", "mil", "name", "net", "ne", "or"}
+    | {"org"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +101,43 @@ def parse_cookie_file(text: str, now_s: float) -> tuple[Cookie, ...]:
     return tuple(cookies)
 
 
-_FLAGS = {"TRUE", "FALSE"}
+def set_cookie(cookie: Cookie) -> str:
+    """Return the Set-Cookie field that describes a cookie of a file."""
+    domain = "" if cookie.is_host_only else f"; Domain={cookie.domain}"
+    secure = "; Secure" if cookie.is_secure else ""
+    return f"{cookie.name}={cookie.value}; Path={cookie.path}{domain}{secure}"
+
+
+def accepted_set_cookie(field: str, host: str) -> str | None:
+    """Return a Set-Cookie field of a response from `host`, None where it is not accepted.
+
+    A Domain that many sites share (a top-level domain, or one like `co.uk`) would send the cookie
+    to others: the cookie is ignored, or, where that is the host itself, kept for this host only
+    (RFC 6265 section 5.3, step 5). Without the list of public suffixes a domain such as
+    `github.io` is not recognised; only the host that sets a cookie can widen it so far.
+    """
+    domains = _DOMAIN.findall(field)
+    domain = domains[-1].strip().lower() if domains else ""
+    first, *others = domain.split(".")
+    is_country = len(others) == 1 and len(others[0]) == 2
+    is_shared = not others or (is_country and first in _SECOND_LEVEL)
+    if not domain or not is_shared:
+        return field
+    return _DOMAIN.sub("", field) if domain == host else None
+
+
+def cookie_names(fields: Iterable[str]) -> list[str]:
+    """Return the names of the cookies that Set-Cookie fields set."""
+    return [re.split("[=;]", field, maxsplit=1)[0].strip() for field in fields]
+
+
+def join_cookies(written: str, cookies: Mapping[str, str]) -> str:
+    """Return a Cookie field of these cookies and of those `written` ones whose name they lack."""
+    if not cookies:
+        return written
+    kept = [pair.strip() for pair in written.split(";") if pair.strip()]
+    pairs = [pair for pair in kept if pair.partition("=")[0].strip() not in cookies]
+    return "; ".join([*pairs, *(f"{name}={value}" for name, value in cookies.items())])
 
 
 def _is_sendable(name: str, value: str) -> bool:

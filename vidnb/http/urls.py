@@ -8,15 +8,15 @@ see two hosts in it. Any other is normalised to ASCII by RFC 3986.
 import functools
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import quote, urljoin
 
 from vidnb.errors import URLNotAllowed
 
-MAX_REDIRECTS = 10
-"""The limit of redirects: the same as aiohttp's; the Fetch standard has 20."""
+MAX_REDIRECTS = 20
+"""The limit of redirects: that of the Fetch standard; a sign-in takes more than a mirror."""
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_PORT, _MAX_PORT_DIGITS = 65535, 5
@@ -108,16 +108,19 @@ def next_redirect(
     url: str,
     location: str,
     headers: Mapping[str, str],
-    seen: Sequence[str],
+    seen: Sequence[tuple[str, str]],
+    cookies_for: Callable[[str], str],
+    *,
     max_redirects: int = MAX_REDIRECTS,
 ) -> tuple[str, dict[str, str]]:
     """Return the target URL of a redirect, and the caller's headers to send there.
 
     `url` is the URL that responded, `location` its Location field (RFC 9110 section 10.2.2), `seen`
-    every URL requested so far, in order, with `url`. The headers and the user information are sent
-    to the same origin only, since any of them may be a credential. `URLNotAllowed` if `check_url`
-    raises it, for a redirect from https to http, for a loop (a URL requested twice already) and for
-    more than `max_redirects` redirects.
+    every request so far, in order, with that of `url`: its URL and its Cookie field. `cookies_for`
+    returns the Cookie field for a URL. The headers and the user information are sent to the same
+    origin only, since any of them may be a credential. `URLNotAllowed` if `check_url` raises it,
+    for a redirect from https to http, for a loop (a URL requested twice already with the same
+    cookies) and for more than `max_redirects` redirects.
     """
     source = _parsed(url)
     what = f"The redirect from {redact(url)} was not followed:"
@@ -146,7 +149,7 @@ def next_redirect(
     if is_same_origin and target.user is None:
         target = replace(target, user=source.user)
     target_url = str(target)
-    if seen.count(target_url) > 1:
+    if seen.count((target_url, cookies_for(target_url))) > 1:
         raise URLNotAllowed(f"{what} it is a redirect loop; {remedy}.", url=url)
     if len(seen) > max_redirects:
         raise URLNotAllowed(

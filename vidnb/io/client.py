@@ -24,10 +24,23 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from vidnb.http.headers import fold_headers
+from vidnb.http.response_lines import ABOUT_FRAMING, MAX_HEAD_BYTES, MAX_HEAD_LINES
 from vidnb.http.urls import check_url, is_public_address, next_redirect, origin
 from vidnb.io.body import ResponseBody
-from vidnb.io.client_errors import FAULTS, ConnectionFault, NotPublicError, loss, mapped, silence
+from vidnb.io.certificates import CertificateFileError, certificate_variables, default_context
+from vidnb.io.client_errors import (
+    FAULTS,
+    ConnectionFault,
+    NotPublicError,
+    loss,
+    malformed,
+    mapped,
+    silence,
+    unreadable_certificates,
+)
 from vidnb.io.request_settings import RequestSettings
+from vidnb.io.response_filter import FilteringConnector
+from vidnb.io.threads import run_in_thread
 
 __all__ = ["ConnectionFault", "HttpClient", "HttpResponse"]
 
@@ -43,7 +56,7 @@ class _Route(TypedDict, total=False):
     """How an origin is reached, as arguments of a request of aiohttp."""
 
     proxy: str | None
-    ssl: ssl.SSLContext | bool
+    ssl: ssl.SSLContext
 
 
 class HttpResponse:
@@ -88,7 +101,7 @@ class HttpResponse:
 
 
 class HttpClient:
-    """Requests for files: identity encoding, no cookies, no automatic redirects.
+    """Requests for files: identity encoding, no automatic redirects, no cookies of its own.
 
     `session` is the caller's `aiohttp.ClientSession`; it is used for the origin of the first
     request only, since its default headers must not reach another one. `public_only` refuses
@@ -101,6 +114,7 @@ class HttpClient:
         self._theirs = session
         self._public_only = public_only
         self._own: aiohttp.ClientSession | None = None
+        self._context: ssl.SSLContext | None = None  # without environment variables
 
     async def __aenter__(self) -> Self:
         return self
@@ -137,24 +151,34 @@ class HttpClient:
         current = check_url(url)
         first_origin = origin(current)
         carried = dict(settings.caller_headers())
-        seen = [current]
+
+        def cookies_for(url: str) -> str:
+            session = self._session_for(is_first_origin=origin(url) == first_origin)
+            if session is self._theirs:  # it sends its own
+                return str(session.cookie_jar.filter_cookies(URL(url, encoded=True)))
+            return settings.cookies.header(url)
+
+        seen: list[tuple[str, str]] = []
         while True:
             session = self._session_for(is_first_origin=origin(current) == first_origin)
-            response = await self._request(
-                session, current, settings, _merged(carried, request_headers), idle_timeout_s
-            )
+            headers = _merged(carried, request_headers)
+            cookie = settings.cookies.header(current, headers.get("Cookie", ""))
+            if cookie and session is not self._theirs:
+                headers["Cookie"] = cookie
+            seen.append((current, cookies_for(current)))
+            response = await self._request(session, current, settings, headers, idle_timeout_s)
+            settings.cookies.receive(response.headers.getall("Set-Cookie", ()), current)
             location = response.headers.get("Location")
             if response.status not in _REDIRECTS or location is None:
                 return HttpResponse(response, idle_timeout_s)
             response.close()
-            current, carried = next_redirect(current, location, carried, seen)
-            seen.append(current)
+            current, carried = next_redirect(current, location, carried, seen, cookies_for)
 
     def _session_for(self, *, is_first_origin: bool) -> aiohttp.ClientSession:
         if self._theirs is not None and is_first_origin:
             return self._theirs
         if self._own is None:
-            connector = aiohttp.TCPConnector(
+            connector = FilteringConnector(
                 limit=0,  # the planner limits connections
                 socket_factory=_public_socket if self._public_only else None,
             )
@@ -166,14 +190,31 @@ class HttpClient:
             )
         return self._own
 
-    def _route(self, session: aiohttp.ClientSession, url: str, settings: RequestSettings) -> _Route:
+    async def _route(
+        self, session: aiohttp.ClientSession, url: str, settings: RequestSettings
+    ) -> _Route:
         """Return proxy and certificates; those of the caller's session are its own."""
         if session is self._theirs:
             return {}
         proxy = settings.proxy
         if proxy is None and not self._public_only:
             proxy = _proxy_for(url)
-        return {"proxy": proxy, "ssl": settings.ssl_context or True}
+        if not (url.startswith("https:") or (proxy or "").startswith("https:")):
+            return {"proxy": proxy}
+        return {"proxy": proxy, "ssl": settings.ssl_context or await self._default_context()}
+
+    async def _default_context(self) -> ssl.SSLContext:
+        """Return the context for the default certificates; aiohttp pools connections by it."""
+        variables = certificate_variables(os.environ)
+        if not variables and self._context is not None:
+            return self._context
+        try:
+            context = await run_in_thread(default_context, variables)
+        except CertificateFileError as error:
+            raise ConnectionFault(unreadable_certificates(error)) from error
+        if not variables:
+            self._context = context
+        return context
 
     async def _request(
         self,
@@ -183,6 +224,7 @@ class HttpClient:
         headers: Mapping[str, str],
         idle_timeout_s: float,
     ) -> aiohttp.ClientResponse:
+        route = await self._route(session, url, settings)
         sending: Awaitable[aiohttp.ClientResponse] = session.get(
             URL(url, encoded=True),  # a signature covers the URL to the letter
             headers=headers,
@@ -190,16 +232,23 @@ class HttpClient:
             raise_for_status=False,  # the planner judges the status
             # No limit on the total: a slow but steady download may take any time.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=idle_timeout_s),
-            **self._route(session, url, settings),
+            max_line_size=MAX_HEAD_BYTES,
+            max_field_size=MAX_HEAD_BYTES,
+            max_headers=MAX_HEAD_LINES,
+            **route,
         )
         try:
             async with asyncio.timeout(idle_timeout_s):
-                return await sending
+                response = await sending
         except (*FAULTS, ValueError) as error:
             whose = "session" if session is self._theirs else "environment"
             if settings.proxy is not None:
                 whose = "download"
             raise mapped(error, url, idle_timeout_s, whose) from error
+        if any(name != name.strip() for name in response.headers):  # of the caller's session
+            response.close()
+            raise ConnectionFault(malformed(ABOUT_FRAMING))
+        return response
 
 
 def _merged(

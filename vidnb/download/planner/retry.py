@@ -49,7 +49,8 @@ class GiveUpReason(Enum):
 class Failure:
     """One failed attempt.
 
-    `reason` is a clause to show to a user, without a full stop. `status` is the HTTP status of a
+    `reason` is a clause to show to a user, without a full stop; `remedy` what to do about it, None
+    for what `kind` suggests. `status` is the HTTP status of a
     `STATUS` failure, `retry_after_s` the requested delay of its Retry-After (s), if any.
     """
 
@@ -57,6 +58,7 @@ class Failure:
     reason: str
     status: int | None = None
     retry_after_s: float | None = None
+    remedy: str | None = None
 
     @property
     def is_transient(self) -> bool:

@@ -1,0 +1,49 @@
+"""`CookieStore`: the cookies of one download, kept in memory until it ends."""
+
+from collections.abc import Sequence
+
+import aiohttp
+from yarl import URL
+
+from vidnb.http.cookies import Cookie, accepted_set_cookie, cookie_names, join_cookies, set_cookie
+from vidnb.http.urls import origin
+
+__all__ = ["CookieStore"]
+
+
+class CookieStore:
+    """What the origins of one download set, and what its caller passed; used on one event loop.
+
+    `cookies` without a domain are sent to the origin of `url` only. The others, and those that
+    responses set, follow RFC 6265: domain, path, Secure and expiry, without regard to the port.
+    """
+
+    def __init__(self, url: str, cookies: Sequence[Cookie] = ()) -> None:
+        self._origin = origin(url)
+        self._for_origin = {each.name: each.value for each in cookies if each.domain is None}
+        # Unsafe means: also for hosts without a name, such as a server in the local network.
+        self._jar = aiohttp.CookieJar(unsafe=True, quote_cookie=False)
+        for cookie in cookies:
+            if cookie.domain is not None:
+                site = URL.build(scheme="https", host=cookie.domain, path=cookie.path)
+                self._jar.update_cookies_from_headers([set_cookie(cookie)], site)
+
+    def receive(self, fields: Sequence[str], url: str) -> None:
+        """Keep the cookies of the Set-Cookie `fields` of a response from `url`."""
+        source = origin(url)
+        accepted = [text for field in fields if (text := accepted_set_cookie(field, source[1]))]
+        if source == self._origin:
+            for name in cookie_names(accepted):
+                self._for_origin.pop(name, None)
+        self._jar.update_cookies_from_headers(accepted, URL(url, encoded=True))
+
+    def header(self, url: str, written: str = "") -> str:
+        """Return the Cookie field for a request of `url`, empty for none.
+
+        `written` is a Cookie field of the caller; the cookies of this store replace its own of the
+        same name.
+        """
+        cookies = dict(self._for_origin) if origin(url) == self._origin else {}
+        sent = self._jar.filter_cookies(URL(url, encoded=True))
+        cookies.update((name, morsel.coded_value) for name, morsel in sent.items())
+        return join_cookies(written, cookies)
