@@ -94,9 +94,11 @@ def no_blocking_call_on_an_event_loop() -> Iterator[BlockBuster]:
     caller's loop only vidnb's calls are checked.
     """
     buster = BlockBuster(scanned_modules=vidnb)
-    # The destination is resolved once, in the caller's thread, before the download starts.
+    # The destination is resolved, and a cookie file is read, once, in the caller's thread, before
+    # the download starts.
+    at_start = {"_folder_and_file", "_checked_cookies"}
     for name in ("os.stat", "os.getcwd"):
-        buster.functions[name].can_block_in("vidnb/download/request.py", "_folder_and_file")
+        buster.functions[name].can_block_in("vidnb/download/request.py", at_start)
     # The socket is non-blocking and the bytes are in the page cache, as in asyncio's sendfile.
     buster.functions["os.sendfile"].can_block_in("vidnb/server/response_writer.py", "_sendfile")
     lock = buster.functions["threading.Lock.acquire"]

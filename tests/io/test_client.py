@@ -493,6 +493,12 @@ INFO = RequestInfo(URL("http://x/?s3cret"), "GET", CIMultiDictProxy(CIMultiDict(
             id="no-number",
         ),
         pytest.param(
+            aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError(1, "s3cret")),
+            FailureKind.CONNECT,
+            "no connection to film.example:443 (TLS failed)",
+            id="tls",
+        ),
+        pytest.param(
             aiohttp.ClientHttpProxyError(INFO, (), status=407, message="x"),
             FailureKind.CONNECT,
             "the session's proxy answered 407",
@@ -639,6 +645,26 @@ def test_a_proxy_that_is_dead_is_named_and_not_the_host(
     why = os.strerror(errno.ECONNREFUSED)
     assert failure.kind is FailureKind.CONNECT
     assert failure.reason == f"the environment's proxy 127.0.0.1:{port} cannot be reached ({why})"
+
+
+def test_the_proxy_of_the_download_goes_before_the_environments(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    url = "http://film.example/a.mp4"
+
+    async def work(client: HttpClient, proxy: str) -> bytes:
+        settings = RequestSettings(cookies=CookieStore(url), proxy=proxy)
+        answer = await client.get(url, settings, request_headers={}, idle_timeout_s=5.0)
+        body = await all_of(answer)
+        answer.close()
+        return body
+
+    assert with_client(lambda client: work(client, origin.base)) == DATA
+    assert origin.requests[0].target == url
+    port = refused_port()
+    with pytest.raises(ConnectionFault, match=f"the download's proxy 127.0.0.1:{port} cannot be"):
+        with_client(lambda client: work(client, f"http://127.0.0.1:{port}"))
 
 
 def test_a_proxy_without_an_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

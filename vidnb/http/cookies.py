@@ -5,24 +5,29 @@ no I/O and takes the time as an argument. No message quotes a name, a value or a
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 __all__ = [
     "Cookie",
-    "accepted_set_cookie",
+    "SetCookie",
     "check_cookies",
-    "cookie_names",
     "join_cookies",
     "parse_cookie_file",
+    "parse_set_cookie",
     "set_cookie",
 ]
 
 # RFC 6265 section 4.1.1, as lenient as section 5.2: only what would end the pair, or the line.
 _NAME = re.compile(r"[^\x00-\x20\x7f=;,\"]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f;]*")
+_HOST = re.compile(r"\.?[a-z0-9_:-]+(\.[a-z0-9_-]+)*")
 _HTTP_ONLY = "#HttpOnly_"
 _DOMAIN = re.compile(r";\s*domain\s*=\s*\.?([^;]*)", re.IGNORECASE)
+_MAX_AGE = re.compile(r";\s*max-age\s*=", re.IGNORECASE)
+# A server deletes a cookie so; aiohttp 3.14.5 takes the time 0 for no time.
+_EPOCH = re.compile(r";\s*expires\s*=[^;]*[ -](?:19)?70\b", re.IGNORECASE)
 _FLAGS = {"TRUE", "FALSE"}
 # What registries use below a country code, as in "co.uk"; the list of `http.cookiejar`.
 _SECOND_LEVEL = frozenset(
@@ -78,57 +83,71 @@ def parse_cookie_file(text: str, now_s: float) -> tuple[Cookie, ...]:
     with the number of the first line that is malformed.
     """
     cookies = []
-    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
-        line = line.removeprefix(_HTTP_ONLY)  # noqa: PLW2901 - the same line
-        if not line.strip() or line.startswith("#"):
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+    for number, line in enumerate(lines, 1):
+        fields = line.removeprefix(_HTTP_ONLY).split("\t")
+        if not line.strip() or fields[0].startswith("#"):
             continue
-        domain, below, path, secure, expiry, name, value, *more = [*line.split("\t"), *[""] * 7]
-        is_complete = 6 <= line.count("\t") + 1 <= 7 and not any(more)
         try:
-            expires_s = float(expiry or 0)
+            cookie, expires_s = _parse_line(fields)
         except ValueError:
-            is_complete, expires_s = False, 0.0
-        domain = domain.lower()
-        is_host = domain.strip(".") and path.startswith("/") and {below, secure} <= _FLAGS
-        if not (is_complete and is_host and _is_sendable(name, value)):
-            raise ValueError(f"line {number} is not a line of a Netscape cookie file")
-        if expires_s and expires_s <= now_s:
-            continue
-        is_host_only = below == "FALSE" and not domain.startswith(".")
-        cookies.append(
-            Cookie(name, value, domain.lstrip("."), path, is_host_only, secure == "TRUE")
-        )
+            raise ValueError(f"line {number} is not a line of a Netscape cookie file") from None
+        if not expires_s or expires_s > now_s:
+            cookies.append(cookie)
     return tuple(cookies)
 
 
-def set_cookie(cookie: Cookie) -> str:
-    """Return the Set-Cookie field that describes a cookie of a file."""
+def _parse_line(fields: list[str]) -> tuple[Cookie, float]:
+    """Return the cookie of a line and its expiry (Unix time, s); `ValueError` if malformed."""
+    domain, below, path, secure, expiry, name, value = [*fields, ""][: max(7, len(fields))]
+    domain = domain.lower().translate({ord("["): None, ord("]"): None})
+    is_place = _HOST.fullmatch(domain) is not None and path.startswith("/")
+    if not (is_place and {below, secure} <= _FLAGS and _is_sendable(name, value)):
+        raise ValueError("malformed")
+    is_host_only = below == "FALSE" and not domain.startswith(".")
+    cookie = Cookie(name, value, domain.lstrip("."), path, is_host_only, secure == "TRUE")
+    return cookie, float(expiry or 0)
+
+
+class SetCookie(NamedTuple):
+    """A Set-Cookie field: name and value as they were sent, and the rest from its first `;` on."""
+
+    name: str
+    value: str
+    attributes: str
+
+
+def set_cookie(cookie: Cookie) -> SetCookie:
+    """Return the field that would set a cookie of a file."""
     domain = "" if cookie.is_host_only else f"; Domain={cookie.domain}"
     secure = "; Secure" if cookie.is_secure else ""
-    return f"{cookie.name}={cookie.value}; Path={cookie.path}{domain}{secure}"
+    return SetCookie(cookie.name, cookie.value, f"; Path={cookie.path}{domain}{secure}")
 
 
-def accepted_set_cookie(field: str, host: str) -> str | None:
-    """Return a Set-Cookie field of a response from `host`, None where it is not accepted.
+def parse_set_cookie(field: str, host: str) -> SetCookie | None:
+    """Return what a Set-Cookie field of a response from `host` sets, None where it is not accepted.
 
     A Domain that many sites share (a top-level domain, or one like `co.uk`) would send the cookie
     to others: the cookie is ignored, or, where that is the host itself, kept for this host only
     (RFC 6265 section 5.3, step 5). Without the list of public suffixes a domain such as
     `github.io` is not recognised; only the host that sets a cookie can widen it so far.
     """
-    domains = _DOMAIN.findall(field)
+    pair, semicolon, rest = field.partition(";")
+    name, equals, value = (part.strip(" \t") for part in pair.partition("="))
+    if not (equals and _is_sendable(name, value)):
+        return None
+    attributes = semicolon + rest
+    if _EPOCH.search(attributes) and not _MAX_AGE.search(attributes):
+        attributes += "; Max-Age=0"
+    domains = _DOMAIN.findall(attributes)
     domain = domains[-1].strip().lower() if domains else ""
     first, *others = domain.split(".")
     is_country = len(others) == 1 and len(others[0]) == 2
-    is_shared = not others or (is_country and first in _SECOND_LEVEL)
-    if not domain or not is_shared:
-        return field
-    return _DOMAIN.sub("", field) if domain == host else None
-
-
-def cookie_names(fields: Iterable[str]) -> list[str]:
-    """Return the names of the cookies that Set-Cookie fields set."""
-    return [re.split("[=;]", field, maxsplit=1)[0].strip() for field in fields]
+    if domain and (not others or (is_country and first in _SECOND_LEVEL)):
+        if domain != host:
+            return None
+        attributes = _DOMAIN.sub("", attributes)
+    return SetCookie(name, value, attributes)
 
 
 def join_cookies(written: str, cookies: Mapping[str, str]) -> str:
@@ -141,4 +160,8 @@ def join_cookies(written: str, cookies: Mapping[str, str]) -> str:
 
 
 def _is_sendable(name: str, value: str) -> bool:
+    try:
+        value.encode()  # bytes that are not UTF-8 are lone surrogates here
+    except UnicodeEncodeError:
+        return False
     return _NAME.fullmatch(name) is not None and _VALUE.fullmatch(value) is not None

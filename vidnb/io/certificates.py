@@ -79,10 +79,10 @@ def _load(context: ssl.SSLContext, name: str, path: str) -> None:
             context.load_verify_locations(capath=path)
         else:
             context.load_verify_locations(cafile=path)
-    except ssl.SSLError as error:
-        raise CertificateFileError(name, f"{path!r} holds no certificates") from error
     except OSError as error:
-        raise CertificateFileError(name, f"{path!r} cannot be read") from error
+        is_readable = isinstance(error, ssl.SSLError)
+        reason = "holds no certificates" if is_readable else "cannot be read"
+        raise CertificateFileError(name, f"{path!r} {reason}") from error
 
 
 def _system_context() -> ssl.SSLContext | None:

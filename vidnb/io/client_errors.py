@@ -171,8 +171,10 @@ def loss(error: Exception) -> Failure:
     """Return the failure of a connection that ended while its body was read."""
     if isinstance(error, aiohttp.ClientPayloadError):
         return Failure(FailureKind.LOST, "the connection closed before the file was complete")
-    if isinstance(error, ssl.SSLError) and error.reason in _TLS:  # TLS 1.3 tells after the request
-        return _tls_failure(error, "the origin")
+    # A server of TLS 1.3 refuses after the request was sent; aiohttp wraps what it says.
+    for each in (error, error.__cause__):
+        if (failure := _tls_failure(each, "the origin")) is not None:
+            return failure
     return Failure(FailureKind.LOST, f"the connection broke ({_cause(error)})")
 
 
@@ -196,14 +198,19 @@ def _no_connection(
         of_proxy = f" of the {whose}'s proxy" if error.host != urlsplit(url).hostname else ""
         reason = f"the name {error.host}{of_proxy} could not be resolved"
         return Failure(FailureKind.CONNECT, reason)
-    if isinstance(error.os_error, ssl.SSLError) and error.os_error.reason in _TLS:
-        return _tls_failure(error.os_error, f"{error.host}:{error.port}")
+    if (failure := _tls_failure(error.os_error, f"{error.host}:{error.port}")) is not None:
+        return failure
     cause = _cause(error.os_error)
     return Failure(FailureKind.CONNECT, f"no connection to {error.host}:{error.port} ({cause})")
 
 
-def _tls_failure(error: ssl.SSLError, where: str) -> Failure:
-    reason, remedy = _TLS[error.reason]
+def _tls_failure(error: BaseException | None, where: str) -> Failure | None:
+    """Return the failure of an error of TLS that a retry does not help, else None."""
+    # Only OpenSSL's own errors have a reason.
+    code = getattr(error, "reason", None) if isinstance(error, ssl.SSLError) else None
+    if code not in _TLS:
+        return None
+    reason, remedy = _TLS[code]
     return Failure(FailureKind.REFUSED, reason.format(where), remedy=remedy)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import aiohttp
 from yarl import URL
 
-from vidnb.http.cookies import Cookie, accepted_set_cookie, cookie_names, join_cookies, set_cookie
+from vidnb.http.cookies import Cookie, SetCookie, join_cookies, parse_set_cookie, set_cookie
 from vidnb.http.urls import origin
 
 __all__ = ["CookieStore"]
@@ -22,20 +22,23 @@ class CookieStore:
         self._origin = origin(url)
         self._for_origin = {each.name: each.value for each in cookies if each.domain is None}
         # Unsafe means: also for hosts without a name, such as a server in the local network.
-        self._jar = aiohttp.CookieJar(unsafe=True, quote_cookie=False)
+        self._jar = aiohttp.CookieJar(unsafe=True)
+        # The jar of aiohttp 3.14.5 adds or removes quotes, so it gets the number of a value.
+        self._numbers: dict[str, int] = {}
         for cookie in cookies:
             if cookie.domain is not None:
                 site = URL.build(scheme="https", host=cookie.domain, path=cookie.path)
-                self._jar.update_cookies_from_headers([set_cookie(cookie)], site)
+                self._keep(set_cookie(cookie), site)
 
     def receive(self, fields: Sequence[str], url: str) -> None:
         """Keep the cookies of the Set-Cookie `fields` of a response from `url`."""
         source = origin(url)
-        accepted = [text for field in fields if (text := accepted_set_cookie(field, source[1]))]
-        if source == self._origin:
-            for name in cookie_names(accepted):
-                self._for_origin.pop(name, None)
-        self._jar.update_cookies_from_headers(accepted, URL(url, encoded=True))
+        for field in fields:
+            cookie = parse_set_cookie(field, source[1])
+            if cookie is not None:
+                self._keep(cookie, URL(url, encoded=True))
+                if source == self._origin:
+                    self._for_origin.pop(cookie.name, None)
 
     def header(self, url: str, written: str = "") -> str:
         """Return the Cookie field for a request of `url`, empty for none.
@@ -45,5 +48,12 @@ class CookieStore:
         """
         cookies = dict(self._for_origin) if origin(url) == self._origin else {}
         sent = self._jar.filter_cookies(URL(url, encoded=True))
-        cookies.update((name, morsel.coded_value) for name, morsel in sent.items())
+        if sent:
+            values = list(self._numbers)
+            cookies.update((name, values[int(morsel.value)]) for name, morsel in sent.items())
         return join_cookies(written, cookies)
+
+    def _keep(self, cookie: SetCookie, url: URL) -> None:
+        number = self._numbers.setdefault(cookie.value, len(self._numbers))
+        field = f"{cookie.name}={number}{cookie.attributes}"
+        self._jar.update_cookies_from_headers([field], url)
