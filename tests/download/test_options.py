@@ -60,6 +60,22 @@ def test_an_unknown_option_is_named_by_function_and_by_mypy() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("verify", "vidnb always verifies certificates: pass ssl_context=… with the certificates"),
+        ("verify_ssl", "pass ssl_context=… with the certificates to trust"),
+        ("ssl", "pass ssl_context=…"),
+        ("cert", "load_cert_chain"),
+        ("proxies", "pass proxy=…"),
+        ("timeout", "pass idle_timeout_s=…"),
+    ],
+)
+def test_an_option_of_another_program_is_answered_by_ours(name: str, instead: str) -> None:
+    with pytest.raises(TypeError, match=f"'{name}' is not a download option; .*{instead}"):
+        make(**{name: False})
+
+
+@pytest.mark.parametrize(
     ("name", "value", "message"),
     [
         *(("max_bytes", value, "an integer of at least 1") for value in ("5", b"5", 5.0, True, 0)),

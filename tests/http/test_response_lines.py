@@ -125,6 +125,13 @@ def test_line_ends_may_be_bare_line_feeds() -> None:
     assert normalise_head(data[:length])[1] == b"HTTP/1.1 200 \r\nA: 1\r\nB: 2\r\n\r\n"
 
 
+def test_line_ends_may_have_two_carriage_returns() -> None:
+    data = b"HTTP/1.1 200 OK\r\r\nA: 1\r\r\n\r\r\nbody"
+    assert head_length(data) == len(data) - 4
+    assert head_length(data, len(data) - 5) == len(data) - 4
+    assert normalise_head(data[:-4])[1] == b"HTTP/1.1 200 \r\nA: 1\r\n\r\n"
+
+
 def test_as_many_lines_as_allowed_and_not_one_more() -> None:
     assert len(fields(*[b"A: 1"] * MAX_HEAD_LINES)) == MAX_HEAD_LINES
     with pytest.raises(MalformedHeadError, match=f"more than {MAX_HEAD_LINES} header lines"):

@@ -122,6 +122,16 @@ class DownloadOptions(TypedDict, total=False):
 _HINTS: Final = get_type_hints(DownloadOptions, include_extras=True)
 _OPTIONS: Final[dict[str, _Option]] = {n: get_args(hint)[1] for n, hint in _HINTS.items()}
 _DEFAULTS: Final = cast(DownloadOptions, {n: option.default for n, option in _OPTIONS.items()})
+_TRUST: Final = "pass ssl_context=… with the certificates to trust"
+# Options of requests, httpx and aiohttp, and what vidnb has for them.
+_INSTEAD: Final = {
+    "verify": f"vidnb always verifies certificates: {_TRUST}",
+    "verify_ssl": f"vidnb always verifies certificates: {_TRUST}",
+    "ssl": _TRUST,
+    "cert": "pass ssl_context=… with the client certificate (load_cert_chain)",
+    "proxies": "pass proxy=… with the URL of a proxy",
+    "timeout": "pass idle_timeout_s=…",
+}
 _PATH_HELP = (
     "None: the current folder and a safe name. An existing folder or a trailing slash: that folder"
     " and a safe name. Otherwise the file itself. `~` is the home folder."
@@ -149,6 +159,8 @@ def with_download_options(function: _F) -> _F:
 def fill_defaults(options: DownloadOptions) -> DownloadOptions:
     """Return the given options and the defaults of the others; `TypeError` for an unknown name."""
     for name in options:
+        if name in _INSTEAD:
+            raise TypeError(f"{name!r} is not a download option; {_INSTEAD[name]}.")
         if name not in _OPTIONS:
             raise TypeError(f"{name!r} is not a download option; there are: {', '.join(_OPTIONS)}.")
     return {**_DEFAULTS, **options}

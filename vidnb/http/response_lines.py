@@ -25,7 +25,7 @@ ABOUT_FRAMING = "has a malformed header line about the length, the range or the 
 _FRAMING = ("contentlength", "transferencoding", "contentrange", "contentencoding")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token, RFC 9110 section 5.6.2
 _STATUS_LINE = re.compile(rb"HTTP/(\d(?:\.\d)?)[ \t]+([1-9]\d\d)(?:[ \t].*)?", re.IGNORECASE)
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_HEAD_END = re.compile(rb"\n\r{0,2}\n")
 _LINE_ENDS = re.compile(rb"[\r\n]+")
 _SPACE = b" \t"
 
@@ -45,7 +45,7 @@ def head_length(data: bytes | bytearray, start: int = 0) -> int | None:
     begin = bytes(data[lead : lead + 5])
     if not b"HTTP/".startswith(begin.upper()):
         raise MalformedHeadError(_what_begins_with(begin))
-    end = _HEAD_END.search(data, max(lead, start - 3))
+    end = _HEAD_END.search(data, max(lead, start - 4))
     length = end.end() if end else len(data)
     if length > MAX_HEAD_BYTES:
         raise MalformedHeadError(f"has a head of more than {MAX_HEAD_BYTES // 1024} KiB")
@@ -55,12 +55,12 @@ def head_length(data: bytes | bytearray, start: int = 0) -> int | None:
 def normalise_head(head: bytes) -> tuple[int, bytes]:
     """Return the status, and the head as RFC 9112 defines it.
 
-    Line ends become CRLF, folded lines are joined by a space, white space before a colon is
-    removed (RFC 9112 sections 2.2, 5.1, 5.2), the reason phrase is left out, and a line whose name
-    is no token is ignored. Raises `MalformedHeadError` where such a line is about framing, for a
+    Line ends become CRLF (some servers send CR CR LF), folded lines are joined by a space, white
+    space before a colon is removed (RFC 9112 sections 2.2, 5.1, 5.2), the reason phrase is left
+    out, and a line whose name is no token is ignored. Raises `MalformedHeadError` where such a line is about framing, for a
     null character or a bare carriage return, and for more than `MAX_HEAD_LINES` lines.
     """
-    first, *lines = [line.removesuffix(b"\r") for line in head.strip(b"\r\n").split(b"\n")]
+    first, *lines = [line.rstrip(b"\r") for line in head.strip(b"\r\n").split(b"\n")]
     status_line = _STATUS_LINE.fullmatch(first)
     if status_line is None:
         raise MalformedHeadError("has a malformed status line")
