@@ -409,6 +409,15 @@ def test_certificate_of_an_unknown_authority_is_refused(tmp_path: Path) -> None:
         assert not origin.requests
 
 
+def test_certificate_is_trusted_by_a_context_of_the_caller(
+    tls: ssl.SSLContext, tmp_path: Path
+) -> None:
+    context = ssl.create_default_context()
+    AUTHORITY.configure_trust(context)
+    with Origin(FILM, tls=tls) as origin:
+        check(fetch(request_for(origin, tmp_path, ssl_context=context)))
+
+
 def test_certificate_of_another_host_is_refused(
     tls: ssl.SSLContext, trusted: None, tmp_path: Path
 ) -> None:

@@ -174,6 +174,12 @@ def test_a_response_replaces_a_cookie_of_the_caller(tmp_path: Path) -> None:
         assert cookies_of(origin) == ["a=1; session=old", "a=1; session=new"]
 
 
+def test_a_response_deletes_a_cookie_of_the_caller(tmp_path: Path) -> None:
+    with Origin(FILM, [wall("session=; Max-Age=0")]) as origin:
+        check(fetch(request_for(origin, tmp_path, cookies={"session": "old"})))
+        assert cookies_of(origin) == ["session=old", None]
+
+
 @pytest.mark.parametrize(
     ("line", "sent"),
     [
@@ -276,6 +282,24 @@ def test_a_session_of_the_caller_passes_a_wall_with_its_own_cookies(tmp_path: Pa
     with Origin(FILM, otherwise=wall("ok=1")) as origin:
         assert asyncio.run(main(origin.url)).path.read_bytes() == DATA
         assert cookies_of(origin)[:2] == ["own=1", "ok=1; own=1"]
+
+
+def test_a_session_of_the_caller_without_cookies_stays_without(tmp_path: Path) -> None:
+    async def main(url: str) -> None:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+            with pytest.raises(URLNotAllowed, match="redirect loop"):
+                await vidnb.download_async(url, tmp_path / "f", session=session, progress=False)
+
+    with Origin(FILM, otherwise=wall("ok=1")) as origin:
+        asyncio.run(main(origin.url))
+        assert cookies_of(origin) == [None, None]
+
+
+def test_the_proxy_of_a_download_gets_its_requests(tmp_path: Path) -> None:
+    with Origin(FILM) as proxy:
+        url = "http://films.example/film.mp4"
+        check(fetch(ask(url, tmp_path, proxy=proxy.base)))
+        assert [request.target for request in proxy.requests] == [url]
 
 
 def test_auth_is_sent_to_the_origin_of_the_url_only(tmp_path: Path) -> None:

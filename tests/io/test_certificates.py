@@ -398,6 +398,16 @@ def test_a_bundle_alone_replaces_the_defaults(bundle: Path) -> None:
     assert trusted == [ssl.PEM_cert_to_DER_cert(bundle.read_text())]
 
 
+def test_openssls_variables_keep_openssls_other_defaults(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`SSL_CERT_FILE` replaces the default file, and not the default folder, of OpenSSL."""
+    defaults = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    monkeypatch.setattr(ssl, "create_default_context", lambda: defaults)
+    assert default_context((("SSL_CERT_FILE", str(bundle)),)) is defaults
+    assert default_context((("CURL_CA_BUNDLE", str(bundle)),)) is not defaults
+
+
 def test_a_bundle_that_changes_is_read_again(bundle: Path) -> None:
     variables = certificate_variables({"CURL_CA_BUNDLE": str(bundle)})
     first = default_context(variables)

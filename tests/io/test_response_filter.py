@@ -5,7 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -17,7 +17,7 @@ from vidnb.http.response_lines import ABOUT_FRAMING
 from vidnb.io.client import ConnectionFault, HttpClient, HttpResponse
 from vidnb.io.cookie_store import CookieStore
 from vidnb.io.request_settings import RequestSettings
-from vidnb.io.response_filter import FilteringConnector
+from vidnb.io.response_filter import FilteringConnector, _HeadFilter
 
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH = b"Content-Length: 5\r\n"
@@ -230,6 +230,11 @@ def test_a_session_of_the_caller_accepts_large_heads_for_its_download() -> None:
 class Transport(asyncio.Transport):
     """A transport that only keeps its protocol."""
 
+    is_aborted = False
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.protocol = protocol
 
@@ -273,3 +278,12 @@ def test_the_filter_passes_on_all_else(
             "eof_received",
             "connection_lost",
         ]
+
+
+def test_a_malformed_head_aborts_the_connection() -> None:
+    """A regular close under TLS would wait for an origin that goes on sending."""
+    transport, parser = Transport(), Parser()
+    protocol: Any = _HeadFilter(cast(Any, parser), transport)
+    protocol.data_received(b"junk")
+    assert parser.calls == ["set_exception"]
+    assert transport.is_aborted

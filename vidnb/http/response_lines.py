@@ -57,8 +57,9 @@ def normalise_head(head: bytes) -> tuple[int, bytes]:
 
     Line ends become CRLF (some servers send CR CR LF), folded lines are joined by a space, white
     space before a colon is removed (RFC 9112 sections 2.2, 5.1, 5.2), the reason phrase is left
-    out, and a line whose name is no token is ignored. Raises `MalformedHeadError` where such a line is about framing, for a
-    null character or a bare carriage return, and for more than `MAX_HEAD_LINES` lines.
+    out, and a line whose name is no token is ignored. Raises `MalformedHeadError` where such a line
+    is about framing, for a null character or a bare carriage return, and for more than
+    `MAX_HEAD_LINES` lines.
     """
     first, *lines = [line.rstrip(b"\r") for line in head.strip(b"\r\n").split(b"\n")]
     status_line = _STATUS_LINE.fullmatch(first)
