@@ -21,7 +21,8 @@ FUNCTIONS = {
     "save_video_from_url": "(url, save_path)",
     "get_video_data": "(file_name)",
     "download": "(url, path=None, *, checksum=None, max_bytes=None, connections=None,"
-    " if_exists='refresh', retry=None, headers=None, session=None, public_only=False,"
+    " if_exists='refresh', retry=None, headers=None, auth=None,"
+    " cookies=None, proxy=None, ssl_context=None, session=None, public_only=False,"
     " check_video=True, idle_timeout_s=30.0, progress=None)",
     "serve": "(path, *, max_partial_bytes=None, host='127.0.0.1', allowed_hosts=())",
     "play": "(source, *, start_s=None, autoplay=False, muted=False, loop=False, width=None,"

@@ -53,10 +53,13 @@ def failed(kind: FailureKind, status: int | None = None, wait_s: float | None = 
             id="connect",
         ),
         pytest.param(
-            failed(FailureKind.REFUSED),
+            give_up(
+                GiveUpReason.FAILED,
+                Failure(FailureKind.REFUSED, "it failed", remedy="check the clock"),
+            ),
             TransportError,
-            "it failed; nothing was kept; check the address and the clock of this machine.",
-            f"it failed; {KEPT}; check the address and the clock of this machine, then {RESUME}.",
+            "it failed; nothing was kept; check the clock.",
+            f"it failed; {KEPT}; check the clock, then {RESUME}.",
             id="certificate",
         ),
         pytest.param(

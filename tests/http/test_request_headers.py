@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidnb.http.request_headers import check_headers, refuse_managed_headers
+from vidnb.http.request_headers import basic_credentials, check_headers, refuse_managed_headers
 
 MANAGED = [
     "Range",
@@ -114,3 +114,16 @@ def test_every_accepted_field_is_one_line(headers: dict[str, str]) -> None:
     for name, value in checked:
         assert len(f"{name}: {value}".encode().splitlines()) == 1
         assert ":" not in name
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "value"),
+    [
+        ("Aladdin", "open sesame", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),  # RFC 7617 section 2
+        ("test", "123\u00a3", "Basic dGVzdDoxMjPCow=="),  # section 2.1
+        ("\u65e5\u672c", "a:b", "Basic 5pel5pysOmE6Yg=="),
+        ("", "", "Basic Og=="),
+    ],
+)
+def test_basic_credentials_are_utf_8(user: str, password: str, value: str) -> None:
+    assert basic_credentials(user, password) == value

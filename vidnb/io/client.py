@@ -1,7 +1,7 @@
 """The HTTP client of vidnb, on aiohttp.
 
-Redirects are followed here, one at a time, because `vidnb.http.urls` decides which origin may see the
-caller's headers. Exceptions of aiohttp, ssl and sockets become a `ConnectionFault` here.
+Redirects are followed here, one at a time, because `vidnb.http.urls` decides which origin may see
+the caller's headers. Exceptions of aiohttp, ssl and sockets become a `ConnectionFault` here.
 
 The idle timeout is vidnb's own: `sock_read` of aiohttp 3.14.5 stops while its reader is paused. A
 body without length and chunks ends with its connection, complete or not: `HttpResponse.is_framed`

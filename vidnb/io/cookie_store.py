@@ -46,6 +46,8 @@ class CookieStore:
         `written` is a Cookie field of the caller; the cookies of this store replace its own of the
         same name.
         """
+        if not (self._for_origin or self._numbers):
+            return written
         cookies = dict(self._for_origin) if origin(url) == self._origin else {}
         sent = self._jar.filter_cookies(URL(url, encoded=True))
         if sent:
