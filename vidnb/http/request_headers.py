@@ -70,8 +70,12 @@ def refuse_managed_headers(
 
 
 def basic_credentials(user: str, password: str) -> str:
-    """Return the value of an Authorization field for the Basic scheme, in UTF-8 (RFC 7617)."""
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    """Return the value of an Authorization field for the Basic scheme, in UTF-8 (RFC 7617).
+
+    A lone surrogate stands for a byte that is not UTF-8 (PEP 383).
+    """
+    pair = f"{user}:{password}".encode("utf-8", "surrogateescape")
+    return "Basic " + base64.b64encode(pair).decode()
 
 
 def _reason(name: str) -> str:
