@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, unquote, urljoin
 
 from vidnb.errors import URLNotAllowed
 
@@ -81,6 +81,19 @@ def without_credentials(url: str) -> str:
     Raises `URLNotAllowed` as `check_url` does.
     """
     return str(replace(_parsed(url), user=None))
+
+
+def user_info(url: str) -> tuple[str, str] | None:
+    """Return user name and password of a URL, percent-decoded; None without them.
+
+    A byte that is not UTF-8 is a lone surrogate (PEP 383). Raises `URLNotAllowed` as `check_url`
+    does, and for a user name with a colon, which RFC 7617 section 2 does not allow.
+    """
+    user, _, password = (_parsed(url).user or "").partition(":")
+    user, password = (unquote(part, errors="surrogateescape") for part in (user, password))
+    if ":" in user:
+        raise _not_allowed(url, "has a user name with a colon, which a login cannot have")
+    return (user, password) if user or password else None
 
 
 def redact(url: str) -> str:
