@@ -24,7 +24,14 @@ _STARTED_S = time.time()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Use a few fixed Hypothesis examples in the default tier, and random ones in the full tier."""
+    """Use a few fixed Hypothesis examples in the default tier, and random ones in the full tier.
+
+    Tests and their child processes use neither the proxy nor the netrc file of this machine's user.
+    """
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        os.environ.pop(name, None)
+        os.environ.pop(name.upper(), None)
+    os.environ["NETRC"] = os.devnull
     settings.register_profile("default tier", max_examples=25, deadline=None, derandomize=True)
     settings.register_profile("full tier", deadline=None)
     settings.load_profile("default tier" if _is_default_tier(config) else "full tier")

@@ -71,7 +71,7 @@ class Proxy(ABC):
 
 
 class SlowProxy(Proxy):
-    """A forward proxy with a rate limit, for a kernel whose environment has it as `http_proxy`."""
+    """A forward proxy with a rate limit, for the option `proxy` of a download in a kernel."""
 
     def __init__(self, bytes_per_s: int) -> None:
         super().__init__()

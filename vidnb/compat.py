@@ -11,7 +11,7 @@ from vidnb.download.planner.retry import RetryPolicy
 from vidnb.download.registry import download
 from vidnb.download.request import DownloadRequest, local_path
 from vidnb.download.status import DownloadHandle
-from vidnb.errors import StorageError, TransferError
+from vidnb.errors import MissingExtra, StorageError, TransferError
 from vidnb.io.loop import transfers
 from vidnb.io.regular_file import StrPath, read_all
 
@@ -42,7 +42,7 @@ async def save_video_from_url(url: str, save_path: StrPath) -> Path | None:
     except StorageError as error:
         logger.error("file fault: %s", error)  # noqa: TRY400 - the message needs no traceback
         return None
-    except TransferError as error:
+    except (TransferError, MissingExtra) as error:
         logger.error("network fault: %s", error)  # noqa: TRY400 - the message needs no traceback
         return None
     except ValueError as error:

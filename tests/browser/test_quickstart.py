@@ -19,15 +19,21 @@ SAMPLE_S = 10.0
 
 
 @pytest.fixture
-def notebook(lab: Lab) -> Iterator[Path]:
-    """The quickstart with unchanged cells, for a kernel behind a slow proxy."""
+def notebook(lab: Lab, tmp_path: Path) -> Iterator[Path]:
+    """The quickstart with unchanged cells, for a kernel that downloads through a slow proxy."""
     book = json.loads(NOTEBOOK.read_text("utf-8"))
     book["metadata"]["kernelspec"]["name"] = "slow-proxy"
     path = lab.root / NOTEBOOK.name
     path.write_text(json.dumps(book, indent=1), "utf-8")
     # 60 kB/s: the clip takes about four seconds, so the progress bar shows several values.
     with SlowProxy(60_000) as proxy:
-        lab.add_kernel("slow-proxy", {"http_proxy": proxy.url, "no_proxy": "", "NO_PROXY": ""})
+        startup = tmp_path / "profile_default" / "startup" / "slow.py"
+        startup.parent.mkdir(parents=True)
+        startup.write_text(
+            "import functools, vidnb\n"
+            f"vidnb.download = functools.partial(vidnb.download, proxy={proxy.url!r})\n"
+        )
+        lab.add_kernel("slow-proxy", {"IPYTHONDIR": str(tmp_path)})
         yield path
 
 

@@ -77,12 +77,6 @@ from vidnb.io.loop import transfers
 LENGTH = f"Content-Length: {SIZE}"
 
 
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-
-
 # Body.
 
 
@@ -464,8 +458,6 @@ def test_an_address_with_an_ipv6_literal(tmp_path: Path) -> None:
         running = Origin(FILM, [reset(HALF)], host="::1").__enter__()
     except OSError:
         pytest.skip("this machine has no such address")
-    with contextlib.suppress(KeyError):
-        del os.environ["no_proxy"]
     try:
         check(fetch(request_for(running, tmp_path)))
         assert running.requests[0].headers["host"] == f"[::1]:{running.port}"

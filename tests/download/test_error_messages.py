@@ -107,8 +107,8 @@ def failed(kind: FailureKind, status: int | None = None, wait_s: float | None = 
         pytest.param(
             failed(FailureKind.STATUS, 403),
             StatusError,
-            "check the address, and whether it requires a login (headers=…).",
-            f"whether it requires a login (headers=…), then {RESUME}.",
+            "check the address, and whether it requires a login (auth=…).",
+            f"whether it requires a login (auth=…), then {RESUME}.",
             id="403",
         ),
         pytest.param(

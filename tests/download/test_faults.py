@@ -1506,9 +1506,3 @@ async def fetch_async(request: DownloadRequest) -> DownloadResult:
     from vidnb.io.loop import transfers
 
     return await transfers.arun(download(request, DownloadHandle()))
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)

@@ -203,8 +203,10 @@ def test_requests_with_different_certificates_are_not_joined() -> None:
         ({"cookies": {"a": "s3cret;b=1"}}, "cookie 1 has a character"),
         ({"cookies": {"ok": "1", "s3cret=": "1"}}, "cookie 2 has a character"),
         ({"cookies": {"a": "s3cret\r\nX: 1"}}, "percent-encode it"),
-        ({"proxy": "http://user:s3cret@"}, "proxy=… is not the URL of an HTTP proxy"),
-        ({"proxy": "s3cret host"}, "write it as 'http://host:port'"),
+        ({"proxy": "http://user:s3cret@"}, "proxy=… is not a usable proxy: it has no host"),
+        ({"proxy": "s3cret host"}, "write it as http://host:port"),
+        ({"proxy": "socks6://user:s3cret@proxy:1"}, "its scheme is not http, https, socks5"),
+        ({"proxy": "socks5://user:s3cr\u00e9t@proxy:1"}, "characters of ASCII"),
         ({"proxy": "http://p:1", "public_only": True}, "cannot check those of proxy=…"),
     ],
 )

@@ -40,13 +40,6 @@ DATA = noise(100_000)
 FILM = Film(DATA)
 
 
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
 @pytest.fixture
 def origin() -> Iterator[Origin]:
     with Origin(FILM) as running:
@@ -644,7 +637,9 @@ def test_a_proxy_that_is_dead_is_named_and_not_the_host(
     failure = fault(f"{scheme}://film.example/a.mp4").failure
     why = os.strerror(errno.ECONNREFUSED)
     assert failure.kind is FailureKind.CONNECT
-    assert failure.reason == f"the environment's proxy 127.0.0.1:{port} cannot be reached ({why})"
+    shown = f"the proxy http://127.0.0.1:{port} of the environment's {scheme}_proxy"
+    assert failure.reason == f"{shown} cannot be reached ({why})"
+    assert failure.remedy == f"check the environment's {scheme}_proxy"
 
 
 def test_the_proxy_of_the_download_goes_before_the_environments(
@@ -663,7 +658,8 @@ def test_the_proxy_of_the_download_goes_before_the_environments(
     assert with_client(lambda client: work(client, origin.base)) == DATA
     assert origin.requests[0].target == url
     port = refused_port()
-    with pytest.raises(ConnectionFault, match=f"the download's proxy 127.0.0.1:{port} cannot be"):
+    shown = f"the proxy http://127.0.0.1:{port} of proxy=… cannot be reached"
+    with pytest.raises(ConnectionFault, match=shown):
         with_client(lambda client: work(client, f"http://127.0.0.1:{port}"))
 
 
@@ -674,7 +670,8 @@ def test_a_proxy_without_an_address_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", unknown)
     monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
     reason = fault("http://film.example/a.mp4").failure.reason
-    assert reason == "the name proxy.invalid of the environment's proxy could not be resolved"
+    shown = "the proxy http://proxy.invalid:3128 of the environment's http_proxy"
+    assert reason == f"the name of {shown} could not be resolved"
 
 
 def test_the_proxy_of_a_callers_session_is_called_so() -> None:

@@ -63,7 +63,7 @@ class Kernel:
 
 @contextmanager
 def started(folder: Path, ipykernel: str | None, proxy: str) -> Iterator[Kernel]:
-    environment = {**os.environ, "http_proxy": proxy, "no_proxy": "", "NO_PROXY": ""}
+    environment = dict(os.environ)
     # The client requests no subshells, as an older front end.
     if ipykernel is not None:
         environment["PYTHONPATH"] = os.pathsep.join([ipykernel, *sys.path])
@@ -77,6 +77,7 @@ def started(folder: Path, ipykernel: str | None, proxy: str) -> Iterator[Kernel]
         version = kernel.run("import ipykernel; print(ipykernel.__version__)").strip()
         assert version.startswith("6.30") == (ipykernel is not None)
         kernel.run("import vidnb; web = vidnb.serve(vidnb.sample()); size = web.size_bytes")
+        kernel.run(f"slow = {{'proxy': {proxy!r}}}")
         yield kernel
     finally:
         client.stop_channels()
@@ -88,7 +89,7 @@ def test_queued_cells_all_run(tmp_path: Path, ipykernel: str | None) -> None:
     """Three cells sent at once behind a download: each runs, in its turn."""
     with SlowProxy(200_000) as proxy, started(tmp_path, ipykernel, proxy.url) as kernel:
         cells = [
-            kernel.send("result = vidnb.download(web.url, 'a.mp4')"),
+            kernel.send("result = vidnb.download(web.url, 'a.mp4', **slow)"),
             kernel.send("second = result.size_bytes"),
             kernel.send("print(second == size, result.path.name)"),
         ]
@@ -100,7 +101,7 @@ def test_await_and_session_lose_no_cell(tmp_path: Path, ipykernel: str | None) -
     """`await`, and a caller's own session in a blocking call, with more cells queued behind."""
     with SlowProxy(400_000) as proxy, started(tmp_path, ipykernel, proxy.url) as kernel:
         cells = [
-            kernel.send("awaited = await vidnb.download_async(web.url, 'b.mp4')"),
+            kernel.send("awaited = await vidnb.download_async(web.url, 'b.mp4', **slow)"),
             kernel.send("import aiohttp; session = aiohttp.ClientSession()"),
             kernel.send("own = vidnb.download(web.url, 'c.mp4', session=session)"),
             kernel.send("await session.close()"),
@@ -115,7 +116,9 @@ def test_an_interrupt_keeps_the_stored_bytes(tmp_path: Path, ipykernel: str | No
     """An interrupt ends the cell with one sentence; running the cell again resumes."""
     with SlowProxy(100_000) as proxy, started(tmp_path, ipykernel, proxy.url) as kernel:
         # ipykernel 6 may still abort a cell that is sent after the reply.
-        cell = kernel.send("result = vidnb.download(web.url, 'film.mp4')", aborts_others=False)
+        cell = kernel.send(
+            "result = vidnb.download(web.url, 'film.mp4', **slow)", aborts_others=False
+        )
         part = tmp_path / ".vidnb"
         wait_until(lambda: any(p.stat().st_size > 40_000 for p in part.glob("*.part")))
         kernel.manager.interrupt_kernel()
@@ -128,7 +131,7 @@ def test_an_interrupt_keeps_the_stored_bytes(tmp_path: Path, ipykernel: str | No
         assert not (tmp_path / "film.mp4").exists()
         assert kernel.run("print(1 + 1)") == "2\n"
         again = kernel.run(
-            "result = vidnb.download(web.url, 'film.mp4')\n"
+            "result = vidnb.download(web.url, 'film.mp4', **slow)\n"
             "print(result.resumed_from_bytes > 0, result.size_bytes == size)"
         )
         assert again == "True True\n"

@@ -34,6 +34,7 @@ from vidnb.download.slots import SlotShare
 from vidnb.download.status import DownloadHandle, Phase
 from vidnb.download.validation import HEAD_BYTES
 from vidnb.download.writer import Writer
+from vidnb.http.credentials import refusal_remedy
 from vidnb.http.ranges import ByteRange
 from vidnb.io.client import ConnectionFault, HttpClient, HttpResponse
 from vidnb.io.request_settings import RequestSettings
@@ -65,7 +66,8 @@ class PageReceivedError(Exception):
 class TransferDriver:
     """Carry out one `Transfer`.
 
-    `final_url`, `media_type` and `disposition` are those of a response that the planner accepted.
+    `final_url`, `media_type` and `disposition` are those of a response that the planner accepted;
+    `login_remedy` says what to do about the last 401 or 403.
 
     `room_before` is the disk space when the download began; `room` returns it as it is now, may
     block and runs in a thread.
@@ -94,6 +96,7 @@ class TransferDriver:
         self.final_url = url
         self.media_type: str | None = None
         self.disposition: str | None = None
+        self.login_remedy = ""
         self._identified_by: int | None = None
         self._client = client
         self._handle = handle
@@ -280,6 +283,9 @@ class TransferDriver:
                 self._writer.flush()
 
     async def _read(self, request: StartRequest, response: HttpResponse) -> None:
+        if response.status in {401, 403}:
+            challenge = response.headers.get("www-authenticate", "")
+            self.login_remedy = refusal_remedy(response.status, response.login, challenge)
         self._report(ResponseStarted(request.request_id, response.status, response.headers))
         is_accepted = request.request_id in self._requests or self._end.done()
         if is_accepted and self._identified_by is None:

@@ -58,11 +58,11 @@ def _kept(resumable_bytes: int, folder: Path) -> str:
     return f"{format_bytes(resumable_bytes)} are kept in {folder}"
 
 
-def _remedy(failure: Failure, resumable_bytes: int) -> str:
+def _remedy(failure: Failure, resumable_bytes: int, login_remedy: str) -> str:
     """Return a clause on what the user can do about a failure."""
     remedy = failure.remedy or _REMEDIES.get(failure.kind)
     if failure.status in _FORBIDDEN:
-        remedy = "check the address, and whether it requires a login (headers=…)"
+        remedy = login_remedy or "check the address, and whether it requires a login (auth=…)"
     elif failure.status is not None and failure.status not in RETRIED_STATUSES:
         remedy = "check the address"
     if resumable_bytes:
@@ -72,11 +72,16 @@ def _remedy(failure: Failure, resumable_bytes: int) -> str:
     return remedy or ("try again later" if failure.status is not None else "run it again")
 
 
-def transfer_error(end: GiveUp, url: str, folder: Path, resumable_bytes: int) -> TransferError:
-    """Return the error for a transfer that the planner gave up."""
+def transfer_error(
+    end: GiveUp, url: str, folder: Path, resumable_bytes: int, login_remedy: str = ""
+) -> TransferError:
+    """Return the error for a transfer that the planner gave up.
+
+    `login_remedy` is `refusal_remedy`'s clause for the last 401 or 403.
+    """
     failure = end.failure
     shown, kept = redact(url), _kept(resumable_bytes, folder)
-    rest = f"{kept}; {_remedy(failure, resumable_bytes)}"
+    rest = f"{kept}; {_remedy(failure, resumable_bytes, login_remedy)}"
     kind: type[TransferError]
     match end.reason:
         case GiveUpReason.EMPTY:

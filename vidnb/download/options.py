@@ -76,7 +76,11 @@ class DownloadOptions(TypedDict, total=False):
     ]
     auth: Annotated[
         tuple[str, str] | None,
-        _Option(None, "User name and password (Basic), sent to the URL's own origin only."),
+        _Option(
+            None,
+            "User name and password (Basic), sent to the URL's own origin only. None: those of the"
+            " URL, else of the netrc file.",
+        ),
     ]
     cookies: Annotated[
         Cookies | None,
@@ -87,7 +91,12 @@ class DownloadOptions(TypedDict, total=False):
         ),
     ]
     proxy: Annotated[
-        str | None, _Option(None, "The URL of a proxy; None: the one that the environment sets.")
+        str | None,
+        _Option(
+            None,
+            "The URL of an HTTP or SOCKS proxy. None: the one that the environment sets. An empty"
+            " text: a direct connection.",
+        ),
     ]
     ssl_context: Annotated[
         ssl.SSLContext | None,
@@ -100,7 +109,9 @@ class DownloadOptions(TypedDict, total=False):
     public_only: Annotated[
         bool,
         _Option(
-            default=False, help="Refuse private, loopback, link-local and cloud metadata addresses."
+            default=False,
+            help="Refuse private, loopback, link-local and cloud metadata addresses. No proxy is"
+            " used, since a proxy hides the address.",
         ),
     ]
     check_video: Annotated[

@@ -22,8 +22,9 @@ from vidnb.download.options import (
     fill_defaults,
 )
 from vidnb.download.planner.retry import RetryPolicy
-from vidnb.errors import StorageError, URLNotAllowed
+from vidnb.errors import StorageError
 from vidnb.http.cookies import Cookie, check_cookies, parse_cookie_file
+from vidnb.http.proxies import parse_proxy
 from vidnb.http.request_headers import check_headers, refuse_managed_headers
 from vidnb.http.urls import check_url, without_credentials
 from vidnb.io.regular_file import StrPath, expand_user, read_all
@@ -154,7 +155,7 @@ class DownloadRequest:
                 f"{own[0]}=… is for vidnb's own connections, and session=… has its own; set it in"
                 " the session."
             )
-        if given["proxy"] is not None and given["public_only"]:
+        if given["proxy"] and given["public_only"]:
             raise ValueError(
                 "public_only=True checks vidnb's own connections and cannot check those of"
                 " proxy=…; pass only one of the two."
@@ -232,16 +233,12 @@ def _checked_cookies(cookies: Cookies | None) -> tuple[Cookie, ...]:
 
 
 def _checked_proxy(proxy: str | None) -> str | None:
-    """Return the URL of a proxy; `ValueError` with one sentence."""
-    if proxy is None:
-        return None
-    check_type("proxy", proxy, str, "a str such as 'http://proxy.example.org:3128'")
-    try:
-        return check_url(proxy if "://" in proxy else f"http://{proxy}").rstrip("/")
-    except URLNotAllowed:
-        raise ValueError(
-            "proxy=… is not the URL of an HTTP proxy; write it as 'http://host:port'."
-        ) from None
+    """Return the URL of a proxy, "" for a direct connection; `ValueError` with one sentence."""
+    if proxy is not None:
+        check_type("proxy", proxy, str, "a str such as 'http://proxy.example.org:3128'")
+        if proxy:
+            parse_proxy(proxy, "proxy=…")
+    return proxy
 
 
 def local_path(path: StrPath) -> str:

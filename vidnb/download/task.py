@@ -6,6 +6,7 @@ small downloads; so there is one such call before the transfer and one after it.
 """
 
 import asyncio
+import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -38,6 +39,7 @@ from vidnb.http.headers import parse_media_type
 from vidnb.http.urls import origin
 from vidnb.io.client import HttpClient
 from vidnb.io.cookie_store import CookieStore
+from vidnb.io.netrc_file import read_netrc
 from vidnb.io.request_settings import RequestSettings
 from vidnb.io.threads import run_in_thread
 from vidnb.media import sniff
@@ -144,6 +146,8 @@ class DownloadTask:
     def _find(self) -> _Found | DownloadResult:
         """Return the result if the finished file has the expected digest, else what is on disk."""
         destination, checksum = self._destination, self._request.checksum
+        if self._request.session is None:  # which has its own
+            self._settings = replace(self._settings, netrc=read_netrc(os.environ))
         record = destination.find_finished()
         if record is not None and checksum is not None:
             if destination.has_digest(record):
@@ -190,7 +194,9 @@ class DownloadTask:
             raise page_error(request.url, page.title, destination.folder, resumable_bytes) from None
         if isinstance(end, GiveUp):
             resumable_bytes = handle.status.resumable_bytes
-            raise transfer_error(end, request.url, destination.folder, resumable_bytes)
+            raise transfer_error(
+                end, request.url, destination.folder, resumable_bytes, driver.login_remedy
+            )
         if end.is_unchanged and record is not None:
             if not await run_in_thread(destination.is_unchanged, record):  # removed meanwhile
                 return await self._fetch(replace(found, record=None))

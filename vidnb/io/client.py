@@ -12,20 +12,25 @@ import asyncio
 import os
 import socket
 import ssl
-import sys
 from collections.abc import Awaitable, Mapping
 from types import TracebackType
-from typing import Self, TypedDict
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from typing import Any, Self
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from vidnb.http.credentials import choose_credentials
 from vidnb.http.headers import fold_headers
+from vidnb.http.proxies import Proxy
 from vidnb.http.response_lines import ABOUT_FRAMING, MAX_HEAD_BYTES, MAX_HEAD_LINES
-from vidnb.http.urls import check_url, is_public_address, next_redirect, origin
+from vidnb.http.urls import (
+    check_url,
+    is_public_address,
+    next_redirect,
+    origin,
+    without_credentials,
+)
 from vidnb.io.body import ResponseBody
 from vidnb.io.certificates import CertificateFileError, certificate_variables, default_context
 from vidnb.io.client_errors import (
@@ -38,6 +43,13 @@ from vidnb.io.client_errors import (
     silence,
     unreadable_certificates,
 )
+from vidnb.io.proxy import (
+    login_required,
+    proxy_fault,
+    request_faults,
+    select_proxy,
+    socks_connector,
+)
 from vidnb.io.request_settings import RequestSettings
 from vidnb.io.response_filter import FilteringConnector
 from vidnb.io.threads import run_in_thread
@@ -47,29 +59,22 @@ __all__ = ["ConnectionFault", "HttpClient", "HttpResponse"]
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _USER_AGENT = "vidnb (+aiohttp)"
 
-# Elsewhere a proxy may be set outside of the environment, every entry of which `getproxies` reads.
-_HAS_NO_SETTINGS = sys.platform not in {"darwin", "win32"}
-_PROXY_NAMES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
-
-
-class _Route(TypedDict, total=False):
-    """How an origin is reached, as arguments of a request of aiohttp."""
-
-    proxy: str | None
-    ssl: ssl.SSLContext
-
 
 class HttpResponse:
     """One response: its head is here, its body is read piece by piece.
 
     `url` is the address after redirects, `headers` are folded with lower-case names, and
     `is_framed` is False where only the close of the connection marks the end of the body.
+    `login` says where the credentials of its request came from, None without any.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, idle_timeout_s: float) -> None:
+    def __init__(
+        self, response: aiohttp.ClientResponse, idle_timeout_s: float, login: str | None = None
+    ) -> None:
         self._response = response
         self._body = ResponseBody(response)
         self._idle_timeout_s = idle_timeout_s
+        self.login = login
         self.url = str(response.url)
         self.status = response.status
         self.headers = fold_headers(response.headers.items())
@@ -113,7 +118,7 @@ class HttpClient:
     ) -> None:
         self._theirs = session
         self._public_only = public_only
-        self._own: aiohttp.ClientSession | None = None
+        self._own: dict[Proxy | None, aiohttp.ClientSession] = {}  # one for each SOCKS proxy
         self._context: ssl.SSLContext | None = None  # without environment variables
 
     async def __aenter__(self) -> Self:
@@ -129,9 +134,8 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close vidnb's own connections; the caller's session stays open."""
-        if self._own is not None:
-            await self._own.close()
-            self._own = None
+        while self._own:
+            await self._own.popitem()[1].close()
 
     async def get(
         self,
@@ -143,65 +147,85 @@ class HttpClient:
     ) -> HttpResponse:
         """Request `url`, follow its redirects, and return the first response that is not one.
 
-        The headers of `settings` are dropped if a redirect leads to another origin;
-        `request_headers` (Range and the like) are sent with every request. Nothing may arrive for
-        at most `idle_timeout_s`. Raises `ConnectionFault`, and `URLNotAllowed` for a URL that vidnb
-        does not fetch.
+        The headers of `settings` are dropped if a redirect leads to another origin; the login of
+        each request is `choose_credentials`'s. `request_headers` (Range and the like) are sent with
+        every request. Nothing may arrive for at most `idle_timeout_s`. Raises `ConnectionFault`,
+        `URLNotAllowed` for a URL that vidnb does not fetch, and `MissingExtra` for a SOCKS proxy
+        without its package.
         """
-        current = check_url(url)
-        first_origin = origin(current)
-        carried = dict(settings.caller_headers())
+        first = current = check_url(url)
+        carried = dict(settings.headers)
+
+        def theirs_for(url: str) -> aiohttp.ClientSession | None:
+            return self._theirs if origin(url) == origin(first) else None
 
         def cookies_for(url: str) -> str:
-            session = self._session_for(is_first_origin=origin(url) == first_origin)
-            if session is self._theirs:  # it sends its own
-                return str(session.cookie_jar.filter_cookies(URL(url, encoded=True)))
+            theirs = theirs_for(url)
+            if theirs is not None:  # it sends its own
+                return str(theirs.cookie_jar.filter_cookies(URL(url, encoded=True)))
             return settings.cookies.header(url)
 
         seen: list[tuple[str, str]] = []
         while True:
-            session = self._session_for(is_first_origin=origin(current) == first_origin)
+            theirs = theirs_for(current)
             headers = _merged(carried, request_headers)
+            login = choose_credentials(current, first, carried, settings.auth, settings.netrc)
+            if login is not None:
+                headers["Authorization"] = login.authorization
             cookie = settings.cookies.header(current, headers.get("Cookie", ""))
-            if cookie and session is not self._theirs:
+            if cookie and theirs is None:
                 headers["Cookie"] = cookie
             seen.append((current, cookies_for(current)))
-            response = await self._request(session, current, settings, headers, idle_timeout_s)
+            response = await self._request(theirs, current, settings, headers, idle_timeout_s)
             settings.cookies.receive(response.headers.getall("Set-Cookie", ()), current)
             location = response.headers.get("Location")
             if response.status not in _REDIRECTS or location is None:
-                return HttpResponse(response, idle_timeout_s)
+                return HttpResponse(response, idle_timeout_s, login.source if login else None)
             response.close()
             current, carried = next_redirect(current, location, carried, seen, cookies_for)
 
-    def _session_for(self, *, is_first_origin: bool) -> aiohttp.ClientSession:
-        if self._theirs is not None and is_first_origin:
-            return self._theirs
-        if self._own is None:
-            connector = FilteringConnector(
-                limit=0,  # the planner limits connections
-                socket_factory=_public_socket if self._public_only else None,
-            )
-            self._own = aiohttp.ClientSession(
-                connector=connector,
+    def _session_for(self, proxy: Proxy | None) -> aiohttp.ClientSession:
+        """Return vidnb's own session; a SOCKS proxy has one of its own."""
+        key = proxy if proxy is not None and proxy.is_socks else None
+        if key not in self._own:
+            self._own[key] = aiohttp.ClientSession(
+                connector=self._connector(key),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 headers={"User-Agent": _USER_AGENT},
             )
-        return self._own
+        return self._own[key]
+
+    def _connector(self, proxy: Proxy | None) -> aiohttp.BaseConnector:
+        if proxy is not None:
+            return socks_connector(proxy)
+        return FilteringConnector(
+            limit=0,  # the planner limits connections
+            socket_factory=_public_socket if self._public_only else None,
+        )
 
     async def _route(
-        self, session: aiohttp.ClientSession, url: str, settings: RequestSettings
-    ) -> _Route:
-        """Return proxy and certificates; those of the caller's session are its own."""
-        if session is self._theirs:
-            return {}
-        proxy = settings.proxy
-        if proxy is None and not self._public_only:
-            proxy = _proxy_for(url)
-        if not (url.startswith("https:") or (proxy or "").startswith("https:")):
-            return {"proxy": proxy}
-        return {"proxy": proxy, "ssl": settings.ssl_context or await self._default_context()}
+        self,
+        proxy: Proxy | None,
+        url: str,
+        settings: RequestSettings,
+        headers: CIMultiDict[str],
+    ) -> dict[str, Any]:
+        """Return proxy and certificates of a request of vidnb's own session."""
+        is_tls = url.startswith("https:")
+        route: dict[str, Any] = {}
+        if is_tls or (proxy is not None and proxy.scheme == "https"):
+            route["ssl"] = settings.ssl_context or await self._default_context()
+        if proxy is None or proxy.is_socks:
+            return route
+        route["proxy"] = URL(str(proxy))
+        if proxy.authorization is not None:
+            login = {"Proxy-Authorization": proxy.authorization}
+            if is_tls:
+                route["proxy_headers"] = login
+            else:  # there is no tunnel: the proxy reads the request itself
+                headers.update(login)
+        return route
 
     async def _default_context(self) -> ssl.SSLContext:
         """Return the context for the default certificates; aiohttp pools connections by it."""
@@ -218,15 +242,21 @@ class HttpClient:
 
     async def _request(
         self,
-        session: aiohttp.ClientSession,
+        theirs: aiohttp.ClientSession | None,
         url: str,
         settings: RequestSettings,
-        headers: Mapping[str, str],
+        headers: CIMultiDict[str],
         idle_timeout_s: float,
     ) -> aiohttp.ClientResponse:
-        route = await self._route(session, url, settings)
+        """Send one request; proxy and certificates of the caller's session are its own."""
+        proxy, route = None, {}
+        if theirs is None:
+            # Behind a proxy nobody could tell which address it connects to.
+            proxy = None if self._public_only else select_proxy(url, settings.proxy)
+            route = await self._route(proxy, url, settings, headers)
+        session = theirs or self._session_for(proxy)
         sending: Awaitable[aiohttp.ClientResponse] = session.get(
-            URL(url, encoded=True),  # a signature covers the URL to the letter
+            URL(without_credentials(url), encoded=True),  # a signature covers it to the letter
             headers=headers,
             allow_redirects=False,
             raise_for_status=False,  # the planner judges the status
@@ -240,11 +270,13 @@ class HttpClient:
         try:
             async with asyncio.timeout(idle_timeout_s):
                 response = await sending
-        except (*FAULTS, ValueError) as error:
-            whose = "session" if session is self._theirs else "environment"
-            if settings.proxy is not None:
-                whose = "download"
-            raise mapped(error, url, idle_timeout_s, whose) from error
+        except request_faults() as error:
+            if proxy is not None:
+                raise proxy_fault(error, url, idle_timeout_s, proxy) from error
+            raise mapped(error, url, idle_timeout_s, "session") from error
+        if response.status == 407 and proxy is not None and proxy.answers_for(url):
+            response.close()
+            raise ConnectionFault(login_required(proxy, response.headers))
         if any(name != name.strip() for name in response.headers):  # of the caller's session
             response.close()
             raise ConnectionFault(malformed(ABOUT_FRAMING))
@@ -260,17 +292,6 @@ def _merged(
     merged.update(request_headers)
     merged["Accept-Encoding"] = "identity"
     return merged
-
-
-def _proxy_for(url: str) -> str | None:
-    """Return the proxy that the environment sets for this URL, as urllib reads it."""
-    if _HAS_NO_SETTINGS and not any(name in os.environ for name in _PROXY_NAMES):
-        return None
-    parts = urlsplit(url)
-    proxy = getproxies().get(parts.scheme)
-    if not proxy or proxy_bypass(parts.hostname or ""):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _public_socket(

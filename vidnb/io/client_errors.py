@@ -22,6 +22,8 @@ __all__ = [
     "FAULTS",
     "ConnectionFault",
     "NotPublicError",
+    "certificate_failure",
+    "describe_cause",
     "loss",
     "malformed",
     "mapped",
@@ -175,7 +177,7 @@ def loss(error: Exception) -> Failure:
     for each in (error, error.__cause__):
         if (failure := _tls_failure(each, "the origin")) is not None:
             return failure
-    return Failure(FailureKind.LOST, f"the connection broke ({_cause(error)})")
+    return Failure(FailureKind.LOST, f"the connection broke ({describe_cause(error)})")
 
 
 def _no_connection(
@@ -184,14 +186,11 @@ def _no_connection(
     whose: str,
 ) -> Failure:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        code = getattr(error.certificate_error, "verify_code", None)
-        what, remedy = _CERTIFICATES.get(code or 0, _BAD_CERTIFICATE)
-        reason = f"the certificate of {error.host} {what}"
-        return Failure(FailureKind.REFUSED, reason, remedy=remedy)
+        return certificate_failure(error.certificate_error, error.host)
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         reason = (
             f"the {whose}'s proxy {error.host}:{error.port} cannot be reached"
-            f" ({_cause(error.os_error)})"
+            f" ({describe_cause(error.os_error)})"
         )
         return Failure(FailureKind.CONNECT, reason)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -200,8 +199,15 @@ def _no_connection(
         return Failure(FailureKind.CONNECT, reason)
     if (failure := _tls_failure(error.os_error, f"{error.host}:{error.port}")) is not None:
         return failure
-    cause = _cause(error.os_error)
+    cause = describe_cause(error.os_error)
     return Failure(FailureKind.CONNECT, f"no connection to {error.host}:{error.port} ({cause})")
+
+
+def certificate_failure(error: Exception, whose: str) -> Failure:
+    """Return the failure for an `ssl.SSLCertVerificationError`; `whose` names the server."""
+    code = getattr(error, "verify_code", None)
+    what, remedy = _CERTIFICATES.get(code or 0, _BAD_CERTIFICATE)
+    return Failure(FailureKind.REFUSED, f"the certificate of {whose} {what}", remedy=remedy)
 
 
 def _tls_failure(error: BaseException | None, where: str) -> Failure | None:
@@ -214,7 +220,7 @@ def _tls_failure(error: BaseException | None, where: str) -> Failure | None:
     return Failure(FailureKind.REFUSED, reason.format(where), remedy=remedy)
 
 
-def _cause(error: Exception) -> str:
+def describe_cause(error: BaseException) -> str:
     """Return why a connection could not be made or broke."""
     match error:
         case ssl.SSLError():  # its numbers are its own

@@ -1,10 +1,9 @@
 """`RequestSettings`: what every request of one download carries besides the planner's headers."""
 
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vidnb.http.request_headers import basic_credentials
+from vidnb.http.credentials import Netrc
 from vidnb.io.cookie_store import CookieStore
 
 __all__ = ["RequestSettings"]
@@ -14,20 +13,15 @@ __all__ = ["RequestSettings"]
 class RequestSettings:
     """The settings of one download for `HttpClient.get`; a `repr` shows no secret.
 
-    `headers` and `auth` (user and password) are sent to the origin of the URL only. `proxy` is the
-    URL of a proxy, None for the environment's. `cookies` are those of the download, at first the
-    caller's. `ssl_context` None stands for the default certificates.
+    `headers` and `auth` (user and password) are sent to the origin of the URL only, an entry of
+    `netrc` to its host. `proxy` is the URL of a proxy, None for the environment's and "" for none.
+    `cookies` are those of the download, at first the caller's. `ssl_context` None stands for the
+    default certificates.
     """
 
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     proxy: str | None = field(default=None, repr=False)
     auth: tuple[str, str] | None = field(default=None, repr=False)
+    netrc: Netrc = field(default_factory=Netrc, repr=False)
     cookies: CookieStore = field(repr=False)
     ssl_context: ssl.SSLContext | None = field(default=None, repr=False)
-
-    def caller_headers(self) -> Mapping[str, str]:
-        """Return the headers for the first origin, with `auth` as Basic credentials."""
-        headers = dict(self.headers)
-        if self.auth is not None:
-            headers["Authorization"] = basic_credentials(*self.auth)
-        return headers

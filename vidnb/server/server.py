@@ -23,6 +23,7 @@ from vidnb.download.stream import Stream, is_url
 from vidnb.errors import ServeError
 from vidnb.http.allowed_hosts import LOOPBACK, parse_allowed_hosts, url_host
 from vidnb.io import loop
+from vidnb.io.proxy import own_ports
 from vidnb.io.regular_file import StrPath, expand_user
 from vidnb.server.app import App
 from vidnb.server.partial_source import PartialSource
@@ -315,4 +316,5 @@ def _started(port: int, host: str = LOOPBACK) -> Server:
     except BaseException:
         listener.close()
         raise
+    own_ports.add(server.port)
     return server
