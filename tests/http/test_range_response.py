@@ -17,7 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidnb.http.headers import ETag, parse_content_range, parse_range
-from vidnb.http.range_response import MAX_PARTS, RangeResponse, build_response
+from vidnb.http.range_response import (
+    MAX_PARTS,
+    FileState,
+    RangeResponse,
+    build_response,
+    can_continue,
+)
 from vidnb.http.ranges import ByteRange
 
 no_deadline = settings(deadline=None)  # a slow machine is not a failure
@@ -835,3 +841,36 @@ def test_the_time_is_not_quadratic_in_the_number_of_ranges() -> None:
         return best
 
     assert seconds(20_000) < 96 * seconds(1_250)
+
+
+BEGAN = FileState(1000, 7, 40, 3, 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("now", "goes_on"),
+    [
+        pytest.param(BEGAN, True, id="unchanged"),
+        pytest.param(BEGAN._replace(size_bytes=1001, modified_ns=9, changed_ns=9), True, id="grew"),
+        pytest.param(BEGAN._replace(modified_ns=9, changed_ns=9), True, id="touched"),
+        pytest.param(BEGAN._replace(modified_ns=1, changed_ns=9), True, id="older"),
+        pytest.param(BEGAN._replace(changed_ns=9), True, id="permissions"),
+        pytest.param(BEGAN._replace(links=0, changed_ns=9), True, id="removed"),
+        pytest.param(BEGAN._replace(size_bytes=999), False, id="one-byte-less"),
+        pytest.param(BEGAN._replace(size_bytes=0, modified_ns=9), False, id="emptied"),
+        pytest.param(BEGAN._replace(inode=41), False, id="another-file"),
+        pytest.param(BEGAN._replace(inode=41, size_bytes=2000), False, id="another-longer-file"),
+        pytest.param(BEGAN._replace(device=4), False, id="another-disk"),
+    ],
+)
+def test_a_response_goes_on_while_the_file_has_its_promised_bytes(
+    now: FileState, *, goes_on: bool
+) -> None:
+    assert can_continue(BEGAN, now) is goes_on
+
+
+@pytest.mark.parametrize("name", FileState._fields)
+def test_one_validator_is_true_of_files_that_differ_in_names_and_permissions_only(
+    name: str,
+) -> None:
+    other = BEGAN._replace(**{name: 99})
+    assert BEGAN.has_same_content(other) is (name in {"changed_ns", "links"})

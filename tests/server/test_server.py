@@ -978,16 +978,88 @@ def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection(
     assert len(received) < 13 * MIB
 
 
-def test_a_file_rewritten_in_place_never_completes_a_response(film: Served, tmp_path: Path) -> None:
+def append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more" * MIB)
+
+
+def change_in_place(path: Path) -> None:
+    """Change bytes that were sent already, as a muxer does with its header at the end."""
+    with path.open("r+b") as file:
+        file.write(b"new")
+    os.utime(path, ns=(1, 1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [append, change_in_place, os.utime, lambda path: path.chmod(0o600), Path.unlink],
+    ids=["append", "rewrite", "touch", "chmod", "unlink"],
+)
+def test_a_file_that_keeps_its_promised_bytes_is_sent_to_the_promised_length(
+    film: Served, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    """A response in progress goes on; the next one describes the file as it is then."""
     path = tmp_path / "film.mp4"
-    with connect(film.port, SO_RCVBUF=16_384) as made:
+    content = path.read_bytes()
+    with connect(film.port, SO_RCVBUF=16_384) as made, made.makefile("rb") as file:
         made.sendall(request(film))
+        time.sleep(0.2)  # the socket buffers are full, and most of the file is not sent
+        change(path)
+        old = read_reply(file)
+        # sendfile copies nothing, so a rewrite shows in bytes that lie in the socket's buffer.
+        assert (old.status, old.body[3:]) == (200, content[3:])
+        if change is not Path.unlink:
+            made.sendall(request(film))
+            new = read_reply(file)
+            assert (new.status, new.body) == (200, path.read_bytes())
+            is_same = path.stat().st_mtime_ns == int(old.fields["etag"].split("-")[1], 16)
+            assert (new.fields["etag"] == old.fields["etag"]) is is_same
+
+
+def test_a_recording_in_progress_is_served_at_its_size_of_each_request(
+    film: Served, tmp_path: Path
+) -> None:
+    """The file grows during each response, also by more than the socket buffers hold."""
+    path = tmp_path / "film.mp4"
+    is_over = threading.Event()
+
+    def record() -> None:
+        with path.open("ab", buffering=0) as file:
+            while not is_over.wait(0.001):
+                file.write(os.urandom(4096))
+
+    recording = threading.Thread(target=record)
+    recording.start()
+    replies = []
+    try:
+        for fields in [(), ("Range: bytes=0-",), ("Range: bytes=-100000",), ("Range: bytes=0-9",)]:
+            size_bytes = path.stat().st_size
+            wait_until(lambda size_bytes=size_bytes: path.stat().st_size > size_bytes)
+            replies.append(get(film, *fields))
+    finally:
+        is_over.set()
+        recording.join()
+    content = path.read_bytes()
+    whole, ranged, end, start = replies
+    assert whole.body == content[: len(whole.body)]
+    assert ranged.body == content[: len(ranged.body)]
+    assert 24 * MIB < len(whole.body) < len(ranged.body) < len(content)
+    total = int(end.fields["content-range"].rpartition("/")[2])
+    assert end.body == content[total - 100_000 : total]
+    assert start.body == content[:10]
+    assert len({reply.fields["etag"] for reply in replies}) == 4
+
+
+@pytest.mark.parametrize("size_bytes", [0, 24 * MIB - 1])
+def test_a_file_that_is_one_byte_shorter_than_promised_ends_the_connection(
+    film: Served, tmp_path: Path, size_bytes: int
+) -> None:
+    """Also where the missing byte is not among those of the response."""
+    with connect(film.port, SO_RCVBUF=16_384) as made:
+        made.sendall(request(film, f"Range: bytes=0-{24 * MIB - 2}"))
         time.sleep(0.2)
-        with path.open("r+b") as file:
-            file.write(b"new")
-        os.utime(path, ns=(1, 1))
-        received = rest_of(made)
-    assert len(received) < 16 * MIB  # what lay in the buffers, and no piece more
+        os.truncate(tmp_path / "film.mp4", size_bytes)
+        assert len(rest_of(made)) < 24 * MIB - 2
 
 
 def test_a_file_replaced_by_a_rename_goes_on_with_its_old_bytes(

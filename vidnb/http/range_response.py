@@ -24,7 +24,7 @@ from vidnb.http.headers import (
 )
 from vidnb.http.ranges import ByteRange
 
-__all__ = ["MAX_PARTS", "RangeResponse", "build_response"]
+__all__ = ["MAX_PARTS", "FileState", "RangeResponse", "build_response", "can_continue"]
 
 MAX_PARTS: Final = 64
 """The limit of parts after coalescing; above it Range is ignored (section 14.2 allows it).
@@ -65,6 +65,37 @@ class _File(NamedTuple):
     etag: ETag | None
     last_modified_s: int | None
     date_s: int
+
+
+class FileState(NamedTuple):
+    """The state of a file, as the operating system reports it.
+
+    `size_bytes` (B), `modified_ns` and `changed_ns` (POSIX time, ns; the latter of names and
+    permissions, too), and `inode` and `device`, which identify the file.
+    """
+
+    size_bytes: int
+    modified_ns: int
+    inode: int
+    device: int
+    changed_ns: int
+    links: int
+
+    def has_same_content(self, other: "FileState") -> bool:
+        """Whether at most names and permissions differ, so that one validator is true of both."""
+        return self[:4] == other[:4]
+
+
+def can_continue(promised: FileState, now: FileState) -> bool:
+    """Return whether a response that began in the state `promised` goes on in the state `now`.
+
+    It does while the file has the bytes that its header fields promised: a recording in progress
+    only grows, and `touch` changes no byte. A modification time cannot tell those from a rewrite in
+    place, and another size or time gives the next response another validator (section 8.8.1). The
+    response ends early where the file was truncated, or where it is another file.
+    """
+    is_same_file = (now.inode, now.device) == (promised.inode, promised.device)
+    return is_same_file and now.size_bytes >= promised.size_bytes
 
 
 def build_response(

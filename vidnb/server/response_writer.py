@@ -1,7 +1,7 @@
 """Send the responses of one connection: write heads and stream bodies.
 
-The connection ends where a body cannot have its Content-Length, or the file changes meanwhile. No
-client, disk or file system blocks the event loop.
+The connection ends where a body cannot have its Content-Length, or may not go on. No client, disk
+or file system blocks the event loop.
 """
 
 import asyncio
@@ -127,7 +127,7 @@ class ResponseWriter:
         self.transport.write(head if self.request.method == "HEAD" else head + (body or b""))
 
     async def send_response(self, response: RangeResponse, more: str, version: OpenVersion) -> None:
-        """Send a response, the end of its body only if the file is still the same.
+        """Send a response, the end of its body only if the file still has the promised bytes.
 
         `ChangedError` if not: the connection cannot be used any more. `ConnectionError` if the
         client has closed it.

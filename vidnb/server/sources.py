@@ -1,7 +1,8 @@
 """The sources that the range server serves, and their versions: open files.
 
 The size, the validator and the bytes of a response come from one open descriptor. Where a file is
-replaced by a rename, running responses keep sending the old bytes; the next one has the new.
+replaced by a rename, running responses keep sending the old bytes; the next one has the new. Where
+it grows (a recording), they end at the size they began with; the next one has the new size.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import Final, Protocol
 from vidnb.errors import ServeError
 from vidnb.http.headers import ETag
 from vidnb.http.media_types import media_type_of
+from vidnb.http.range_response import FileState, can_continue
 from vidnb.http.ranges import ByteRange
 from vidnb.io.regular_file import StrPath, open_regular, os_error_reason
 
@@ -32,12 +34,8 @@ _PROBE_BYTES: Final = 256 * 1024  # the kernel reads ahead, and forgets, in long
 _AHEAD_BYTES: Final = 4 * 1024 * 1024
 
 
-_State = tuple[int, int, int, int, int, int]
-
-
-def _state(status: os.stat_result) -> _State:
-    """Return what distinguishes the states of a file, with names and permissions last."""
-    return (
+def _state(status: os.stat_result) -> FileState:
+    return FileState(
         status.st_size,
         status.st_mtime_ns,
         status.st_ino,
@@ -48,7 +46,7 @@ def _state(status: os.stat_result) -> _State:
 
 
 class ChangedError(Exception):
-    """The file is no longer the one that the response's header fields described."""
+    """The file no longer has the bytes that the response's header fields promised."""
 
 
 class OpenVersion(Protocol):
@@ -63,7 +61,7 @@ class OpenVersion(Protocol):
     validator: ETag
 
     def intact(self) -> bool:
-        """Whether the bytes are still those that the validator stands for."""
+        """Whether a response that began with this version may go on."""
 
     async def read(self, byte_range: ByteRange) -> bytes | bytearray:
         """Return the bytes of `byte_range`; fewer only where the version is no longer intact."""
@@ -102,7 +100,7 @@ class OpenFile:
 
     def __init__(self, descriptor: int, status: os.stat_result) -> None:
         self.seen = _state(status)
-        self.size_bytes, self.modified_ns, self.inode = self.seen[:3]
+        self.size_bytes, self.modified_ns, self.inode, *_ = self.seen
         self.modified_s = status.st_mtime
         self.validator = ETag(f"{self.size_bytes:x}-{self.modified_ns:x}-{self.inode:x}")
         self.users = 0
@@ -116,12 +114,8 @@ class OpenFile:
         return _state(os.fstat(self.descriptor)) == self.seen
 
     def intact(self) -> bool:
-        """Whether the bytes are still those that the validator stands for."""
-        return self.has_same_bytes(_state(os.fstat(self.descriptor)))
-
-    def has_same_bytes(self, state: _State) -> bool:
-        """Whether at most names and permissions are different in `state`."""
-        return self.seen[:4] == state[:4]
+        """Whether a response that began with this version may go on."""
+        return can_continue(self.seen, _state(os.fstat(self.descriptor)))
 
     async def read(self, byte_range: ByteRange) -> bytes | bytearray:
         """Return the bytes of `byte_range`, from the page cache, else from the disk in a thread."""
@@ -239,7 +233,7 @@ class FileSource:
         current = self._current
         if self._closed:
             raise FileNotFoundError(f"{self.name} is not served any more")
-        if current is not None and current.has_same_bytes(found.seen):
+        if current is not None and current.seen.has_same_content(found.seen):
             found.shut()
             current.seen = found.seen  # with its names and permissions of now
         else:
