@@ -6,6 +6,7 @@ import gc
 import importlib
 import logging
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -23,9 +24,10 @@ from typing import Any, NoReturn
 import pytest
 
 from tests.deadline import DEADLINE_S
+from vidnb.errors import VidnbError
 from vidnb.io import calls, nested_loop
 from vidnb.io import loop as loop_module
-from vidnb.io.calls import Call, DaemonThreads
+from vidnb.io.calls import Call, DaemonThreads, NoThreadError
 from vidnb.io.loop import LoopThread, reenter, reentry_module
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +116,17 @@ def test_the_work_runs_on_one_daemon_thread_of_the_given_name(thread: LoopThread
     first, second = thread.run(where()), thread.run(where())
     assert first is second
     assert (first.name, first.daemon) == ("vidnb-test", True)
+
+
+def test_its_executor_is_its_own_unless_another_is_given(thread: LoopThread) -> None:
+    async def work() -> tuple[str, str]:
+        loop, name = asyncio.get_running_loop(), lambda: threading.current_thread().name
+        other = DaemonThreads("vidnb-other")
+        own, others = await asyncio.to_thread(name), await loop.run_in_executor(other, name)
+        other.shutdown()
+        return own, others
+
+    assert thread.run(work()) == ("vidnb-test-worker-1", "vidnb-other-worker-1")
 
 
 def test_many_threads_share_the_one_loop(thread: LoopThread) -> None:
@@ -409,8 +422,10 @@ def test_close_cancels_tasks_then_calls_back_on_the_loop(
 
 
 def test_after_the_end_work_is_refused_with_a_sentence(thread: LoopThread) -> None:
+    before = thread.is_closed
     thread.close()
     thread.close()
+    assert (before, thread.is_closed) == (False, True)
     with pytest.raises(RuntimeError, match="has ended with the interpreter"):
         thread.run(answer())
     with pytest.raises(RuntimeError, match="has ended with the interpreter"):
@@ -645,6 +660,57 @@ def test_a_job_cancelled_in_the_queue_never_runs() -> None:
     assert workers.submit(lambda: 2).result(DEADLINE_S) == 2
     assert ran == []
     workers.shutdown()
+
+
+def refuse_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse new threads, as Python 3.12 does at its end, and a limit of the system at any time."""
+
+    def refuse(_: threading.Thread) -> NoReturn:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+def test_without_a_first_worker_the_work_is_refused_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    workers = DaemonThreads("vidnb-test")
+    with monkeypatch.context() as patch:
+        refuse_threads(patch)
+        with pytest.raises(NoThreadError) as caught:
+            workers.submit(int)
+    assert str(caught.value) == (
+        "The thread vidnb-test-worker-1 could not be started (can't create new thread at"
+        " interpreter shutdown), so nothing was done; at the end of a program, do the work before"
+        " the functions that run at its exit."
+    )
+    assert isinstance(caught.value, VidnbError)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # noqa: S301
+    assert workers.submit(lambda: 3).result(DEADLINE_S) == 3
+    workers.shutdown()
+
+
+def test_without_a_further_worker_the_first_one_does_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    workers = DaemonThreads("vidnb-test")
+    gate = threading.Event()
+    first = workers.submit(gate.wait, DEADLINE_S)
+    refuse_threads(monkeypatch)
+    second = workers.submit(lambda: 2)
+    gate.set()
+    assert (first.result(DEADLINE_S), second.result(DEADLINE_S)) == (True, 2)
+    workers.shutdown()
+
+
+def test_without_a_thread_for_the_loop_the_work_is_refused_and_may_be_tried_again(
+    thread: LoopThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        refuse_threads(patch)
+        with pytest.raises(NoThreadError, match=r"The thread vidnb-test could not be started"):
+            thread.run(answer())
+    assert thread.run(answer()) == 42
 
 
 # --- re-entry

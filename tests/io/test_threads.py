@@ -3,13 +3,14 @@
 import asyncio
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.deadline import DEADLINE_S
-from vidnb.io.threads import run_in_thread
+from tests.deadline import DEADLINE_S, wait_until
+from vidnb.io.threads import run_in_thread, to_thread
 
 
 def run(coro: Coroutine[Any, Any, None]) -> None:
@@ -115,3 +116,23 @@ def test_two_loops_do_not_wait_for_each_other() -> None:
 
 async def once() -> None:
     assert await run_in_thread(abs, -1) == 1
+
+
+@pytest.mark.parametrize("call", [run_in_thread, to_thread])
+def test_a_loop_whose_executor_refuses_work_gets_a_thread_for_it(
+    call: Callable[..., Coroutine[Any, Any, Any]],
+) -> None:
+    """A caller's loop after the end of the main thread, when the standard executor is shut down."""
+
+    async def main() -> None:
+        executor = ThreadPoolExecutor()
+        asyncio.get_running_loop().set_default_executor(executor)
+        executor.shutdown()
+        for _ in range(2):
+            name = await call(lambda: threading.current_thread().name)
+            assert name == "vidnb-late-worker-1"
+            with pytest.raises(ZeroDivisionError):
+                await call(divmod, 1, 0)
+
+    run(main())
+    wait_until(lambda: not any(t.name.startswith("vidnb-late") for t in threading.enumerate()))

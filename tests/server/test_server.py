@@ -14,6 +14,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -1028,14 +1029,17 @@ def test_a_recording_in_progress_is_served_at_its_size_of_each_request(
             while not is_over.wait(0.001):
                 file.write(os.urandom(4096))
 
+    def has_grown(than_bytes: int) -> bool:
+        return path.stat().st_size > than_bytes
+
     recording = threading.Thread(target=record)
     recording.start()
+    wait_until(partial(has_grown, 24 * MIB))
     replies = []
     try:
         for fields in [(), ("Range: bytes=0-",), ("Range: bytes=-100000",), ("Range: bytes=0-9",)]:
-            size_bytes = path.stat().st_size
-            wait_until(lambda size_bytes=size_bytes: path.stat().st_size > size_bytes)
             replies.append(get(film, *fields))
+            wait_until(partial(has_grown, path.stat().st_size))
     finally:
         is_over.set()
         recording.join()

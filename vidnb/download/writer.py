@@ -8,7 +8,6 @@ connections, while too much waits for the disk.
 """
 
 import asyncio
-from asyncio import to_thread
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ from vidnb.download.part_file import PartFile
 from vidnb.download.planner.journal import Journal
 from vidnb.http.ranges import ByteRange, ByteRangeSet
 from vidnb.http.validators import Validators
-from vidnb.io.threads import run_in_thread
+from vidnb.io.threads import run_in_thread, to_thread
 
 __all__ = ["Writer"]
 

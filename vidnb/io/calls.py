@@ -15,7 +15,16 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
-__all__ = ["CLEANUP_S", "Call", "DaemonThreads", "blocking"]
+from vidnb.errors import VidnbError
+
+__all__ = [
+    "CLEANUP_S",
+    "Call",
+    "DaemonThreads",
+    "NoThreadError",
+    "blocking",
+    "start_thread",
+]
 
 logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
@@ -25,16 +34,34 @@ CLEANUP_S: Final = 5.0
 """How long an interrupted call waits for its work to clean up: flush a journal, close a socket."""
 
 
-class DaemonThreads(concurrent.futures.ThreadPoolExecutor):
+class NoThreadError(VidnbError, RuntimeError):
+    """The thread `name` is needed and not there; `reason` is a clause."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(
+            f"The thread {name} {reason}, so nothing was done; at the end of a program, do the work"
+            " before the functions that run at its exit."
+        )
+
+
+def start_thread(target: Callable[..., object], name: str, *args: object) -> threading.Thread:
+    """Start a daemon thread; `NoThreadError` where the interpreter or a limit refuses it."""
+    thread = threading.Thread(target=target, name=name, args=args, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:  # also in exit callbacks, since Python 3.12
+        raise NoThreadError(name, f"could not be started ({error})") from error
+    return thread
+
+
+class DaemonThreads(concurrent.futures.Executor):
     """At most `max_threads` daemon worker threads, which do not delay the interpreter's exit.
 
     The standard executor joins its threads at exit, so a read from a dead network disk would block
-    the exit. It is the base class because `loop.set_default_executor` accepts no other; only its
-    public methods `submit` and `shutdown` are overridden.
+    the exit; and it starts none once the main thread has ended, though other threads still work.
     """
 
     def __init__(self, name: str, max_threads: int = 16) -> None:
-        super().__init__(max_workers=1)  # it starts threads only in its own submit()
         self._name = name
         self._max_threads = max_threads
         self._guard = threading.Lock()
@@ -45,7 +72,10 @@ class DaemonThreads(concurrent.futures.ThreadPoolExecutor):
     def submit(
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> concurrent.futures.Future[_T]:
-        """Run `fn` on a worker; its result or exception goes to the future."""
+        """Run `fn` on a worker; its result or exception goes to the future.
+
+        `NoThreadError` where there is no worker and none can be started any more.
+        """
         future: concurrent.futures.Future[_T] = concurrent.futures.Future()
 
         def job() -> None:
@@ -62,9 +92,13 @@ class DaemonThreads(concurrent.futures.ThreadPoolExecutor):
             if self._idle:
                 self._idle -= 1
             elif self._count < self._max_threads:
-                self._count += 1
-                name = f"{self._name}-worker-{self._count}"
-                threading.Thread(target=self._work, name=name, daemon=True).start()
+                name = f"{self._name}-worker-{self._count + 1}"
+                try:
+                    start_thread(self._work, name)
+                    self._count += 1
+                except NoThreadError:
+                    if not self._count:
+                        raise
         self._jobs.put(job)
         return future
 

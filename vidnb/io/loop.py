@@ -16,15 +16,23 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 
-from vidnb.io.calls import CLEANUP_S, Call, DaemonThreads, blocking
+from vidnb.io.calls import (
+    CLEANUP_S,
+    Call,
+    DaemonThreads,
+    NoThreadError,
+    blocking,
+    start_thread,
+)
 from vidnb.io.nested_loop import reenter, reentry_module
 
 __all__ = ["LoopThread", "detach", "reenter", "reentry_module", "server", "transfers"]
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 
 EXIT_S: Final = 2.0
 """How long (s) the interpreter's exit waits for one thread's tasks and callbacks."""
@@ -40,6 +48,32 @@ def detach(descriptors: Iterable[int]) -> None:
     for descriptor in descriptors:
         os.dup2(null, descriptor, inheritable=False)
     os.close(null)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop whose default executor is a `DaemonThreads`.
+
+    `set_default_executor` accepts only the standard executor, which refuses work from the moment
+    the main thread ends, while a program's other threads may still download.
+    """
+
+    def __init__(self, selector: selectors.BaseSelector, threads: DaemonThreads) -> None:
+        super().__init__(selector)
+        self._threads = threads
+
+    def run_in_executor(
+        self,
+        executor: concurrent.futures.Executor | None,
+        func: Callable[[Unpack[_Ts]], _T],
+        *args: *_Ts,
+    ) -> asyncio.Future[_T]:
+        """Run `func` in a thread, by default of this loop's own."""
+        return super().run_in_executor(executor or self._threads, func, *args)
+
+    def close(self) -> None:
+        """Close the loop and end its idle threads."""
+        super().close()
+        self._threads.shutdown()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +101,8 @@ class LoopThread:
     """One daemon thread with one event loop, started at first use and ended at exit.
 
     `name` is the thread's. After `os.fork` the child starts a thread of its own at first use.
-    Every method may be called from any thread; `RuntimeError` once the interpreter is ending.
+    Every method may be called from any thread; `NoThreadError`, a `RuntimeError`, once the
+    interpreter has run the exit callbacks. Until then the threads of a program work as before.
     """
 
     def __init__(self, name: str) -> None:
@@ -87,9 +122,14 @@ class LoopThread:
         with self._lock:
             if self._running is None:
                 if self._closed:
-                    raise RuntimeError(f"{self._name} has ended with the interpreter")
+                    raise NoThreadError(self._name, "has ended with the interpreter")
                 self._running = self._start()
             return self._running.loop
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the interpreter's exit has begun to end the thread."""
+        return self._closed
 
     @property
     def is_current(self) -> bool:
@@ -187,11 +227,13 @@ class LoopThread:
 
     def _start(self) -> _Running:
         selector = selectors.DefaultSelector()
-        loop = asyncio.SelectorEventLoop(selector)
-        loop.set_default_executor(DaemonThreads(self._name))
+        loop = _Loop(selector, DaemonThreads(self._name))
         kept: set[object] = set()
-        thread = threading.Thread(target=_run_loop, args=(loop, kept), name=self._name, daemon=True)
-        thread.start()
+        try:
+            thread = start_thread(_run_loop, self._name, loop, kept)
+        except BaseException:
+            loop.close()
+            raise
         return _Running(loop, selector, thread, kept)
 
     async def _shut_down(self, loop: asyncio.AbstractEventLoop) -> None:

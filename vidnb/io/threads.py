@@ -15,12 +15,15 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple, Unpack
 
-__all__ = ["run_in_thread"]
+from vidnb.io.calls import DaemonThreads
+
+__all__ = ["run_in_thread", "to_thread"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 
 _DELAY_S = 0.005
 """A call that has waited this long gets another thread."""
@@ -47,6 +50,11 @@ async def run_in_thread(fn: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwarg
         raise
 
 
+async def to_thread(fn: Callable[[Unpack[_Ts]], _T], *args: *_Ts) -> _T:
+    """Run `fn`, which takes long, in a thread beside the others; its cancellation does not wait."""
+    return await _start(asyncio.get_running_loop(), fn, *args)
+
+
 class _Queue:
     """The calls of one event loop that wait for a thread."""
 
@@ -64,7 +72,7 @@ class _Queue:
             self._workers += is_idle
         loop = step.get_loop()
         if is_idle:
-            loop.run_in_executor(None, self._work, loop)
+            _start(loop, self._work, loop)
         elif not self._is_watched:
             self._is_watched = True
             loop.call_later(_DELAY_S, self._check, loop, step)
@@ -77,7 +85,7 @@ class _Queue:
             following = self._waiting[-1][0] if self._waiting else None
         self._is_watched = following is not None
         if is_delayed:
-            loop.run_in_executor(None, self._work, loop)
+            _start(loop, self._work, loop)
         if following is not None:
             loop.call_later(_DELAY_S, self._check, loop, following)
 
@@ -97,6 +105,24 @@ class _Queue:
                 error = raised
             loop.call_soon_threadsafe(_settle, step, result, error)
             del step, fn, result, error
+
+
+def _start(
+    loop: asyncio.AbstractEventLoop, fn: Callable[[Unpack[_Ts]], _T], *args: *_Ts
+) -> asyncio.Future[_T]:
+    """Run `fn` in a thread of the loop's executor.
+
+    The standard executor of a caller's loop refuses work once the main thread has ended; while the
+    program's other threads still run, a thread is started for this call alone.
+    """
+    try:
+        return loop.run_in_executor(None, fn, *args)
+    except RuntimeError:
+        thread = DaemonThreads("vidnb-late", max_threads=1)
+        try:
+            return loop.run_in_executor(thread, fn, *args)
+        finally:
+            thread.shutdown()
 
 
 def _settle(step: asyncio.Future[Any], result: object, error: BaseException | None) -> None:

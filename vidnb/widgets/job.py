@@ -8,8 +8,10 @@ from vidnb.download.planner.progress import Progress
 from vidnb.download.registry import download
 from vidnb.download.request import DownloadRequest, DownloadResult
 from vidnb.download.status import DownloadHandle
+from vidnb.http.urls import redact
 from vidnb.io.loop import transfers
-from vidnb.widgets.progress.display import CellBar, Display, choose_display
+from vidnb.io.standard_streams import write_error_line
+from vidnb.widgets.progress.display import CellBar, Display, choose_display, is_in_kernel
 from vidnb.widgets.progress.rendering import final_text
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class DownloadJob:
             self._displays.append(
                 choose_display(request.progress, self._handle, cancel=self.cancel)
             )
+        self._is_cancelled = False
         self._session_loop: asyncio.AbstractEventLoop | None = None
         self._future: concurrent.futures.Future[DownloadResult]
         if request.session is None:
@@ -53,6 +56,10 @@ class DownloadJob:
         updating = asyncio.create_task(self._update(), name="vidnb progress")
         try:
             return await download(request, self._handle)
+        except asyncio.CancelledError:
+            if not self._is_cancelled and (transfers.is_closed or self._session_loop is not None):
+                self._report_exit(request)
+            raise
         finally:
             updating.cancel()
             for display in self._displays:
@@ -63,6 +70,16 @@ class DownloadJob:
             await asyncio.sleep(UPDATE_INTERVAL_S)
             for display in list(self._displays):
                 await asyncio.to_thread(display.update)
+
+    def _report_exit(self, request: DownloadRequest) -> None:
+        """Say that the program ended before its download; a script would end silently."""
+        if is_in_kernel():
+            return
+        status = self._handle.status
+        write_error_line(
+            f"vidnb: the program ended before its download of {redact(request.url)}:"
+            f" {status.note or 'stopped'}. Wait for it with job.result() or await job."
+        )
 
     def result(self, timeout: float | None = None) -> DownloadResult:
         """Wait at most `timeout` (s) for the result and return it.
@@ -94,6 +111,7 @@ class DownloadJob:
 
     def cancel(self) -> None:
         """Stop the download and keep what can be resumed; without effect after the end."""
+        self._is_cancelled = True
         self._future.cancel()
 
     def pause(self) -> None:

@@ -32,7 +32,7 @@ from vidnb.widgets.progress.rendering import (
     line_html,
 )
 
-__all__ = ["CellBar", "Display", "choose_display"]
+__all__ = ["CellBar", "Display", "choose_display", "is_in_kernel"]
 
 logger = logging.getLogger("vidnb.progress")
 
@@ -327,6 +327,11 @@ def _is_terminal() -> bool:
         return sys.stderr.isatty()
     except (AttributeError, ValueError):  # there is none, or it is closed
         return False
+
+
+def is_in_kernel() -> bool:
+    """Whether this process is a Jupyter kernel."""
+    return _kernel() is not None
 
 
 def _kernel() -> Any:
