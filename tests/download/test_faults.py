@@ -813,6 +813,14 @@ def test_an_address_is_requested_unchanged(tmp_path: Path) -> None:
 # Names.
 
 
+def mp4_of(size_bytes: int) -> bytes:
+    """Return an MP4 of three boxes that add up to `size_bytes`."""
+    ftyp = (24).to_bytes(4, "big") + b"ftypisom" + bytes(4) + b"isommp42"
+    moov = (16).to_bytes(4, "big") + b"moov" + bytes(8)
+    rest = size_bytes - len(ftyp) - len(moov)
+    return ftyp + moov + rest.to_bytes(4, "big") + b"mdat" + bytes(rest - 8)
+
+
 @pytest.mark.parametrize(
     ("disposition", "path", "name"),
     [
@@ -830,6 +838,12 @@ def test_an_address_is_requested_unchanged(tmp_path: Path) -> None:
         pytest.param(None, "/", "video.mp4", id="none"),
         pytest.param(None, "/..%2f..%2fetc%2fpasswd", "passwd.mp4", id="address-dot-dot"),
         pytest.param(None, "/watch.php?v=1", "watch.mp4", id="script"),
+        pytest.param('attachment; filename="\xb2\xe2\xca\xd4.avi"', "/x", "测试.avi", id="raw-gbk"),
+        pytest.param('attachment; filename="caf\xe9"', "/x", "café.mp4", id="raw-latin-1"),
+        pytest.param('attachment; filename="=?UTF-8?Q?a=2Fb?="', "/x", "b.mp4", id="rfc-2047"),
+        pytest.param("attachment; filename*=UTF-8''%B2%E2%CA%D4", "/x", "测试.mp4", id="charset"),
+        pytest.param(None, "/film.mp4;jsessionid=1F.node", "film.mp4", id="path-parameter"),
+        pytest.param(None, "/v0/o/videos%2Ffilm?alt=media", "film.mp4", id="escaped-slash"),
     ],
 )
 def test_names_are_safe(disposition: str | None, path: str, name: str, tmp_path: Path) -> None:
@@ -842,6 +856,27 @@ def test_names_are_safe(disposition: str | None, path: str, name: str, tmp_path:
         assert visible_names(tmp_path) == {"in"}
 
 
+@pytest.mark.parametrize("check_video", [True, False])
+@pytest.mark.parametrize(
+    "media_type", ["application/octet-stream", "binary/octet-stream", "application/force-download"]
+)
+@pytest.mark.parametrize(
+    ("data", "extension"),
+    [(mp4_of(50_000), ".mp4"), (b"RIFF\0\0\0\0AVI " + noise(9000), ".avi"), (noise(9000), "")],
+)
+def test_names_without_a_known_type_get_the_extension_of_the_bytes(
+    data: bytes, extension: str, media_type: str, tmp_path: Path, *, check_video: bool
+) -> None:
+    with Origin(Film(data, media_type=media_type)) as origin:
+        for _ in range(2):  # the second run finds the file by that name
+            result = fetch(
+                DownloadRequest.of(f"{origin.base}/get", f"{tmp_path}/", check_video=check_video)
+            )
+            assert result.path == tmp_path / f"get{extension}"
+        assert result.reused
+    assert visible_names(tmp_path) == {f"get{extension}"}
+
+
 def test_names_of_300_characters_are_cut(tmp_path: Path) -> None:
     headers = (("Content-Disposition", f'attachment; filename="{"x" * 300}.mp4"'),)
     with Origin(replace(FILM, headers=headers)) as origin:
@@ -851,14 +886,6 @@ def test_names_of_300_characters_are_cut(tmp_path: Path) -> None:
 
 
 # Content.
-
-
-def mp4_of(size_bytes: int) -> bytes:
-    """Return an MP4 of three boxes that add up to `size_bytes`."""
-    ftyp = (24).to_bytes(4, "big") + b"ftypisom" + bytes(4) + b"isommp42"
-    moov = (16).to_bytes(4, "big") + b"moov" + bytes(8)
-    rest = size_bytes - len(ftyp) - len(moov)
-    return ftyp + moov + rest.to_bytes(4, "big") + b"mdat" + bytes(rest - 8)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - file names in several scripts
 """Tests of the header field parsers: values that servers and clients send, and hostile ones."""
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidnb.http import content_disposition, dates, headers
+from vidnb.http.charsets import decode_declared, decode_text
 from vidnb.http.headers import (
     MAX_FILE_BYTES,
     ContentRange,
@@ -606,9 +608,9 @@ def test_retry_after(value: str, wait_s: float | None) -> None:
         # unsafe names, as sent
         ("attachment; filename=../../etc/passwd", "../../etc/passwd"),
         ('attachment; filename="C:\\\\x.mp4"', "C:\\x.mp4"),
-        ("attachment; filename=100%25.mp4", "100%25.mp4"),
+        ("attachment; filename=100%25.mp4", "100%.mp4"),
         ('attachment; filename="caf\u00e9.mp4"', "caf\u00e9.mp4"),
-        ('attachment; filename="caf\udce9.mp4"', "caf\udce9.mp4"),
+        ('attachment; filename="caf\ud800\udce9.mp4"', "caf\ud800\udce9.mp4"),  # from no header
         # unquoted, and not a token
         ("attachment; filename=my film.mp4 ", "my film.mp4"),
         ("attachment; filename=caf\u00e9, again.mp4", "caf\u00e9, again.mp4"),
@@ -686,8 +688,140 @@ def test_an_extended_file_name_is_parsed_to_itself(name: str) -> None:
     assert parse_content_disposition(f"attachment; filename*=UTF-8''{text}") == name
 
 
+RAW_NAMES = [
+    ("gbk", "测试视频.mp4"),
+    ("gbk", "第01集：大结局（全）.mp4"),
+    ("gbk", "第1集.mp4"),
+    ("gbk", "电影 2024 HD.mkv"),
+    ("gb18030", "中文㐀影片.mp4"),
+    ("cp932", "テスト動画.mp4"),
+    ("cp932", "表示ソフト.mp4"),  # the second byte of two of these is a backslash
+    ("cp932", "第1話「旅立ち」.mp4"),
+    ("cp949", "한국어 강의 영상.mp4"),
+    ("cp949", "영화.mp4"),
+    ("big5", "繁體中文影片測試.mp4"),
+    ("cp1251", "Фильм о войне.mp4"),
+    ("cp1251", "ВОЙНА и мир.avi"),
+    ("cp1251", "Ёлки.mp4"),
+    ("latin-1", "café.mp4"),
+    ("latin-1", "Größe, Öl und Überfluß.mp4"),
+    ("latin-1", "Créée à l'été - théâtre.mp4"),
+    ("latin-1", "COLEÇÃO.mp4"),
+    ("latin-1", "Ältere 20°C, 10µm.mp4"),
+    ("latin-1", "señor ¿qué?.mp4"),
+    ("cp1252", "It’s a “film” – 5€.mp4"),
+    ("utf-8", "映画とПривет.mp4"),
+]
+
+
+def sent(octets: bytes) -> str:
+    """Return the bytes of a field as aiohttp decodes them."""
+    return octets.decode("utf-8", "surrogateescape")
+
+
+@pytest.mark.parametrize(("codec", "name"), RAW_NAMES)
+def test_a_name_of_raw_bytes_is_decoded_by_its_bytes(codec: str, name: str) -> None:
+    octets = name.encode(codec)
+    assert parse_content_disposition(sent(b"attachment; filename=" + octets)) == name
+    assert parse_content_disposition(sent(b'attachment; filename="' + octets + b'"')) == name
+    extended = "".join(f"%{byte:02X}" for byte in octets)
+    for charset in "UTF-8", "x-unknown", "zip", "":
+        assert parse_content_disposition(f"attachment; filename*={charset}''{extended}") == name
+    assert parse_content_disposition(f"attachment; filename*={codec.upper()}''{extended}") == name
+
+
 @no_deadline
-@given(st.text(st.characters(min_codepoint=0x20, exclude_characters="\x7f"), min_size=1))
+@given(st.binary(min_size=1))
+def test_any_bytes_are_decoded_to_text(octets: bytes) -> None:
+    text = decode_text(octets)
+    assert text.encode("utf-8")  # no surrogates
+    assert decode_text(text.encode()) == text
+    for label in "utf-8", "zip", "idna", "unicode_escape", "\ud800", "GBK":
+        decode_text(octets, label).encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("label", "octets", "text"),
+    [
+        ("utf-8", "é".encode(), "é"),
+        ("UTF8", "é".encode(), "é"),
+        ("Shift_JIS", "ソ".encode("cp932"), "ソ"),
+        ("iso-2022-jp", "映画".encode("iso-2022-jp"), "映画"),
+        ("EUC-JP", "映画".encode("euc-jp"), "映画"),
+        ("koi8-r", "Кино".encode("koi8-r"), "Кино"),
+        ("ks_c_5601-1987", "영화".encode("cp949"), "영화"),
+        ("utf-8", b"\xe9", None),
+        ("utf-7", b"a", None),
+        ("rot13", b"a", None),
+        ("", b"a", None),
+    ],
+)
+def test_a_declared_charset_is_used_if_it_is_known_and_fits(
+    label: str, octets: bytes, text: str | None
+) -> None:
+    assert decode_declared(octets, label) == text
+
+
+@pytest.mark.parametrize(
+    ("plain", "name"),
+    [
+        # encoded words (RFC 2047)
+        ('"=?UTF-8?B?5pig55S7Lm1wNA==?="', "映画.mp4"),
+        ("=?utf-8?b?5pig55S7Lm1wNA?=", "映画.mp4"),  # unquoted, and without its padding
+        ('"=?UTF-8?Q?caf=C3=A9_=3D.mp4?="', "café =.mp4"),
+        ('"=?ISO-8859-1?Q?caf=E9?=.mp4"', "café.mp4"),
+        ('"=?GBK?B?suLK1A==?= 1.mp4"', "测试 1.mp4"),
+        ('"=?ISO-2022-JP?B?GyRCMUcyaBsoQi5tcDQ=?="', "映画.mp4"),
+        ('"=?utf-8*en?q?a.mp4?="', "a.mp4"),
+        ('"=?UTF-8?B?5pig?= =?UTF-8?B?55S7?=.mp4"', "映画.mp4"),
+        ('"=?UTF-8?B?5pg=?= =?UTF-8?B?oOeUuw==?=.mp4"', "映画.mp4"),  # a split character
+        ('"=?UTF-8?Q?a?= =?GBK?B?suLK1A==?="', "a测试"),
+        ('"a =?UTF-8?Q?b?= c"', "a b c"),
+        ('"=?x-none?Q?caf=E9?="', "café"),
+        ('"=?UTF-8?B?a?="', "=?UTF-8?B?a?="),  # no Base64
+        ('"=?UTF-8?B?\u00e9?="', "=?UTF-8?B?\u00e9?="),
+        ('"=?UTF-8?X?a?="', "=?UTF-8?X?a?="),
+        ('"=?what"', "=?what"),
+        # percent-encoded
+        ('"%E6%98%A0%E7%94%BB.mp4"', "映画.mp4"),
+        ("%E6%98%A0%E7%94%BB.mp4", "映画.mp4"),
+        ('"a%20b.mp4"', "a b.mp4"),
+        ('"a%2520b.mp4"', "a%20b.mp4"),  # once
+        ('"..%2F..%5Ca.mp4"', "../..\\a.mp4"),
+        ('"%B2%E2%CA%D4.mp4"', "测试.mp4"),
+        ('"映%E7%94%BB.mp4"', "映画.mp4"),
+        ('"100%.mp4"', "100%.mp4"),
+        ('"100% %E7%94%BB.mp4"', "100% %E7%94%BB.mp4"),
+        ('"50%DE.mp4"', "50%DE.mp4"),
+    ],
+)
+def test_an_encoded_plain_name_is_decoded(plain: str, name: str) -> None:
+    assert parse_content_disposition(f"attachment; filename={plain}") == name
+
+
+@pytest.mark.parametrize(
+    ("extended", "name"),
+    [
+        ("UTF-8''a%zz.mp4", "a%zz.mp4"),
+        ("a.mp4", "a.mp4"),
+        ("\"UTF-8''caf\u00e9.mp4\"", "caf\u00e9.mp4"),
+        ("gbk''%E9", "\u00e9"),  # of two bytes, the second is missing
+        ("''", None),
+    ],
+)
+def test_a_malformed_extended_name_is_used_if_there_is_no_other(
+    extended: str, name: str | None
+) -> None:
+    assert parse_content_disposition(f"attachment; filename*={extended}") == name
+    assert parse_content_disposition(f"attachment; filename*={extended}; filename=b") == "b"
+
+
+@no_deadline
+@given(
+    st.text(
+        st.characters(min_codepoint=0x20, exclude_characters="\x7f%?", codec="utf-8"), min_size=1
+    )
+)
 def test_a_quoted_file_name_is_parsed_to_itself(name: str) -> None:
     text = name.replace("\\", "\\\\").replace('"', '\\"')
     assert parse_content_disposition(f'attachment; filename="{text}"') == name

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - file names in several scripts
 import re
 import unicodedata
 from urllib.parse import quote
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from vidnb.download.planner import naming
 from vidnb.download.planner.naming import MAX_NAME_BYTES, file_name
+from vidnb.media.sniff import sniff
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,7 @@ from vidnb.download.planner.naming import MAX_NAME_BYTES, file_name
             id="header-extended",
         ),
         pytest.param(
-            'attachment; filename="caf\udce9.mp4"', "", None, "caf.mp4", id="header-undecodable"
+            'attachment; filename="caf\udce9.mp4"', "", None, "café.mp4", id="header-latin-1"
         ),
         pytest.param(
             'attachment; filename="C:\\\\Users\\\\a.mp4"', "", None, "a.mp4", id="header-drive"
@@ -49,6 +51,23 @@ from vidnb.download.planner.naming import MAX_NAME_BYTES, file_name
         pytest.param(None, "https://h/caf%E9.mp4", None, "café.mp4", id="latin-1"),
         pytest.param(None, "https://h/\ud800a.mp4", None, "_a.mp4", id="lone-surrogate"),
         pytest.param(None, "https://h/%zz%4.mp4", None, "%zz%4.mp4", id="invalid-percent-encoding"),
+        pytest.param(None, "https://h/o/v%2Fa.mp4?x", None, "a.mp4", id="escaped-slash"),
+        pytest.param(None, "https://h/v%5Ca.mp4", None, "a.mp4", id="escaped-backslash"),
+        pytest.param(None, "https://h/v%252Fa.mp4", None, "v%2Fa.mp4", id="escaped-twice"),
+        pytest.param(None, "https://h/a.mp4;jsessionid=1F.node1", None, "a.mp4", id="session"),
+        pytest.param(None, "https://h/a.mp4;v=2;type=a;?x=1", None, "a.mp4", id="parameters"),
+        pytest.param(None, "https://h/a/;jsessionid=1F/", None, "a", id="parameters-alone"),
+        pytest.param(None, "https://h/get;id=5", "video/mp4", "get.mp4", id="no-extension"),
+        pytest.param(None, "https://h/a;b.mp4", None, "a;b.mp4", id="no-parameter"),
+        pytest.param(None, "https://h/a;1=b.mp4", None, "a;1=b.mp4", id="no-parameter-name"),
+        pytest.param(None, "https://h/a%3Bb=c.mp4", None, "a;b=c.mp4", id="escaped-semicolon"),
+        pytest.param(None, "https://h/a;b=c/d.mp4", None, "d.mp4", id="of-another-segment"),
+        pytest.param(None, "https://h/%B2%E2%CA%D4.mp4", None, "测试.mp4", id="gbk"),
+        pytest.param(None, "https://h/%83e%83X%83g.mp4", None, "テスト.mp4", id="shift-jis"),
+        pytest.param(
+            'attachment; filename="=?UTF-8?B?Li4vYS5tcDQ=?="', "", None, "a.mp4", id="encoded-word"
+        ),
+        pytest.param('attachment; filename="..%2Fa.mp4"', "", None, "a.mp4", id="escaped-in-name"),
         pytest.param(None, "https://h/a/..%2f..%2fetc%2fpasswd", None, "passwd", id="escaped-path"),
     ],
 )
@@ -96,6 +115,23 @@ def named(raw: str, media_type: str | None = None) -> str:
         pytest.param("CONCERT.mp4", "CONCERT.mp4", id="no-device-longer"),
         pytest.param("a.CON", "a.CON", id="no-device-extension"),
         pytest.param("映画.mp4", "映画.mp4", id="any-script"),
+        pytest.param("می\u200cخواهم.mp4", "می\u200cخواهم.mp4", id="persian"),
+        pytest.param("مِ\u200cی.mp4", "مِ\u200cی.mp4", id="persian-with-a-vowel"),
+        pytest.param("ه\u200dم", "ه\u200dم", id="arabic-joiner"),
+        pytest.param("क\u094d\u200dष.mp4", "क\u094d\u200dष.mp4", id="hindi-half-form"),
+        pytest.param("क\u094d\u200cष.mp4", "क\u094d\u200cष.mp4", id="hindi-virama"),
+        pytest.param("ර\u0dca\u200dය", "ර\u0dca\u200dය", id="sinhala"),
+        pytest.param("র\u200d\u09cdয", "র\u200d\u09cdয", id="bengali-before-virama"),
+        pytest.param("👩\u200d🚀.mp4", "👩\u200d🚀.mp4", id="emoji"),
+        pytest.param("👩🏽\u200d🔬 a", "👩🏽\u200d🔬 a", id="emoji-with-a-skin-tone"),
+        pytest.param("🏳\ufe0f\u200d🌈", "🏳\ufe0f\u200d🌈", id="emoji-with-a-style"),
+        pytest.param("a\u200cb\u200dc.mp4", "abc.mp4", id="joiners-in-latin"),
+        pytest.param("1\u200d2", "12", id="joiner-in-digits"),
+        pytest.param("می\u200c\u200cخ", "می\u200cخ", id="two-joiners"),
+        pytest.param("\u200cم\u200c.mp4", "م.mp4", id="joiners-at-the-ends"),
+        pytest.param("क\u094d\u200d.mp4", "क\u094d.mp4", id="joiner-before-the-extension"),
+        pytest.param("👩\u200cم 👩\u200c🚀", "👩م 👩🚀", id="joiner-of-another-script"),
+        pytest.param("م\u200d\u200f\u061cم\u202eم", "م\u200dمم", id="direction-marks-of-arabic"),
         pytest.param("X-X", "X-X", id="unchanged"),
     ],
 )
@@ -134,6 +170,43 @@ def test_the_extension_fits_the_media_type(raw: str, media_type: str | None, nam
     assert named(raw, media_type) == name
 
 
+KINDS = {
+    b"\0\0\0\x18ftypisom": ".mp4",
+    b"\0\0\0\x14ftypqt  ": ".mov",
+    b"\x1a\x45\xdf\xa3\x84\x42\x82\x84webm": ".webm",
+    b"\x1a\x45\xdf\xa3\x84\x42\x82\x88matroska": ".mkv",
+    b"RIFF\0\0\0\0AVI LIST": ".avi",
+    (b"\x47" + b"\xff" * 187) * 3: ".ts",
+    b"FLV\x01\x05": ".flv",
+    b"OggS\0\x02": ".ogv",
+    b"\0\0\x01\xba\x44": ".mpg",
+    b"\0\0\x01\xb3\x14": ".mpg",
+    bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"): ".asf",
+    b"#EXTM3U\n": ".m3u8",
+    b"WEBVTT\n\n": ".vtt",
+    b"1\n00:00:01,000 --> 00:00:02,000\nhello": ".srt",
+    b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011">': ".mpd",
+    b"\xff\xfe\xfd\xfc\0\0": "",
+    b"<!doctype html><title>a</title>": "",
+}
+
+
+@pytest.mark.parametrize("media_type", [None, "", "application/octet-stream", "text/plain", "a/b"])
+@pytest.mark.parametrize(("head", "extension"), KINDS.items())
+def test_without_a_known_type_the_extension_fits_the_bytes(
+    head: bytes, extension: str, media_type: str | None
+) -> None:
+    kind = sniff(head).kind
+    assert file_name(None, "https://h/get", media_type, kind) == f"get{extension}"
+    assert file_name(None, "https://h/a.bin", media_type, kind) == "a.bin"
+    script = file_name(None, "https://h/get.php", media_type, kind)
+    assert script == (f"get{extension}" if extension else "get.php")
+
+
+def test_a_known_type_is_preferred_to_the_bytes() -> None:
+    assert file_name(None, "https://h/get", "video/webm", "mp4") == "get.webm"
+
+
 @pytest.mark.parametrize(
     ("raw", "media_type", "name"),
     [
@@ -145,6 +218,7 @@ def test_the_extension_fits_the_media_type(raw: str, media_type: str | None, nam
             "x" + "é" * 200 + ".mp4", None, "x" + "é" * 97 + ".mp4", id="no-half-character"
         ),
         pytest.param("😀" * 9999 + ".mkv", None, "😀" * 49 + ".mkv", id="40-kB"),
+        pytest.param("👩\u200d🚀" * 30, None, "👩\u200d🚀" * 18, id="no-joiner-at-the-cut"),
         pytest.param("a" * 199 + " b", None, "a" * 199, id="no-space-at-the-cut"),
         pytest.param("con." + "a" * 300 + ".mp4", None, f"_con.{'a' * 191}.mp4", id="long-device"),
         pytest.param("con." + "a" * 196, None, "_con." + "a" * 195, id="long-device-bare"),
@@ -170,7 +244,9 @@ def test_only_both_ends_of_a_very_long_name_are_normalized() -> None:
 
 
 media_types = st.none() | st.sampled_from(["video/mp4", "video/webm", "text/html"]) | st.text()
-names = st.text(max_size=300) | st.text("con.CON \\/:\u0301e\u202e", max_size=300)
+names = st.text(max_size=300) | st.text(
+    "con.CON \\/:\u0301e\u202e\u200c\u200dم\u0653ا\u094dक👩🏽", max_size=300
+)
 
 
 @given(st.none() | names | names.map('attachment; filename="{}"'.format), names, media_types)
@@ -184,7 +260,11 @@ def test_a_name_is_safe_for_any_input(
     assert not set(name) & set('<>:"/\\|?*')
     assert name[0] not in ". "
     assert name[-1] not in ". "
-    assert not {unicodedata.category(char) for char in name} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    dropped = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    assert {char for char in name if unicodedata.category(char) in dropped} <= set("\u200c\u200d")
+    # A joiner stands between two characters, one of which at least is beyond Latin script.
+    assert not re.search("^[\u200c\u200d]|[\u200c\u200d]{2}|[\u200c\u200d]$", name)
+    assert not re.search("[\0-\u024f][\u200c\u200d][\0-\u024f]", name)
     assert unicodedata.is_normalized("NFC", name)
 
 

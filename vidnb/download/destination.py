@@ -20,8 +20,10 @@ from vidnb.download.request import DownloadRequest
 from vidnb.download.stale_files import sweep
 from vidnb.errors import StorageError
 from vidnb.http.headers import parse_media_type
+from vidnb.http.ranges import ByteRange
 from vidnb.http.urls import redact
 from vidnb.http.validators import Validators
+from vidnb.media import sniff
 
 __all__ = ["FOLDER", "Destination"]
 
@@ -148,9 +150,9 @@ class Destination:
             except FileExistsError:
                 raise _exists(request, request.target) from None
         media_type = parse_media_type(record.media_type or "")
-        return self._publish_unnamed(
-            part, record, file_name(disposition, record.final_url, media_type)
-        )
+        head = b"".join(part.read(ByteRange(0, min(record.size_bytes, sniff.SNIFF_BYTES))))
+        name = file_name(disposition, record.final_url, media_type, sniff.sniff(head).kind)
+        return self._publish_unnamed(part, record, name)
 
     def _publish_as(self, part: PartFile, record: Record, path: Path, *, may_replace: bool) -> Path:
         # The record first: after a kill between the two the next run finds a complete part file and

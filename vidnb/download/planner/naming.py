@@ -1,13 +1,15 @@
 """Derives a safe file name from a response.
 
 Header and URL are untrusted. The result is always one path component that is valid on all common
-file systems, without a leading dot or direction marks, and with the extension of its media type.
+file systems, without a leading dot or direction marks, and with the extension of its media type or,
+where that is unknown, of its first bytes.
 """
 
 import re
 import unicodedata
 from urllib.parse import unquote_to_bytes
 
+from vidnb.http.charsets import decode_text
 from vidnb.http.headers import parse_content_disposition
 from vidnb.http.media_types import extension_of
 
@@ -19,9 +21,34 @@ MAX_NAME_BYTES = 200
 _FALLBACK = "video"
 _MAX_INPUT_CHARS = 1024  # NFC takes quadratic time in runs of combining marks
 
-# Controls, format and direction marks, surrogates, line and paragraph separators.
+# Controls, format and direction marks, surrogates, line and paragraph separators. Two of the format
+# characters may stay: words of Persian and of Indic scripts, and emoji, may need a joiner.
+_NON_JOINER, _JOINER = _JOINERS = "\u200c\u200d"
+_VIRAMA = 9  # the combining class of the signs that remove a consonant's vowel
 _DROPPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _FORBIDDEN = str.maketrans(dict.fromkeys('<>:"/\\|?*', "_"))
+
+# Parameters of the path's last segment (RFC 3986 section 3.3): session identifiers, versions.
+_PARAMETERS = re.compile(r"(?:;[A-Za-z_][\w.~-]*=[^;]*)+;?\Z")
+
+_KINDS = {
+    "asf": ".asf",
+    "avi": ".avi",
+    "dash": ".mpd",
+    "flv": ".flv",
+    "hls": ".m3u8",
+    "matroska": ".mkv",
+    "mp4": ".mp4",
+    "mpeg-es": ".mpg",
+    "mpeg-ps": ".mpg",
+    "mpeg-ts": ".ts",
+    "ogg": ".ogv",
+    "quicktime": ".mov",
+    "srt": ".srt",
+    "webm": ".webm",
+    "webvtt": ".vtt",
+}
+"""Extensions by the kinds of `media.sniff`."""
 
 _EXTENSION = re.compile(r"\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]{1,8}\Z")
 _DEVICE = re.compile(  # device names of Windows, with any extension
@@ -34,30 +61,32 @@ _PAGE_EXTENSIONS = frozenset(
 )
 
 
-def file_name(content_disposition: str | None, url: str, media_type: str | None) -> str:
+def file_name(
+    content_disposition: str | None, url: str, media_type: str | None, kind: str = "unknown"
+) -> str:
     """Return the base name to store a response under; always safe, never empty.
 
     The first usable of: the Content-Disposition's file name (RFC 6266), the last non-empty segment
-    of the URL's path, percent-decoded once, and `video`. The extension of a known `media_type` is
-    added, or replaces a script's (`watch.php`). At most `MAX_NAME_BYTES`.
+    of the URL's path, percent-decoded once, and `video`. The extension of a known `media_type`, or
+    else of the bytes' `kind` (`media.sniff`), is added, or replaces a script's (`watch.php`). At
+    most `MAX_NAME_BYTES`.
     """
     name = ""
     if content_disposition is not None:
         name = _sanitize(parse_content_disposition(content_disposition) or "")
     name = name or _sanitize(_last_segment(url)) or _FALLBACK
-    return _avoid_device_name(_truncate(*_split_extension(name, media_type)))
+    extension = (extension_of(media_type) if media_type else None) or _KINDS.get(kind)
+    return _avoid_device_name(_truncate(*_split_extension(name, extension)))
 
 
 def _last_segment(url: str) -> str:
-    """Return the last non-empty segment of the path, decoded; empty if there is none."""
+    """Return the last segment of the path that is a name, decoded; empty if there is none."""
     before = url.partition("#")[0].partition("?")[0]
     _, scheme_end, rest = before.partition("://")
     path = rest.partition("/")[2] if scheme_end else before
-    octets = unquote_to_bytes(path.rstrip("/").rpartition("/")[2].encode("utf-8", "replace"))
-    try:
-        return octets.decode("utf-8")
-    except UnicodeDecodeError:
-        return octets.decode("latin-1")  # older servers; latin-1 decodes any bytes
+    segments = (_PARAMETERS.sub("", segment) for segment in reversed(path.split("/")))
+    name = next(filter(None, segments), "")
+    return decode_text(unquote_to_bytes(name.encode("utf-8", "replace")))
 
 
 def _sanitize(raw: str) -> str:
@@ -65,16 +94,44 @@ def _sanitize(raw: str) -> str:
     name = raw.replace("\\", "/").rpartition("/")[2]
     if len(name) > _MAX_INPUT_CHARS:
         name = name[: _MAX_INPUT_CHARS // 2] + name[-_MAX_INPUT_CHARS // 2 :]
-    allowed = (char for char in name if unicodedata.category(char) not in _DROPPED)
+    allowed = (
+        char for char in name if unicodedata.category(char) not in _DROPPED or char in _JOINERS
+    )
     spaced = "".join(" " if char.isspace() else char for char in allowed)
-    return unicodedata.normalize("NFC", spaced).translate(_FORBIDDEN).strip(". ")
+    composed = unicodedata.normalize("NFC", _drop_joiners(spaced))
+    return composed.translate(_FORBIDDEN).strip(". ")
 
 
-def _split_extension(name: str, media_type: str | None) -> tuple[str, str]:
-    """Return the stem and the extension for `media_type` (with its dot; may be empty)."""
+def _drop_joiners(text: str) -> str:
+    """Remove the joiners that have no effect on what stands beside them.
+
+    Invisible, they would make two different names look the same. They stay beside a virama of an
+    Indic script, between Arabic letters (RFC 5892 appendix A; "می‌خواهم"), and between emoji.
+    """
+    kept: list[str] = []
+    for at, char in enumerate(text):
+        if char not in _JOINERS or _joins(kept, text[at + 1 : at + 2], char):
+            kept.append(char)
+    return "".join(kept)
+
+
+def _joins(before: list[str], after: str, joiner: str) -> bool:
+    # A mark, such as a vowel or the emoji style, belongs to the letter before it.
+    base = next((char for char in reversed(before) if unicodedata.category(char) != "Mn"), "")
+    if not base or not after:
+        return False
+    if _VIRAMA in {unicodedata.combining(before[-1]), unicodedata.combining(after)}:
+        return after not in _JOINERS
+    if unicodedata.bidirectional(base) == unicodedata.bidirectional(after) == "AL":
+        return True
+    is_emoji = unicodedata.category(base) in {"So", "Sk"} and unicodedata.category(after) == "So"
+    return joiner == _JOINER and is_emoji
+
+
+def _split_extension(name: str, wanted: str | None) -> tuple[str, str]:
+    """Return the stem and the extension, `wanted` if the name has none (with its dot)."""
     found = _EXTENSION.search(name)
     stem, extension = (name[: found.start()], found[0]) if found else (name, "")
-    wanted = extension_of(media_type) if media_type is not None else None
     if wanted is not None and (not extension or extension.lower() in _PAGE_EXTENSIONS):
         extension = wanted
     return stem, extension
@@ -83,7 +140,8 @@ def _split_extension(name: str, media_type: str | None) -> tuple[str, str]:
 def _truncate(stem: str, extension: str, max_bytes: int = MAX_NAME_BYTES) -> str:
     """Return stem and extension as one name; a stem that is too long is cut between characters."""
     stem_bytes = max_bytes - len(extension)
-    return (stem.encode()[:stem_bytes].decode("utf-8", "ignore") + extension).rstrip(". ")
+    whole = stem.encode()[:stem_bytes].decode("utf-8", "ignore")
+    return (whole.rstrip(_NON_JOINER + _JOINER) + extension).rstrip(". ")
 
 
 def _avoid_device_name(name: str) -> str:
