@@ -1,62 +1,137 @@
 """The command line: `vidnb get URL [PATH]`, `vidnb serve FILE_OR_FOLDER`, `vidnb demo`.
 
-`python -m vidnb` is the same, and a URL alone means `get`. The path or address of the result goes
-to standard output, everything else to standard error. The exit status is 0 for success, 1 for a
-failure, 2 for wrong usage and 130 for an interrupt.
+`python -m vidnb` is the same, and a URL alone means `get`. The path or address of the result, or
+the bytes of `get URL -`, go to standard output, everything else to standard error. The exit status
+is 0 for success, 1 for a failure, also to write to standard output, 2 for wrong usage, 130 for an
+interrupt and 141 for a reader of standard output that has gone (POSIX: 128 + the signal).
 """
 
 import argparse
+import errno
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
 from html import escape
 from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_origin
 
 from vidnb import __version__
 from vidnb.errors import MissingExtra, VidnbError
+from vidnb.io.standard_streams import is_terminal, write_error_line, write_output
 
 __all__ = ["main"]
 
 _COMMANDS = ("get", "serve", "demo")
 _DEMO_FOLDER = "vidnb-demo"
+_STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+_BROKEN_PIPE = 128 + 13  # SIGPIPE
+_ONE_URL = "one URL is downloaded at a time; run vidnb get once for each"
+_WORD = re.compile(r"[A-Za-z-]+")  # neither a URL nor a file name has only these
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]+)?) ?(?:([kKmMgGtT])(i)?)?[bB]?")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status (POSIX: 128 + SIGINT for an interrupt)."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    """Run one command; return its exit status."""
+    try:
+        status = _run(list(sys.argv[1:] if argv is None else argv))
+    except SystemExit:  # argparse, which may have printed its help
+        if _write("") is not None:
+            raise SystemExit(1) from None
+        raise
+    unwritten = _write("")
+    return status if unwritten is None else status or unwritten
+
+
+def _run(argv: list[str]) -> int:
+    parser, commands = _parser(argv[0] if argv else "")
     if argv and argv[0] not in _COMMANDS and not argv[0].startswith("-"):
+        _refuse_other_word(parser, argv[0])
         argv.insert(0, "get")
-    parser = _parser()
+        parser, commands = _parser("get")
     arguments, rest = parser.parse_known_args(argv)
     if rest and arguments.command != "demo":
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        _refuse_rest(commands[arguments.command], rest)
     try:
         match arguments.command:
             case "get":
-                return _get(arguments.url, arguments.path)
+                return _get(commands["get"], arguments)
             case "serve":
                 return _serve(arguments)
             case "demo":
                 return _demo(rest)
     except (VidnbError, ValueError) as error:
-        print(f"vidnb: {error}", file=sys.stderr)
+        write_error_line(f"vidnb: {error}")
         return 1
     except KeyboardInterrupt as interrupt:
         notes = getattr(interrupt, "__notes__", None) or ["Interrupted."]
-        print(f"\nvidnb: {notes[0]}", file=sys.stderr)
+        write_error_line(f"\nvidnb: {notes[0]}")
         return 130
     parser.print_help()
     return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def _write(text: str | bytes, consequence: str = "") -> int | None:
+    """Write to standard output; return None, or the exit status where that failed.
+
+    Like the utilities of POSIX, a command fails whose output is lost. Where the reader has gone
+    (`| head`), it ends with the status of the signal that ends others, without a message.
+    """
+    try:
+        write_output(text)
+    except BrokenPipeError:
+        return _BROKEN_PIPE
+    except OSError as error:
+        if not text and error.errno == errno.EBADF:
+            return None  # closed, and nothing was to be written
+        reason = (error.strerror or str(error)).lower()
+        write_error_line(f"vidnb: standard output could not be written: {reason}{consequence}.")
+        return 1
+    return None
+
+
+def _refuse_other_word(parser: argparse.ArgumentParser, word: str) -> None:
+    """Exit with wrong usage where a first word is neither a command nor meant as a URL."""
+    if Path(word).exists():
+        parser.error(f"{word!r} is a file or a folder, not a URL; to show it: vidnb serve {word}")
+    if _WORD.fullmatch(word):
+        found = get_close_matches(word.lower(), _COMMANDS, 1)
+        hint = f"did you mean {found[0]!r}?" if found else f"there are {', '.join(_COMMANDS)}"
+        parser.error(f"{word!r} is neither a command nor a URL; {hint}")
+
+
+def _refuse_rest(parser: argparse.ArgumentParser, rest: Sequence[str]) -> None:
+    """Exit with wrong usage for what a command does not take."""
+    options = re.findall(r"(?<![\w-])--[a-z][a-z-]*", parser.format_help())
+    for word in rest:
+        if _is_address(word):
+            parser.error(_ONE_URL)
+        name = word.partition("=")[0]
+        found = get_close_matches(name, options, 1) if name[:1] == "-" else []
+        if found:
+            parser.error(f"there is no option {name}; did you mean {found[0]}?")
+    parser.error(f"unrecognized arguments: {' '.join(rest)}")
+
+
+def _is_address(word: str) -> bool:
+    return _SCHEME.match(word.strip("\"'<> \t\r\n")) is not None
+
+
+def _parser(
+    command: str,
+) -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """Return the parser of the command line and those of the commands, `command`'s in full."""
     parser = argparse.ArgumentParser("vidnb", description="Video in notebooks.")
     parser.add_argument("--version", action="version", version=f"vidnb {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -66,7 +141,16 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: vidnb get https://example.org/film.mp4 videos/",
     )
     get.add_argument("url", metavar="URL")
-    get.add_argument("path", metavar="PATH", nargs="?", help="a file, or a folder (default: here)")
+    get.add_argument(
+        "path", metavar="PATH", nargs="?", help="a file, a folder (default: here), or - (see below)"
+    )
+    get.description = (
+        "Download a video. With - as PATH its bytes go to standard output while they arrive;"
+        " they are verified at the end, and only the exit status 0 means that all were right."
+        " They are kept in the cache as well, so a second run resumes."
+    )
+    if command == "get":
+        _add_download_options(get)
     serve = commands.add_parser(
         "serve",
         help="show a video, or a folder of videos, in a browser tab",
@@ -92,14 +176,154 @@ def _parser() -> argparse.ArgumentParser:
         help="open the quickstart notebook in JupyterLab, which gets all further options",
         epilog="example: vidnb demo --no-browser",
     )
-    return parser
+    return parser, commands.choices
 
 
-def _get(url: str, path: str | None) -> int:
+@dataclass(frozen=True, slots=True)
+class _Flag:
+    """How a download option that is no plain value is written: its flag, and how it is read."""
+
+    name: str
+    metavar: str
+    read: Callable[[list[str]], object]
+    help: str = ""
+
+
+def _read_headers(fields: Sequence[str]) -> dict[str, str]:
+    headers = {}
+    for field in fields:
+        name, colon, value = field.partition(":")
+        if not colon:
+            raise argparse.ArgumentTypeError("a header is written 'NAME: VALUE'")
+        headers[name.strip()] = value.strip()
+    return headers
+
+
+def _read_retries(counts: Sequence[str]) -> object:
+    from vidnb.download.planner.retry import RetryPolicy
+
+    count = counts[-1]
+    if not (count.isascii() and count.isdigit() and len(count) <= 6):
+        raise argparse.ArgumentTypeError(f"{count!r} is not a number of retries")
+    return RetryPolicy(attempts=int(count) + 1)
+
+
+# A download option of a plain type needs no line here.
+_FLAGS: Final = {
+    "headers": _Flag("--header", "'NAME: VALUE'", _read_headers),
+    "retry": _Flag("--retries", "N", _read_retries, "Retries without progress; 0: none."),
+}
+_UNITS: Final = {"bytes": "SIZE", "s": "SECONDS"}
+
+
+def _add_download_options(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for each option of `vidnb.download`, and `--quiet`."""
+    from vidnb.download.options import option_types
+
+    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress, no retries")
+    for name, (hint, default, text) in option_types().items():
+        flag = _FLAGS.get(name)
+        shown = (
+            ((flag and flag.help) or text).replace("`", "").replace("…", "...").replace("%", "%%")
+        )
+        if flag is not None:
+            parser.add_argument(
+                flag.name, dest=name, metavar=flag.metavar, action="append", help=shown
+            )
+            continue
+        kinds = [kind for kind in get_args(hint) if kind is not type(None)] or [hint]
+        unit = name.rpartition("_")[2]
+        stem = name.removesuffix("_s").replace("_", "-")
+        add = partial(parser.add_argument, f"--{stem}", dest=name, default=argparse.SUPPRESS)
+        match kinds:
+            case [kind] if kind is bool and default:
+                parser.add_argument(
+                    f"--no-{stem}",
+                    dest=name,
+                    default=argparse.SUPPRESS,
+                    action="store_false",
+                    help=f"Do not {shown[0].lower()}{shown[1:]}",
+                )
+            case [kind] if kind is bool:
+                add(action="store_true", help=shown)
+            case [kind] if kind in {int, float, str}:
+                read = _size if unit == "bytes" else kind
+                add(type=read, metavar=_UNITS.get(unit, "TEXT" if kind is str else "N"), help=shown)
+            case _ if get_origin(hint) is Literal:
+                add(choices=get_args(hint), help=shown)
+            case _:
+                continue  # an object of Python's, such as a session
+
+
+def _size(text: str) -> int:
+    """Return a number of bytes: `1000`, `500k`, `1.5GB` (powers of 1000), `2GiB` (of 1024)."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500M or 2GiB")
+    number, prefix, binary = found.groups()
+    power = "kmgt".index(prefix.lower()) + 1 if prefix else 0
+    return int(float(number) * (1024 if binary else 1000) ** power)
+
+
+def _get(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    from vidnb.download.options import option_types
     from vidnb.widgets.api import download
 
-    result = download(url, path)
-    print(result.path)
+    url, path = arguments.url, arguments.path
+    if path is not None and _is_address(path):
+        parser.error(_ONE_URL)
+    given = {name: vars(arguments).get(name) for name in option_types()}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for name in _FLAGS.keys() & options.keys():
+        try:
+            options[name] = _FLAGS[name].read(options[name])
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"argument {_FLAGS[name].name}: {error}")
+    options["progress"] = not arguments.quiet
+    if path in _STANDARD_OUTPUT:
+        if "if_exists" in options:
+            parser.error("--if-exists has no meaning for standard output")
+        return _get_to_output(url, options)
+    result = download(url, path, **options)
+    return _write(f"{result.path}\n", f"; {result.path} is complete") or 0
+
+
+class _UnwrittenError(Exception):
+    """Standard output could not be written; `status` is the exit status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def _get_to_output(url: str, options: dict[str, Any]) -> int:
+    """Stream a file to standard output, from the download into the cache."""
+    from vidnb.download.in_order import copy_in_order
+    from vidnb.download.stream import Stream
+    from vidnb.widgets.progress.display import choose_display
+
+    if is_terminal(sys.stdout):
+        raise ValueError(
+            "A video is not written to a terminal; redirect standard output, or name a file."
+        )
+
+    def write(data: bytes) -> None:
+        status = _write(data)
+        if status is not None:
+            raise _UnwrittenError(status)
+
+    stream = Stream(url, **options)
+    try:
+        display = choose_display(options["progress"], stream.handle, cancel=stream.close)
+        try:
+            display.show()
+            copy_in_order(stream, write, tick=display.update)
+        except _UnwrittenError as unwritten:
+            return unwritten.status
+        finally:
+            display.finish()
+    finally:
+        stream.close()
     return 0
 
 
@@ -114,20 +338,20 @@ def _serve(arguments: argparse.Namespace) -> int:
     is_folder = os.path.isdir(arguments.path)  # noqa: PTH112 - False for a name with a NUL, too
     register = serve_folder if is_folder else serve
     with register(arguments.path, host=host, allowed_hosts=allowed) as served:
-        print(served.page_url, flush=True)
+        unwritten = _write(f"{served.page_url}\n")
+        if unwritten is not None and not arguments.open:  # nobody knows the address
+            return unwritten
         if not is_loopback(host):
-            print(
-                f"Anyone who can reach {host} and has this address can watch;"
-                " nothing is encrypted.",
-                file=sys.stderr,
+            write_error_line(
+                f"Anyone who can reach {host} and has this address can watch; nothing is encrypted."
             )
         with ExitStack() as stack:
             if arguments.open and webbrowser.open(
                 stack.enter_context(_redirect_file(served.page_url))
             ):
-                print("Press Ctrl-C to stop.", file=sys.stderr)
+                write_error_line("Press Ctrl-C to stop.")
             else:
-                print("Open this address in a browser; press Ctrl-C to stop.", file=sys.stderr)
+                write_error_line("Open this address in a browser; press Ctrl-C to stop.")
             _wait_for_interrupt()
     return 0
 
@@ -173,7 +397,7 @@ def _demo(jupyterlab_options: Sequence[str]) -> int:
             f"The notebooks could not be copied to the folder {_DEMO_FOLDER}: {reason};"
             " run vidnb demo in another folder that you can write to."
         ) from error
-    print(f"The notebooks are in {Path.cwd()}; press Ctrl-C to stop JupyterLab.", file=sys.stderr)
+    write_error_line(f"The notebooks are in {Path.cwd()}; press Ctrl-C to stop JupyterLab.")
     command = [sys.executable, "-m", "jupyterlab", "quickstart.ipynb", *jupyterlab_options]
     if os.name == "posix" and os.geteuid() == 0:
         # Usual in a container; JupyterLab listens on loopback only.

@@ -10,12 +10,45 @@ from vidnb.errors import URLNotAllowed
 from vidnb.http.urls import (
     MAX_REDIRECTS,
     check_url,
+    clean_url,
     is_public_address,
     next_redirect,
     origin,
     redact,
     without_credentials,
 )
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "https://h.org/a.mp4",
+        " https://h.org/a.mp4\n",
+        "\t\r\nhttps://h.org/a.mp4\u2028",
+        "\xa0https://h.org/a.mp4\u202f\u3000",
+        "\ufeffhttps://h.org/a.mp4\u200b\u200d",
+        "\u2060\u200ehttps://h.org/a.mp4\u202c\xad",
+        '"https://h.org/a.mp4"',
+        "'https://h.org/a.mp4'",
+        "`https://h.org/a.mp4`",
+        " <https://h.org/a.mp4> ",
+        "\u201chttps://h.org/a.mp4 \u201d",
+        "\u2018https://h.org/a.mp4\u2019",
+        "\xabhttps://h.org/a.mp4\xbb",
+    ],
+)
+def test_what_pasting_leaves_around_a_url_is_removed(pasted: str) -> None:
+    assert clean_url(pasted) == "https://h.org/a.mp4"
+    assert check_url(pasted) == "https://h.org/a.mp4"
+    assert origin(pasted) == ("https", "h.org", 443)
+    assert without_credentials(pasted) == "https://h.org/a.mp4"
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", '"', "''", "<>", "<a", "a>", "\u201ca\u2018", "(a)", "a b"]
+)
+def test_only_a_pair_of_delimiters_is_removed(text: str) -> None:
+    assert clean_url(text) == {" ": "", "''": "", "<>": ""}.get(text, text)
 
 
 @pytest.mark.parametrize(
@@ -109,10 +142,12 @@ CHECK = "check its spelling."  # the general remedy
         pytest.param("https://:80/a", "The URL https://:80/a names no host.", id="only-a-port"),
         pytest.param("https://./a", "The URL https://./a names no host.", id="only-the-root"),
         pytest.param("https://h/a b", f"The URL https://h/a b {NO_SPACE}", id="space"),
-        pytest.param(" https://h/", f"The URL  https://h/ {NO_SPACE}", id="space-before"),
+        pytest.param(
+            "https://h/ https://h/", f"The URL https://h/ https://h/ {NO_SPACE}", id="two"
+        ),
         pytest.param("https://h/a\nb", f"The URL https://h/a\ufffdb {NO_SPACE}", id="newline"),
         pytest.param("https://h/\x7f", f"The URL https://h/\ufffd {NO_SPACE}", id="delete"),
-        pytest.param("https://h/\u00a0", f"The URL https://h/\ufffd {NO_SPACE}", id="nbsp"),
+        pytest.param("https://h/a\xa0b", f"The URL https://h/a\ufffdb {NO_SPACE}", id="nbsp"),
         pytest.param("https://h/\ud800", f"The URL https://h/\ufffd {NO_SPACE}", id="surrogate"),
         pytest.param("https://h/\udd00", f"The URL https://h/\ufffd {NO_SPACE}", id="no-byte"),
         pytest.param("https://h\\@g/", f"The URL https://h\\@g/ {NO_BACKSLASH}", id="backslash"),

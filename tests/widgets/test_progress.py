@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import MagicMock, Mock
 
 import IPython.display
 import ipywidgets
@@ -21,6 +21,7 @@ from ipywidgets.widgets import widget as widget_module
 from tests.deadline import DEADLINE_S
 from vidnb.download.planner.progress import Progress
 from vidnb.download.status import DownloadHandle, DownloadStatus, Phase
+from vidnb.io import standard_streams
 from vidnb.widgets.progress import display as progress_display
 from vidnb.widgets.progress.display import CellBar, choose_display
 from vidnb.widgets.progress.rendering import card_html, final_html, final_text, line_html
@@ -125,17 +126,18 @@ def in_kernel(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 class Terminal(io.StringIO):
+    is_terminal = True
+
     def isatty(self) -> bool:
-        return True
+        return self.is_terminal
 
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     screen = Terminal()
     # pytest puts its own sys.stderr in place after the fixtures.
-    monkeypatch.setattr(
-        progress_display, "sys", SimpleNamespace(stderr=screen, modules=sys.modules)
-    )
+    for module in progress_display, standard_streams:
+        monkeypatch.setattr(module, "sys", SimpleNamespace(stderr=screen, modules=sys.modules))
     return screen
 
 
@@ -220,19 +222,81 @@ def test_on_a_terminal_a_download_without_bytes_prints_nothing(
     assert errors(caplog) == []
 
 
-def test_without_tqdm_its_installation_is_suggested_once(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+class BrokenTqdm:
+    """A tqdm whose bar fails at its making, or at one of its methods."""
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+
+    def __call__(self, **_: object) -> Any:
+        if self._method == "call":
+            raise TypeError("tqdm() got an unexpected keyword argument")
+        bar = MagicMock(n=0, initial=0)
+        getattr(bar, self._method).side_effect = ValueError
+        return bar
+
+
+@pytest.mark.parametrize("fault", ["missing", "broken", "call", "set_postfix_str", "update"])
+def test_without_tqdm_the_progress_is_a_line_of_text(
+    fault: str,
+    terminal: Terminal,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    progress_display._suggest_tqdm.cache_clear()
-    for _ in range(2):
-        display = choose_display(None, handle_at(), cancel=print)
-        display.show()
-        display.update()
-        display.finish()
-    assert terminal.getvalue() == (
-        "For a progress bar on the terminal: pip install 'vidnb[terminal]'\n"
+    module = {"missing": None, "broken": SimpleNamespace()}.get(
+        fault, SimpleNamespace(tqdm=BrokenTqdm(fault))
     )
+    monkeypatch.setitem(sys.modules, "tqdm", module)
+    monkeypatch.setenv("COLUMNS", "60")
+    handle = handle_at(Phase.CONNECTING, done_bytes=0, total_bytes=4 * 10**6)
+    display = choose_display(None, handle, cancel=print)
+    display.show()
+    display.update()
+    assert terminal.getvalue() == ""
+    handle.status.phase, handle.status.done_bytes = Phase.DOWNLOADING, 10**6
+    display.update()
+    assert terminal.getvalue().startswith("\rclip.mp4: 1.0 MB of 4.0 MB; ")
+    handle.status.retries, handle.status.retry_note = 1, "no route; trying again in 2.0 s"
+    display.update()
+    assert "\rclip.mp4: no route; trying again in 2.0 s\n\rclip.mp4: 1.0 MB" in terminal.getvalue()
+    handle.status.name = "a very long name " * 9
+    handle.end(Phase.DONE, "4.0 MB in 1.0 s")
+    display.finish()
+    lines = terminal.getvalue().replace("\n", "\r").split("\r")
+    assert lines[-2].startswith("a very long name a very")
+    assert lines[-2].endswith("…")
+    assert max(map(len, lines)) <= 59
+    assert terminal.getvalue().endswith("\n")
+    assert errors(caplog) == []
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_each_retry_is_one_line_with_its_reason_and_delay(
+    is_terminal: bool, terminal: Terminal
+) -> None:
+    """On a terminal, and where progress was asked for; also before the first bytes."""
+    terminal.is_terminal = is_terminal
+    handle = handle_at(Phase.WAITING, done_bytes=0)
+    display = choose_display(progress=True, handle=handle, cancel=print)
+    display.show()
+    for number in 1, 2:
+        handle.status.retries = number
+        handle.status.retry_note = f"it was refused; trying again in {number}.0 s"
+        for _ in range(3):
+            display.update()
+    handle.status.phase, handle.status.done_bytes = Phase.DOWNLOADING, 10**6
+    display.update()
+    handle.status.retries, handle.status.retry_note = 3, "it broke; trying again in 0.5 s"
+    display.update()
+    handle.status.phase = Phase.DONE
+    display.finish()
+    lines = [line for line in re.split(r"[\r\n]+", terminal.getvalue()) if "trying" in line]
+    assert lines == [
+        "clip.mp4: it was refused; trying again in 1.0 s",
+        "clip.mp4: it was refused; trying again in 2.0 s",
+        "clip.mp4: it broke; trying again in 0.5 s",
+    ]
+    assert ("%" in terminal.getvalue()) is is_terminal
 
 
 @pytest.mark.parametrize("case", ["pipe", "none", "closed", "off"])

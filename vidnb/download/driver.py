@@ -203,8 +203,11 @@ class TransferDriver:
                 case Restart(generation):
                     self._restart(generation)
                 case ScheduleRetry(delay_s, failure):
-                    self._handle.status.phase = Phase.WAITING
-                    self._handle.status.note = f"{failure.reason}; trying again in {delay_s:.1f} s"
+                    status = self._handle.status
+                    status.phase = Phase.WAITING
+                    status.note = f"{failure.reason}; trying again in {delay_s:.1f} s"
+                    status.retry_note = status.note
+                    status.retries += 1
                     loop = asyncio.get_running_loop()
                     self._timer = loop.call_later(delay_s, self._report, RetryTimerFired())
                 case Complete() | GiveUp():

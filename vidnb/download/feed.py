@@ -155,6 +155,11 @@ class ReadFeed:
                 waiting.reported = self.stored.gaps(waiting.byte_range)[0].start
                 self._send(ReaderWaits(reader, waiting.reported))
 
+    @property
+    def path(self) -> Path | None:
+        """The part file, then the complete file; None before and between; from any thread."""
+        return self._path or self._part
+
     # Called for readers.
 
     def new_reader(self) -> int:

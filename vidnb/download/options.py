@@ -167,6 +167,12 @@ def with_download_options(function: _F) -> _F:
     return function
 
 
+def option_types() -> dict[str, tuple[Any, Any, str]]:
+    """Return the type, the default value and the help text of each option, by its name."""
+    hints = get_type_hints(DownloadOptions)
+    return {name: (hints[name], option.default, option.help) for name, option in _OPTIONS.items()}
+
+
 def fill_defaults(options: DownloadOptions) -> DownloadOptions:
     """Return the given options and the defaults of the others; `TypeError` for an unknown name."""
     for name in options:

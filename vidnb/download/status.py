@@ -36,7 +36,8 @@ class DownloadStatus:
 
     `name`: the file's name. `done_bytes`: stored so far (B). `total_bytes`: the length (B), None
     while unknown. `resumable_bytes`: what a later run could resume from (B). `note`: one clause
-    about `phase`. `lock` protects `meter` and the `done_bytes` that it starts from. `resumed` is
+    about `phase`. `retries`: the number of retries, each after a delay; `retry_note`: one clause
+    about the last. `lock` protects `meter` and the `done_bytes` that it starts from. `resumed` is
     set while the download is not paused; it belongs to `loop`.
     """
 
@@ -46,6 +47,8 @@ class DownloadStatus:
     done_bytes: int = 0
     total_bytes: int | None = None
     resumable_bytes: int = 0
+    retries: int = 0
+    retry_note: str = ""
     is_paused: bool = False
     meter: ProgressMeter = field(
         default_factory=lambda: ProgressMeter(time.monotonic()), compare=False

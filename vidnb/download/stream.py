@@ -5,16 +5,17 @@ without credentials. A later call for that address reuses a complete file that i
 origin and resumes a partial one.
 """
 
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard, Unpack
 
 from vidnb.download import cache
 from vidnb.download.feed import FeedEndedError
+from vidnb.download.options import DownloadOptions
 from vidnb.download.planner.naming import file_name
 from vidnb.download.registry import download
 from vidnb.download.request import DownloadRequest, DownloadResult
 from vidnb.download.status import DownloadHandle
 from vidnb.errors import StorageError, TransferTimeout
-from vidnb.http.urls import redact, without_credentials
+from vidnb.http.urls import clean_url, redact, without_credentials
 from vidnb.io.loop import transfers
 from vidnb.io.regular_file import StrPath
 
@@ -34,7 +35,9 @@ SIZE_TIMEOUT_S = 60.0
 
 def is_url(source: object) -> TypeGuard[str]:
     """Whether a source is an http(s) URL."""
-    return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
+    if not isinstance(source, str):
+        return False
+    return clean_url(source).lower().startswith(("http://", "https://"))
 
 
 def _cached(url: str) -> cache.CachedFolder:
@@ -59,7 +62,8 @@ class Stream:
     """One download that is read while it runs; made from any thread, ended by `close`.
 
     Without `save_to` the file is stored in the cache. `start` replaces the function that starts the
-    download; with `fills` False only what is read is fetched. Raises `URLNotAllowed` and
+    download; with `fills` False only what is read is fetched. `options` are those of a download.
+    Raises `URLNotAllowed` and
     `ValueError` for bad arguments, `StorageError` where the cache cannot be used.
     """
 
@@ -70,11 +74,12 @@ class Stream:
         *,
         start: "StartDownload | None" = None,
         fills: bool = True,
+        **options: Unpack[DownloadOptions],
     ) -> None:
         self._cached = _cached(url) if save_to is None else None
         try:
             path = save_to if self._cached is None else f"{self._cached.folder}/"
-            request = DownloadRequest.of(url, path, fills=fills)
+            request = DownloadRequest.of(url, path, fills=fills, **options)
             self.handle, self.future = (start or _start)(request)
         except BaseException:
             self._unlock_cache()

@@ -24,6 +24,13 @@ _MAX_LABEL, _MAX_HOST = 63, 253  # characters, RFC 1035 section 2.3.4
 _HOST_TOO_LONG = f"has a host of more than {_MAX_HOST} characters"
 _MAX_SHOWN = 300  # characters of a URL in a message
 
+# White space; zero-width, direction and soft-hyphen marks; the byte order mark.
+_INVISIBLE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace()) + (
+    "\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060"
+    "\u2066\u2067\u2068\u2069\ufeff"
+)
+_DELIMITERS = frozenset({'""', "''", "<>", "``", "\u201c\u201d", "\u2018\u2019", "\u00ab\u00bb"})
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*+):")
 _SCHEME_PREFIX = re.compile(_SCHEME.pattern + "//")
 _AUTHORITY = re.compile(r"(?:([^@]*)@)?(\[[^\]@]*\]|[^\[\]@:]*)(?::([0-9]*))?")
@@ -59,12 +66,25 @@ class _Url:
 def check_url(url: str) -> str:
     """Return the normalised URL to request, or raise `URLNotAllowed` with one sentence.
 
-    Only http and https, with a host and a port from 1 to 65535; no white space, control characters
-    or backslashes. Scheme and host are lower-cased, a host in other scripts is converted to its
-    `xn--` form, the default port and the fragment are removed, other characters outside ASCII are
-    percent-encoded as UTF-8 (RFC 3986 6.2.2, RFC 3987 3.1). User information stays; see `redact`.
+    What pasting leaves around it is removed (`clean_url`). Only http and https, with a host and a
+    port from 1 to 65535; no white space, control characters or backslashes inside. Scheme and host
+    are lower-cased, a host in other scripts is converted to its `xn--` form, the default port and
+    the fragment are removed, other characters outside ASCII are percent-encoded as UTF-8 (RFC 3986
+    6.2.2, RFC 3987 3.1). User information stays; see `redact`.
     """
-    return str(_parsed(url))
+    return str(_parsed(clean_url(url)))
+
+
+def clean_url(text: str) -> str:
+    """Return a URL without what copying and pasting leave around it; never raises.
+
+    That is white space and invisible characters at both ends, and there one pair of quotes or of
+    angle brackets (RFC 3986 appendix C). None of these can begin a URL.
+    """
+    stripped = text.strip(_INVISIBLE)
+    if len(stripped) > 1 and stripped[0] + stripped[-1] in _DELIMITERS:
+        return stripped[1:-1].strip(_INVISIBLE)
+    return stripped
 
 
 def origin(url: str) -> tuple[str, str, int]:
@@ -72,7 +92,7 @@ def origin(url: str) -> tuple[str, str, int]:
 
     Raises `URLNotAllowed` as `check_url` does.
     """
-    return _parsed(url).origin
+    return _parsed(clean_url(url)).origin
 
 
 def without_credentials(url: str) -> str:
@@ -80,7 +100,7 @@ def without_credentials(url: str) -> str:
 
     Raises `URLNotAllowed` as `check_url` does.
     """
-    return str(replace(_parsed(url), user=None))
+    return str(replace(_parsed(clean_url(url)), user=None))
 
 
 def user_info(url: str) -> tuple[str, str] | None:

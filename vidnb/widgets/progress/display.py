@@ -7,8 +7,8 @@ The bar in a cell consists of widgets while the download runs. At the end static
 so a saved notebook shows the outcome without a kernel and without widget state.
 """
 
-import functools
 import logging
+import shutil
 import sys
 import threading
 from abc import ABC, abstractmethod
@@ -20,6 +20,7 @@ from uuid import uuid4
 from vidnb.download.options import ProgressOption
 from vidnb.download.planner.progress import Progress
 from vidnb.download.status import DownloadHandle, Phase
+from vidnb.io.standard_streams import is_terminal, write_error_line
 from vidnb.widgets.progress.rendering import (
     STRIPE_STEPS,
     WIDTH_PX,
@@ -58,8 +59,9 @@ def choose_display(
 ) -> Display:
     """Return the display for a `progress` option in this environment.
 
-    None and True: a bar in a Jupyter cell or on a terminal (tqdm), nothing in a pipe. False:
-    nothing. A function is called with `Progress` (B, B/s, s) on each update and once at the end.
+    None and True: a bar in a Jupyter cell or on a terminal; True, where standard error is neither:
+    a line for each retry. False: nothing. A function is called with `Progress` (B, B/s, s) on each
+    update and once at the end.
     `cancel` is called, from any thread, by the bar's Cancel button.
     """
     if callable(progress):
@@ -69,7 +71,9 @@ def choose_display(
     kernel = _kernel()
     if kernel is not None:
         return CellBar(handle, cancel=cancel, has_buttons=_has_subshells(kernel))
-    return _terminal_display(handle) if _is_terminal() else _NoDisplay()
+    if is_terminal(sys.stderr):
+        return _TerminalDisplay(handle)
+    return _LineDisplay(handle) if progress else _NoDisplay()
 
 
 class _GuardedDisplay(ABC):
@@ -262,19 +266,61 @@ class _CallbackDisplay(_GuardedDisplay):
             self._update()
 
 
-class _TerminalDisplay(_GuardedDisplay):
-    """tqdm's bar on standard error; it appears with the first bytes."""
+class _LineDisplay(_GuardedDisplay):
+    """One line on standard error for each retry: why, and when."""
 
-    def __init__(self, handle: DownloadHandle, tqdm: Any) -> None:
+    def __init__(self, handle: DownloadHandle) -> None:
         super().__init__(handle)
-        self._tqdm = tqdm
-        self._bar: Any = None
+        self._retries = 0
 
     def _update(self) -> None:
         status = self._handle.status
-        if self._bar is None:
-            if not status.done_bytes:
+        if status.retries != self._retries:
+            self._retries = status.retries
+            self._write_line(f"{displayed_name(status)}: {status.retry_note}")
+
+    def _write_line(self, line: str) -> None:
+        write_error_line(line)
+
+    def _finish(self) -> None:
+        return
+
+
+class _TerminalDisplay(_LineDisplay):
+    """A bar on standard error, which appears with the first bytes, and lines for the retries.
+
+    The bar is tqdm's; where tqdm is missing or fails, one line of text that is overwritten.
+    """
+
+    def __init__(self, handle: DownloadHandle) -> None:
+        super().__init__(handle)
+        self._bar: Any = None
+        self._width = 0
+        try:
+            from tqdm import tqdm
+        except Exception:  # noqa: BLE001 - a broken installation may raise anything
+            self._tqdm: Any = None
+        else:
+            self._tqdm = tqdm
+
+    def _update(self) -> None:
+        super()._update()
+        if not self._handle.status.done_bytes and self._bar is None:
+            return
+        if self._tqdm is not None:
+            try:
+                self._update_bar()
+            except Exception:
+                logger.debug("tqdm failed; the progress is shown as text.", exc_info=True)
+                self._tqdm = self._bar = None
+            else:
                 return
+        parts = describe(self._handle, is_live=True)
+        self._overwrite(f"{displayed_name(self._handle.status)}: {'; '.join(parts)}")
+
+    def _update_bar(self) -> None:
+        status = self._handle.status
+        if self._bar is None:
             self._bar = self._tqdm(
                 desc=displayed_name(status),
                 total=status.total_bytes,
@@ -292,10 +338,30 @@ class _TerminalDisplay(_GuardedDisplay):
         bar.set_postfix_str(postfix, refresh=False)
         bar.update(status.done_bytes - bar.n)
 
-    def _finish(self) -> None:
+    def _overwrite(self, line: str) -> None:
+        columns = shutil.get_terminal_size().columns - 1
+        shown = line if len(line) <= columns else f"{line[: columns - 1]}…"
+        sys.stderr.write(f"\r{shown.ljust(self._width)}")
+        sys.stderr.flush()
+        self._width = len(shown)
+
+    def _write_line(self, line: str) -> None:
         if self._bar is not None:
+            self._bar.clear()
+        elif self._width:
+            self._overwrite("")
+            sys.stderr.write("\r")
+        write_error_line(line)
+        if self._bar is not None:
+            self._bar.refresh()
+
+    def _finish(self) -> None:
+        if self._bar is not None or self._width:
             self._update()
+        if self._bar is not None:
             self._bar.close()
+        elif self._width:
+            write_error_line("")
 
 
 class _NoDisplay:
@@ -306,27 +372,6 @@ class _NoDisplay:
     def update(self) -> None: ...
 
     def finish(self) -> None: ...
-
-
-def _terminal_display(handle: DownloadHandle) -> Display:
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        _suggest_tqdm()
-        return _NoDisplay()
-    return _TerminalDisplay(handle, tqdm)
-
-
-@functools.cache  # once per process
-def _suggest_tqdm() -> None:
-    sys.stderr.write("For a progress bar on the terminal: pip install 'vidnb[terminal]'\n")
-
-
-def _is_terminal() -> bool:
-    try:
-        return sys.stderr.isatty()
-    except (AttributeError, ValueError):  # there is none, or it is closed
-        return False
 
 
 def is_in_kernel() -> bool:
