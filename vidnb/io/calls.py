@@ -23,6 +23,7 @@ __all__ = [
     "DaemonThreads",
     "NoThreadError",
     "blocking",
+    "no_thread_error",
     "start_thread",
 ]
 
@@ -35,13 +36,15 @@ CLEANUP_S: Final = 5.0
 
 
 class NoThreadError(VidnbError, RuntimeError):
-    """The thread `name` is needed and not there; `reason` is a clause."""
+    """A thread is needed that is not there and cannot be started."""
 
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(
-            f"The thread {name} {reason}, so nothing was done; at the end of a program, do the work"
-            " before the functions that run at its exit."
-        )
+
+def no_thread_error(name: str, reason: str) -> NoThreadError:
+    """Return the error for the thread `name`; `reason` is a clause."""
+    return NoThreadError(
+        f"The thread {name} {reason}, so nothing was done; at the end of a program, do the work"
+        " before the functions that run at its exit."
+    )
 
 
 def start_thread(target: Callable[..., object], name: str, *args: object) -> threading.Thread:
@@ -50,7 +53,7 @@ def start_thread(target: Callable[..., object], name: str, *args: object) -> thr
     try:
         thread.start()
     except RuntimeError as error:  # also in exit callbacks, since Python 3.12
-        raise NoThreadError(name, f"could not be started ({error})") from error
+        raise no_thread_error(name, f"could not be started ({error})") from error
     return thread
 
 

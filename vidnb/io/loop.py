@@ -22,8 +22,8 @@ from vidnb.io.calls import (
     CLEANUP_S,
     Call,
     DaemonThreads,
-    NoThreadError,
     blocking,
+    no_thread_error,
     start_thread,
 )
 from vidnb.io.nested_loop import reenter, reentry_module
@@ -122,7 +122,7 @@ class LoopThread:
         with self._lock:
             if self._running is None:
                 if self._closed:
-                    raise NoThreadError(self._name, "has ended with the interpreter")
+                    raise no_thread_error(self._name, "has ended with the interpreter")
                 self._running = self._start()
             return self._running.loop
 

@@ -1,0 +1,118 @@
+"""The options of `vidnb get`: those of `vidnb.download`, generated from `DownloadOptions`.
+
+An option of a plain type has a flag by its name, `--idle-timeout` for `idle_timeout_s`. One that is
+written in another way needs a line in `_FLAGS`; an object of Python's, such as a session, has none.
+"""
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Literal, get_args, get_origin
+
+__all__ = ["add_download_options", "parse_size", "read_download_options"]
+
+_SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]+)?) ?(?:([kKmMgGtT])(i)?)?[bB]?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Flag:
+    """The flag of an option that is no plain value; `read` takes the texts of all its uses."""
+
+    name: str
+    metavar: str
+    read: Callable[[list[str]], object]
+    help: str = ""
+
+
+def _read_headers(fields: Sequence[str]) -> dict[str, str]:
+    headers = {}
+    for field in fields:
+        name, colon, value = field.partition(":")
+        if not colon:
+            raise argparse.ArgumentTypeError("a header is written 'NAME: VALUE'")
+        headers[name.strip()] = value.strip()
+    return headers
+
+
+def _read_retries(counts: Sequence[str]) -> object:
+    from vidnb.download.planner.retry import RetryPolicy
+
+    count = counts[-1]
+    if not (count.isascii() and count.isdigit() and len(count) <= 6):
+        raise argparse.ArgumentTypeError(f"{count!r} is not a number of retries")
+    return RetryPolicy(attempts=int(count) + 1)
+
+
+# A download option of a plain type needs no line here.
+_FLAGS: Final = {
+    "headers": _Flag("--header", "'NAME: VALUE'", _read_headers),
+    "retry": _Flag("--retries", "N", _read_retries, "Retries without progress; 0: none."),
+}
+_UNITS: Final = {"bytes": "SIZE", "s": "SECONDS"}
+
+
+def add_download_options(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for each option of `vidnb.download`, and `--quiet`."""
+    from vidnb.download.options import option_types
+
+    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress, no retries")
+    for name, (hint, default, text) in option_types().items():
+        flag = _FLAGS.get(name)
+        shown = (
+            ((flag and flag.help) or text).replace("`", "").replace("…", "...").replace("%", "%%")
+        )
+        if flag is not None:
+            parser.add_argument(
+                flag.name, dest=name, metavar=flag.metavar, action="append", help=shown
+            )
+            continue
+        kinds = [kind for kind in get_args(hint) if kind is not type(None)] or [hint]
+        unit = name.rpartition("_")[2]
+        stem = name.removesuffix("_s").replace("_", "-")
+        add = partial(parser.add_argument, f"--{stem}", dest=name, default=argparse.SUPPRESS)
+        match kinds:
+            case [kind] if kind is bool and default:
+                parser.add_argument(
+                    f"--no-{stem}",
+                    dest=name,
+                    default=argparse.SUPPRESS,
+                    action="store_false",
+                    help=f"Do not {shown[0].lower()}{shown[1:]}",
+                )
+            case [kind] if kind is bool:
+                add(action="store_true", help=shown)
+            case [kind] if kind in {int, float, str}:
+                read = parse_size if unit == "bytes" else kind
+                add(type=read, metavar=_UNITS.get(unit, "TEXT" if kind is str else "N"), help=shown)
+            case _ if get_origin(hint) is Literal:
+                add(choices=get_args(hint), help=shown)
+            case _:
+                continue  # an object of Python's, such as a session
+
+
+def parse_size(text: str) -> int:
+    """Return a number of bytes: `1000`, `500k`, `1.5GB` (powers of 1000), `2GiB` (of 1024)."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500M or 2GiB")
+    number, prefix, binary = found.groups()
+    power = "kmgt".index(prefix.lower()) + 1 if prefix else 0
+    return int(float(number) * (1024 if binary else 1000) ** power)
+
+
+def read_download_options(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Return the given options as `vidnb.download` takes them; exit with wrong usage otherwise."""
+    from vidnb.download.options import option_types
+
+    given = {name: vars(arguments).get(name) for name in option_types()}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for name in _FLAGS.keys() & options.keys():
+        try:
+            options[name] = _FLAGS[name].read(options[name])
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"argument {_FLAGS[name].name}: {error}")
+    return options
