@@ -124,8 +124,8 @@ class DownloadOptions(TypedDict, total=False):
         ProgressOption,
         _Option(
             None,
-            "None or True: a bar in a cell or on a terminal. False: nothing. A function: called"
-            " with a `Progress` at most five times a second.",
+            "None or True: a bar in a cell or on a terminal; True elsewhere: a line for each retry."
+            " False: nothing. A function: called with a `Progress` at most five times a second.",
         ),
     ]
 
