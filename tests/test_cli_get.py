@@ -167,6 +167,8 @@ def called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, An
         (["--retries", "20"], {"retry": RetryPolicy(attempts=21)}),
         (["--header", "A: b"], {"headers": {"A": "b"}}),
         (["--header=A:b:c", "--header", "D : "], {"headers": {"A": "b:c", "D": ""}}),
+        (["--cookies", "a.txt", "--cookies=b.txt"], {"cookies": "b.txt"}),
+        (["--proxy=http://h:3128"], {"proxy": "http://h:3128"}),
         (["--public-only"], {"public_only": True}),
         (["--no-check-video"], {"check_video": False}),
         (["--idle-timeout=2.5"], {"idle_timeout_s": 2.5}),

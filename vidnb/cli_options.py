@@ -26,6 +26,10 @@ class _Flag:
     help: str = ""
 
 
+def _last(texts: Sequence[str]) -> str:
+    return texts[-1]
+
+
 def _read_headers(fields: Sequence[str]) -> dict[str, str]:
     headers = {}
     for field in fields:
@@ -48,6 +52,7 @@ def _read_retries(counts: Sequence[str]) -> object:
 # A download option of a plain type needs no line here.
 _FLAGS: Final = {
     "headers": _Flag("--header", "'NAME: VALUE'", _read_headers),
+    "cookies": _Flag("--cookies", "FILE", _last, "A cookie file in Netscape's format."),
     "retry": _Flag("--retries", "N", _read_retries, "Retries without progress; 0: none."),
 }
 _UNITS: Final = {"bytes": "SIZE", "s": "SECONDS"}
