@@ -46,9 +46,6 @@ from vidnb.media import sniff
 
 __all__ = ["DownloadTask"]
 
-_DIGEST_STEP_BYTES = 64 * 2**20
-"""The digest reads the file in steps of this size; a cancelled download ends after a step."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Found:
@@ -205,8 +202,7 @@ class DownloadTask:
             )
         handle.status.phase = Phase.CHECKING
         total_bytes = end.validators.total_bytes or 0
-        while (hashed_bytes := self._digests.hashed_bytes) + _DIGEST_STEP_BYTES < total_bytes:
-            await run_in_thread(self._digests.catch_up, part, hashed_bytes + _DIGEST_STEP_BYTES)
+        await self._digests.catch_up_in_threads(part, total_bytes)
         return await run_in_thread(self._finish, part, end, driver, resumed_bytes)
 
     def _finish(

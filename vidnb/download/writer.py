@@ -1,19 +1,18 @@
 """Write received pieces to the part file, mark them in the journal, then report them as stored.
 
 A step in a thread costs about as much as writing 256 KiB, so pieces are collected. One step
-writes a batch, marks the journal and hashes what is next in order. Hashing in the same thread took
-a sixth less processor time than hashing in a thread beside it, and no more elapsed time, on two
-cores (1 GiB over loopback). Memory is bounded: `room` suspends the readers, and with them the
-connections, while too much waits for the disk.
+writes a batch and marks the journal. A long batch is hashed in another thread at the same time:
+hashing takes twice as long as writing, and both in one thread were the bottleneck of a fast
+connection. A short batch is hashed in the same step. Memory is bounded: `room` suspends the
+readers, and with them the connections, while too much waits for the disk or for a digest.
 """
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from vidnb.download.digests import Digests
+from vidnb.download.digests import Digest, DigestQueue, Digests, Run
 from vidnb.download.part_file import PartFile
 from vidnb.download.planner.journal import Journal
 from vidnb.http.ranges import ByteRange, ByteRangeSet
@@ -27,20 +26,11 @@ BATCH_BYTES = 2**20
 MAX_DELAY_S = 0.005
 """... or for fewer after this time (s): a kill loses what arrived in that time, no more."""
 MAX_WAITING_BYTES = 8 * 2**20
-"""Beyond this the readers are suspended until the disk has caught up."""
+"""Beyond this the readers are suspended until the disk and the digests have caught up."""
 SHORT_STEP_BYTES = 2**18
 """A batch below this runs in the shared thread of short steps; a longer one would delay them."""
-_CATCH_UP_BYTES = 8 * 2**20
-"""So much is read back for the digests in one step, which cannot be interrupted."""
-
-
-@dataclass(slots=True)
-class _Run:
-    """Consecutive pieces."""
-
-    start: int
-    stop: int
-    pieces: list[bytes | memoryview]
+_PARALLEL_BYTES = 2**19
+"""A batch below this is hashed in the step that writes it: another thread costs more."""
 
 
 class Writer:
@@ -62,8 +52,7 @@ class Writer:
     ) -> None:
         self._part = part
         self._url = url
-        self._digests = digests
-        self._catching_up: asyncio.Task[None] | None = None
+        self._digests = [DigestQueue(one, part, stored, self._look_for_room) for one in digests]
         self.resumable_bytes = stored.size_bytes
         self._on_disk = stored
         self._on_stored = on_stored
@@ -113,6 +102,8 @@ class Writer:
         self._generation = generation
         self._waiting.clear()
         self._waiting_bytes = 0
+        for queue in self._digests:
+            queue.discard()
         self._look_for_room()
 
     def close(self) -> None:
@@ -124,14 +115,15 @@ class Writer:
     async def run(self) -> None:
         """Move batches to the disk until `close`; raises the disk's `OSError`."""
         try:
+            self._continue_digests(0)
             while True:
-                self._begin_to_catch_up()
                 await self._wake.wait()
                 if not self._is_closing:
                     await self._gather()
                 batch, generation = self._next_batch()
                 if batch:
                     await self._write(batch, generation)
+                    self._continue_digests(generation)
                     for run in batch:
                         self._on_stored(ByteRange(run.start, run.stop), generation)
                 elif self._is_closing:
@@ -139,43 +131,41 @@ class Writer:
         finally:
             self._is_closing = True
             self._look_for_room()
-            if self._catching_up is not None:
-                await self._catching_up
+            for queue in self._digests:
+                await queue.close()
             if self._generation != self._file_generation:  # nothing of it was written
-                self._digests.reset()
+                await self._reset_digests()
 
-    async def _write(self, batch: list[_Run], generation: int) -> None:
-        if generation != self._file_generation and self._catching_up is not None:
-            await self._catching_up  # it reads the bytes that are removed next
-            self._catching_up = None
-        digests = self._digests if self._catching_up is None else None
+    async def _write(self, batch: list[Run], generation: int) -> None:
+        if generation != self._file_generation:
+            await self._reset_digests()  # they may be reading the bytes that are removed next
+        digests: list[Digest] = []
+        for queue in self._digests:
+            digest = queue.idle_digest() if self._busy_bytes < _PARALLEL_BYTES else None
+            if digest is None:
+                queue.add(batch)
+            else:
+                digests.append(digest)
         store = partial(self._store, batch, generation, self._version, digests)
         await (run_in_thread if self._busy_bytes < SHORT_STEP_BYTES else to_thread)(store)
         self._busy_bytes = 0
         self._look_for_room()
 
-    def _begin_to_catch_up(self) -> None:
-        """Hash, in a thread beside the writing, stored bytes that are next in order."""
-        if self._catching_up is None and self._catch_up_stop() > self._digests.hashed_bytes:
-            self._catching_up = asyncio.create_task(self._catch_up(), name="vidnb digests")
+    async def _reset_digests(self) -> None:
+        for queue in self._digests:
+            await queue.reset()
 
-    def _catch_up_stop(self) -> int:
-        hashed_bytes = self._digests.hashed_bytes
-        if self._is_closing or self._generation != self._file_generation:
-            return hashed_bytes
-        return min(self._on_disk.run_from(hashed_bytes).stop, hashed_bytes + _CATCH_UP_BYTES)
-
-    async def _catch_up(self) -> None:
-        try:
-            while (stop := self._catch_up_stop()) > self._digests.hashed_bytes:
-                await to_thread(self._digests.catch_up, self._part, stop)
-        except OSError:
-            return  # `_catching_up` stays set; the check of the whole file meets the error again
-        self._catching_up = None
+    def _continue_digests(self, generation: int) -> None:
+        """Let the digests read back what is stored, unless a restart has made it obsolete."""
+        if generation == self._generation:
+            for queue in self._digests:
+                queue.record_stored(self._on_disk)
 
     def _look_for_room(self) -> None:
         """Let the readers continue, or suspend them."""
-        if self._waiting_bytes + self._busy_bytes < MAX_WAITING_BYTES or self._is_closing:
+        hashing_bytes = max((queue.waiting_bytes for queue in self._digests), default=0)
+        waiting_bytes = self._waiting_bytes + max(self._busy_bytes, hashing_bytes)
+        if waiting_bytes < MAX_WAITING_BYTES or self._is_closing:
             self._has_room.set()
         else:
             self._has_room.clear()
@@ -187,15 +177,15 @@ class Writer:
         except TimeoutError:
             pass  # late enough: whatever is there is written
 
-    def _next_batch(self) -> tuple[list[_Run], int]:
+    def _next_batch(self) -> tuple[list[Run], int]:
         """Return everything queued as few runs of consecutive bytes, and its generation."""
-        runs: list[_Run] = []
+        runs: list[Run] = []
         for byte_range, data in sorted(self._waiting, key=lambda waiting: waiting[0]):
             if runs and runs[-1].stop == byte_range.start:
                 runs[-1].stop = byte_range.stop
                 runs[-1].pieces.append(data)
             else:
-                runs.append(_Run(byte_range.start, byte_range.stop, [data]))
+                runs.append(Run(byte_range.start, byte_range.stop, [data]))
         self._busy_bytes, self._waiting_bytes = self._waiting_bytes, 0
         self._waiting.clear()
         self._has_batch.clear()
@@ -204,13 +194,12 @@ class Writer:
         return runs, self._generation
 
     def _store(
-        self, batch: list[_Run], generation: int, version: Validators, digests: Digests | None
+        self, batch: list[Run], generation: int, version: Validators, digests: list[Digest]
     ) -> None:
-        """Write, mark and hash one batch; runs in a thread, one at a time."""
+        """Write and mark one batch, and hash it by `digests`; in a thread, one at a time."""
         if generation != self._file_generation:
             self.resumable_bytes = 0
             self._part.reset()
-            self._digests.reset()
             self._on_disk = ByteRangeSet()
             self._file_generation = generation
         if version.total_bytes is not None and self.reserves:
@@ -220,6 +209,6 @@ class Writer:
             self._on_disk = self._on_disk.add(ByteRange(run.start, run.stop))
         if version.is_strong and self._part.mark(Journal(self._url, version, self._on_disk)):
             self.resumable_bytes = self._on_disk.size_bytes
-        if digests is not None:
+        for digest in digests:
             for run in batch:
-                digests.update(run.start, run.pieces)
+                digest.update(run.start, run.pieces)
