@@ -3,9 +3,10 @@
 The number of connections doubles while that pays: measure the throughput, open as many again
 (a probe), wait for their first bytes, measure again. If the total rose by less than a threshold,
 the bottleneck is shared, and the controller backs off to the previous number. A measurement window
-is a tenth of a second or twice the time to first byte, and half of that when the result is clear:
-short downloads must not spend their time on measuring. A negative result takes several windows,
-because TCP slow start looks like one at first.
+is a tenth of a second or twice the time to first byte, and a quarter of that when the result is
+clear: with four doublings to sixteen connections, half a window each costs a download of two
+seconds a tenth of its time. A negative result takes several windows, because TCP slow start looks
+like one at first.
 
 Some origins send in bursts (nginx's `limit_rate`: one second's worth at once, then nothing for a
 second). The baseline is therefore the throughput of the later half of a measurement if the earlier
@@ -34,7 +35,10 @@ FAST_CONNECTION_BYTES_PER_S = 100e6
 
 _MIN_GAIN = 1.2
 _MIN_CLEAR_GAIN = 1.5
-"""Required ratio of total throughput to the baseline after a whole and after half a window."""
+"""Required ratio of total throughput to the baseline after a whole window and before."""
+
+_CLEAR_WINDOWS = 0.25
+"""A clear result takes this part of a window: half a time to first byte, about a round trip."""
 
 _MIN_WINDOW_S = 0.1
 _MAX_WINDOW_S = 2.0
@@ -47,6 +51,9 @@ _HISTORY_WINDOWS = 4
 
 _MIN_CHUNKS = 8
 """With fewer chunks, a single one changes the measured throughput too much."""
+
+_MIN_BASELINE_CHUNKS = 5
+"""Fewer for a baseline: a connection in slow start delivers about one chunk in a round trip."""
 
 _FIRST_BYTE_TIMEOUT_S = 1.0
 """A probe waits this long (or four windows) for the first byte of each added connection."""
@@ -167,7 +174,7 @@ class ConcurrencyController:
             probe.complete_s = now_s
             return
         measured_s = now_s - probe.complete_s
-        if measured_s < window_s / 2:
+        if measured_s < _CLEAR_WINDOWS * window_s:
             return
         gain = _MIN_GAIN if measured_s >= window_s else _MIN_CLEAR_GAIN
         required_bytes_per_s = gain * probe.baseline_bytes_per_s
@@ -197,9 +204,9 @@ class ConcurrencyController:
     def _consider_probe(self, now_s: float, active: int, remaining_bytes: int) -> None:
         """Double the number of connections if that could pay."""
         window_s, measured_s = self.window_s, now_s - self._measured_from_s
-        has_chunks = self._meter.chunks - self._chunks_before >= _MIN_CHUNKS
+        has_chunks = self._meter.chunks - self._chunks_before >= _MIN_BASELINE_CHUNKS
         is_clear = has_chunks and remaining_bytes >= _LARGE_BYTES
-        if measured_s < window_s * (0.5 if is_clear else _HISTORY_WINDOWS):
+        if measured_s < window_s * (_CLEAR_WINDOWS if is_clear else _HISTORY_WINDOWS):
             return
         span_s = min(measured_s, _HISTORY_WINDOWS * window_s)
         overall = self._meter.received_since(now_s - span_s)[0] / span_s
