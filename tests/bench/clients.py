@@ -42,7 +42,7 @@ import vidnb
 vidnb.download_async
 async def one(semaphore, url, path):
     async with semaphore:
-        await vidnb.download_async(url, path, progress=False)
+        await vidnb.download_async(url, path, progress=False{options})
 async def everything(pairs):
     semaphore = asyncio.Semaphore({parallel_files} or len(pairs))
     await asyncio.gather(*(one(semaphore, url, path) for url, path in pairs))
@@ -80,7 +80,8 @@ import os.path
 from parfive import Downloader
 def save():
     downloader = Downloader(progress=False{options})
-    downloader.enqueue_file(url, path=os.path.dirname(path), filename=os.path.basename(path))
+    folder, name = os.path.split(path)
+    downloader.enqueue_file(url, path=folder, filename=name{file_options})
     errors = downloader.download().errors
     if errors:
         sys.exit(str(errors[0]))
@@ -92,7 +93,7 @@ import pooch
 pooch.get_logger().setLevel(logging.ERROR)
 def save():
     folder, name = os.path.split(path)
-    pooch.retrieve(url, known_hash=None, fname=name, path=folder, progressbar=False)
+    pooch.retrieve(url, known_hash={known_hash!r}, fname=name, path=folder, progressbar=False)
 """
 
 PYPDL = """
@@ -131,11 +132,19 @@ def seed_loop(max_rounds: int | None) -> Client:
     return _python(name, "aiofiles", SEED, call, max_rounds=max_rounds)
 
 
-def parfive(max_rounds: int | None, splits: int | None = None) -> Client:
-    """Return parfive, with its default or `splits` connections per file."""
+def parfive(
+    max_rounds: int | None, splits: int | None = None, checksum: str | None = None
+) -> Client:
+    """Return parfive, with its default or `splits` connections per file.
+
+    It verifies `checksum` (as `sha256:...`), if given.
+    """
     options = f", max_splits={splits}" if splits else ""
-    setup = PARFIVE.format(options=options)
-    return _python(_label("parfive", splits), "parfive", setup, "save()", max_rounds=max_rounds)
+    digest = (checksum or "").partition(":")[2]
+    file_options = f", checksum='sha-256={digest}'" if checksum else ""
+    setup = PARFIVE.format(options=options, file_options=file_options)
+    name = "parfive checksum=" if checksum else _label("parfive", splits)
+    return _python(name, "parfive", setup, "save()", max_rounds=max_rounds)
 
 
 def pypdl(max_rounds: int | None = None, segments: int | None = None) -> Client:
@@ -145,9 +154,11 @@ def pypdl(max_rounds: int | None = None, segments: int | None = None) -> Client:
     return _python(_label("pypdl", segments), "pypdl", setup, "save()", max_rounds=max_rounds)
 
 
-def pooch(max_rounds: int | None) -> Client:
-    """Return pooch."""
-    return _python("pooch", "pooch", POOCH, "save()", max_rounds=max_rounds)
+def pooch(max_rounds: int | None, checksum: str | None = None) -> Client:
+    """Return pooch; it verifies `checksum` (as `sha256:...`), if given."""
+    setup = POOCH.format(known_hash=checksum)
+    name = "pooch known_hash=" if checksum else "pooch"
+    return _python(name, "pooch", setup, "save()", max_rounds=max_rounds)
 
 
 def _label(name: str, connections: int | None) -> str:
@@ -228,17 +239,21 @@ def all_clients(max_rounds: int, ca: Path | None = None) -> list[Client]:
     ]
 
 
+def with_fixed_connections(*counts: int) -> list[Client]:
+    """Return vidnb with these numbers of connections."""
+    return [vidnb(f"vidnb connections={count}", connections=count) for count in counts]
+
+
 def with_many_connections(max_rounds: int) -> list[Client]:
-    """Return the clients that use several connections for one file, and curl, which uses one."""
+    """Return the clients that use several connections for one file."""
     return [
-        vidnb("vidnb connections=16", connections=16),
         vidnb("vidnb automatic"),
+        *with_fixed_connections(8, 16),
         aria2c("-x16", "-s16", "-k1M", name="aria2c -x16 -s16 -k1M"),
         aria2c("-x4", "-s4", name="aria2c -x4 -s4"),
         # It treats nginx, whose 206 has no Accept-Ranges, as a server without ranges.
         pypdl(max_rounds, 16),
         parfive(max_rounds, 16),
-        curl(max_rounds=max_rounds),
     ]
 
 
@@ -276,6 +291,10 @@ CURL_PARALLEL_NOW = "curl --parallel-immediate"
 def with_many_files() -> list[Client]:
     """Return the clients that download many small files, 16 in parallel."""
 
+    def vidnb_many(name: str, parallel_files: int, options: str = "") -> Client:
+        setup = VIDNB_MANY.format(parallel_files=parallel_files, options=options)
+        return _python_many(name, "vidnb", setup)
+
     def curl_many(job: Job, *options: str) -> list[str]:
         several = ["--parallel", "--parallel-max", str(PARALLEL_FILES)]
         return ["curl", "-qsSf", *several, *options, "-K", str(_curl_list(job))]
@@ -285,10 +304,9 @@ def with_many_files() -> list[Client]:
         return ["aria2c", *options, "-d", str(job.folder), "-i", str(_aria2c_list(job))]
 
     return [
-        _python_many(
-            "vidnb, 16 in parallel", "vidnb", VIDNB_MANY.format(parallel_files=PARALLEL_FILES)
-        ),
-        _python_many("vidnb, all at once", "vidnb", VIDNB_MANY.format(parallel_files=0)),
+        vidnb_many("vidnb, 16 in parallel", PARALLEL_FILES),
+        vidnb_many("vidnb connections=1, 16 in parallel", PARALLEL_FILES, ", connections=1"),
+        vidnb_many("vidnb, all at once", 0),
         program(CURL_PARALLEL, curl_many),
         program(CURL_PARALLEL_NOW, lambda job: curl_many(job, "--parallel-immediate")),
         program("aria2c -j16", aria2c_many),
@@ -310,13 +328,15 @@ def resuming() -> list[Client]:
     ]
 
 
-def checking(checksum: str) -> list[Client]:
+def checking(checksum: str, max_rounds: int) -> list[Client]:
     """Return the clients that verify a digest; `checksum` as `sha256:...`."""
     digest = checksum.partition(":")[2]
     return [
         vidnb("vidnb checksum=", checksum=checksum),
         curl_and_openssl(),
         aria2c(f"--checksum=sha-256={digest}", name="aria2c --checksum"),
+        parfive(max_rounds, checksum=checksum),
+        pooch(max_rounds, checksum),
     ]
 
 

@@ -21,9 +21,9 @@ from vidnb.download.part_file import boot_id
 from vidnb.download.planner.journal import newest_journal
 
 MIB = 2**20
-SMALL_TIMES = 3
-"""The small workloads are short, so they run this many times as often."""
 IMPORT_TIMES = 10
+MAX_AUTOMATIC_RATIO = 1.2
+"""The limit of the time with automatic concurrency to that with the best fixed number."""
 HALF_DEADLINE_S = 120.0
 
 
@@ -74,8 +74,12 @@ def _size(mib: int) -> str:
 
 def plain(bench: Bench) -> Iterator[Report]:
     """One large file."""
-    report = Report("plain", _size(bench.files.mib), clients.all_clients(bench.slow_rounds))
+    fixed = clients.with_fixed_connections(1, 4, 16)
+    report = Report(
+        "plain", _size(bench.files.mib), [*clients.all_clients(bench.slow_rounds), *fixed]
+    )
     report.targets = [
+        Target("vidnb", tuple(one.name for one in fixed), MAX_AUTOMATIC_RATIO),
         Target("vidnb", ("curl",), 0.75),
         Target("vidnb", ("curl",), 1.2, "cpu"),
         Target("vidnb", (), 80, "peak", is_below=True),
@@ -113,6 +117,11 @@ def throttled(
     for kind in ("smooth", "nginx"):
         report = Report(f"{name}, {kind}", size, clients.with_many_connections(bench.slow_rounds))
         report.targets = [
+            Target(
+                "vidnb automatic",
+                ("vidnb connections=8", "vidnb connections=16"),
+                MAX_AUTOMATIC_RATIO,
+            ),
             Target("vidnb connections=16", ("aria2c -x16 -s16 -k1M",), 1.0),
             Target("vidnb automatic", ("aria2c -x16 -s16 -k1M",), 1.5),
             Target("vidnb automatic", ("aria2c -x4 -s4",), 0.5),
@@ -145,13 +154,18 @@ def _many(bench: Bench, server: Nginx, name: str, limit: float, title: str) -> R
         clients.with_many_files(),
     )
     peers = (clients.CURL_PARALLEL, clients.CURL_PARALLEL_NOW)
-    report.targets = [Target("vidnb, 16 in parallel", peers, limit)]
+    report.targets = [
+        Target("vidnb, 16 in parallel", peers, limit),
+        Target(
+            "vidnb, 16 in parallel", ("vidnb connections=1, 16 in parallel",), MAX_AUTOMATIC_RATIO
+        ),
+    ]
     names = [f"{name}/{number:04}.bin" for number in range(count)]
     pairs = [(server.plain(one), one) for one in names]
     run_interleaved(
         report.clients,
         lambda one: bench.job(one, pairs),
-        rounds=bench.rounds * SMALL_TIMES,
+        rounds=bench.rounds,
         env=bench.env,
         checks_bytes=True,
     )
@@ -255,7 +269,7 @@ def checksum(bench: Bench) -> Iterator[Report]:
     report = Report(
         "checksum",
         f"{_size(bench.files.mib)} with a SHA-256 to verify",
-        clients.checking(f"sha256:{bench.files.sha256}"),
+        clients.checking(f"sha256:{bench.files.sha256}", bench.slow_rounds),
         [Target("vidnb checksum=", ("curl && openssl dgst",), 0.45)],
     )
     job = bench.one_file(bench.near.plain("file.bin"), "file.bin")
