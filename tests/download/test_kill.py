@@ -35,7 +35,7 @@ vidnb.download(url, path, connections=int(connections) or None, progress=False)
 
 # Steps of a download before its first byte.
 EARLY = [
-    *(Step("os.mkdir", nth) for nth in (1, 2, 3)),
+    Step("os.mkdir"),
     *(Step("open", nth) for nth in (1, 2, 3, 4)),
     Step("fcntl.flock"),
 ]

@@ -390,6 +390,20 @@ def test_the_folder_may_vanish_before_the_file_is_made(
     assert tries == 3
 
 
+def test_a_folder_that_is_there_is_not_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each needless call costs thousands of small downloads time."""
+
+    def mkdir(path: Path, **options: bool) -> None:
+        raise AssertionError
+
+    (tmp_path / ".vidnb").mkdir()
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with part(tmp_path) as run:
+        assert run.path.exists()
+
+
 def test_a_folder_that_never_stays_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

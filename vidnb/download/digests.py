@@ -58,8 +58,9 @@ class Digest:
 
     def catch_up(self, part: PartFile, stop: int) -> None:
         """Read back and hash what is missing up to byte `stop`; raises the disk's `OSError`."""
-        for piece in part.read(ByteRange(self.hashed_bytes, max(stop, self.hashed_bytes))):
-            self.update(self.hashed_bytes, [piece])
+        if stop > self.hashed_bytes:  # or else the part file is not opened
+            for piece in part.read(ByteRange(self.hashed_bytes, stop)):
+                self.update(self.hashed_bytes, [piece])
 
     def hexdigest(self) -> str:
         """Return the digest so far in lower-case hexadecimal digits."""

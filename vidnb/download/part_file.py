@@ -251,17 +251,18 @@ def hash_file(path: Path, algorithm: str) -> str:
 def _open(path: Path) -> BinaryIO:
     """Open a file for writing; create it if it does not exist.
 
-    So is its folder, repeatedly if need be: other downloads remove it when it is empty.
+    So is its folder, repeatedly if need be: other downloads remove it when it is empty. It
+    is created only after a failure, since of many small downloads all but the first find it.
     """
     tries = 0
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         except FileNotFoundError:
-            tries += 1
             if tries == _MAX_TRIES:
                 raise
+            tries += 1
+            path.parent.mkdir(parents=True, exist_ok=True)
         else:
             return os.fdopen(descriptor, "r+b", buffering=0)
 
