@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-START_UP_RUNS = 5
+START_UP_RUNS = 3
 MAX_RUN_S = 300.0
 
 
