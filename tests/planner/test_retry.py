@@ -60,11 +60,17 @@ def test_only_a_refusal_by_vidnb_is_never_retried(kind: FailureKind) -> None:
     assert delay_s == (None if kind is FailureKind.REFUSED else 0.25)
 
 
+TRANSIENT = [
+    *(408, 423, 425, 429, 500, 502, 503, 504, 509),
+    *(520, 521, 522, 523, 524, 525, 527, 529, 530, 598, 599),
+]
+
+
 def test_only_transient_statuses_are_retried() -> None:
     policy = RetryPolicy()
     codes = [None, *range(100, 600)]
     retried = [code for code in codes if policy.delay_s(status(code), 1, 0.0) is not None]
-    assert retried == sorted(RETRIED_STATUSES) == [408, 429, 500, 502, 503, 504]
+    assert retried == sorted(RETRIED_STATUSES) == TRANSIENT
 
 
 @pytest.mark.parametrize(

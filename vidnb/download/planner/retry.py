@@ -8,8 +8,18 @@ import math
 from dataclasses import dataclass
 from enum import Enum, auto
 
-RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-"""Transient statuses: RFC 9110 sections 15.5.9, 15.6.1 and 15.6.3-5, RFC 6585 section 4."""
+RETRIED_STATUSES = frozenset(
+    {
+        *(408, 429, 500, 502, 503, 504),  # RFC 9110 sections 15.5.9, 15.6.1, 15.6.3-5; RFC 6585
+        *(423, 425),  # locked (RFC 4918), sent too early (RFC 8470)
+        *(509, 529),  # bandwidth limit (cPanel), site overloaded (Qualys)
+        # The edge of a CDN cannot reach its origin (Cloudflare). 526 is left out: the origin's
+        # certificate stays invalid.
+        *(520, 521, 522, 523, 524, 525, 527, 530),
+        *(598, 599),  # timeouts of a proxy towards the origin
+    }
+)
+"""Transient statuses."""
 
 _MAX_DOUBLINGS = 60  # beyond any sensible ceiling, and far from a float's own limit
 
