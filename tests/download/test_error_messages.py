@@ -8,8 +8,9 @@ import pytest
 
 from vidnb.download.error_messages import (
     describe_kept,
-    existing_page_error,
+    existing_not_a_video_error,
     existing_too_large_error,
+    head_error,
     read_error,
     storage_error,
     transfer_error,
@@ -26,6 +27,7 @@ from vidnb.errors import (
     TransferTimeout,
     TransportError,
 )
+from vidnb.media.sniff import SniffResult
 
 URL = "https://user:s3cret@example.org/film.mp4?token=s3cret"
 SHOWN = "https://example.org/film.mp4?…"
@@ -198,7 +200,7 @@ def test_a_disk_error_without_errno_is_named_by_its_type() -> None:
     ("title", "called"), [("Sign in", " with the title “Sign in”"), (None, "")]
 )
 def test_an_existing_file_that_is_not_accepted_is_unchanged(title: str | None, called: str) -> None:
-    page = existing_page_error(URL, Path("films/a.mp4"), title)
+    page = existing_not_a_video_error(URL, Path("films/a.mp4"), SniffResult("html", "page", title))
     assert (type(page), page.title, page.resumable_bytes) == (NotAVideo, title, 0)
     assert f"{SHOWN} is already saved as films/a.mp4, but that is a page{called}, not" in str(page)
     large = existing_too_large_error(URL, Path("films/a.mp4"), 11, 10)
@@ -206,6 +208,63 @@ def test_an_existing_file_that_is_not_accepted_is_unchanged(title: str | None, c
         f"{SHOWN} is already saved as films/a.mp4, but it has 11 bytes and max_bytes is 10;"
         " the file is unchanged; raise max_bytes to accept it."
     )
+
+
+@pytest.mark.parametrize("title", [None, "A title"])
+@pytest.mark.parametrize(
+    ("kind", "what", "remedy"),
+    [
+        ("hls", "an HLS playlist", "with ffmpeg (-i URL -c copy) or yt-dlp"),
+        ("dash", "a DASH manifest", "with ffmpeg (-i URL -c copy) or yt-dlp"),
+        ("smooth-streaming", "a Smooth Streaming manifest", "yt-dlp"),
+        ("f4m", "an HDS manifest", "yt-dlp"),
+        ("playlist", "a playlist", "download one of the addresses in it"),
+        ("metalink", "a metalink", "aria2"),
+        ("torrent", "a torrent file", "aria2"),
+        ("git-lfs", "the pointer of a file in Git LFS", "git lfs pull"),
+        ("git-annex", "the pointer of a file in git-annex", "git annex get"),
+        ("html", "a page", "open the address in a browser"),
+        ("json", "a JSON message", "open the address in a browser"),
+        ("xml", "an XML message", "open the address in a browser"),
+        ("text", "a text message", "open the address in a browser"),
+    ],
+)
+def test_a_text_in_place_of_a_video_is_named_with_what_to_do(
+    kind: str, what: str, remedy: str, title: str | None
+) -> None:
+    sniffed = SniffResult(kind, "page", title)
+    new = head_error(URL, sniffed, None)
+    assert isinstance(new, NotAVideo)
+    assert str(new).startswith(f"{SHOWN} sent {what}")
+    assert "not a video; nothing was saved; " in str(new)
+    assert remedy in str(new)
+    assert str(new).endswith(", or pass check_video=False to save it anyway.")
+    kept = str(head_error(URL, sniffed, None, PART_FOLDER, 5_000_000))
+    assert remedy in kept
+    assert kept.endswith(", then run the same download again to resume.")
+    assert "5.0 MB are kept in" in kept
+    saved = str(existing_not_a_video_error(URL, Path("films/a.mp4"), sniffed))
+    assert f"that is {what}" in saved
+    assert saved.endswith("or pass check_video=False to accept it.")
+
+
+@pytest.mark.parametrize("resumable_bytes", [0, 5_000_000])
+def test_a_file_that_may_be_encoded_is_refused(resumable_bytes: int) -> None:
+    error = head_error(
+        URL,
+        SniffResult("unknown", "unknown"),
+        "Content-Encoding (utf-8)",
+        PART_FOLDER,
+        resumable_bytes,
+    )
+    assert type(error) is RemoteProtocolError
+    kept = f"5.0 MB are kept in {PART_FOLDER}" if resumable_bytes else "nothing was saved"
+    assert str(error) == (
+        f"{SHOWN} cannot be downloaded safely: the origin sent it with Content-Encoding (utf-8),"
+        " and its first bytes are not those of a video, so it may be encoded;"
+        f" {kept}; try another address for it."
+    )
+    assert error.resumable_bytes == resumable_bytes
 
 
 @pytest.mark.parametrize(

@@ -324,6 +324,150 @@ def test_body_wrong_length_is_refused(lengths: list[str], tmp_path: Path) -> Non
         assert len(origin.requests) <= 2
 
 
+GZIPPED = gzip.compress(DATA)
+END_CHUNK = b"0\r\n\r\n"
+CODED = "HTTP/1.1 200 OK\nConnection: close\nTransfer-Encoding"
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        pytest.param(raw(f"{CODED}: gzip, chunked", chunk(GZIPPED) + END_CHUNK), id="gzip-chunked"),
+        pytest.param(
+            raw(f"{CODED}: chunked, gzip", gzip.compress(chunk(DATA) + END_CHUNK)),
+            id="chunked-gzip",
+        ),
+        pytest.param(raw(f"{CODED}: gzip", GZIPPED), id="gzip"),
+        pytest.param(
+            raw(f"{CODED}: gzip\nTransfer-Encoding: chunked", chunk(GZIPPED) + END_CHUNK),
+            id="two-lines",
+        ),
+        pytest.param(raw(f"{CODED}: chunked;x=1", chunk(DATA) + END_CHUNK), id="parameter"),
+        pytest.param(raw(f"{CODED}: x-chunked", chunk(DATA) + END_CHUNK), id="x-chunked"),
+        pytest.param(raw(f'{CODED}: "chunked"', chunk(DATA) + END_CHUNK), id="quoted"),
+        pytest.param(raw(f"{CODED}: chunked,", chunk(DATA) + END_CHUNK), id="empty-element"),
+        pytest.param(
+            raw(f"{CODED}: chunked, chunked", chunk(chunk(DATA) + END_CHUNK) + END_CHUNK),
+            id="chunked-twice",
+        ),
+        pytest.param(
+            raw(f"{CODED} : gzip, chunked", chunk(GZIPPED) + END_CHUNK), id="space-in-the-name"
+        ),
+    ],
+)
+@pytest.mark.parametrize("check_video", [True, False])
+def test_body_with_an_unknown_transfer_coding_is_never_stored(
+    handler: Handler, check_video: bool, tmp_path: Path
+) -> None:
+    """aiohttp hands these bodies out without decoding them, and without an error."""
+    with Origin(FILM, otherwise=handler) as origin:
+        error = refused(origin, tmp_path, RemoteProtocolError, check_video=check_video)
+        assert error.resumable_bytes == 0
+        assert len(origin.requests) == 1
+
+
+@pytest.mark.parametrize("coding", ["Chunked", "CHUNKED", "\tchunked "])
+def test_body_chunked_in_any_case_is_verified(
+    coding: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Origin(FILM, [raw(f"{CODED}: {coding}", chunk(DATA) + END_CHUNK)]) as origin:
+        check(fetch(request_for(origin, tmp_path)))
+    assert "size not verified" not in caplog.text
+
+
+def claiming(data: bytes, field: str) -> Film:
+    """Return a film that is sent with this header field."""
+    name, value = field.split(": ")
+    if name == "Content-Type":
+        return Film(data, media_type=value)
+    return Film(data, headers=((name, value),))
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("Content-Encoding: none", "Content-Encoding: binary", "Content-Encoding: utf-8"),
+        *("Content-Encoding: aws-chunked", "Content-Encoding: video/mp4"),
+        *("Content-Transfer-Encoding: base64", "Content-Type: multipart/byteranges; boundary=b"),
+    ],
+)
+@pytest.mark.parametrize("check_video", [True, False])
+def test_body_of_a_video_disproves_a_coding_that_is_none(
+    field: str, check_video: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Real servers send these fields with the plain file; logged once, also over two responses."""
+    film = claiming(mp4_of(SIZE), field)
+    with Origin(film, [drip(1000), reset(HALF)]) as origin:
+        check(fetch(request_for(origin, tmp_path, check_video=check_video)), film.data)
+        assert caplog.text.count(f"was sent with {field.partition(':')[0]} (") == 1
+        (tmp_path / "film.mp4").unlink()
+        check(fetch(request_for(origin, tmp_path, check_video=check_video)), film.data)
+        # A 206 of several ranges is requested again without Range.
+        more = [None] if field.startswith("Content-Type") else []
+        assert origin.ranges == [None, None, f"bytes={HALF}-", *more]
+    assert caplog.text.count("but its first bytes are those of mp4") == 2
+
+
+AWS_FRAMED = b"%x;chunk-signature=0a\r\n%s\r\n0;chunk-signature=0b\r\n\r\n" % (
+    SIZE,
+    b"\x00\x00\x00\x18ftypisom" + DATA[12:],
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "body"),
+    [
+        pytest.param("Content-Encoding: aws-chunked", AWS_FRAMED, id="aws-chunked"),
+        pytest.param("Content-Encoding: utf-8", DATA, id="unknown-bytes"),
+        pytest.param("Content-Encoding: binary", GZIPPED, id="gzip"),
+        pytest.param("Content-Transfer-Encoding: base64", b"AAAAGGZ0eXBpc29t" * 400, id="base64"),
+        pytest.param("Content-Encoding: none", DATA[:900], id="short"),
+        pytest.param(
+            "Content-Type: multipart/byteranges; boundary=b",
+            b"--b\r\nContent-Range: bytes 0-9/10\r\n\r\n" + DATA,
+            id="several-ranges",
+        ),
+    ],
+)
+@pytest.mark.parametrize("check_video", [True, False])
+@pytest.mark.parametrize("connections", [1, 3])
+def test_body_that_does_not_disprove_its_coding_is_refused(
+    field: str, body: bytes, check_video: bool, connections: int, tmp_path: Path
+) -> None:
+    with Origin(claiming(body, field)) as origin:
+        error = refused(
+            origin,
+            tmp_path,
+            RemoteProtocolError,
+            check_video=check_video,
+            connections=connections,
+        )
+        assert f"the origin sent it with {field.partition(':')[0]} (" in str(error)
+        assert stored_journal(tmp_path) is None
+
+
+def test_body_whose_rest_claims_a_coding_is_refused(tmp_path: Path) -> None:
+    """The stored head of an earlier run is not that of a known video: nothing is disproved."""
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        origin.film = replace(FILM, headers=(("Content-Encoding", "utf-8"),))
+        refused(origin, tmp_path, RemoteProtocolError, check_video=False)
+        assert origin.ranges == [f"bytes={HALF}-"]
+
+
+@pytest.mark.parametrize(
+    "content_range", [f"bytes {HALF}-{SIZE - 1}/{SIZE}", f"bytes {HALF}-/{SIZE}", "bytes 5-6/7"]
+)
+def test_body_of_a_200_with_a_part_is_never_the_file(content_range: str, tmp_path: Path) -> None:
+    """A proxy that slices the body and forgets the status."""
+    sliced = status(200, {"Content-Range": content_range, "ETag": '"v1"'}, DATA[HALF:])
+    with Origin(FILM) as origin:
+        resumed(origin, tmp_path)
+        origin.script = [sliced]
+        check(fetch(request_for(origin, tmp_path)))
+        assert origin.ranges == [f"bytes={HALF}-", None]
+
+
 def test_body_larger_than_the_disk_is_refused_before_it_is_read(tmp_path: Path) -> None:
     head = "HTTP/1.1 200 OK\nContent-Length: 900000000000000000"
     with Origin(FILM, otherwise=raw(head)) as origin:
@@ -662,7 +806,9 @@ def test_ranges_resume_at_a_redirect_to_another_file_starts_over(tmp_path: Path)
 # Statuses.
 
 
-@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize(
+    "code", [408, 423, 425, 429, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524, 527, 530, 599]
+)
 def test_statuses_transient_are_retried(code: int, tmp_path: Path) -> None:
     with Origin(FILM, [status(code), reset(HALF), status(code)]) as origin:
         result = fetch(request_for(origin, tmp_path))
@@ -671,7 +817,9 @@ def test_statuses_transient_are_retried(code: int, tmp_path: Path) -> None:
         assert result.attempts == 4
 
 
-@pytest.mark.parametrize("code", [204, 300, 302, 304, 400, 401, 403, 404, 405, 410, 451, 501, 999])
+@pytest.mark.parametrize(
+    "code", [204, 300, 302, 304, 400, 401, 403, 404, 405, 410, 451, 501, 526, 999]
+)
 def test_statuses_permanent_are_reported_at_once(code: int, tmp_path: Path) -> None:
     with Origin(FILM, otherwise=status(code)) as origin:
         error = refused(origin, tmp_path, StatusError)
@@ -907,6 +1055,33 @@ def test_content_page_is_refused(
         assert (title or "a page") in str(error)
         assert origin.sent_bytes < 500_000
         assert stored_journal(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        pytest.param(b"\xef\xbb\xbf\n#EXTM3U\n#EXT-X-VERSION:3\n", "an HLS playlist", id="hls"),
+        pytest.param(b'<?xml version="1.0"?><MPD type="static">', "a DASH manifest", id="dash"),
+        pytest.param(b"[playlist]\nFile1=http://a.example/a.mp4", "a playlist", id="pls"),
+        pytest.param(b"d8:announce24:http://a.example/announce", "a torrent file", id="torrent"),
+        pytest.param(
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+            "the pointer of a file in Git LFS",
+            id="git-lfs",
+        ),
+    ],
+)
+def test_content_that_only_says_where_a_video_is(data: bytes, what: str, tmp_path: Path) -> None:
+    """Refused with a sentence that says what it is, unless any content is accepted."""
+    film = Film(data + b" " * 5000 if data.startswith(b"<") else data)
+    with Origin(film) as origin:
+        error = refused(origin, tmp_path, NotAVideo)
+        assert f"sent {what}" in str(error)
+        assert "check_video=False" in str(error)
+        (tmp_path / "film.mp4").unlink()
+        check(fetch(request_for(origin, tmp_path, check_video=False)), film.data)
+        with pytest.raises(NotAVideo, match=f"is already saved as .* but that is {what}"):
+            fetch(request_for(origin, tmp_path))
 
 
 def test_content_page_is_saved_without_check_video(tmp_path: Path) -> None:

@@ -257,6 +257,25 @@ def test_an_invalid_content_range_is_rejected(value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "parsed"),
+    [
+        ("bytes 0-99/100", ContentRange(ByteRange(0, 100), 100)),
+        ("bytes 0-100/100", ContentRange(ByteRange(0, 101), 100)),
+        ("bytes 99-262143/100", ContentRange(ByteRange(99, 262_144), 100)),
+        ("bytes 5-9/*", ContentRange(ByteRange(5, 10), None)),
+        ("bytes 100-100/100", None),
+        ("bytes 9-5/100", None),
+        (f"bytes 0-{10**18}/100", None),
+        (f"bytes 0-9/{10**18 + 1}", None),
+        (f"bytes 0-{10**18}/*", None),
+    ],
+)
+def test_a_content_range_may_overrun_its_total(value: str, parsed: ContentRange | None) -> None:
+    """Where the caller says so; the first byte must be inside."""
+    assert parse_content_range(value, may_overrun=True) == parsed
+
+
+@pytest.mark.parametrize(
     ("byte_range", "total", "value"),
     [
         (ByteRange(0, 100), 100, "bytes 0-99/100"),

@@ -57,18 +57,97 @@ M2TS = (b"\x00\x00\x00\x01\x47\x40\x00\x10" + bytes(184)) * 22
         pytest.param(TS[:389], "mpeg-ts", id="mpeg-ts-three-packets"),
         pytest.param(M2TS, "mpeg-ts", id="m2ts"),
         pytest.param(M2TS[:389], "mpeg-ts", id="m2ts-three-packets"),
+    ],
+)
+def test_videos_are_recognised_by_their_magic_numbers(head: bytes, kind: str) -> None:
+    assert sniff(head) == SniffResult(kind, "video")
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
         pytest.param(b"#EXTM3U\n#EXT-X-VERSION:3\n", "hls", id="hls"),
-        pytest.param(b"\xef\xbb\xbf\r\n#EXTM3U", "hls", id="hls-after-a-mark"),
-        pytest.param(b"#EXTM3U\n#EXTINF:9,caf\xe9\n", "hls", id="hls-latin-1"),
+        pytest.param(
+            b"#EXTM3U\r\n\r\n# made by x\r\n#EXT-X-TARGETDURATION:9", "hls", id="hls-late"
+        ),
+        pytest.param(b"\xef\xbb\xbf\r\n\n#EXTM3U\n#EXT-X-MEDIA:", "hls", id="hls-after-a-mark"),
+        pytest.param("#EXTM3U\n#EXT-X-X".encode("utf-16"), "hls", id="hls-utf-16"),
+        pytest.param(b"#EXT-X-STREAM-INF:BANDWIDTH=1\na.m3u8", "hls", id="hls-headless"),
+        pytest.param(b"#EXTM3U", "playlist", id="m3u-empty"),
+        pytest.param(b"#EXTM3U\n#EXTINF:9,caf\xe9\na.mp3", "playlist", id="m3u-latin-1"),
+        pytest.param(b"#EXTINF:-1,News\nhttp://a.example/news", "playlist", id="m3u-headless"),
+        pytest.param(b"[Playlist]\r\nFile1=http://a.example/a", "playlist", id="pls"),
+        pytest.param(b"[Reference]\r\nRef1=http://a.example/a", "playlist", id="asx-old"),
+        pytest.param(b'<ASX version="3.0"><entry>', "playlist", id="asx"),
+        pytest.param(b'<?wpl version="1.0"?>\n<smil><head>', "playlist", id="wpl"),
+        pytest.param(
+            b'<?xml version="1.0"?><playlist xmlns="http://xspf.org/ns/0/">', "playlist", id="xspf"
+        ),
+        pytest.param(b"RTSPtext\nrtsp://a.example/a.mov", "playlist", id="quicktime-reference"),
         pytest.param(b'<MPD xmlns="urn:mpeg:dash:schema:mpd:2011">', "dash", id="dash"),
         pytest.param(
             b'<?xml version="1.0"?>\n<!-- made by x -->\n<MPD type="static">', "dash", id="dash-xml"
         ),
         pytest.param(b"<dash:MPD >", "dash", id="dash-prefixed"),
+        pytest.param(
+            '<?xml version="1.0" encoding="utf-16"?><SmoothStreamingMedia >'.encode("utf-16"),
+            "smooth-streaming",
+            id="smooth-streaming",
+        ),
+        pytest.param(
+            b'<?xml version="1.0"?>\n<manifest xmlns="http://ns.adobe.com/f4m/1.0">',
+            "f4m",
+            id="f4m",
+        ),
+        pytest.param(
+            b'<metalink xmlns="urn:ietf:params:xml:ns:metalink">', "metalink", id="metalink"
+        ),
+        pytest.param(
+            b"d8:announce35:http://a.example/announce13:announce", "torrent", id="torrent"
+        ),
+        pytest.param(b"d13:announce-listll1:aeee", "torrent", id="torrent-list"),
+        pytest.param(b"d4:infod6:lengthi5e4:name1:a\x00\xff", "torrent", id="torrent-info"),
+        pytest.param(
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+            "git-lfs",
+            id="git-lfs",
+        ),
+        pytest.param(b"version https://hawser.github.com/spec/v1\n", "git-lfs", id="git-lfs-old"),
+        pytest.param(b"/annex/objects/SHA256E-s5--4d7a.mp4\n", "git-annex", id="git-annex"),
+        pytest.param(b"/annex/objects/MD5-s5--4d7a", "git-annex", id="git-annex-md5"),
     ],
 )
-def test_videos_are_recognised_by_their_magic_numbers(head: bytes, kind: str) -> None:
-    assert sniff(head) == SniffResult(kind, "video")
+def test_files_that_only_say_where_a_video_is(head: bytes, kind: str) -> None:
+    assert sniff(head) == SniffResult(kind, "reference")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"#EXTM3UX", id="m3u-longer-word"),
+        pytest.param(b"[playlists]", id="ini"),
+        pytest.param(b"d8:announcement", id="bencode-other-key"),
+        pytest.param(b"version 2", id="short-text"),
+        pytest.param(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", id="pdf"),
+        pytest.param(b"PK\x03\x04\x14\x00\x00\x00", id="zip"),
+        pytest.param(b"<SAMI><HEAD>", id="sami-subtitles"),
+    ],
+)
+def test_other_files_are_no_references(head: bytes) -> None:
+    assert sniff(head).verdict in {"unknown", "page"}
+    assert (sniff(head).verdict == "page") == (head == b"version 2")
+
+
+@pytest.mark.parametrize(
+    ("head", "title"),
+    [
+        (b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message>", "Access Denied"),
+        (b"<Error><Code>NoSuchKey</Code></Error>", None),
+        (b'<?xml version="1.0"?><manifest xmlns="urn:other">', None),
+    ],
+)
+def test_an_error_of_a_storage_service_is_a_page(head: bytes, title: str | None) -> None:
+    assert sniff(head) == SniffResult("xml", "page", title)
 
 
 LONG = "x" * 120 + " " + "y" * 120

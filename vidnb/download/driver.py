@@ -32,16 +32,16 @@ from vidnb.download.planner.events import (
 from vidnb.download.planner.transfer import Transfer
 from vidnb.download.slots import SlotShare
 from vidnb.download.status import DownloadHandle, Phase
-from vidnb.download.validation import HEAD_BYTES
+from vidnb.download.validation import HEAD_BYTES, is_refused
 from vidnb.download.writer import Writer
 from vidnb.http.credentials import refusal_remedy
 from vidnb.http.ranges import ByteRange
 from vidnb.io.client import ConnectionFault, HttpClient, HttpResponse
 from vidnb.io.request_settings import RequestSettings
 from vidnb.io.threads import run_in_thread
-from vidnb.media import sniff
+from vidnb.media.sniff import SniffResult, sniff
 
-__all__ = ["PageReceivedError", "TransferDriver"]
+__all__ = ["HeadRefusedError", "TransferDriver"]
 
 _NEGLIGIBLE_BYTES = 2**20
 """For less than this the free space is not read again, which takes as long as fetching it."""
@@ -50,16 +50,17 @@ _TICK_S = 0.05
 """The interval (s) of `Ticked` events."""
 
 
-class PageReceivedError(Exception):
-    """The first bytes are those of an HTML page; `title` is its title, if it has one.
+class HeadRefusedError(Exception):
+    """The first bytes are not those of a video, as `sniffed` says.
 
-    `is_stored` means that some of the page was written before it was recognised.
+    With a `claim` (`ContentCoding`) only a known video is accepted; without it, what is no text in
+    place of one. `is_stored` means that some of it was written before it was recognised.
     """
 
-    def __init__(self, kind: str, title: str | None, *, is_stored: bool) -> None:
-        super().__init__(kind)
-        self.kind = kind
-        self.title = title
+    def __init__(self, sniffed: SniffResult, claim: str | None, *, is_stored: bool) -> None:
+        super().__init__(sniffed.kind)
+        self.sniffed = sniffed
+        self.claim = claim
         self.is_stored = is_stored
 
 
@@ -73,7 +74,8 @@ class TransferDriver:
     block and runs in a thread.
 
     With `check_video` nothing of a file is written before its first bytes (`HEAD_BYTES`) were
-    checked: an HTML page in its place does not overwrite what an earlier run stored.
+    checked: an HTML page in its place does not overwrite what an earlier run stored. The same where
+    a response claims a coding of the bytes (`SourceState.claim`).
 
     A request is sent as soon as `share` has a connection for it.
     """
@@ -245,10 +247,10 @@ class TransferDriver:
         """Refuse an HTML page before it is downloaded, whatever its Content-Type."""
         if self._head is None or not self._is_head_whole:
             return
-        sniffed = sniff.sniff(bytes(self._head[:HEAD_BYTES]))
-        if sniffed.verdict == "page":
+        sniffed, claim = sniff(bytes(self._head[:HEAD_BYTES])), self.transfer.source.claim
+        if is_refused(sniffed, claim, check_video=self._check_video):
             self._held.clear()
-            raise PageReceivedError(sniffed.kind, sniffed.title, is_stored=self._has_begun)
+            raise HeadRefusedError(sniffed, claim, is_stored=self._has_begun)
         self._head = None
         self._store_held()
 
@@ -293,6 +295,8 @@ class TransferDriver:
         is_accepted = request.request_id in self._requests or self._end.done()
         if is_accepted and self._identified_by is None:
             self._identify(request, response)
+        if self.transfer.source.claim is not None and self._head is None and not self._has_begun:
+            self._head = bytearray()
         if request.request_id not in self._requests:
             return
         self._handle.status.phase, self._handle.status.note = Phase.DOWNLOADING, ""

@@ -20,6 +20,7 @@ from vidnb.errors import (
     TransportError,
 )
 from vidnb.http.urls import redact
+from vidnb.media.sniff import SniffResult
 
 _CAUSES = {
     errno.ENOSPC: ("the disk is full", "; free some space and run it again"),
@@ -44,6 +45,28 @@ _REMEDIES = {
     FailureKind.PROTOCOL_ERROR: "try another address for it",
 }
 _FORBIDDEN = {401, 403, 407}
+
+
+_SEGMENTS = "save the stream with ffmpeg (-i URL -c copy) or yt-dlp"
+_REFERENCES = {
+    "hls": ("an HLS playlist, which lists the segments of a stream", _SEGMENTS),
+    "dash": ("a DASH manifest, which lists the segments of a stream", _SEGMENTS),
+    "smooth-streaming": ("a Smooth Streaming manifest", "save the stream with yt-dlp"),
+    "f4m": ("an HDS manifest (F4M)", "save the stream with yt-dlp"),
+    "playlist": (
+        "a playlist, which only has the addresses of media",
+        "download one of the addresses in it",
+    ),
+    "metalink": ("a metalink, which only has addresses", "download it with aria2"),
+    "torrent": ("a torrent file", "download it with aria2"),
+    "git-lfs": (
+        "the pointer of a file in Git LFS",
+        "download the file itself: its “raw” or “download” link, or `git lfs pull`",
+    ),
+    "git-annex": ("the pointer of a file in git-annex", "run `git annex get` in the repository"),
+}
+"""By kind (`sniff`): what a file is that only says where a video is, and what to do."""
+_PAGES = {"json": "a JSON message", "xml": "an XML message", "text": "a text message"}
 
 
 def describe_kept(resumable_bytes: int, folder: Path) -> str:
@@ -169,30 +192,45 @@ def existing_too_large_error(url: str, path: Path, size_bytes: int, max_bytes: i
     )
 
 
-def existing_page_error(url: str, path: Path, title: str | None) -> NotAVideo:
-    """Return the error for a web page that an earlier run saved with `check_video=False`."""
+def existing_not_a_video_error(url: str, path: Path, sniffed: SniffResult) -> NotAVideo:
+    """Return the error for a text that an earlier run saved with `check_video=False`."""
+    what, remedy = _named(sniffed)
     return NotAVideo(
-        f"{redact(url)} is already saved as {path}, but that is a page{_titled(title)}, not a"
-        " video; the file is unchanged; open the address in a browser, or pass check_video=False"
-        " to accept it.",
-        title=title,
+        f"{redact(url)} is already saved as {path}, but that is {what}, not a video; the file is"
+        f" unchanged; {remedy}, or pass check_video=False to accept it.",
+        title=sniffed.title,
         url=url,
     )
 
 
-def page_error(
-    url: str, title: str | None, folder: Path | None = None, resumable_bytes: int = 0
-) -> NotAVideo:
-    """Return the error for a web page that the origin sent in place of a video or its rest."""
-    rest = (
-        "nothing was saved;"
-        " open the address in a browser, or pass check_video=False to save it anyway"
-    )
-    if folder is not None and resumable_bytes:
-        rest = f"{_kept(resumable_bytes, folder)}; open the address in a browser, then {_RESUME}"
+def head_error(
+    url: str,
+    sniffed: SniffResult,
+    claim: str | None,
+    folder: Path | None = None,
+    resumable_bytes: int = 0,
+) -> NotAVideo | RemoteProtocolError:
+    """Return the error for a file that is refused by its first bytes.
+
+    It is a text in place of a video or of its rest, or a `claim` (`ContentCoding`) was not
+    disproved. `folder` is that of the bytes which an earlier run stored.
+    """
+    kept = _kept(resumable_bytes, folder) if folder is not None and resumable_bytes else ""
+    if sniffed.verdict not in {"page", "reference"}:
+        return RemoteProtocolError(
+            f"{redact(url)} cannot be downloaded safely: the origin sent it with {claim}, and its"
+            " first bytes are not those of a video, so it may be encoded;"
+            f" {kept or 'nothing was saved'}; try another address for it.",
+            url=url,
+            resumable_bytes=resumable_bytes,
+        )
+    what, remedy = _named(sniffed)
+    rest = f"nothing was saved; {remedy}, or pass check_video=False to save it anyway"
+    if kept:
+        rest = f"{kept}; {remedy}, then {_RESUME}"
     return NotAVideo(
-        f"{redact(url)} sent a page{_titled(title)}, not a video; {rest}.",
-        title=title,
+        f"{redact(url)} sent {what}, not a video; {rest}.",
+        title=sniffed.title,
         url=url,
         resumable_bytes=resumable_bytes,
     )
@@ -218,5 +256,10 @@ def incomplete_error(url: str, missing: str) -> TransportError:
     )
 
 
-def _titled(title: str | None) -> str:
-    return f" with the title “{title}”" if title else ""
+def _named(sniffed: SniffResult) -> tuple[str, str]:
+    """Return what a text is, and what to do about it."""
+    known = _REFERENCES.get(sniffed.kind)
+    if known is not None:
+        return known
+    title = f" with the title “{sniffed.title}”" if sniffed.title else ""
+    return f"{_PAGES.get(sniffed.kind, 'a page')}{title}", "open the address in a browser"

@@ -14,12 +14,12 @@ from functools import partial
 
 from vidnb.download.destination import Destination
 from vidnb.download.digests import Digests
-from vidnb.download.driver import PageReceivedError, TransferDriver
+from vidnb.download.driver import HeadRefusedError, TransferDriver
 from vidnb.download.error_messages import (
     describe_kept,
-    existing_page_error,
+    existing_not_a_video_error,
     existing_too_large_error,
-    page_error,
+    head_error,
     storage_error,
     transfer_error,
 )
@@ -32,7 +32,7 @@ from vidnb.download.planner.transfer import Transfer
 from vidnb.download.request import DownloadRequest, DownloadResult
 from vidnb.download.slots import slots
 from vidnb.download.status import DownloadHandle, Phase
-from vidnb.download.validation import HEAD_BYTES, validate
+from vidnb.download.validation import HEAD_BYTES, is_refused, validate
 from vidnb.download.writer import Writer
 from vidnb.errors import TransferError
 from vidnb.http.headers import parse_media_type
@@ -42,7 +42,7 @@ from vidnb.io.cookie_store import CookieStore
 from vidnb.io.netrc_file import read_netrc
 from vidnb.io.request_settings import RequestSettings
 from vidnb.io.threads import run_in_thread
-from vidnb.media import sniff
+from vidnb.media.sniff import sniff
 
 __all__ = ["DownloadTask"]
 
@@ -184,11 +184,13 @@ class DownloadTask:
         writer = Writer(part, request.url, self._digests, transfer.source.stored, driver.stored)
         try:
             end = await driver.run(writer)
-        except PageReceivedError as page:
-            if page.is_stored:
+        except HeadRefusedError as refused:
+            if refused.is_stored:
                 handle.status.resumable_bytes = 0
-            resumable_bytes = handle.status.resumable_bytes
-            raise page_error(request.url, page.title, destination.folder, resumable_bytes) from None
+            kept_bytes, folder = handle.status.resumable_bytes, destination.folder
+            raise head_error(
+                request.url, refused.sniffed, refused.claim, folder, kept_bytes
+            ) from None
         if isinstance(end, GiveUp):
             resumable_bytes = handle.status.resumable_bytes
             raise transfer_error(
@@ -247,9 +249,9 @@ class DownloadTask:
         if request.max_bytes is not None and record.size_bytes > request.max_bytes:
             raise existing_too_large_error(request.url, path, record.size_bytes, request.max_bytes)
         if request.check_video:
-            sniffed = sniff.sniff(self._destination.read_head(record, HEAD_BYTES))
-            if sniffed.verdict == "page":
-                raise existing_page_error(request.url, path, sniffed.title)
+            sniffed = sniff(self._destination.read_head(record, HEAD_BYTES))
+            if is_refused(sniffed, None, check_video=True):
+                raise existing_not_a_video_error(request.url, path, sniffed)
         self._reuse_summary = summary
         etag = record.validators.etag
         return DownloadResult(

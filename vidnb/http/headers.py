@@ -136,10 +136,11 @@ class ContentRange:
     total: int | None
 
 
-def parse_content_range(value: str) -> ContentRange | None:
+def parse_content_range(value: str, *, may_overrun: bool = False) -> ContentRange | None:
     """Parse a Content-Range; None for another unit and for a malformed or invalid value.
 
     RFC 9110 section 14.4: the last position must not be before the first, nor outside the total.
+    With `may_overrun` only the first position must lie within the total.
     """
     match = _CONTENT_RANGE.fullmatch(value.strip(_OWS))
     if match is None:
@@ -150,7 +151,8 @@ def parse_content_range(value: str) -> ContentRange | None:
     first, last = _number(match["first"]), _number(match["last"])
     total = None if match["total"] is None else _number(match["total"])
     end = MAX_FILE_BYTES if total is None else min(total, MAX_FILE_BYTES + 1)
-    if not first <= last < end <= MAX_FILE_BYTES:
+    is_within = first < end and last < MAX_FILE_BYTES if may_overrun else last < end
+    if not (first <= last and is_within and end <= MAX_FILE_BYTES):
         return None
     return ContentRange(ByteRange(first, last + 1), total)
 

@@ -20,6 +20,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from vidnb.http.codings import parse_framing
 from vidnb.http.credentials import choose_credentials
 from vidnb.http.headers import fold_headers
 from vidnb.http.proxies import Proxy
@@ -78,9 +79,7 @@ class HttpResponse:
         self.url = str(response.url)
         self.status = response.status
         self.headers = fold_headers(response.headers.items())
-        self.is_framed = "content-length" in self.headers or "chunked" in self.headers.get(
-            "transfer-encoding", ""
-        )
+        self.is_framed = parse_framing(self.headers).marks_end
 
     async def read(self) -> bytes | memoryview:
         """Return the next bytes of the body, empty at its end; raises `ConnectionFault`."""

@@ -1,4 +1,4 @@
-"""Detection of the file format, of a page in place of a video, and of a truncated MP4.
+"""Detection of the file format, of a text in place of a video, and of a truncated MP4.
 
 `sniff` uses the first bytes instead of the Content-Type, as browsers do
 (https://mimesniff.spec.whatwg.org/). `BoxScanner` reads the top-level boxes of an MP4 or QuickTime
@@ -52,11 +52,34 @@ _HTML = re.compile(
     "html|head|body|title|script|meta|link|style|base|noscript|h1|h2|h3|p|a|b|br|pre|font|center"
     "|div|span|table|form|iframe|section|main"
 )
-_XML: dict[str, tuple[str, Literal["video", "unknown"]]] = {
-    "mpd": ("dash", "video"),
+_Verdict = Literal["video", "page", "reference", "unknown"]
+_XML: dict[str, tuple[str, _Verdict]] = {
+    "mpd": ("dash", "reference"),  # ISO/IEC 23009-1
+    "smoothstreamingmedia": ("smooth-streaming", "reference"),  # MS-SSTR
+    "asx": ("playlist", "reference"),  # Windows Media
+    "smil": ("playlist", "reference"),  # W3C SMIL, Windows' WPL
+    "playlist": ("playlist", "reference"),  # XSPF
+    "metalink": ("metalink", "reference"),  # RFC 5854
     "svg": ("svg", "unknown"),
     "tt": ("ttml", "unknown"),
+    "sami": ("sami", "unknown"),
 }
+# The manifest of Adobe's HTTP Dynamic Streaming has a root that others use, too.
+_F4M = re.compile(r"\s*+<manifest\s[^>]*?http://ns\.adobe\.com/f4m/", re.IGNORECASE)
+_REFERENCES = (
+    (re.compile(r"#EXTM3U\s[^\x00]*?#EXT-X-"), "hls"),  # RFC 8216 section 4.3.1.1
+    (re.compile(r"#EXT-X-"), "hls"),
+    (re.compile(r"#EXTM3U(?=\s|\Z)|#EXTINF:"), "playlist"),
+    (re.compile(r"\[playlist\]|\[reference\]\s+ref1=", re.IGNORECASE), "playlist"),  # PLS, ASX
+    (re.compile(r"(?:RTSPtext|SMILtext)"), "playlist"),  # QuickTime
+    (re.compile(r"version https://(?:git-lfs\.github\.com|hawser\.github\.com)/spec/"), "git-lfs"),
+    (re.compile(r"(?:\.git|/)?/?annex/objects/[A-Z0-9]+E?-"), "git-annex"),
+)
+"""Files that only say where the video is, by their first characters after white space."""
+_TORRENT = re.compile(
+    rb"d(?:8:announce|13:announce-list|4:info|7:comment|8:encoding|10:created by|13:creation date"
+    rb"|5:nodes|8:url-list|9:httpseeds)[dil0-9]"
+)  # BEP 3
 _TITLE = re.compile(
     r"<(?:\w+:)?(?:title|message)(?:\s[^<>]*+)?>(.*?)(?:</|\Z)", re.DOTALL | re.IGNORECASE
 )
@@ -72,11 +95,13 @@ class SniffResult:
 
     `kind` names the format (`mp4`, `webm`, `html`, …, `unknown`). The verdict `page` means text in
     place of a video; `title` is then its title, its JSON message or its first line, at most 200
-    characters. Images, subtitles and unrecognised bytes are `unknown`.
+    characters. `reference`: a file that only says where a video is: a playlist, a manifest, a
+    torrent, the pointer of a large-file store. Images, subtitles, archives, documents and
+    unrecognised bytes are `unknown`: they are what was asked for.
     """
 
     kind: str
-    verdict: Literal["video", "page", "unknown"]
+    verdict: _Verdict
     title: str | None = None
 
 
@@ -89,6 +114,8 @@ def sniff(head: bytes) -> SniffResult:
     kind = _magic(head)
     if kind is not None:
         return SniffResult(kind, "video")
+    if _TORRENT.match(head):
+        return SniffResult("torrent", "reference")
     text, is_text = _decoded(head)
     if not is_text:
         # Text can contain the letters of a box type ("the free lunch"), so this is for bytes only.
@@ -97,8 +124,10 @@ def sniff(head: bytes) -> SniffResult:
         kind = _boxes(head) or _transport_stream(head)
         if kind is not None:
             return SniffResult(kind, "video")
-    if text.lstrip().startswith("#EXTM3U"):  # RFC 8216 4.3.1.1
-        return SniffResult("hls", "video")
+    lead = text.lstrip()
+    for mark, kind in _REFERENCES:
+        if mark.match(lead):
+            return SniffResult(kind, "reference")
     return _markup(text) or _json(text) or (_plain(text) if is_text else _UNKNOWN)
 
 
@@ -159,10 +188,12 @@ def _markup(text: str) -> SniffResult | None:
     root = found[1].lower() if found else ""
     if root in _XML:
         return SniffResult(*_XML[root])
+    if _F4M.match(text, at):
+        return SniffResult("f4m", "reference")
     lead = text.lstrip()[:14].lower()
     if _HTML.fullmatch(root) or lead.startswith(("<!--", "<!doctype html")):
         kind = "html"
-    elif lead.startswith("<?xml"):
+    elif lead.startswith("<?xml") or root == "error":  # the latter is of S3, without declaration
         kind = "xml"
     else:
         return None

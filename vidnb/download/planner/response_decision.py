@@ -28,12 +28,14 @@ class AcceptBody:
     """Store the body: `byte_range` of the version with `validators`, which may be a new version.
 
     `supports_ranges` and `may_support_ranges` are new values for `SourceState`; None: no change.
+    `claim`: see `ContentCoding`.
     """
 
     validators: Validators
     byte_range: ByteRange
     supports_ranges: bool | None = None
     may_support_ranges: bool | None = None
+    claim: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,7 @@ def _decide_body(
         ByteRange(0, head.validators.total_bytes or UNBOUNDED),
         supports_ranges=False if ignores_range else None,
         may_support_ranges=headers.get("accept-ranges", "").strip().lower() != "none",
+        claim=head.claim,
     )
 
 
@@ -186,7 +189,7 @@ def _decide_partial(
         return RepeatRequest(without_ranges=True)  # no other bytes could be joined to these
     if source.validators is not None and not is_same and head.byte_range.start > 0:
         return StartOver()
-    return AcceptBody(head.validators, head.byte_range, supports_ranges=True)
+    return AcceptBody(head.validators, head.byte_range, supports_ranges=True, claim=head.claim)
 
 
 def _decide_unsatisfiable(
@@ -196,7 +199,11 @@ def _decide_unsatisfiable(
     source: SourceState,
     received: ByteRangeSet,
 ) -> ResponseDecision:
-    """Decide on a 416, which may mark the end of a file of unknown length."""
+    """Decide on a 416, which may mark the end of a file of unknown length.
+
+    For a byte inside the file it says nothing of the file: the origin refuses a range that it does
+    not understand, or one that ends past the file. A full response shows whether it is the same.
+    """
     known = source.validators
     if known is not None and known.total_bytes is None and request.has_if_range:
         # With If-Range a 416 is about the version in transfer (RFC 9110 section 13.1.5): if that
@@ -206,4 +213,8 @@ def _decide_unsatisfiable(
         )
         if is_same and received == ByteRangeSet([ByteRange(0, total_bytes or 0)]):
             return AlreadyComplete(replace(known, total_bytes=total_bytes))
+    is_shorter = total_bytes is not None and total_bytes <= request.start
+    known_bytes = None if known is None else known.total_bytes
+    if not is_shorter and (known_bytes is None or total_bytes in {None, known_bytes}):
+        return RepeatRequest(without_ranges=True)
     return StartOver(without_ranges=True)

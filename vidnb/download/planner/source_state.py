@@ -27,7 +27,8 @@ class SourceState:
     `published_validators` that of a published file of an earlier run, if there is one.
     `supports_ranges` is None until it is known; `may_support_ranges`: a 200 named a strong
     validator and a length, and did not say `Accept-Ranges: none`. `generation` counts the attempts
-    to build the file from an empty part file, from 0.
+    to build the file from an empty part file, from 0. `claim`: a header claims a coding of the
+    bytes that only the first of them can disprove (`ContentCoding`).
     """
 
     validators: Validators | None = None
@@ -38,6 +39,7 @@ class SourceState:
     may_support_ranges: bool = False
     uses_if_range: bool = True
     is_size_verified: bool = True
+    claim: str | None = None
 
     @property
     def total_bytes(self) -> int | None:
@@ -97,6 +99,7 @@ class SourceState:
         self.validators = None
         self.stored = ByteRangeSet()
         self.is_size_verified = True
+        self.claim = None
 
     def plan_request(self, start: int, stop: int | None, *, wants_range: bool) -> PlannedRequest:
         """Plan a request for the bytes from `start` to `stop` (None: to the end).

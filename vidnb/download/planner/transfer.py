@@ -162,6 +162,7 @@ class Transfer(TransferState):
             event.status,
             event.headers,
             requested_start=request.start,
+            requested_stop=request.body_stop if request.body_stop < UNBOUNDED else None,
             is_ranged=request.is_ranged,
             is_conditional=request.is_conditional,
             now_s=now_s,
@@ -219,6 +220,7 @@ class Transfer(TransferState):
             commands.append(self._reset())
             source.validators = validators
             request.start = byte_range.start  # the requested one is an offset of the old file
+        source.claim = source.claim or decision.claim
         request.position = byte_range.start
         request.body_stop = min(byte_range.stop, source.total_bytes or UNBOUNDED)
         return (*commands, *(self._complete_if_stored() or self._dispatch()))

@@ -93,7 +93,11 @@ class TransferState:
         source = self.source
         if source.validators is None or not source.is_complete:
             return ()
-        return self._finish(Complete(source.validators, is_size_verified=source.is_size_verified))
+        return self._finish(
+            Complete(
+                source.validators, is_size_verified=source.is_size_verified, claim=source.claim
+            )
+        )
 
     def _finish(self, outcome: Complete | GiveUp) -> tuple[Command, ...]:
         self.is_done = True
