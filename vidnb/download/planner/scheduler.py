@@ -26,6 +26,18 @@ from vidnb.http.ranges import ByteRange
 
 __all__ = ["UNLIMITED", "ConnectionScheduler"]
 
+_MAX_EVICTIONS = 2
+"""After so many openings in a row that cost a working connection, no more are added."""
+
+_EVICTION_S = 1.0
+"""A connection that breaks so soon after another one was opened, was probably ended for it."""
+
+_LATE_TICKS = 4
+_STALLED_TICKS = 40
+_FIRST_BYTES = 4
+"""A connection is late after so many ticks (0.2 s) without a byte, and stalled after so many (2 s);
+both at the earliest after so many times the longest time to a first byte."""
+
 UNLIMITED = 2**31
 """A number of connections that no process reaches."""
 
@@ -62,6 +74,9 @@ class ConnectionScheduler:
         self._read_ahead_bytes = read_ahead_bytes
         self._last_id = 0
         self._last_id_before_probe = 0
+        self._evictions = 0
+        self._has_evicted = False
+        self._first_byte_ticks = 0
         self._clock_s: float | None = None
         self._available = UNLIMITED
 
@@ -117,6 +132,9 @@ class ConnectionScheduler:
                 waited_s = None if sent_s is None else now_s - sent_s
                 self._controller.record_first_byte(now_s, waited_s)
             self._controller.record_bytes(now_s, size_bytes)
+        if not request.throughput.has_data:
+            self._first_byte_ticks = max(self._first_byte_ticks, request.silent_ticks)
+        request.silent_ticks, request.is_outpaced = 0, False
         request.throughput.add(now_s, size_bytes)
         return self.segments.advance(request, size_bytes)
 
@@ -140,6 +158,54 @@ class ConnectionScheduler:
             return ()
         request = self._least_useful_request()
         return () if request is None else (self.cancel(request),)
+
+    def take_over(self, request: ActiveRequest, stop: int) -> Iterator[Command]:
+        """Cancel the late requests at whose start `request` arrives before `stop`."""
+        for other in self.segments.overtaken_by(request, stop):
+            if self._is_silent(other, _LATE_TICKS):
+                is_stalled = self._is_silent(other, _STALLED_TICKS)
+                yield self.cancel(other)
+                if is_stalled:
+                    self.limit_to_working(is_refusal=False, is_permanent=False)
+
+    def give_up_stalled(self) -> tuple[Command, ...]:
+        """Count a tick; cancel connections that only hang once the others have done their work."""
+        delivering = [
+            one for one in self._requests if one.throughput.has_data and not one.silent_ticks
+        ]
+        for request in self._requests:
+            if request.silent_ticks and delivering:
+                request.is_outpaced = True
+            request.silent_ticks += self.should_read(request.request_id)
+        if not all(
+            one.is_outpaced and self._is_silent(one, _STALLED_TICKS) for one in self._requests
+        ):
+            return ()
+        cancelled = self.cancel_all()
+        if cancelled:
+            self.limit_to_working(is_refusal=False, is_permanent=False)
+        return cancelled
+
+    def _is_silent(self, request: ActiveRequest, ticks: int) -> bool:
+        """Return whether nothing arrived for more than `ticks`, and for unusually long."""
+        return request.silent_ticks > max(ticks, _FIRST_BYTES * self._first_byte_ticks)
+
+    def record_loss(self, request: ActiveRequest) -> None:
+        """Note that a working connection broke while others are in flight.
+
+        Some servers end the older connections of a client when it opens another one. Once that
+        happened after two openings in a row, the working ones are the limit.
+        """
+        newest = max(self._requests, key=lambda one: one.request_id)
+        is_new = not newest.throughput.has_data or (
+            newest.sent_s is not None and self._now_s - newest.sent_s <= _EVICTION_S
+        )
+        if newest.request_id < request.request_id or not is_new:
+            return
+        self._evictions += not self._has_evicted
+        self._has_evicted = True
+        if self._evictions >= _MAX_EVICTIONS:
+            self.limit_to_working(is_refusal=False, is_permanent=True)
 
     @property
     def is_adjustment_due(self) -> bool:
@@ -300,7 +366,12 @@ class ConnectionScheduler:
         """Open a request from `start` to `stop` at most, the next request or received bytes."""
         self._last_id += 1
         self._available -= 1
+        if not self._has_evicted:
+            self._evictions = 0
+        self._has_evicted = False
         source = self._source
+        if stop is not None and source.total_bytes is not None:
+            stop = min(stop, source.total_bytes)  # some origins refuse a range past the end
         # Every origin answers a plain first request best, but only a served range allows several:
         # an adaptive transfer starts plain and asks for a range later.
         wants_range = (

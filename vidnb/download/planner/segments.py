@@ -38,7 +38,8 @@ class ActiveRequest:
 
     `body_stop` is the end of its body: as requested, then as its response head says. `has_started`:
     a response head arrived; `has_contributed`: it delivered a new byte. `sent_s` is the time of the
-    request (Unix time, s), None until the planner knows the time.
+    request (Unix time, s), None until the planner knows the time. `silent_ticks`: for how many
+    ticks it was read and delivered nothing; `is_outpaced`: others delivered meanwhile.
     """
 
     request_id: int
@@ -51,6 +52,8 @@ class ActiveRequest:
     has_started: bool = False
     has_contributed: bool = False
     sent_s: float | None = None
+    silent_ticks: int = 0
+    is_outpaced: bool = False
     throughput: ConnectionThroughput = field(default_factory=ConnectionThroughput)
 
 
@@ -160,6 +163,20 @@ class SegmentMap:
         )
         gap = self.received.first_gap_from(start, next_start)
         return gap.stop if gap is not None and gap.stop < total_bytes else None
+
+    def overtaken_by(self, request: ActiveRequest, stop: int) -> list[ActiveRequest]:
+        """Return the requests without a byte at whose start `request` arrives before `stop`.
+
+        Its body goes on there, so it delivers their bytes sooner than they do.
+        """
+        if self.is_single_stream or len(self.requests) < 2:
+            return []
+        begin, last = max(request.position, request.start), min(stop, request.body_stop - 1)
+        return [
+            other
+            for other in self.requests.values()
+            if begin < other.start <= last and not other.throughput.has_data
+        ]
 
     def will_deliver(self, request: ActiveRequest, offset: int, read_ahead_bytes: int) -> bool:
         """Return whether a request will deliver the byte at `offset` within `read_ahead_bytes`."""

@@ -106,6 +106,7 @@ class Transfer(TransferState):
             case Ticked():
                 return (
                     *scheduler.release_connection(),
+                    *scheduler.give_up_stalled(),
                     *scheduler.adjust(),
                     *self._dispatch(),
                 )
@@ -126,7 +127,8 @@ class Transfer(TransferState):
         max_bytes = self._max_bytes if source.total_bytes is None else None
         if max_bytes is not None and end > max_bytes:
             return self._give_up(too_large(None, max_bytes))
-        commands: list[Command] = [
+        commands: list[Command] = list(self._scheduler.take_over(request, end))
+        commands += [
             WriteRange(byte_range, byte_range.start - begin, source.generation)
             for byte_range in self._scheduler.record_received(request, event.size_bytes)
         ]
@@ -283,6 +285,8 @@ class Transfer(TransferState):
                     is_refusal=failure.kind in _REFUSALS,
                     is_permanent=failure.kind not in _ACCIDENTS,
                 )
+            else:
+                self._scheduler.record_loss(request)
             return self._dispatch()
         delay_s = self._retry_budget.record_failure(failure, jitter)
         if isinstance(delay_s, GiveUpReason):
