@@ -7,7 +7,8 @@ writes, kills the process, changes the file, and injects every fault of `FAULTS`
 1. a published file has the bytes of one version,
 2. no range is reported as stored before it is on disk,
 3. no byte is written twice, and without a fault none is sent twice,
-4. the transfer ends.
+4. no range past the known end of the file is requested,
+5. the transfer ends.
 
 Most tests run without coverage measurement, which takes four times as long.
 """
@@ -44,7 +45,14 @@ from vidnb.download.planner.events import (
 )
 from vidnb.download.planner.retry import Failure, FailureKind, RetryPolicy
 from vidnb.download.planner.transfer import UNLIMITED, Transfer
-from vidnb.http.headers import ETag, fold_headers, format_content_range, parse_content_range
+from vidnb.http.headers import (
+    MAX_FILE_BYTES,
+    ETag,
+    fold_headers,
+    format_content_range,
+    parse_content_range,
+    parse_range,
+)
 from vidnb.http.range_response import build_response
 from vidnb.http.ranges import ByteRange, ByteRangeSet
 from vidnb.http.validators import Validators
@@ -423,7 +431,13 @@ class Simulation:
                 case StartRequest(request_id, _, headers):
                     assert request_id not in self.in_flight
                     self.in_flight[request_id] = None
-                    self.sent_headers[request_id] = fold_headers(headers)
+                    self.sent_headers[request_id] = sent = fold_headers(headers)
+                    for spec in parse_range(sent.get("range", "")) or ():
+                        total = self.transfer.source.total_bytes or MAX_FILE_BYTES
+                        assert (spec.last or 0) < total, "a range past the known end"
+                        # Whether a file of unknown length has more bytes is to be found out.
+                        assert spec.first is not None
+                        assert spec.first < total, "a range behind the known end"
                 case CancelRequest(request_id):
                     self.in_flight.pop(request_id, None)
                 case WriteRange(byte_range, chunk_offset, generation):

@@ -77,6 +77,7 @@ class ConnectionScheduler:
         self._evictions = 0
         self._has_evicted = False
         self._first_byte_ticks = 0
+        self._chunks = 0
         self._clock_s: float | None = None
         self._available = UNLIMITED
 
@@ -134,7 +135,8 @@ class ConnectionScheduler:
             self._controller.record_bytes(now_s, size_bytes)
         if not request.throughput.has_data:
             self._first_byte_ticks = max(self._first_byte_ticks, request.silent_ticks)
-        request.silent_ticks, request.is_outpaced = 0, False
+        self._chunks += 1
+        request.silent_ticks, request.last_chunk = 0, self._chunks
         request.throughput.add(now_s, size_bytes)
         return self.segments.advance(request, size_bytes)
 
@@ -170,15 +172,12 @@ class ConnectionScheduler:
 
     def give_up_stalled(self) -> tuple[Command, ...]:
         """Count a tick; cancel connections that only hang once the others have done their work."""
-        delivering = [
-            one for one in self._requests if one.throughput.has_data and not one.silent_ticks
-        ]
         for request in self._requests:
-            if request.silent_ticks and delivering:
-                request.is_outpaced = True
             request.silent_ticks += self.should_read(request.request_id)
+        # Without a chunk from another one meanwhile, the network may be what stands still.
         if not all(
-            one.is_outpaced and self._is_silent(one, _STALLED_TICKS) for one in self._requests
+            self._chunks > one.last_chunk and self._is_silent(one, _STALLED_TICKS)
+            for one in self._requests
         ):
             return ()
         cancelled = self.cancel_all()
@@ -390,6 +389,7 @@ class ConnectionScheduler:
             has_if_range=planned.has_if_range,
             is_conditional=planned.is_conditional,
             sent_s=self._clock_s,
+            last_chunk=self._chunks,
         )
         if planned.is_ranged and stop is not None and range_stop is not None:
             request.body_stop = range_stop

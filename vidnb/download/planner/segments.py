@@ -39,7 +39,7 @@ class ActiveRequest:
     `body_stop` is the end of its body: as requested, then as its response head says. `has_started`:
     a response head arrived; `has_contributed`: it delivered a new byte. `sent_s` is the time of the
     request (Unix time, s), None until the planner knows the time. `silent_ticks`: for how many
-    ticks it was read and delivered nothing; `is_outpaced`: others delivered meanwhile.
+    ticks it was read and delivered nothing, since the chunk `last_chunk` of the transfer arrived.
     """
 
     request_id: int
@@ -53,7 +53,7 @@ class ActiveRequest:
     has_contributed: bool = False
     sent_s: float | None = None
     silent_ticks: int = 0
-    is_outpaced: bool = False
+    last_chunk: int = 0
     throughput: ConnectionThroughput = field(default_factory=ConnectionThroughput)
 
 
