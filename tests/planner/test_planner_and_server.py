@@ -213,6 +213,36 @@ def no_total(
     set_range(response, byte_range, None, data[byte_range.start : byte_range.stop])
 
 
+@partial_response
+def last_byte_one_too_high(
+    response: Response, byte_range: ByteRange, total: int, data: bytes, random: Random
+) -> None:
+    response.headers["content-range"] = f"bytes {byte_range.start}-{byte_range.stop}/{total}"
+
+
+@partial_response
+def last_byte_one_too_low(
+    response: Response, byte_range: ByteRange, total: int, data: bytes, random: Random
+) -> None:
+    last = max(byte_range.start, byte_range.stop - 2)
+    response.headers["content-range"] = f"bytes {byte_range.start}-{last}/{total}"
+
+
+@partial_response
+def part_as_200(
+    response: Response, byte_range: ByteRange, total: int, data: bytes, random: Random
+) -> None:
+    response.status = 200
+
+
+def whole_file_as_unrequested_206(_origin: Origin, response: Response, _random: Random) -> Response:
+    if response.status == 200 and "content-length" in response.headers:
+        response.status = 206
+        size = len(response.body)
+        response.headers["content-range"] = f"bytes 0-{size - 1}/{size}"
+    return response
+
+
 def no_validators(_origin: Origin, response: Response, _random: Random) -> Response:
     response.headers.pop("etag", None)
     response.headers.pop("last-modified", None)
@@ -245,6 +275,10 @@ FAULTS: dict[str, Fault] = {
     "206 with the whole file": whole_file_as_206,
     "206 with a wrong total": wrong_total,
     "206 without a total": no_total,
+    "last byte one too high": last_byte_one_too_high,
+    "last byte one too low": last_byte_one_too_low,
+    "206 as 200": part_as_200,
+    "200 as 206": whole_file_as_unrequested_206,
     "no validators": no_validators,
     "416": status(416, content_range="bytes */5"),
     "416 without Content-Range": status(416),

@@ -50,6 +50,10 @@ class ReaderDemand:
         self._run_starts.pop(reader, None)
         self._waiting.discard(reader)
 
+    def end_waits(self) -> None:
+        """Let no reader wait any more: the bytes of the version that they read will not arrive."""
+        self._waiting.clear()
+
     def has_recent_wait(self, now_s: float) -> bool:
         """Return whether a reader waited recently; a clock that jumps back counts as "no"."""
         return 0 <= now_s - self._last_wait_s < RECENT_WAIT_S

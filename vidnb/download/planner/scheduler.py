@@ -76,6 +76,7 @@ class ConnectionScheduler:
         self._last_id_before_probe = 0
         self._evictions = 0
         self._has_evicted = False
+        self._newest_delivers = False
         self._first_byte_ticks = 0
         self._chunks = 0
         self._clock_s: float | None = None
@@ -136,6 +137,7 @@ class ConnectionScheduler:
         if not request.throughput.has_data:
             self._first_byte_ticks = max(self._first_byte_ticks, request.silent_ticks)
         self._chunks += 1
+        self._newest_delivers |= request.request_id == self._last_id
         request.silent_ticks, request.last_chunk = 0, self._chunks
         request.throughput.add(now_s, size_bytes)
         return self.segments.advance(request, size_bytes)
@@ -290,7 +292,8 @@ class ConnectionScheduler:
 
     def _serves_reader(self, request: ActiveRequest) -> bool:
         """Return whether a request delivers, or has just delivered, what a waiting reader needs."""
-        first = max(request.start, request.position - self._read_ahead_bytes)
+        begin = min(request.start, request.position)  # its response may begin before its request
+        first = max(begin, request.position - self._read_ahead_bytes)
         stop = request.position + self._read_ahead_bytes
         return any(first <= offset < stop for offset in self.readers.waiting_offsets)
 
@@ -363,11 +366,11 @@ class ConnectionScheduler:
 
     def _open(self, start: int, stop: int | None = None) -> StartRequest:
         """Open a request from `start` to `stop` at most, the next request or received bytes."""
+        if self._newest_delivers and not self._has_evicted:
+            self._evictions = 0  # the last one that was opened cost nothing
+        self._newest_delivers = self._has_evicted = False
         self._last_id += 1
         self._available -= 1
-        if not self._has_evicted:
-            self._evictions = 0
-        self._has_evicted = False
         source = self._source
         if stop is not None and source.total_bytes is not None:
             stop = min(stop, source.total_bytes)  # some origins refuse a range past the end

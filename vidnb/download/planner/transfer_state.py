@@ -116,6 +116,7 @@ class TransferState:
     def _reset(self) -> Restart:
         self.source.reset()
         self._segments.received = ByteRangeSet()
+        self._scheduler.readers.end_waits()
         return Restart(self.source.generation)
 
     def _give_up(self, rejected: RejectSource) -> tuple[Command, ...]:
