@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.download.test_faults import check, noise, request_for
-from tests.origin import Exchange, Film, Handler, Origin, fetch, honest
+from tests.download.test_faults import check, request_for
+from tests.origin import Exchange, Film, Handler, Origin, fetch, honest, noise
 from vidnb.download import cache
 from vidnb.download.file_object import open_source
 
