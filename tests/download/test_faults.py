@@ -446,6 +446,25 @@ def test_body_that_does_not_disprove_its_coding_is_refused(
         assert stored_journal(tmp_path) is None
 
 
+def test_body_that_may_be_encoded_is_refused_by_its_first_bytes(tmp_path: Path) -> None:
+    """Before it is downloaded, and before a reader of the running download gets any of it."""
+    film = claiming(DATA + bytes(5_000_000), "Content-Encoding: utf-8")
+    with Origin(film, rate=2e6) as origin:
+        handle = DownloadHandle()
+        with pytest.raises(RemoteProtocolError):
+            fetch(request_for(origin, tmp_path, check_video=False), handle)
+        assert origin.sent_bytes < 1_000_000
+        assert not handle.status.feed.stored
+
+
+def test_body_of_a_new_version_without_a_claim_needs_no_proof(tmp_path: Path) -> None:
+    """The claim of the old version ends with it."""
+    film = claiming(mp4_of(SIZE), "Content-Encoding: utf-8")
+    change = then(replace_by(Film(OTHER, etag='"v2"')), honest)
+    with Origin(film, [cut(HALF), change]) as origin:
+        check(fetch(request_for(origin, tmp_path)), OTHER)
+
+
 def test_body_whose_rest_claims_a_coding_is_refused(tmp_path: Path) -> None:
     """The stored head of an earlier run is not that of a known video: nothing is disproved."""
     with Origin(FILM) as origin:

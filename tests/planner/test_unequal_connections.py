@@ -172,6 +172,29 @@ def test_an_opening_that_costs_nothing_begins_the_count_anew() -> None:
     assert transfer._scheduler.limit == 2
 
 
+def test_connections_that_are_lost_for_one_opening_count_once() -> None:
+    transfer = plan(max_connections=3)
+    transfer.start()
+    transfer.handle(part(1, 0, 100), now_s=NOW_S)
+    for number in (1, 2, 3):
+        transfer.handle(part(number, transfer._segments.requests[number].start, 100), now_s=NOW_S)
+        transfer.handle(BodyReceived(number, 1), now_s=NOW_S)
+    for number in (1, 2):  # no other one may be opened meanwhile
+        transfer.handle(ConnectionFailed(number, LOST), now_s=NOW_S, available_connections=-1)
+    assert transfer._scheduler.limit == 3
+
+
+def test_openings_at_once_do_not_hide_that_one_before_cost_a_connection() -> None:
+    transfer = split()
+    for event in (part(2, 50, 100), BodyReceived(1, 1), BodyReceived(2, 1)):
+        transfer.handle(event, now_s=NOW_S)
+    transfer._scheduler.limit = 4
+    commands = transfer.handle(ConnectionFailed(1, LOST), now_s=NOW_S)
+    assert len(commands) == 3
+    transfer.handle(ConnectionFailed(2, LOST), now_s=NOW_S)
+    assert transfer._scheduler.limit == 3
+
+
 def test_a_late_connection_is_overtaken() -> None:
     """The first one has arrived where the second one should begin: it goes on."""
     transfer = split()
@@ -185,6 +208,16 @@ def test_a_late_connection_is_overtaken() -> None:
     assert commands[0] == CancelRequest(2)
     assert transfer._segments.received == byte_ranges((0, 59))
     assert transfer._segments.requests[1].position == 59
+
+
+def test_a_late_connection_is_overtaken_at_its_first_byte() -> None:
+    transfer = split(min_segment_bytes=30)
+    transfer.handle(BodyReceived(1, 10), now_s=NOW_S)
+    for _ in range(5):
+        transfer.handle(Ticked(), now_s=NOW_S)
+    commands = transfer.handle(BodyReceived(1, 40), now_s=NOW_S)
+    assert CancelRequest(2) in commands
+    assert CancelRequest(1) not in commands
 
 
 @pytest.mark.parametrize("ticks", [0, 4])
