@@ -218,6 +218,7 @@ def test_an_existing_file_that_is_not_accepted_is_unchanged(title: str | None, c
         ("dash", "a DASH manifest", "with ffmpeg (-i URL -c copy) or yt-dlp"),
         ("smooth-streaming", "a Smooth Streaming manifest", "yt-dlp"),
         ("f4m", "an HDS manifest", "yt-dlp"),
+        ("m3u", "a playlist", "download one of the addresses in it"),
         ("playlist", "a playlist", "download one of the addresses in it"),
         ("metalink", "a metalink", "aria2"),
         ("torrent", "a torrent file", "aria2"),

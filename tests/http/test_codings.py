@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from vidnb.http.codings import ContentCoding, Framing, parse_content_coding, parse_framing
 
 NOT_DECODED = "the origin sent the file with a transfer coding{} that vidnb does not decode"
-SPACED = "the origin sent a malformed field that frames the body"
 
 
 @pytest.mark.parametrize(
@@ -27,7 +26,6 @@ SPACED = "the origin sent a malformed field that frames the body"
         pytest.param(
             {"transfer-encoding": "", "content-length": "5"}, Framing(length_bytes=5), id="empty"
         ),
-        pytest.param({"x-odd ": "1"}, Framing(), id="space-in-another-name"),
     ],
 )
 def test_an_understood_framing(headers: dict[str, str], framing: Framing) -> None:
@@ -60,15 +58,6 @@ def test_any_other_transfer_coding_is_an_error(value: str, shown: str) -> None:
     """aiohttp decodes some of these, hands out others as they are, and says nothing."""
     headers = {"transfer-encoding": value, "content-length": "5"}
     assert parse_framing(headers) == Framing(error=NOT_DECODED.format(shown))
-
-
-@pytest.mark.parametrize(
-    "name", ["transfer-encoding", "content-length", "content-encoding", "content-range"]
-)
-@pytest.mark.parametrize("odd", ["{} ", "{}\t", " {}"])
-def test_a_framing_field_with_a_space_in_its_name_is_an_error(name: str, odd: str) -> None:
-    """aiohttp takes `Transfer-Encoding : gzip, chunked` as chunked."""
-    assert parse_framing({odd.format(name): "gzip, chunked"}) == Framing(error=SPACED)
 
 
 @pytest.mark.parametrize("value", ["", "-5", "5, 6", "+5", "0x10", "5_0"])

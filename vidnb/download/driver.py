@@ -224,6 +224,8 @@ class TransferDriver:
         self._has_begun = False
 
     def _keep(self, byte_range: ByteRange, data: bytes | memoryview) -> None:
+        if self.transfer.source.claim is not None and self._head is None and not self._has_begun:
+            self._head = bytearray()
         if self._head is not None and byte_range.start == len(self._head):
             self._head += data[:HEAD_BYTES]
             if not self._is_head_whole:
@@ -295,8 +297,6 @@ class TransferDriver:
         is_accepted = request.request_id in self._requests or self._end.done()
         if is_accepted and self._identified_by is None:
             self._identify(request, response)
-        if self.transfer.source.claim is not None and self._head is None and not self._has_begun:
-            self._head = bytearray()
         if request.request_id not in self._requests:
             return
         self._handle.status.phase, self._handle.status.note = Phase.DOWNLOADING, ""

@@ -48,15 +48,17 @@ _FORBIDDEN = {401, 403, 407}
 
 
 _SEGMENTS = "save the stream with ffmpeg (-i URL -c copy) or yt-dlp"
+_PLAYLIST = (
+    "a playlist, which only has the addresses of media",
+    "download one of the addresses in it",
+)
 _REFERENCES = {
     "hls": ("an HLS playlist, which lists the segments of a stream", _SEGMENTS),
     "dash": ("a DASH manifest, which lists the segments of a stream", _SEGMENTS),
     "smooth-streaming": ("a Smooth Streaming manifest", "save the stream with yt-dlp"),
     "f4m": ("an HDS manifest (F4M)", "save the stream with yt-dlp"),
-    "playlist": (
-        "a playlist, which only has the addresses of media",
-        "download one of the addresses in it",
-    ),
+    "m3u": _PLAYLIST,
+    "playlist": _PLAYLIST,
     "metalink": ("a metalink, which only has addresses", "download it with aria2"),
     "torrent": ("a torrent file", "download it with aria2"),
     "git-lfs": (

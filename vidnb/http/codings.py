@@ -18,10 +18,6 @@ _NONE: Final = frozenset({"", "identity"})
 """No coding at all. RFC 2616 section 3.6 had a transfer coding `identity`; an empty field is an
 empty list."""
 
-_FRAMING_FIELDS: Final = frozenset(
-    {"content-encoding", "content-length", "content-range", "transfer-encoding"}
-)
-
 _NO_CODINGS: Final = frozenset(
     {
         *("none", "null", "nil", "undefined", "false"),
@@ -66,10 +62,6 @@ def parse_framing(headers: Mapping[str, str]) -> Framing:
     The transfer coding must be exactly `chunked`, once, in any case: aiohttp decodes nothing else.
     Chunks override a length, which aiohttp refuses beside them.
     """
-    # A name with a space before its colon is another one to us, but not to every parser (RFC 9112
-    # section 5.1).
-    if any(name != name.strip() and name.strip() in _FRAMING_FIELDS for name in headers):
-        return Framing(error="the origin sent a malformed field that frames the body")
     coding = headers.get("transfer-encoding", "").lower()
     if coding == "chunked":
         return Framing(is_chunked=True)

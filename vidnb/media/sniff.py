@@ -69,7 +69,7 @@ _F4M = re.compile(r"\s*+<manifest\s[^>]*?http://ns\.adobe\.com/f4m/", re.IGNOREC
 _REFERENCES = (
     (re.compile(r"#EXTM3U\s[^\x00]*?#EXT-X-"), "hls"),  # RFC 8216 section 4.3.1.1
     (re.compile(r"#EXT-X-"), "hls"),
-    (re.compile(r"#EXTM3U(?=\s|\Z)|#EXTINF:"), "playlist"),
+    (re.compile(r"#EXTM3U(?=\s|\Z)|#EXTINF:"), "m3u"),
     (re.compile(r"\[playlist\]|\[reference\]\s+ref1=", re.IGNORECASE), "playlist"),  # PLS, ASX
     (re.compile(r"(?:RTSPtext|SMILtext)"), "playlist"),  # QuickTime
     (re.compile(r"version https://(?:git-lfs\.github\.com|hawser\.github\.com)/spec/"), "git-lfs"),

@@ -37,6 +37,7 @@ _KINDS = {
     "dash": ".mpd",
     "flv": ".flv",
     "hls": ".m3u8",
+    "m3u": ".m3u8",
     "matroska": ".mkv",
     "mp4": ".mp4",
     "mpeg-es": ".mpg",
