@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.deadline import DEADLINE_S
-from vidnb.download.planner.journal import Record
+from vidnb.download.planner.journal import Record, hash_url
 from vidnb.http.headers import ETag
 from vidnb.http.validators import Validators
 
 URL = "https://example.org/film.mp4"
 STRONG = Validators(ETag("v1", weak=False), 1_700_000_000, date_is_strong=True, total_bytes=100)
 RECORD = Record(
-    url=URL,
-    final_url=f"{URL}?sig=1",
+    url_hash=hash_url(URL, "salt"),
     name="映画 (1).mp4",
     validators=STRONG,
     size_bytes=100,

@@ -48,6 +48,9 @@ async def save_video_from_url(url: str, save_path: StrPath) -> Path | None:
     except ValueError as error:
         logger.error("file fault: %s", error)  # noqa: TRY400 - the message needs no traceback
         return None
+    except Exception as error:  # noqa: BLE001 - it never raises, whatever the arguments
+        _log_unexpected(error)
+        return None
     return Path(path)
 
 
@@ -59,6 +62,15 @@ def get_video_data(file_name: StrPath) -> bytes | None:
     """
     try:
         return read_all(local_path(file_name))
-    except (StorageError, OSError, ValueError) as error:
+    except (StorageError, ValueError) as error:
         logger.error("file fault: %s", error)  # noqa: TRY400 - the message needs no traceback
         return None
+    except Exception as error:  # noqa: BLE001 - it never raises, whatever the arguments
+        _log_unexpected(error)
+        return None
+
+
+def _log_unexpected(error: Exception) -> None:
+    """Log an error that is not of vidnb's tree by its type: its text may be anything."""
+    logger.error("unexpected fault: %s; its traceback has the level DEBUG", type(error).__name__)
+    logger.debug("the traceback of the unexpected fault", exc_info=error)

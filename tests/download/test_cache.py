@@ -1,16 +1,21 @@
 """The cache folder: one place for each address, evicted by age, never under a user's feet."""
 
+import errno
 import os
 import shutil
+import stat
 import subprocess
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import vidnb
 from tests.deadline import DEADLINE_S
+from tests.origin import Film, Origin, noise, spawn
 from vidnb.download import cache
 from vidnb.download.cache import (
     DEFAULT_LIMIT_BYTES,
@@ -20,6 +25,7 @@ from vidnb.download.cache import (
     evict,
     select_evictions,
 )
+from vidnb.errors import StorageError
 from vidnb.io import locks
 
 MIB = 2**20
@@ -343,3 +349,141 @@ def test_a_limit_that_is_none(said: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("VIDNB_CACHE_BYTES", said)
     with pytest.raises(ValueError, match="which is not a number of bytes"):
         cache_limit_bytes()
+
+
+# Where the user's cache cannot be used.
+
+
+@pytest.fixture
+def no_temporary_cache() -> Iterator[None]:
+    """Begin as a new process does."""
+    yield
+    cache._temporary_root.cache_clear()
+    cache._log_temporary.cache_clear()
+
+
+def make_file(root: Path) -> None:
+    root.parent.mkdir(exist_ok=True)
+    root.write_bytes(b"")
+
+
+def make_file_above(root: Path) -> None:
+    root.parent.rmdir()
+    root.parent.write_bytes(b"")
+
+
+def make_broken_link(root: Path) -> None:
+    root.symlink_to(root.parent / "not-mounted")
+
+
+@pytest.mark.parametrize("make", [make_file, make_file_above, make_broken_link])
+@pytest.mark.usefixtures("no_temporary_cache")
+def test_a_cache_that_cannot_be_made_is_replaced_by_a_temporary_one(
+    make: Callable[[Path], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "home").mkdir()
+    root = tmp_path / "home" / "streams"
+    monkeypatch.setattr(cache, "cache_root", lambda: root)
+    monkeypatch.setattr(cache, "_RETRY_S", 0.0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    make(root)
+    first, other = cache.open_folder("https://a/1"), cache.open_folder("https://a/2")
+    again = cache.open_folder("https://a/1")
+    try:
+        assert first.folder == again.folder
+        assert first.folder.parent == other.folder.parent
+        assert first.folder.parent.parent == tmp_path
+        assert stat.S_IMODE(first.folder.parent.stat().st_mode) == 0o700
+    finally:
+        for place in (first, other, again):
+            place.close()
+    (warning,) = caplog.records
+    assert f"The cache at {root} cannot be used" in warning.getMessage()
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.usefixtures("no_temporary_cache")
+def test_a_cache_on_a_read_only_disk_is_replaced_by_a_temporary_one(
+    number: int, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if its folder exists."""
+    fill("a", 1.0)
+    opens = Path.open
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+
+    def refuse(path: Path, mode: str = "r", **options: Any) -> Any:
+        if mode != "rb" and path.is_relative_to(root):
+            raise OSError(number, os.strerror(number), str(path))
+        return opens(path, mode, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    place = cache.open_folder("a")
+    assert place.folder.is_relative_to(tmp_path / "temporary")
+    place.close()
+
+
+@pytest.mark.usefixtures("no_temporary_cache")
+def test_a_user_without_a_home_has_a_temporary_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`~` stays as it is then, and would be a folder in the working folder."""
+    monkeypatch.setattr(cache, "user_cache_path", lambda *_, **__: Path("~/.cache/vidnb"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    place = cache.open_folder("a")
+    place.close()
+    assert place.folder.is_absolute()
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.usefixtures("no_temporary_cache")
+def test_a_temporary_cache_that_cannot_be_made_is_an_error(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_file(root)
+    monkeypatch.setattr(tempfile, "tempdir", str(root / "missing"))
+    with pytest.raises(StorageError, match="nor a temporary one can be used"):
+        vidnb.open("http://127.0.0.1:9/film.mp4")
+
+
+READ_ONLY_HOME = """
+import os, sys, tempfile, pathlib
+import vidnb
+with vidnb.open(sys.argv[1]) as file:
+    assert len(file.read()) == 1000
+with vidnb.serve(sys.argv[1]) as served:
+    pass
+(folder,) = pathlib.Path(tempfile.gettempdir()).glob("vidnb-cache-*")
+if os.fork() == 0:
+    sys.exit()  # a child of the process removes nothing
+os.wait()
+assert folder.is_dir()
+print(oct(folder.stat().st_mode & 0o777))
+"""
+
+
+@pytest.mark.parametrize("home", ["file", "read-only"])
+def test_open_and_serve_with_an_unusable_home_clean_up_at_exit(home: str, tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    home_path = (
+        tmp_path / "file" if home == "file" else Path("/proc/vidnb")
+    )  # no folder is made there
+    environment = {"HOME": str(home_path), "XDG_CACHE_HOME": "", "TMPDIR": str(temporary)}
+    with Origin(Film(noise(1000))) as origin:
+        with spawn(READ_ONLY_HOME, origin.url, environment=environment) as child:
+            out, error = child.communicate(timeout=DEADLINE_S)
+        assert (out, child.returncode) == ("0o700\n", 0), error
+        assert error.count("cannot be used") == 1
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_cached_folder_is_for_its_owner_only(root: Path) -> None:
+    place = CachedFolder("a")
+    place.close()
+    assert stat.S_IMODE(place.folder.stat().st_mode) == 0o700

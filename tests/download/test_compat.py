@@ -28,6 +28,7 @@ from tests.origin import (
 )
 from vidnb.download import part_file
 from vidnb.download.planner.retry import RetryPolicy
+from vidnb.errors import StorageError
 
 DATA = noise(200_000)
 FILM = Film(DATA)
@@ -193,6 +194,116 @@ def test_save_with_a_full_disk(
     assert save(origin.url, tmp_path / "film.mp4") is None
     assert error_kinds(caplog) == ["file fault"]
     assert "the disk is full" in caplog.text
+
+
+class FailingPath:
+    """A path object whose conversion fails."""
+
+    def __init__(self, error: BaseException | None = None, value: object = None) -> None:
+        self.error, self.value = error, value
+
+    def __fspath__(self) -> Any:
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+BAD_ARGUMENTS = [
+    pytest.param(None, id="None"),
+    pytest.param(0, id="int"),
+    pytest.param(3.5, id="float"),
+    pytest.param(b"film.mp4", id="bytes"),
+    pytest.param(["film.mp4"], id="list"),
+    pytest.param(object(), id="object"),
+    pytest.param(str, id="class"),
+    pytest.param(Path, id="path-class"),
+    pytest.param(FailingPath(RuntimeError("s3cret")), id="failing"),
+    pytest.param(FailingPath(OSError(5, "s3cret")), id="failing-disk"),
+    pytest.param(FailingPath(RecursionError("s3cret")), id="recursion"),
+    pytest.param(FailingPath(value=7), id="no-text"),
+    pytest.param(FailingPath(value=b"film.mp4"), id="bytes-inside"),
+    pytest.param("a\ud800.mp4", id="surrogate"),
+    pytest.param("\0", id="nul"),
+    pytest.param("x" * 5000, id="long"),
+    pytest.param("~nobody-of-this-name\0/x", id="home"),
+]
+
+
+@pytest.mark.parametrize("argument", BAD_ARGUMENTS)
+@pytest.mark.parametrize("function", ["save", "save-url", "data"])
+def test_no_argument_is_an_error_of_its_own(
+    argument: Any,
+    function: str,
+    origin: Origin,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level(logging.INFO)
+    match function:
+        case "save":
+            assert save(origin.url, argument) is None
+        case "save-url":
+            assert save(argument, "film.mp4") is None
+        case "data":
+            assert vidnb.get_video_data(argument) is None
+    assert len(error_kinds(caplog)) == 1
+    assert "s3cret" not in caplog.text
+    assert not origin.requests
+    assert visible_names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("argument", BAD_ARGUMENTS)
+def test_a_bad_path_of_a_download_is_one_sentence(argument: Any, tmp_path: Path) -> None:
+    if argument is None:
+        return  # the current folder
+    with pytest.raises((ValueError, StorageError)) as caught:
+        vidnb.download("http://127.0.0.1:9/", argument, retry=RetryPolicy(attempts=1))
+    assert type(caught.value) in {ValueError, StorageError}
+    assert "s3cret" not in str(caught.value)
+
+
+def test_save_in_a_removed_working_folder(
+    origin: Origin,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert save(origin.url, "film.mp4") is None
+    assert vidnb.get_video_data("film.mp4") is None
+    assert error_kinds(caplog) == ["file fault", "file fault"]
+    assert "The working folder cannot be used" in caplog.text
+    assert save(origin.url, tmp_path / "film.mp4") == tmp_path / "film.mp4"
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.mp4", b"\xff", "映画".encode()])
+def test_save_and_read_a_name_that_is_no_utf8(name: bytes, origin: Origin, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(name)
+    assert save(origin.url, path) == path
+    assert vidnb.get_video_data(path) == DATA
+
+
+def test_an_unexpected_error_is_logged_by_its_type(
+    origin: Origin,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("http://user:s3cret@h/")
+
+    monkeypatch.setattr("vidnb.compat.download", fail)
+    monkeypatch.setattr("vidnb.compat.read_all", fail)
+    caplog.set_level(logging.INFO)
+    assert save(origin.url, tmp_path / "film.mp4") is None
+    assert vidnb.get_video_data(tmp_path / "film.mp4") is None
+    assert error_kinds(caplog) == ["unexpected fault", "unexpected fault"]
+    assert caplog.text.count("RuntimeError") == 2
+    assert "s3cret" not in caplog.text
 
 
 def test_a_cancelled_save_logs_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -284,6 +285,32 @@ def test_a_part_held_by_another_process_is_left_alone(tmp_path: Path) -> None:
     with part(tmp_path) as after:
         assert not after.is_private
         assert after.load() == journal((0, 6))
+
+
+@pytest.mark.parametrize("exists", [True, False], ids=["part", "folder"])
+def test_a_part_of_another_user_is_left_alone(
+    exists: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may have begun the download. A folder that allows no new file is an error."""
+    shared = tmp_path / "k.part"
+    if exists:
+        shared.write_bytes(b"theirs")
+    opens = os.open
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> int:
+        if path == shared:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opens(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    if not exists:
+        with pytest.raises(PermissionError):
+            PartFile(tmp_path, "k")
+        return
+    private = PartFile(tmp_path, "k")
+    assert private.is_private
+    private.close(keep=True)
+    assert shared.read_bytes() == b"theirs"
 
 
 def test_a_part_held_in_this_process_is_left_alone(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from vidnb.http.urls import (
     is_public_address,
     next_redirect,
     origin,
+    quotable,
     redact,
     without_credentials,
 )
@@ -287,6 +288,41 @@ def test_a_url_that_is_not_allowed_has_no_origin() -> None:
 def test_redaction_removes_secrets(url: str, redacted: str) -> None:
     assert redact(url) == redacted
     assert len(redacted) <= 300
+
+
+QUOTED_URL = "https://alice:pa%24word@h/a/b.mp4?token=s3cret+9&n=1"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("Sign in", "Sign in", id="words"),
+        pytest.param("  404 \n Not\tfound ", "404 Not found", id="white-space"),
+        pytest.param("Log in / Sign up: 100 % free", "Log in / Sign up: 100 % free", id="marks"),
+        pytest.param("Accès refusé · 禁止", "Accès refusé · 禁止", id="other-scripts"),
+        pytest.param("a\x1b[31m\u202eb", "a\ufffd[31m\ufffdb", id="terminal"),
+        pytest.param("Why?", "Why?", id="question"),
+        pytest.param("n is 1", "n is 1", id="short-value"),
+        pytest.param("", "", id="empty"),
+        pytest.param("No such object: https://h/a", "", id="url"),
+        pytest.param("Cannot GET /a?k=v", "", id="query"),
+        pytest.param("signature=x is expired", "", id="assignment"),
+        pytest.param("welcome me@example.org", "", id="address"),
+        pytest.param("bad escape %2Fx", "", id="escape"),
+        pytest.param("No key " + "a" * 31, "", id="token"),
+        pytest.param("No key " + "a" * 30, "No key " + "a" * 30, id="long-word"),
+        pytest.param("user alice unknown", "", id="user"),
+        pytest.param("wrong pa$word given", "", id="password"),
+        pytest.param("s3cret+9 is no token", "", id="value"),
+    ],
+)
+def test_text_of_an_origin_is_quoted_without_secrets(text: str, shown: str) -> None:
+    assert quotable(text, QUOTED_URL) == shown
+
+
+@pytest.mark.parametrize("url", ["", "h/a", "https://h/", "https://h?", "https://h/?&=", "@"])
+def test_text_is_quoted_for_a_url_without_secrets(url: str) -> None:
+    assert quotable("Sign in", url) == "Sign in"
 
 
 HEADERS = {"Authorization": "Bearer x", "X-Custom": "y"}

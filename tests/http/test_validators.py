@@ -125,6 +125,31 @@ def test_whether_two_validators_identify_one_version(
     assert first.is_same_as(second) is (is_same and is_same_length)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "may_be"),
+    [
+        pytest.param(Validators(A), Validators(B), False, id="other-etag"),
+        pytest.param(Validators(A), Validators(WEAK), True, id="weak-in-place-of-strong"),
+        pytest.param(Validators(A), NOTHING, True, id="etag-missing"),
+        pytest.param(Validators(A), NEW_DATE, True, id="date-in-place-of-etag"),
+        pytest.param(NEW_DATE, OLD_DATE, True, id="same-date"),
+        pytest.param(NEW_DATE, Validators(None, DATE_S + 1), False, id="other-date"),
+        pytest.param(Validators(A, DATE_S), Validators(A, DATE_S + 1), True, id="etag-before-date"),
+        pytest.param(NOTHING, NEW_DATE, True, id="nothing"),
+        pytest.param(
+            Validators(A, total_bytes=5), Validators(A, total_bytes=6), False, id="length"
+        ),
+        pytest.param(Validators(total_bytes=5), NOTHING, True, id="length-missing"),
+        pytest.param(Validators(total_bytes=0), Validators(total_bytes=6), False, id="length-0"),
+    ],
+)
+def test_whether_two_validators_may_identify_one_version(
+    first: Validators, second: Validators, may_be: bool
+) -> None:
+    assert first.may_be_same_as(second) is may_be
+    assert second.may_be_same_as(first) is may_be
+
+
 def test_only_strong_validators_identify_a_version() -> None:
     every = [
         Validators(etag, date_s, strong, total)
@@ -134,6 +159,7 @@ def test_only_strong_validators_identify_a_version() -> None:
     ]
     for first, second in product(every, every):
         assert not first.is_same_as(second) or first.is_strong
+        assert not first.is_same_as(second) or first.may_be_same_as(second)
 
 
 def test_a_tag_that_cannot_be_encoded_still_identifies_a_version() -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.deadline import DEADLINE_S
 from vidnb.errors import StorageError
 from vidnb.io import regular_file
-from vidnb.io.regular_file import open_regular, read_all
+from vidnb.io.regular_file import is_encodable, open_regular, printable, read_all
 
 needs_permissions = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 
@@ -124,7 +124,7 @@ def test_an_impossible_name_is_refused(tmp_path: Path, name: str) -> None:
 def test_a_kind_nobody_has_heard_of_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.mkdir()
     monkeypatch.setattr(regular_file, "_KINDS", {})
-    with pytest.raises(StorageError, match="it is not a regular file"):
+    with pytest.raises(StorageError, match="it is of an unknown kind, not a regular file"):
         read_all(path)
 
 
@@ -154,3 +154,19 @@ def test_a_pipe_put_in_the_files_place_neither_blocks_nor_leaks(
     assert refused.wait(DEADLINE_S)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(opened[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "can_be_written"),
+    [
+        ("film (1).mp4", "film (1).mp4", True),
+        ("映画.mp4", "映画.mp4", True),
+        (os.fsdecode(b"\xe9.mp4"), "\ufffd.mp4", True),
+        ("two\nlines\x1b[31m\u202e", "two\ufffdlines\ufffd[31m\ufffd", True),
+        ("\ud800", "\ufffd", False),
+    ],
+)
+def test_a_path_in_a_message_is_printable(name: str, shown: str, can_be_written: bool) -> None:
+    assert printable(name) == shown
+    assert printable(Path(name)) == shown
+    assert is_encodable(name) is can_be_written

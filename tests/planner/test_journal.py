@@ -7,7 +7,15 @@ from dataclasses import replace
 import pytest
 
 from tests.blocked import RECORD, STRONG, URL
-from vidnb.download.planner.journal import SLOT_BYTES, Journal, Record, newest_journal
+from vidnb.download.planner import journal as journal_format
+from vidnb.download.planner.journal import (
+    SLOT_BYTES,
+    Journal,
+    Record,
+    hash_url,
+    is_hash_of,
+    newest_journal,
+)
 from vidnb.http.headers import ETag
 from vidnb.http.ranges import ByteRange, ByteRangeSet
 from vidnb.http.validators import Validators
@@ -18,7 +26,9 @@ BARE = Validators()
 
 def journal(*byte_ranges: tuple[int, int], validators: Validators = STRONG) -> Journal:
     return Journal(
-        URL, validators, ByteRangeSet(ByteRange(start, stop) for start, stop in byte_ranges)
+        hash_url(URL, "salt"),
+        validators,
+        ByteRangeSet(ByteRange(start, stop) for start, stop in byte_ranges),
     )
 
 
@@ -71,20 +81,20 @@ def test_damaged_data_is_rejected(load: Callable[[bytes, str], object], data: by
         pytest.param(b"no json", id="no-json"),
         pytest.param(b'{"boot": "this boot"}', id="no-format"),
         pytest.param(b'{"format": 999, "boot": "this boot"}', id="another-format"),
-        pytest.param(b'{"format": 1}', id="no-boot"),
-        pytest.param(b'{"format": 1, "boot": "this boot"}', id="no-fields"),
+        pytest.param(b'{"format": 2}', id="no-boot"),
+        pytest.param(b'{"format": 2, "boot": "this boot"}', id="no-fields"),
         pytest.param(
-            b'{"format": 1, "boot": "this boot", "number": 1, "url": "", "stored": [[5, 0]],'
+            b'{"format": 2, "boot": "this boot", "number": 1, "url_hash": "", "stored": [[5, 0]],'
             b' "version": [null, null, false, null]}',
             id="a-reversed-range",
         ),
         pytest.param(
-            b'{"format": 1, "boot": "this boot", "number": 1, "url": "", "stored": [],'
+            b'{"format": 2, "boot": "this boot", "number": 1, "url_hash": "", "stored": [],'
             b' "version": [null, "x", false, null]}',
             id="a-date-that-is-text",
         ),
         pytest.param(
-            b'{"format": 1, "boot": "this boot", "number": 1, "url": "", "stored": [],'
+            b'{"format": 2, "boot": "this boot", "number": 1, "url_hash": "", "stored": [],'
             b' "version": []}',
             id="too-few-validators",
         ),
@@ -113,3 +123,30 @@ def test_the_newer_valid_slot_is_decoded(first: int | None, second: int | None) 
     read = newest_journal(slots[0].ljust(SLOT_BYTES, b"\0") + slots[1], BOOT)
     number = max(first or 0, second or 0)
     assert read == ((number, journal((0, number))) if number else None)
+
+
+@pytest.mark.parametrize("format_", [1, 3])
+def test_data_of_another_format_is_absent(format_: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part file then starts over, and a finished file is downloaded again."""
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_format, "FORMAT", format_)
+        data = journal((0, 5)).dump(1, BOOT), RECORD.dump(BOOT)
+    assert Journal.load(data[0], BOOT) is None
+    assert Record.load(data[1], BOOT) is None
+
+
+SECRETS = ("s3cret", "token-of-the-user", "alice")
+SECRET_URL = "https://alice:s3cret@example.org/film.mp4?key=token-of-the-user"
+
+
+@pytest.mark.parametrize("salt", ["", "0123456789abcdef"])
+def test_a_stored_url_is_a_salted_hash(salt: str) -> None:
+    url_hash = hash_url(SECRET_URL, salt)
+    assert is_hash_of(url_hash, SECRET_URL)
+    assert not is_hash_of(url_hash, URL)
+    assert not is_hash_of("", SECRET_URL)
+    assert not is_hash_of(SECRET_URL, SECRET_URL)
+    assert url_hash != hash_url(SECRET_URL, "another")
+    journal = Journal(url_hash, STRONG, ByteRangeSet([ByteRange(0, 5)]))
+    data = journal.dump(1, BOOT) + replace(RECORD, url_hash=url_hash).dump(BOOT)
+    assert not any(secret.encode() in data for secret in (*SECRETS, "example.org"))

@@ -2,7 +2,12 @@
 
 import pytest
 
-from vidnb.download.planner.progress import fetched_summary, known_summary, unchanged_summary
+from vidnb.download.planner.progress import (
+    fetched_summary,
+    known_summary,
+    unchanged_summary,
+    unverified_summary,
+)
 
 MB = 10**6
 
@@ -67,3 +72,9 @@ def test_the_summary_of_an_unchanged_file(modified_s: int | None, line: str) -> 
 
 def test_the_summary_of_a_file_with_the_expected_digest() -> None:
     assert known_summary("sha256") == "already downloaded; the sha256 digest matches"
+
+
+def test_the_summary_of_a_file_that_could_not_be_compared() -> None:
+    assert unverified_summary("the origin answered 404") == (
+        "already downloaded; its source could not be compared: the origin answered 404"
+    )

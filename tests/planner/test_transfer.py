@@ -28,6 +28,7 @@ from vidnb.download.planner.events import (
 )
 from vidnb.download.planner.retry import Failure, FailureKind, GiveUpReason, RetryPolicy
 from vidnb.download.planner.transfer import MIN_SEGMENT_BYTES, READ_AHEAD_BYTES, Transfer
+from vidnb.download.planner.transfer_state import REVALIDATION_TIMEOUT_S
 from vidnb.http.headers import ETag
 from vidnb.http.ranges import ByteRange, ByteRangeSet
 from vidnb.http.validators import Validators
@@ -583,6 +584,161 @@ def test_a_changed_published_file_is_downloaded_again() -> None:
             (stored(0, 100), [CancelRequest(1), Complete(B)]),
         ],
     )
+
+
+NO_ROUTE = Failure(FailureKind.CONNECT, "no route to the host")
+BAD_CERTIFICATE = Failure(FailureKind.REFUSED, "the certificate has expired")
+SILENT = Failure(FailureKind.TIMEOUT, "nothing arrived for 10 s")
+LATE = {"date": "Sun, 06 Nov 1994 09:49:37 GMT"}
+
+
+@pytest.mark.parametrize(
+    ("published", "head"),
+    [
+        pytest.param(A, whole(), id="200"),
+        pytest.param(A, part(1, 0, 100), id="206"),
+        pytest.param(A, whole(total=None), id="200-without-length"),
+        pytest.param(
+            DATED,
+            ResponseStarted(1, 200, {"last-modified": DATE, "content-length": "100"}),
+            id="dated",
+        ),
+    ],
+)
+def test_a_response_that_names_the_published_version_is_not_read(
+    published: Validators, head: ResponseStarted
+) -> None:
+    """The origin ignored the condition of the request."""
+    transfer = plan(published_validators=published, max_connections=4)
+    transfer.start()
+    run_steps(transfer, [(head, [CancelRequest(1), Complete(published, is_unchanged=True)])])
+
+
+@pytest.mark.parametrize(
+    ("published", "head"),
+    [
+        pytest.param(A, whole(tag='"b"'), id="another-tag"),
+        pytest.param(A, whole(total=99), id="another-length"),
+        pytest.param(A, whole(tag='W/"a"'), id="weak-response"),
+        pytest.param(WEAK, whole(tag='W/"a"'), id="weak"),
+        pytest.param(A, whole(tag=None), id="no-tag"),
+        pytest.param(Validators(), whole(), id="nothing-published"),
+        pytest.param(
+            Validators(None, 784_111_777, total_bytes=100),
+            ResponseStarted(1, 200, {"last-modified": DATE, "content-length": "100", **LATE}),
+            id="weak-date",
+        ),
+    ],
+)
+def test_a_response_that_may_be_another_version_is_read(
+    published: Validators, head: ResponseStarted
+) -> None:
+    transfer = plan(published_validators=published)
+    transfer.start()
+    run_steps(transfer, [(head, [])])
+
+
+@pytest.mark.parametrize(
+    ("event", "failure"),
+    [
+        (ConnectionFailed(1, LOST), LOST),
+        (ConnectionFailed(1, MALFORMED), MALFORMED),
+        (ConnectionFailed(1, NO_ROUTE), NO_ROUTE),
+        (ConnectionFailed(1, BAD_CERTIFICATE), BAD_CERTIFICATE),
+        (ConnectionFailed(1, SILENT), SILENT),
+        (status(1, 404), MISSING),
+        (status(1, 503), UNAVAILABLE),
+        (
+            status(1, 429, retry_after="3600"),
+            Failure(FailureKind.STATUS, "the origin answered 429", 429, 3600.0),
+        ),
+        (
+            whole(total=None, content_length="x"),
+            Failure(FailureKind.PROTOCOL_ERROR, "the origin sent an invalid Content-Length"),
+        ),
+        (ResponseEnded(1), TRUNCATED),
+    ],
+)
+@pytest.mark.parametrize("published", [A, WEAK, Validators()], ids=["strong", "weak", "none"])
+def test_a_failed_revalidation_ends_at_once_with_the_published_file(
+    published: Validators, event: Event, failure: Failure
+) -> None:
+    transfer = plan(published_validators=published, max_connections=4)
+    (request,) = transfer.start()
+    assert isinstance(request, StartRequest)
+    assert transfer.head_timeout_s == REVALIDATION_TIMEOUT_S
+    commands = transfer.handle(event, now_s=NOW_S)
+    assert commands[-1] == Complete(published, is_unchanged=True, failure=failure)
+    assert not any(isinstance(command, ScheduleRetry) for command in commands)
+    assert transfer.is_done
+
+
+def test_a_failed_revalidation_of_a_date_is_no_error_after_several_requests() -> None:
+    """A 416 repeats the request; then it fails."""
+    transfer = plan(published_validators=A, max_connections=4)
+    transfer.start()
+    run_steps(
+        transfer,
+        [
+            (status(1, 416), [CancelRequest(1), Restart(1), plain(2, 0, ("If-None-Match", '"a"'))]),
+            (
+                ConnectionFailed(2, LOST),
+                [Complete(A, is_unchanged=True, failure=LOST)],
+            ),
+        ],
+    )
+
+
+def test_a_download_that_may_be_of_the_same_version_falls_back_on_the_published_file() -> None:
+    """Without validators nothing shows that the source is another; the body is retried as ever."""
+    published = Validators(total_bytes=100)
+    run_steps(
+        started(plan(published_validators=published, policy=RetryPolicy(attempts=1)), plain(1)),
+        [
+            (whole(tag=None), []),
+            (BodyReceived(1, 5), [write(0, 5)]),
+            (ConnectionFailed(1, LOST), [Complete(published, is_unchanged=True, failure=LOST)]),
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    "head",
+    [whole(tag='"b"'), whole(tag='W/"b"'), whole(total=99, tag=None), part(1, 0, 101, 101)],
+    ids=["tag", "weak-tag", "length", "206"],
+)
+def test_a_source_that_is_certainly_another_is_not_replaced_by_the_published_file(
+    head: ResponseStarted,
+) -> None:
+    transfer = plan(
+        published_validators=A,
+        policy=RetryPolicy(attempts=1),
+        max_connections=4,
+        min_segment_bytes=1000,
+    )
+    transfer.start()
+    transfer.handle(head, now_s=NOW_S)
+    assert transfer.head_timeout_s is None
+    run_steps(transfer, [(ConnectionFailed(1, LOST), [GiveUp(GiveUpReason.FAILED, LOST, 1)])])
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [(whole(total=0), GiveUpReason.EMPTY), (whole(total=101), GiveUpReason.TOO_LARGE)],
+)
+def test_a_source_that_became_empty_or_too_large_is_an_error(
+    head: ResponseStarted, reason: GiveUpReason
+) -> None:
+    transfer = plan(published_validators=A, max_bytes=100)
+    transfer.start()
+    (*_, last) = transfer.handle(head, now_s=NOW_S)
+    assert isinstance(last, GiveUp)
+    assert last.reason is reason
+
+
+def test_without_a_published_file_the_wait_for_a_head_has_no_limit_of_its_own() -> None:
+    assert plan().head_timeout_s is None
+    assert resumed((0, 50), published_validators=B).head_timeout_s is None
 
 
 @pytest.mark.parametrize("head", [status(1, 304), whole()], ids=["304", "200"])

@@ -248,11 +248,11 @@ def test_a_cache_that_cannot_be_used_is_released(
     monkeypatch.delenv("VIDNB_CACHE_BYTES")
     evict = cache.evict
 
-    def fail(limit_bytes: int) -> None:
+    def fail(limit_bytes: int, root: Path) -> None:
         raise OSError(28, "no space")
 
     monkeypatch.setattr(cache, "evict", fail)
-    with pytest.raises(StorageError, match="cannot be used"):
+    with pytest.raises(StorageError, match="nor a temporary one can be used"):
         serve(slow.url)
     (folder,) = own_cache.iterdir()
     (folder / "film.mp4").write_bytes(bytes(10_000))

@@ -4,13 +4,20 @@ A folder in use is locked (shared) by every process that uses it; the lock ends 
 It is removed only under an exclusive lock. Another process may do so at any moment before it is
 locked here, so every step expects that a folder has vanished. Where files cannot be locked, only
 its age tells that a folder is not in use.
+Where the cache cannot be used (a read-only or missing home), a temporary one takes its place, which
+is removed when the process exits.
 Every function may block on the disk and raises the disk's `OSError`.
 """
 
+import atexit
 import contextlib
+import errno
+import functools
 import hashlib
+import logging
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,14 +27,25 @@ from typing import BinaryIO
 from platformdirs import user_cache_path
 
 from vidnb.io.locks import lock
+from vidnb.io.regular_file import printable
 
-__all__ = ["DEFAULT_LIMIT_BYTES", "CachedFolder", "cache_limit_bytes", "cache_root", "evict"]
+__all__ = [
+    "DEFAULT_LIMIT_BYTES",
+    "CachedFolder",
+    "cache_limit_bytes",
+    "cache_root",
+    "evict",
+    "open_folder",
+]
 
 DEFAULT_LIMIT_BYTES = 10 * 2**30
 """The size limit (B) unless the environment variable `VIDNB_CACHE_BYTES` sets another."""
 
 _LOCK = ".vidnb-in-use"
 _RETRY_S = 0.01
+_MAX_TRIES = 100
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +93,77 @@ def cache_limit_bytes() -> int:
     return int(said)
 
 
+def open_folder(address: str) -> "CachedFolder":
+    """Return the folder of `address` in the cache, after evicting what exceeds the limit.
+
+    In the temporary cache if the user's own cannot be used, which is logged once.
+    """
+    limit_bytes = cache_limit_bytes()
+    try:
+        return _open_folder(cache_root(), address, limit_bytes)
+    except OSError as error:
+        root = _temporary_root()
+        folder = _open_folder(root, address, limit_bytes)
+        _log_temporary(root, error.strerror or type(error).__name__)
+        return folder
+
+
+def _open_folder(root: Path, address: str, limit_bytes: int) -> "CachedFolder":
+    if not root.is_absolute():  # there is no home, so "~" could not be expanded
+        raise FileNotFoundError(errno.ENOENT, "there is no home folder")
+    folder = CachedFolder(address, root)
+    try:
+        evict(limit_bytes, root)
+    except BaseException:
+        folder.close()
+        raise
+    return folder
+
+
+@functools.cache
+def _temporary_root() -> Path:
+    """Make the temporary cache of this process (mode 0700), which is removed at exit."""
+    root, owner = Path(tempfile.mkdtemp(prefix="vidnb-cache-")), os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:  # not at the exit of a forked child
+            shutil.rmtree(root, ignore_errors=True)
+
+    atexit.register(remove)
+    return root
+
+
+@functools.cache
+def _log_temporary(root: Path, reason: str) -> None:
+    """Log, once for each reason, that a temporary cache is used."""
+    logger.warning(
+        "The cache at %s cannot be used (%s); until this process exits, what is fetched is kept in"
+        " %s.",
+        printable(cache_root()),
+        reason,
+        printable(root),
+    )
+
+
 class CachedFolder:
     """The folder of one URL in the cache, locked against eviction until `close`."""
 
-    def __init__(self, address: str) -> None:
-        """Create and lock the folder. `address` holds no credentials."""
+    def __init__(self, address: str, root: Path | None = None) -> None:
+        """Create and lock the folder, of its owner only. `address` holds no credentials."""
         name = hashlib.sha256(address.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-        self.folder = cache_root() / name
+        self.folder = (root or cache_root()) / name
         self._lock: BinaryIO | None = None
+        tries = 0
         while self._lock is None:
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._lock = _locked(self.folder)
-            except FileNotFoundError:
-                pass  # evicted in this moment, as below: `mkdir` found the folder, then nothing
-            except FileExistsError:
-                if self.folder.is_file():
+            except (FileNotFoundError, FileExistsError):
+                # Evicted in this moment, as below: `mkdir` found the folder, then nothing. But a
+                # file or a broken link in its place, or a file system in which no folder can be
+                # made (/proc), says the same for ever.
+                tries += 1
+                if tries == _MAX_TRIES or self.folder.is_file():
                     raise
             if self._lock is None:
                 time.sleep(_RETRY_S)
@@ -103,9 +176,9 @@ class CachedFolder:
             self._lock = None
 
 
-def evict(limit_bytes: int) -> None:
+def evict(limit_bytes: int, root: Path | None = None) -> None:
     """Remove the least recently used folders that are not in use, until the rest fits the limit."""
-    root = cache_root()
+    root = root or cache_root()
     kept: list[CacheEntry] = []
     with contextlib.suppress(FileNotFoundError):
         for folder in root.iterdir():

@@ -37,6 +37,7 @@ from vidnb.download.writer import Writer
 from vidnb.http.credentials import refusal_remedy
 from vidnb.http.ranges import ByteRange
 from vidnb.io.client import ConnectionFault, HttpClient, HttpResponse
+from vidnb.io.client_errors import silence
 from vidnb.io.request_settings import RequestSettings
 from vidnb.io.threads import run_in_thread
 from vidnb.media.sniff import SniffResult, sniff
@@ -272,15 +273,21 @@ class TransferDriver:
             await self._share.acquire(request.request_id)
         if not self._handle.status.done_bytes:
             self._handle.status.phase, self._handle.status.note = Phase.CONNECTING, ""
+        head_timeout_s = self.transfer.head_timeout_s
         try:
-            response = await self._client.get(
-                self._url,
-                self._settings,
-                request_headers=dict(request.headers),
-                idle_timeout_s=self._idle_timeout_s,
-            )
+            async with asyncio.timeout(head_timeout_s):
+                response = await self._client.get(
+                    self._url,
+                    self._settings,
+                    request_headers=dict(request.headers),
+                    idle_timeout_s=self._idle_timeout_s,
+                )
         except ConnectionFault as fault:
             self._finish(request, ConnectionFailed(request.request_id, fault.failure))
+            return
+        except TimeoutError:
+            failure = silence(head_timeout_s or self._idle_timeout_s)
+            self._finish(request, ConnectionFailed(request.request_id, failure))
             return
         try:
             await self._read(request, response)

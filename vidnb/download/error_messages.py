@@ -19,7 +19,8 @@ from vidnb.errors import (
     TransferTimeout,
     TransportError,
 )
-from vidnb.http.urls import redact
+from vidnb.http.urls import quotable, redact
+from vidnb.io.regular_file import IrregularFileError, printable
 from vidnb.media.sniff import SniffResult
 
 _CAUSES = {
@@ -30,7 +31,16 @@ _CAUSES = {
     errno.EROFS: ("the disk is read-only", "; choose another folder"),
     errno.EISDIR: ("it is a folder", "; add a trailing slash to save into it"),
     errno.ENOTDIR: ("a folder on its path is a file", "; choose another folder"),
-    errno.EEXIST: ("a folder on its path is a file", "; choose another folder"),
+    errno.EEXIST: ("a folder on its path is a file or a broken link", "; choose another folder"),
+    errno.ELOOP: ("its symbolic links form a cycle", "; choose another name"),
+    errno.EXDEV: (
+        "it is a link to another disk",
+        "; pass the path of the file that it leads to",
+    ),
+    errno.EBUSY: (
+        "it is in use or a mount point, as a single file that a container mounts",
+        "; mount its folder instead, or choose another name",
+    ),
     errno.ENOENT: ("a folder on its path was removed", "; run it again"),
     errno.ENAMETOOLONG: ("its name is too long", "; choose a shorter one"),
 }
@@ -80,7 +90,7 @@ def describe_kept(resumable_bytes: int, folder: Path) -> str:
 def _kept(resumable_bytes: int, folder: Path) -> str:
     if not resumable_bytes:
         return "nothing was kept"
-    return f"{format_bytes(resumable_bytes)} are kept in {folder}"
+    return f"{format_bytes(resumable_bytes)} are kept in {printable(folder)}"
 
 
 def _remedy(failure: Failure, resumable_bytes: int, login_remedy: str) -> str:
@@ -161,11 +171,13 @@ def storage_error(
     error: OSError, url: str, path: Path, folder: Path, resumable_bytes: int
 ) -> StorageError:
     """Return the error for a failure of the disk or the path."""
-    what, remedy = _CAUSES.get(error.errno or 0, (error.strerror or str(error), ""))
+    what, remedy = _CAUSES.get(error.errno or 0, (error.strerror or type(error).__name__, ""))
+    if isinstance(error, IrregularFileError):
+        what, remedy = error.reason, f"; {error.remedy}" if error.remedy else ""
     if error.errno in _FULL_DISK and resumable_bytes:
         remedy = ", once there is space"
     return StorageError(
-        f"{path} cannot be written: {what or type(error).__name__}; the download of"
+        f"{printable(path)} cannot be written: {what}; the download of"
         f" {redact(url)} stopped; {describe_kept(resumable_bytes, folder)}{remedy}.",
         url=url,
         resumable_bytes=resumable_bytes,
@@ -174,11 +186,11 @@ def storage_error(
 
 def read_error(error: OSError, url: str, path: Path) -> StorageError:
     """Return the error for an existing file that cannot be read and so not be compared."""
-    what = error.strerror or str(error)
+    what = error.strerror or type(error).__name__
     if error.errno in {errno.EACCES, errno.EPERM}:
         what = "there is no permission to read it"
     return StorageError(
-        f"{path} cannot be read: {what or type(error).__name__}; it could not be compared with"
+        f"{printable(path)} cannot be read: {what}; it could not be compared with"
         f" {redact(url)} and is unchanged; make it readable, or pass if_exists='overwrite' to"
         " replace it.",
         url=url,
@@ -188,18 +200,18 @@ def read_error(error: OSError, url: str, path: Path) -> StorageError:
 def existing_too_large_error(url: str, path: Path, size_bytes: int, max_bytes: int) -> TooLarge:
     """Return the error for a file on disk that is larger than this request accepts."""
     return TooLarge(
-        f"{redact(url)} is already saved as {path}, but it has {size_bytes} bytes and max_bytes"
-        f" is {max_bytes}; the file is unchanged; raise max_bytes to accept it.",
+        f"{redact(url)} is already saved as {printable(path)}, but it has {size_bytes} bytes and"
+        f" max_bytes is {max_bytes}; the file is unchanged; raise max_bytes to accept it.",
         url=url,
     )
 
 
 def existing_not_a_video_error(url: str, path: Path, sniffed: SniffResult) -> NotAVideo:
     """Return the error for a text that an earlier run saved with `check_video=False`."""
-    what, remedy = _named(sniffed)
+    what, remedy = _named(sniffed, url)
     return NotAVideo(
-        f"{redact(url)} is already saved as {path}, but that is {what}, not a video; the file is"
-        f" unchanged; {remedy}, or pass check_video=False to accept it.",
+        f"{redact(url)} is already saved as {printable(path)}, but that is {what}, not a video; the"
+        f" file is unchanged; {remedy}, or pass check_video=False to accept it.",
         title=sniffed.title,
         url=url,
     )
@@ -226,7 +238,7 @@ def head_error(
             url=url,
             resumable_bytes=resumable_bytes,
         )
-    what, remedy = _named(sniffed)
+    what, remedy = _named(sniffed, url)
     rest = f"nothing was saved; {remedy}, or pass check_video=False to save it anyway"
     if kept:
         rest = f"{kept}; {remedy}, then {_RESUME}"
@@ -258,10 +270,16 @@ def incomplete_error(url: str, missing: str) -> TransportError:
     )
 
 
-def _named(sniffed: SniffResult) -> tuple[str, str]:
-    """Return what a text is, and what to do about it."""
+def _named(sniffed: SniffResult, url: str) -> tuple[str, str]:
+    """Return what a text is, and what to do about it.
+
+    The title of a page is the only text of an origin in an error: it shows what the page is for
+    ("Sign in", "Quota exceeded"). A page may repeat the requested address in it, so one that may
+    contain a secret is left out.
+    """
     known = _REFERENCES.get(sniffed.kind)
     if known is not None:
         return known
-    title = f" with the title “{sniffed.title}”" if sniffed.title else ""
+    shown = quotable(sniffed.title or "", url)
+    title = f" with the title “{shown}”" if shown else ""
     return f"{_PAGES.get(sniffed.kind, 'a page')}{title}", "open the address in a browser"

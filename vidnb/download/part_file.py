@@ -13,6 +13,9 @@ The part file is locked while it is written (an OS lock that ends with its proce
 finds it locked, or has no locks, writes a private part without a journal; the last one to publish
 wins, each with a complete file. Private parts and unfinished small files are locked as well: those
 that a kill left behind are not, and `stale_files` removes them.
+
+Files in `.vidnb` are for their owner only (mode 0600, the folder 0700). A published file gets the
+mode and, where permitted, the owner of the file that it replaces; a new one those of any new file.
 """
 
 import contextlib
@@ -22,6 +25,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,13 +37,22 @@ from vidnb.http.ranges import ByteRange
 from vidnb.io.locks import can_lock, lock
 from vidnb.io.preallocate import preallocate, release_preallocated
 
-__all__ = ["DiskSpace", "PartFile", "RecordStore", "boot_id", "hash_file", "remove_abandoned"]
+__all__ = [
+    "DiskSpace",
+    "PartFile",
+    "RecordStore",
+    "UnwritablePart",
+    "boot_id",
+    "hash_file",
+    "remove_abandoned",
+]
 
 _HASH_PIECE_BYTES = 2**20
 _BLOCK_BYTES = 512  # of st_blocks, on every file system
 _BOOT_SLACK_S = 30
 _MAX_TRIES = 100
 _ABANDONED_AFTER_S = 86_400
+_PERMISSIONS = 0o777  # as a write does, a new content drops set-user-ID and set-group-ID
 
 
 @functools.cache
@@ -69,6 +82,7 @@ class PartFile:
 
     def __init__(self, folder: Path, key: str) -> None:
         self._folder = folder
+        self._key = key
         shared = folder / f"{key}.part"
         held = _open_locked(shared)
         self.is_private = held is None
@@ -129,8 +143,8 @@ class PartFile:
     def mark(self, journal: Journal) -> bool:
         """Write the journal; call it after the bytes that it describes were written.
 
-        Return whether it was written. A journal too long for its slot (some thousand spans, or a
-        URL of 64 KiB) is not: a next run then uses the one before.
+        Return whether it was written. A journal too long for its slot (some thousand spans) is not:
+        a next run then uses the one before.
         """
         self._marks += 1
         data = journal.dump(self._marks, boot_id())
@@ -184,10 +198,13 @@ class PartFile:
     def publish(self, target: Path, *, may_replace: bool) -> os.stat_result:
         """Move the complete file to its final name; `FileExistsError` if it may not replace one.
 
-        `OSError` if its size changed since `trim`.
+        It gets the mode and the owner of the file that it replaces. `OSError` if its size changed
+        since `trim`.
         """
         if self._whole_bytes is not None:
             self._check_whole(self._whole_bytes)
+        if os.name == "posix":
+            self._copy_permissions(target)
         if may_replace:
             self.path.replace(target)
         else:
@@ -196,6 +213,22 @@ class PartFile:
         self._file.close()
         self._forget()
         return status
+
+    def _copy_permissions(self, target: Path) -> None:
+        """Give the part the mode and owner of `target`, or those of a new file."""
+        descriptor = self._file.fileno()
+        try:
+            old = target.stat()
+        except FileNotFoundError:
+            mode = _new_file_mode(self._folder, self._key)
+        else:
+            mode = stat.S_IMODE(old.st_mode) & _PERMISSIONS
+            for owner in ((old.st_uid, old.st_gid), (-1, old.st_gid)):
+                with contextlib.suppress(OSError):  # a group of one's own may be set without rights
+                    os.fchown(descriptor, *owner)
+                    break
+        with contextlib.suppress(OSError):  # a file system without modes
+            os.fchmod(descriptor, mode)
 
     def close(self, *, keep: bool) -> None:
         """Close the part; it is removed if it is empty, private, or `keep` is False."""
@@ -212,6 +245,43 @@ class PartFile:
         self._file.close()
         with contextlib.suppress(OSError):  # an empty folder is of no use
             self._folder.rmdir()
+
+
+class UnwritablePart(PartFile):
+    """Stands in for a part file that cannot be created; using it raises the reason, an `OSError`.
+
+    A finished file on a read-only disk can be compared with its source all the same.
+    """
+
+    def __init__(self, path: Path, reason: OSError) -> None:
+        self.is_private = True
+        self.path = path
+        self._reason = reason
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the work has ended: it never begins."""
+        return True
+
+    def taken_bytes(self) -> int:
+        """Raise the reason; so do all methods that the download of a body calls first."""
+        raise self._reason
+
+    def preallocate(self, size_bytes: int) -> None:  # noqa: ARG002 - of the base class
+        """Raise the reason."""
+        raise self._reason
+
+    def write(
+        self,
+        offset: int,  # noqa: ARG002 - of the base class
+        pieces: Sequence[bytes | memoryview],  # noqa: ARG002 - likewise
+    ) -> None:
+        """Raise the reason."""
+        raise self._reason
+
+    def reset(self) -> None:
+        """Raise the reason."""
+        raise self._reason
 
 
 class RecordStore:
@@ -234,7 +304,7 @@ class RecordStore:
 
     def free_bytes(self) -> int:
         """Return the free space (B) of the disk under the folder."""
-        return shutil.disk_usage(self.folder).free
+        return shutil.disk_usage(self.folder if self.folder.exists() else self.folder.parent).free
 
     def room(self, part: PartFile) -> DiskSpace:
         """Return the space that `part` has and can get."""
@@ -257,14 +327,29 @@ def _open(path: Path) -> BinaryIO:
     tries = 0
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         except FileNotFoundError:
             if tries == _MAX_TRIES:
                 raise
             tries += 1
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         else:
             return os.fdopen(descriptor, "r+b", buffering=0)
+
+
+def _new_file_mode(folder: Path, key: str) -> int:
+    """Return the mode of any new file here.
+
+    A file is made to see it, because reading the umask would change it for other threads, and a
+    folder may have a default access control list. A sweep removes it after a kill.
+    """
+    path = folder / f"{key}.record.{secrets.token_hex(8)}.new"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode) & _PERMISSIONS
+    finally:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
 
 
 def _open_fresh(folder: Path, key: str, kind: str) -> tuple[Path, BinaryIO]:
@@ -302,7 +387,12 @@ def _open_locked(path: Path) -> BinaryIO | None:
     """Open and lock a part file; None if it is locked already or locks do not work."""
     while can_lock():
         is_new = not path.exists()
-        file = _open(path)
+        try:
+            file = _open(path)
+        except PermissionError:
+            if is_new:
+                raise
+            return None  # another user's, whom this one leaves it to
         is_held = lock(file.fileno())
         if not is_held:
             file.close()

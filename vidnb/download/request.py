@@ -27,7 +27,7 @@ from vidnb.http.cookies import Cookie, check_cookies, parse_cookie_file
 from vidnb.http.proxies import parse_proxy
 from vidnb.http.request_headers import check_headers, refuse_managed_headers
 from vidnb.http.urls import check_url, without_credentials
-from vidnb.io.regular_file import StrPath, expand_user, read_all
+from vidnb.io.regular_file import StrPath, expand_user, is_encodable, read_all
 
 __all__ = ["Checksum", "DownloadRequest", "DownloadResult", "local_path"]
 
@@ -39,16 +39,18 @@ _SESSION_HAS = frozenset({"auth", "cookies", "proxy", "ssl_context"})
 class DownloadResult:
     """A complete, verified file under its final name.
 
-    `path`: the file. `url`: its address after redirects. `size_bytes`, `sha256` (lower-case
+    `path`: the file. `url`: its address after redirects, or the requested one without a response;
+    it may contain a secret, so `repr` leaves it out. `size_bytes`, `sha256` (lower-case
     hexadecimal): of the bytes on disk. `elapsed_s`: the duration of the call (s).
     `resumed_from_bytes`: what an earlier run had stored (B). `connections`: the most that were open
     at once. `attempts`: one more than the number of failures. `reused`: the file was on disk
-    already and its source has not changed. `etag`, `media_type`: the origin's, if it sent them
-    (RFC 9110 sections 8.8.3 and 8.3). Any other outcome is raised as an error.
+    already, and its source has not changed or could not be compared, of which the log has the
+    reason. `etag`, `media_type`: the origin's, if it sent them (RFC 9110 sections 8.8.3 and 8.3).
+    Any other outcome is raised as an error.
     """
 
     path: Path
-    url: str
+    url: str = field(repr=False)
     size_bytes: int
     sha256: str
     elapsed_s: float
@@ -96,7 +98,7 @@ class DownloadRequest:
     file. The other fields are those of `DownloadOptions`.
     """
 
-    url: str
+    url: str = field(repr=False)  # may contain a secret, as the headers do
     folder: Path
     target: Path | None
     checksum: Checksum | None
@@ -127,8 +129,9 @@ class DownloadRequest:
     ) -> "DownloadRequest":
         """Check the arguments of a download.
 
-        Raises `URLNotAllowed` for an address that cannot be fetched, `TypeError` for an unknown
-        option and `ValueError` for any other argument, with one sentence.
+        Raises `URLNotAllowed` for an address that cannot be fetched, `StorageError` without a
+        working folder, `TypeError` for an unknown option and `ValueError` for any other argument,
+        with one sentence.
         """
         check_type("url", url, str, "a str such as 'https://example.org/film.mp4'")
         given = fill_defaults(options)
@@ -247,9 +250,15 @@ def local_path(path: StrPath) -> str:
     `ValueError` for an object that is not a path and for text that no file system accepts.
     """
     check_type("path", path, (str, os.PathLike), "a str or a path object")
-    text = os.fspath(path)
+    try:
+        text = os.fspath(path)
+    except Exception as error:
+        raise ValueError(
+            f"path is a {type(path).__name__} that gives no path ({type(error).__name__});"
+            " pass a str or a pathlib.Path."
+        ) from error
     check_type("path", text, str, "a path of text")
-    if not text or "\0" in text or not _is_encodable(text):
+    if not text or "\0" in text or not is_encodable(text):
         raise ValueError(f"path={text!r} is not a valid path.")
     return expand_user(text)
 
@@ -258,20 +267,16 @@ def _folder_and_file(path: StrPath | None) -> tuple[Path, Path | None]:
     """Return the folder and, where the path names one, the file.
 
     Both are absolute, so a later change of the working folder has no effect on the download.
+    `StorageError` for a relative path in a working folder that was removed.
     """
-    if path is None:
-        return Path.cwd(), None
-    text = local_path(path)
-    absolute = Path(text).absolute()
+    text = "./" if path is None else local_path(path)
+    try:
+        absolute = Path(text).absolute()
+    except OSError as error:
+        raise StorageError(
+            "The working folder cannot be used, it was probably removed; nothing was downloaded;"
+            " change to another one with os.chdir, or pass an absolute path."
+        ) from error
     if text.endswith(("/", os.sep)) or os.path.isdir(absolute):  # noqa: PTH112 - never raises
         return absolute, None
     return absolute.parent, absolute
-
-
-def _is_encodable(text: str) -> bool:
-    """Whether a path can be written in the file system's encoding."""
-    try:
-        os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -4,6 +4,8 @@ These are private part files and half-written records; both have names of vidnb'
 are locked while a process works on them. A part file that a next run resumes, its journal and
 complete records are never touched.
 
+A folder of an earlier version of vidnb, which others may read, gets the mode 0700.
+
 A sweep lists the folder once. A folder may hold ten thousand records, and there may be thousands of
 downloads: the next sweep of a folder happens after a hundred times the duration of the last one, so
 sweeping takes at most a hundredth of the time.
@@ -20,6 +22,7 @@ from vidnb.download.part_file import remove_abandoned
 __all__ = ["sweep"]
 
 _INTERVAL_FACTOR = 100
+_OTHERS = 0o077
 _MAX_FOLDERS = 1000  # a process that uses more sweeps some of them too often
 
 # The file names of `destination`, and the suffixes that `part_file` adds.
@@ -35,6 +38,9 @@ def sweep(folder: Path) -> None:
     started_s = time.monotonic()
     if started_s < _next_at_s.get(folder, 0.0):
         return
+    with contextlib.suppress(OSError):
+        if folder.stat().st_mode & _OTHERS:
+            folder.chmod(0o700)  # not permitted for another user's
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         left = [
             e.path for e in entries if _LEFT.fullmatch(e.name) and e.is_file(follow_symlinks=False)

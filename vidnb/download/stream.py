@@ -17,7 +17,7 @@ from vidnb.download.status import DownloadHandle
 from vidnb.errors import StorageError, TransferTimeout
 from vidnb.http.urls import clean_url, redact, without_credentials
 from vidnb.io.loop import transfers
-from vidnb.io.regular_file import StrPath
+from vidnb.io.regular_file import StrPath, printable
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -41,21 +41,15 @@ def is_url(source: object) -> TypeGuard[str]:
 
 
 def _cached(url: str) -> cache.CachedFolder:
-    """Return the folder of `url` in the cache, after evicting what exceeds the limit; may block."""
-    address, limit_bytes = without_credentials(url), cache.cache_limit_bytes()
+    """Return the folder of `url` in the cache; may block."""
     try:
-        folder = cache.CachedFolder(address)
-        try:
-            cache.evict(limit_bytes)
-        except BaseException:
-            folder.close()
-            raise
+        return cache.open_folder(without_credentials(url))
     except OSError as error:
         raise StorageError(
-            f"The cache at {cache.cache_root()} cannot be used ({error.strerror}), so nothing was"
-            " fetched; free some space or permit writing, or pass a path of your own."
+            f"Neither the cache at {printable(cache.cache_root())} nor a temporary one can be used"
+            f" ({error.strerror or type(error).__name__}), so nothing was fetched; free some space"
+            " or permit writing, or pass a path of your own."
         ) from error
-    return folder
 
 
 class Stream:

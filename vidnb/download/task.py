@@ -6,7 +6,10 @@ small downloads; so there is one such call before the transfer and one after it.
 """
 
 import asyncio
+import logging
 import os
+import secrets
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,28 +26,37 @@ from vidnb.download.error_messages import (
     storage_error,
     transfer_error,
 )
-from vidnb.download.part_file import DiskSpace, PartFile
+from vidnb.download.part_file import DiskSpace, PartFile, UnwritablePart
 from vidnb.download.planner.events import Complete, GiveUp
-from vidnb.download.planner.journal import Journal, Record
+from vidnb.download.planner.journal import Journal, Record, hash_url
 from vidnb.download.planner.naming import file_name
-from vidnb.download.planner.progress import fetched_summary, known_summary, unchanged_summary
+from vidnb.download.planner.progress import (
+    fetched_summary,
+    known_summary,
+    unchanged_summary,
+    unverified_summary,
+)
+from vidnb.download.planner.retry import Failure, FailureKind
 from vidnb.download.planner.transfer import Transfer
 from vidnb.download.request import DownloadRequest, DownloadResult
 from vidnb.download.slots import slots
 from vidnb.download.status import DownloadHandle, Phase
 from vidnb.download.validation import HEAD_BYTES, is_refused, validate
 from vidnb.download.writer import Writer
-from vidnb.errors import TransferError
+from vidnb.errors import MissingExtra, TransferError, URLNotAllowed
 from vidnb.http.headers import parse_media_type
-from vidnb.http.urls import origin
+from vidnb.http.urls import origin, redact
 from vidnb.io.client import HttpClient
 from vidnb.io.cookie_store import CookieStore
 from vidnb.io.netrc_file import read_netrc
+from vidnb.io.regular_file import printable
 from vidnb.io.request_settings import RequestSettings
 from vidnb.io.threads import run_in_thread
 from vidnb.media.sniff import sniff
 
 __all__ = ["DownloadTask"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +88,7 @@ class DownloadTask:
         self._destination = Destination(request)
         self._started_s = time.monotonic()
         self._reuse_summary = ""
+        self._url_hash = hash_url(request.url, secrets.token_hex(8))
         self._part: PartFile | None = None
         algorithms = {"sha256"} | ({request.checksum.algorithm} if request.checksum else set())
         self._digests = Digests(frozenset(algorithms))
@@ -83,7 +96,7 @@ class DownloadTask:
     async def run(self) -> DownloadResult:
         """Run the download; raises the tree under `vidnb.TransferError`."""
         request, handle = self._request, self._handle
-        handle.status.name = (
+        handle.status.name = printable(
             request.target.name if request.target else file_name(None, request.url, None)
         )
         handle.attach_loop()
@@ -95,11 +108,13 @@ class DownloadTask:
             handle.end(Phase.CANCELLED, f"stopped; {kept}")
             raise
         except Exception as error:
-            handle.end(Phase.FAILED, str(error))
+            # The text of an error that is not of vidnb's tree may be anything, also a secret.
+            known = isinstance(error, TransferError)
+            handle.end(Phase.FAILED, str(error) if known else type(error).__name__)
             handle.status.feed.fail(error)
             raise
         handle.status.feed.publish(result.path, result.size_bytes)
-        handle.status.name = result.path.name
+        handle.status.name = printable(result.path.name)
         handle.status.done_bytes = handle.status.total_bytes = result.size_bytes
         handle.end(Phase.DONE, self._summary(result))
         return result
@@ -150,7 +165,14 @@ class DownloadTask:
             if destination.has_digest(record):
                 return self._reuse(record, known_summary(checksum.algorithm))
             record = None
-        self._part, journal = destination.open_part()
+        try:
+            self._part, journal = destination.open_part()
+        except OSError as error:  # such as a read-only disk
+            if record is None:
+                raise
+            # The finished file may still be current; if not, the first write reports the error.
+            part = UnwritablePart(destination.folder, error)
+            return _Found(part, None, record, DiskSpace(sys.maxsize, 0))
         return _Found(self._part, journal, record, destination.disk_space(self._part))
 
     async def _fetch(self, found: _Found) -> DownloadResult:
@@ -181,9 +203,9 @@ class DownloadTask:
             room=partial(destination.disk_space, part),
             share=share,
         )
-        writer = Writer(part, request.url, self._digests, transfer.source.stored, driver.stored)
+        writer = Writer(part, self._url_hash, self._digests, transfer.source.stored, driver.stored)
         try:
-            end = await driver.run(writer)
+            end = await self._run_transfer(driver, writer)
         except HeadRefusedError as refused:
             if refused.is_stored:
                 handle.status.resumable_bytes = 0
@@ -199,13 +221,28 @@ class DownloadTask:
         if end.is_unchanged and record is not None:
             if not await run_in_thread(destination.is_unchanged, record):  # removed meanwhile
                 return await self._fetch(replace(found, record=None))
-            return await run_in_thread(
-                self._reuse, record, unchanged_summary(record.validators.last_modified_s)
-            )
+            return await run_in_thread(self._reuse_published, record, end, driver.final_url)
         handle.status.phase = Phase.CHECKING
         total_bytes = end.validators.total_bytes or 0
         await self._digests.catch_up_in_threads(part, total_bytes)
         return await run_in_thread(self._finish, part, end, driver, resumed_bytes)
+
+    async def _run_transfer(self, driver: TransferDriver, writer: Writer) -> Complete | GiveUp:
+        """Run the transfer; a published file is reused although a request was refused here.
+
+        Networks that require a login redirect every request, often from https to http.
+        """
+        try:
+            return await driver.run(writer)
+        except (URLNotAllowed, MissingExtra) as error:
+            published = driver.transfer.source.reusable_validators
+            if published is None or self._request.public_only:
+                raise
+            reason = "its redirect leads where vidnb does not fetch"
+            if isinstance(error, MissingExtra):
+                reason = f"its proxy needs the extra {error.extra}, which is not installed"
+            failure = Failure(FailureKind.REFUSED, reason)
+            return Complete(published, is_unchanged=True, failure=failure)
 
     def _finish(
         self, part: PartFile, end: Complete, driver: TransferDriver, resumed_bytes: int
@@ -218,8 +255,7 @@ class DownloadTask:
             self._handle.status.resumable_bytes = 0
             raise
         record = Record(
-            url=request.url,
-            final_url=driver.final_url,
+            url_hash=self._url_hash,
             name="",
             validators=end.validators,
             size_bytes=end.validators.total_bytes or 0,
@@ -230,7 +266,7 @@ class DownloadTask:
         # After a change, or without ranges, the stored bytes were sent again.
         is_resumed = not transfer.source.generation and transfer.source.supports_ranges is not False
         return DownloadResult(
-            path=self._destination.publish(part, record, driver.disposition),
+            path=self._destination.publish(part, record, driver.disposition, driver.final_url),
             url=driver.final_url,
             size_bytes=record.size_bytes,
             sha256=record.sha256,
@@ -242,8 +278,25 @@ class DownloadTask:
             media_type=record.media_type,
         )
 
-    def _reuse(self, record: Record, summary: str) -> DownloadResult:
-        """Return the existing file as the result, if it passes the checks of this request."""
+    def _reuse_published(self, record: Record, end: Complete, final_url: str) -> DownloadResult:
+        """Return the published file, which is current, or could not be compared with its source."""
+        if end.failure is None:
+            summary = unchanged_summary(record.validators.last_modified_s)
+            return self._reuse(record, summary, final_url)
+        result = self._reuse(record, unverified_summary(end.failure.reason))
+        logger.warning(
+            "%s could not be compared with %s, and is used as it is: %s.",
+            printable(result.path),
+            redact(self._request.url),
+            end.failure.reason,
+        )
+        return result
+
+    def _reuse(self, record: Record, summary: str, url: str = "") -> DownloadResult:
+        """Return the existing file as the result, if it passes the checks of this request.
+
+        `url` is its address after redirects, if there was a response.
+        """
         request = self._request
         path = request.target or request.folder / record.name
         if request.max_bytes is not None and record.size_bytes > request.max_bytes:
@@ -256,7 +309,7 @@ class DownloadTask:
         etag = record.validators.etag
         return DownloadResult(
             path=path,
-            url=record.final_url,
+            url=url or request.url,
             size_bytes=record.size_bytes,
             sha256=record.sha256,
             elapsed_s=time.monotonic() - self._started_s,

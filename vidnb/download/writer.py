@@ -45,13 +45,13 @@ class Writer:
     def __init__(
         self,
         part: PartFile,
-        url: str,
+        url_hash: str,
         digests: Digests,
         stored: ByteRangeSet,
         on_stored: Callable[[ByteRange, int], None],
     ) -> None:
         self._part = part
-        self._url = url
+        self._url_hash = url_hash
         self._digests = [DigestQueue(one, part, stored, self._look_for_room) for one in digests]
         self.resumable_bytes = stored.size_bytes
         self._on_disk = stored
@@ -207,7 +207,7 @@ class Writer:
         for run in batch:
             self._part.write(run.start, run.pieces)
             self._on_disk = self._on_disk.add(ByteRange(run.start, run.stop))
-        if version.is_strong and self._part.mark(Journal(self._url, version, self._on_disk)):
+        if version.is_strong and self._part.mark(Journal(self._url_hash, version, self._on_disk)):
             self.resumable_bytes = self._on_disk.size_bytes
         for digest in digests:
             for run in batch:

@@ -23,6 +23,8 @@ _MAX_PORT, _MAX_PORT_DIGITS = 65535, 5
 _MAX_LABEL, _MAX_HOST = 63, 253  # characters, RFC 1035 section 2.3.4
 _HOST_TOO_LONG = f"has a host of more than {_MAX_HOST} characters"
 _MAX_SHOWN = 300  # characters of a URL in a message
+_MAX_WORD = 30  # a longer one in a text may be a token
+_MIN_SECRET = 4  # characters; a shorter value of a query is in many texts
 
 # White space; zero-width, direction and soft-hyphen marks; the byte order mark.
 _INVISIBLE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace()) + (
@@ -34,6 +36,7 @@ _DELIMITERS = frozenset({'""', "''", "<>", "``", "\u201c\u201d", "\u2018\u2019",
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*+):")
 _SCHEME_PREFIX = re.compile(_SCHEME.pattern + "//")
 _AUTHORITY = re.compile(r"(?:([^@]*)@)?(\[[^\]@]*\]|[^\[\]@:]*)(?::([0-9]*))?")
+_ADDRESS_PART = re.compile("://|[=?@%]\\w|\\w[=@]")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # what inet_aton accepts as part of an IPv4 address
 # Lone surrogates, except those that stand for undecodable bytes (PEP 383).
@@ -135,6 +138,26 @@ def redact(url: str) -> str:
     if len(shown) > _MAX_SHOWN - 2:
         shown = shown[: _MAX_SHOWN - 3] + "…"
     return f"{shown}?…" if query else shown
+
+
+def quotable(text: str, url: str) -> str:
+    """Return text of the origin of `url` in a form for messages; empty if it may reveal a secret.
+
+    That is text with a part of an address in it, with a word as long as a token, or with a user
+    name, a password or a value of the query of `url`. Unprintable characters become U+FFFD.
+    """
+    scheme = _SCHEME_PREFIX.match(url)
+    rest = url[scheme.end() :] if scheme else url
+    secrets = re.split(r"[/#?]", rest, maxsplit=1)[0].rpartition("@")[0].split(":")
+    secrets += re.split("[=&;]", rest.partition("?")[2])
+    words = text.split()
+    if (
+        _ADDRESS_PART.search(text)
+        or any(len(word) > _MAX_WORD for word in words)
+        or any(unquote(secret) in text for secret in secrets if len(secret) >= _MIN_SECRET)
+    ):
+        return ""
+    return " ".join("".join(c if c.isprintable() else "\ufffd" for c in w) for w in words)
 
 
 def next_redirect(

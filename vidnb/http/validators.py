@@ -76,6 +76,17 @@ class Validators:
             and other.last_modified_s == self._strong_date_s
         )
 
+    def may_be_same_as(self, other: "Validators") -> bool:
+        """Return whether nothing shows that the two identify different versions.
+
+        True where `is_same_as` is, and where the validators are weak, or missing on one side.
+        """
+        if self.etag is not None and other.etag is not None:
+            is_equal = self.etag.opaque == other.etag.opaque  # RFC 9110 section 8.8.3.2, weak
+        else:
+            is_equal = _is_equal_or_unknown(self.last_modified_s, other.last_modified_s)
+        return is_equal and _is_equal_or_unknown(self.total_bytes, other.total_bytes)
+
     def if_range(self) -> str | None:
         """Return the If-Range value for this version (RFC 9110 section 13.1.5), None if weak.
 
@@ -98,6 +109,10 @@ class Validators:
         if self._strong_date_s is not None:
             return (("If-Modified-Since", format_http_date(self._strong_date_s)),)
         return ()
+
+
+def _is_equal_or_unknown(one: int | None, other: int | None) -> bool:
+    return None in (one, other) or one == other
 
 
 def _is_encodable(etag: ETag) -> bool:

@@ -1,12 +1,14 @@
-"""Open and read regular files only.
+"""Regular files only: open and read one, and find the one that a new file may replace.
 
 A path from a user may be a pipe, a device or a folder. Opening one of those must neither block nor
-have an effect, so the kind is checked before and after.
+have an effect, and none of them may be replaced; so the kind is checked before, and after opening.
 """
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -16,20 +18,34 @@ __all__ = [
     "IrregularFileError",
     "StrPath",
     "expand_user",
+    "irregular_kind",
+    "is_encodable",
     "open_regular",
     "os_error_reason",
+    "printable",
     "read_all",
+    "resolve_target",
 ]
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
 _KINDS: Final = {
-    stat.S_IFDIR: "it is a folder; name a file in it",
-    stat.S_IFIFO: "it is a named pipe, not a regular file; save its bytes to a file first",
-    stat.S_IFSOCK: "it is a socket, not a regular file",
-    stat.S_IFCHR: "it is a device, not a regular file; save its bytes to a file first",
-    stat.S_IFBLK: "it is a device, not a regular file; save its bytes to a file first",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
 }
+_READ_REMEDIES: Final[Mapping[str, str]] = {
+    "a folder": "name a file in it",
+    "a named pipe": "save its bytes to a file first",
+    "a device": "save its bytes to a file first",
+}
+_WRITE_REMEDIES: Final[Mapping[str, str]] = {
+    "a folder": "add a trailing slash to save into it",
+    "": "choose another name",
+}
+"""By kind; the empty one is for all others."""
 _REASONS: Final = {
     errno.ENOENT: "there is no such file; check the name, or download it first",
     errno.ENOTDIR: "a folder in its path is a file; check the name",
@@ -45,8 +61,34 @@ def expand_user(path: StrPath) -> str:
     return os.path.expanduser(os.fspath(path))  # noqa: PTH111 - a trailing slash has a meaning
 
 
+def is_encodable(path: str) -> bool:
+    """Return whether a path can be written in the file system's encoding."""
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(path: StrPath) -> str:
+    """Return a path for messages: a character that cannot be shown, or encoded, becomes U+FFFD."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in os.fspath(path))
+
+
+def irregular_kind(mode: int) -> str | None:
+    """Return what a file with this `st_mode` is, as "a device"; None for a regular file."""
+    if stat.S_ISREG(mode):
+        return None
+    return _KINDS.get(stat.S_IFMT(mode), "of an unknown kind")
+
+
 class IrregularFileError(OSError):
-    """The path is no regular file; the text of the error is the reason."""
+    """The path is no regular file: `reason` and `remedy` are clauses, `remedy` may be empty."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(f"{reason}; {remedy}" if remedy else reason)
+        self.reason = reason
+        self.remedy = remedy
 
 
 def open_regular(path: StrPath) -> tuple[int, os.stat_result]:
@@ -67,10 +109,44 @@ def open_regular(path: StrPath) -> tuple[int, os.stat_result]:
     return descriptor, status
 
 
-def _refuse_irregular(status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        kind = stat.S_IFMT(status.st_mode)
-        raise IrregularFileError(_KINDS.get(kind, "it is not a regular file"))
+def _refuse_irregular(status: os.stat_result, remedies: Mapping[str, str] = _READ_REMEDIES) -> None:
+    kind = irregular_kind(status.st_mode)
+    if kind is not None:
+        what = f"it is {kind}" if kind == "a folder" else f"it is {kind}, not a regular file"
+        raise IrregularFileError(what, remedies.get(kind, remedies.get("", "")))
+
+
+def resolve_target(path: Path) -> Path:
+    """Return the regular file that writing to `path` creates or replaces, links followed.
+
+    A file must be renamed within its own file system, so the target of a link is what is replaced,
+    and unfinished bytes belong beside it. Nothing is created or opened. `IrregularFileError` for a
+    folder, pipe, socket or device, for a link into a folder that is missing (it may be a disk that
+    is not mounted) and for a link to a file without a name; else `OSError` as the system says.
+    """
+    try:
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path  # the folders above it are the caller's to create
+    if not stat.S_ISLNK(status.st_mode):
+        _refuse_irregular(status, _WRITE_REMEDIES)
+        return path
+    file = Path(os.path.realpath(path))
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        if file.parent.is_dir():
+            return file
+        raise IrregularFileError(
+            f"it is a symbolic link into the missing folder {printable(file.parent)}",
+            "create that folder, or remove the link",
+        ) from None
+    _refuse_irregular(status, _WRITE_REMEDIES)
+    with contextlib.suppress(OSError):
+        if os.path.samestat(file.stat(), status):
+            return file
+    # A link of /proc to a file that was removed, or is outside of this process's file systems.
+    raise IrregularFileError("it is a link to a file that has no name", "choose another name")
 
 
 def os_error_reason(error: OSError | ValueError) -> str:

@@ -158,14 +158,15 @@ class Complete:
     """Every byte of one version, identified by `validators`, is stored.
 
     `is_unchanged`: the published file of an earlier run is still current, and nothing was
-    downloaded. `is_size_verified` is False where only a closed connection marked the end. `claim`
-    is that of `ContentCoding`.
+    downloaded; with a `failure` that could not be determined, because of it. `is_size_verified` is
+    False where only a closed connection marked the end. `claim` is that of `ContentCoding`.
     """
 
     validators: Validators
     is_unchanged: bool = False
     is_size_verified: bool = True
     claim: str | None = None
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,9 @@ A journal lists the stored ranges of a part file, a record describes a published
 the validators of its version. Each is a line of JSON after its SHA-256, so a torn write is
 detected; each names its format and the boot ID of the machine. A journal file has two slots that
 are written alternately: a kill at any time damages at most the newer one.
+
+A URL may contain a password or a signature, and is only compared; so its salted hash is stored
+(`hash_url`), and of a redirect's target nothing.
 """
 
 import contextlib
@@ -16,18 +19,38 @@ from vidnb.http.headers import parse_etag
 from vidnb.http.ranges import ByteRange, ByteRangeSet
 from vidnb.http.validators import Validators
 
-__all__ = ["FORMAT", "SLOT_BYTES", "Journal", "Record", "newest_journal"]
+__all__ = [
+    "FORMAT",
+    "SLOT_BYTES",
+    "Journal",
+    "Record",
+    "hash_url",
+    "is_hash_of",
+    "newest_journal",
+]
 
-FORMAT = 1
+FORMAT = 2
+"""Data of another format counts as absent: a part file starts over, a file is downloaded again."""
+
 SLOT_BYTES = 2**16
 """The size of a slot of a journal file (B); a longer journal is not written."""
 
 
+def hash_url(url: str, salt: str) -> str:
+    """Return the form in which a URL is stored: `salt`, random text without a colon, and a hash."""
+    return f"{salt}:{hashlib.sha256(f'{salt}:{url}'.encode()).hexdigest()}"
+
+
+def is_hash_of(url_hash: str, url: str) -> bool:
+    """Return whether `hash_url` made `url_hash` from this URL."""
+    return url_hash == hash_url(url, url_hash.partition(":")[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The `stored` ranges of a part file of `url`, of the version with `validators`."""
+    """The `stored` ranges of a part file, of the version of a URL with `validators`."""
 
-    url: str
+    url_hash: str
     validators: Validators
     stored: ByteRangeSet
 
@@ -36,7 +59,13 @@ class Journal:
         byte_ranges = [[byte_range.start, byte_range.stop] for byte_range in self.stored]
         version = _dump_validators(self.validators)
         return _encode(
-            boot, {"number": number, "url": self.url, "version": version, "stored": byte_ranges}
+            boot,
+            {
+                "number": number,
+                "url_hash": self.url_hash,
+                "version": version,
+                "stored": byte_ranges,
+            },
         )
 
     @classmethod
@@ -47,7 +76,7 @@ class Journal:
             return None
         with contextlib.suppress(KeyError, TypeError, ValueError):
             stored = ByteRangeSet(ByteRange(start, stop) for start, stop in fields["stored"])
-            journal = cls(str(fields["url"]), _load_validators(fields["version"]), stored)
+            journal = cls(str(fields["url_hash"]), _load_validators(fields["version"]), stored)
             return int(fields["number"]), journal
         return None
 
@@ -61,10 +90,9 @@ def newest_journal(data: bytes, boot: str) -> tuple[int, Journal] | None:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A published file: the version of `url` that is stored as `name` (sizes in B, times in ns)."""
+    """A published file: the version of a URL that is stored as `name` (sizes in B, times in ns)."""
 
-    url: str
-    final_url: str
+    url_hash: str
     name: str
     validators: Validators
     size_bytes: int
@@ -78,8 +106,7 @@ class Record:
         return _encode(
             boot,
             {
-                "url": self.url,
-                "final_url": self.final_url,
+                "url_hash": self.url_hash,
                 "name": self.name,
                 "version": _dump_validators(self.validators),
                 "size_bytes": self.size_bytes,
@@ -101,8 +128,7 @@ class Record:
         with contextlib.suppress(KeyError, TypeError, ValueError):
             media_type = fields["media_type"]
             return cls(
-                url=str(fields["url"]),
-                final_url=str(fields["final_url"]),
+                url_hash=str(fields["url_hash"]),
                 name=str(fields["name"]),
                 validators=_load_validators(fields["version"]),
                 size_bytes=int(fields["size_bytes"]),

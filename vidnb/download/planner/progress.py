@@ -159,3 +159,8 @@ def unchanged_summary(last_modified_s: int | None) -> str:
 def known_summary(algorithm: str) -> str:
     """Summarize a file with the expected digest, for which no request was sent."""
     return f"already downloaded; the {algorithm} digest matches"
+
+
+def unverified_summary(reason: str) -> str:
+    """Summarize a file that could not be compared with its source; `reason` is a clause."""
+    return f"already downloaded; its source could not be compared: {reason}"

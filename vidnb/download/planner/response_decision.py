@@ -66,7 +66,11 @@ class AlreadyComplete:
 
 @dataclass(frozen=True, slots=True)
 class SourceUnchanged:
-    """The published file of an earlier run is still current."""
+    """The published file of an earlier run is still current.
+
+    Either a 304 says so, or a response to a conditional request that the origin ignored: it names
+    the same version by a strong validator (RFC 9110 section 8.8.3.2), so its body is not needed.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,8 @@ def decide(
     """
     match head:
         case FullResponse(validators) | PartialResponse(validators):
+            if _is_published_version(validators, source):
+                return SourceUnchanged()
             return check_size(validators.total_bytes, max_bytes) or _decide_body(
                 head, headers, request, source, received, has_other_responses=has_other_responses
             )
@@ -134,6 +140,11 @@ def decide(
         case FailedResponse(Failure(FailureKind.PROTOCOL_ERROR)) if not has_other_responses:
             return RejectSource(GiveUpReason.PROTOCOL_ERROR, head.failure)
     return RequestFailed(head.failure)
+
+
+def _is_published_version(validators: Validators, source: SourceState) -> bool:
+    published = source.reusable_validators if source.validators is None else None
+    return published is not None and published.is_same_as(validators)
 
 
 def check_size(total_bytes: int | None, max_bytes: int | None) -> RejectSource | None:

@@ -24,7 +24,8 @@ class SourceState:
     """The version in transfer, its stored bytes, and how the origin handles range requests.
 
     `validators` identify the version in transfer, None before a response named one;
-    `published_validators` that of a published file of an earlier run, if there is one.
+    `published_validators` that of a published file of an earlier run, if there is one;
+    `is_superseded`: the origin has named a version that is certainly another one.
     `supports_ranges` is None until it is known; `may_support_ranges`: a 200 named a strong
     validator and a length, and did not say `Accept-Ranges: none`. `generation` counts the attempts
     to build the file from an empty part file, from 0. `claim`: a header claims a coding of the
@@ -34,6 +35,7 @@ class SourceState:
     validators: Validators | None = None
     stored: ByteRangeSet = field(default_factory=ByteRangeSet)
     published_validators: Validators | None = None
+    is_superseded: bool = False
     generation: int = 0
     supports_ranges: bool | None = None
     may_support_ranges: bool = False
@@ -71,6 +73,22 @@ class SourceState:
         if self.supports_ranges is None and is_adaptive and self.may_support_ranges:
             return min(2, limit)
         return limit if self.supports_ranges else 1
+
+    @property
+    def reusable_validators(self) -> Validators | None:
+        """The validators of the published file, while nothing shows that the source is another."""
+        return None if self.is_superseded else self.published_validators
+
+    @property
+    def is_revalidating(self) -> bool:
+        """Whether the next response is to tell if the published file is still current."""
+        return self.validators is None and self.reusable_validators is not None
+
+    def compare_with_published(self, validators: Validators) -> None:
+        """Note if a response names a version that is certainly not the published one."""
+        published = self.published_validators
+        if published is not None and not published.may_be_same_as(validators):
+            self.is_superseded = True
 
     @property
     def is_resumable(self) -> bool:

@@ -12,6 +12,8 @@ Invariants
    that out, only where it may support them.
 5. Each failure without progress costs one attempt, each change of the source one restart. Both are
    bounded by `RetryBudget`, so every transfer ends.
+6. A published file is given up only for a source that is certainly another version: a failed
+   revalidation ends at once with the published file.
 
 `SourceState` holds what is known of the source, `ConnectionScheduler` the requests in flight;
 `response_head` and `response_decision` interpret a response head; `Transfer` applies the result.
@@ -47,7 +49,11 @@ from vidnb.download.planner.response_decision import (
     decide,
     too_large,
 )
-from vidnb.download.planner.response_head import parse_response_head
+from vidnb.download.planner.response_head import (
+    FullResponse,
+    PartialResponse,
+    parse_response_head,
+)
 from vidnb.download.planner.retry import Failure, FailureKind, GiveUpReason
 from vidnb.download.planner.scheduler import UNLIMITED
 from vidnb.download.planner.segments import MIN_SEGMENT_BYTES, UNBOUNDED, ActiveRequest
@@ -169,6 +175,8 @@ class Transfer(TransferState):
             is_conditional=request.is_conditional,
             now_s=now_s,
         )
+        if isinstance(head, FullResponse | PartialResponse):
+            source.compare_with_published(head.validators)
         decision = decide(
             head,
             event.headers,
@@ -288,6 +296,8 @@ class Transfer(TransferState):
             else:
                 self._scheduler.record_loss(request)
             return self._dispatch()
+        if self.source.is_revalidating:
+            return self._give_up(RejectSource(GiveUpReason.FAILED, failure))
         delay_s = self._retry_budget.record_failure(failure, jitter)
         if isinstance(delay_s, GiveUpReason):
             return self._give_up(RejectSource(delay_s, failure))

@@ -9,10 +9,14 @@ from vidnb.download.planner.source_state import SourceState
 from vidnb.http.ranges import ByteRangeSet
 from vidnb.http.validators import Validators
 
-__all__ = ["READ_AHEAD_BYTES", "TransferState"]
+__all__ = ["READ_AHEAD_BYTES", "REVALIDATION_TIMEOUT_S", "TransferState"]
 
 READ_AHEAD_BYTES = 2**20
 """A waiting reader's byte at most this far ahead of a request gets no request of its own (B)."""
+
+
+REVALIDATION_TIMEOUT_S = 10.0
+"""The longest wait (s) for the response that tells whether the published file is current."""
 
 
 class TransferState:
@@ -85,6 +89,14 @@ class TransferState:
         """
         return self._scheduler.observed_host_limit
 
+    @property
+    def head_timeout_s(self) -> float | None:
+        """The longest wait for the next response head (s); None: the idle timeout alone limits it.
+
+        While a file on disk is revalidated a slow origin counts as one that cannot be reached.
+        """
+        return REVALIDATION_TIMEOUT_S if self.source.is_revalidating else None
+
     def should_read(self, request_id: int) -> bool:
         """Return whether to read more of a response now; see `ConnectionScheduler.should_read`."""
         return self._scheduler.should_read(request_id)
@@ -120,6 +132,10 @@ class TransferState:
         return Restart(self.source.generation)
 
     def _give_up(self, rejected: RejectSource) -> tuple[Command, ...]:
+        """End without a new file; a published one is reused unless the source is another by now."""
+        published = self.source.reusable_validators
+        if published is not None:
+            return self._finish(Complete(published, is_unchanged=True, failure=rejected.failure))
         return self._finish(GiveUp(rejected.reason, rejected.failure, self._retry_budget.attempts))
 
     def _dispatch(self) -> tuple[Command, ...]:
