@@ -220,7 +220,7 @@ def test_an_end_without_cleanup_keeps_what_was_recorded(end: str, tmp_path: Path
     with Origin(Film(data), script=[stall(11_000_000)]) as origin:
         code = f"""
 import os, signal, sys, time, vidnb
-job = vidnb.start_download(sys.argv[1], 'film.mp4', progress=False)
+job = vidnb.start_download(sys.argv[1], 'film.mp4', connections=1, progress=False)
 while job.progress.done_bytes < 11_000_000:
     time.sleep(0.01)
 time.sleep(0.5)

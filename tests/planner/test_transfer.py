@@ -680,7 +680,7 @@ def test_a_failed_revalidation_of_a_date_is_no_error_after_several_requests() ->
     run_steps(
         transfer,
         [
-            (status(1, 416), [CancelRequest(1), Restart(1), plain(2, 0, ("If-None-Match", '"a"'))]),
+            (status(1, 416), [CancelRequest(1), plain(2, 0, ("If-None-Match", '"a"'))]),
             (
                 ConnectionFailed(2, LOST),
                 [Complete(A, is_unchanged=True, failure=LOST)],
