@@ -142,6 +142,25 @@ def test_a_url_is_found_in_what_was_pasted(around: str, tmp_path: Path) -> None:
 # Options
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("URL", "--retries", "2", "FILE"),
+        ("--retries", "2", "URL", "FILE"),
+        ("URL", "FILE", "--retries", "2"),
+        ("URL", "--quiet", "FILE", "--no-check-video"),
+    ],
+)
+def test_options_may_stand_anywhere(words: tuple[str, ...], tmp_path: Path) -> None:
+    file = str(tmp_path / "film.mp4")
+    with Origin(FILM) as origin:
+        given = [{"URL": origin.url, "FILE": file}.get(word, word) for word in words]
+        status, out, err = run("get", *given, cwd=tmp_path)
+    assert (status, out.decode().strip()) == (0, file), err
+    assert Path(file).read_bytes() == DATA
+    assert run("get", "http://127.0.0.1:9/", "--quiet", "a", "b", cwd=tmp_path)[0] == 2
+
+
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
     """Record the options of each download, which is not done."""

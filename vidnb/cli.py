@@ -59,6 +59,9 @@ def _run(argv: list[str]) -> int:
         argv.insert(0, "get")
         parser, commands = _parser("get")
     arguments, rest = parser.parse_known_args(argv)
+    # argparse takes an optional argument only directly after the one before it.
+    if rest and not rest[0].startswith("-") and vars(arguments).get("path", "") is None:
+        arguments.path = rest.pop(0)
     if rest and arguments.command != "demo":
         _refuse_rest(commands[arguments.command], rest)
     try:
