@@ -98,6 +98,8 @@ class ReceivedRequest:
 
 Handler = Callable[["Exchange"], None]
 
+_OPEN_STATES = frozenset({1, 8})  # TCP_ESTABLISHED, TCP_CLOSE_WAIT (linux/tcp.h)
+
 
 @dataclass(slots=True)
 class Exchange:
@@ -169,9 +171,12 @@ class Exchange:
             self.origin.throttle(len(piece))
 
     def flush(self) -> None:
-        """Wait until the client's kernel has received everything."""
+        """Wait until the client's kernel has received everything, or has closed the connection."""
         deadline_s = time.monotonic() + DEADLINE_S
         while time.monotonic() < deadline_s:
+            (state,) = self.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+            if state not in _OPEN_STATES:
+                return
             waiting = fcntl.ioctl(self.connection, termios.TIOCOUTQ, b"\0\0\0\0")
             if struct.unpack("i", waiting) == (0,):
                 return
