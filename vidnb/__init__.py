@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vidnb.download.request import DownloadResult
     from vidnb.errors import (
         ChecksumMismatch,
+        MediaError,
         MissingExtra,
         NotAVideo,
         PlayerTimeout,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         URLNotAllowed,
         VidnbError,
     )
+    from vidnb.media.frames import Frame, Frames, frames
     from vidnb.server.sample import sample
     from vidnb.server.server import Served, serve
     from vidnb.widgets.api import download, download_async, start_download
@@ -50,6 +52,9 @@ __all__ = [
     "Comparison",
     "DownloadJob",
     "DownloadResult",
+    "Frame",
+    "Frames",
+    "MediaError",
     "MissingExtra",
     "NotAVideo",
     "Player",
@@ -71,6 +76,7 @@ __all__ = [
     "compare",
     "download",
     "download_async",
+    "frames",
     "get_video_data",
     "play",
     "sample",
@@ -85,12 +91,15 @@ _MODULES = {
     "Comparison": "vidnb.widgets.compare.comparison",
     "DownloadJob": "vidnb.widgets.job",
     "DownloadResult": "vidnb.download.request",
+    "Frame": "vidnb.media.frames",
+    "Frames": "vidnb.media.frames",
     "Player": "vidnb.widgets.player.widget",
     "RetryPolicy": "vidnb.download.planner.retry",
     "Served": "vidnb.server.server",
     "compare": "vidnb.widgets.compare.comparison",
     "download": "vidnb.widgets.api",
     "download_async": "vidnb.widgets.api",
+    "frames": "vidnb.media.frames",
     "get_video_data": "vidnb.compat",
     "play": "vidnb.widgets.player.widget",
     "sample": "vidnb.server.sample",

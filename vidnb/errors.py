@@ -14,6 +14,7 @@
     │ └ StorageError           (also OSError) the disk or the path failed, not the network
     ├ ServeError
     │ └ Unreachable            .tried
+    ├ MediaError               a file is not a readable video, or a frame of it is damaged
     ├ PlayerTimeout            (also TimeoutError) a player did not report the event in time
     └ MissingExtra             (also ImportError) .extra
 
@@ -26,6 +27,7 @@ from typing import Any, TypeVar
 
 __all__ = [
     "ChecksumMismatch",
+    "MediaError",
     "MissingExtra",
     "NotAVideo",
     "PlayerTimeout",
@@ -169,6 +171,10 @@ class Unreachable(ServeError):
     def __init__(self, message: str, *, tried: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.tried = tried
+
+
+class MediaError(VidnbError):
+    """A file is not a readable video, or the requested frame of it is damaged."""
 
 
 class PlayerTimeout(VidnbError, TimeoutError):

@@ -1,0 +1,216 @@
+"""Open a video file with PyAV: paths, URLs, results of vidnb and file objects alike.
+
+PyAV (the extra `media`) decodes; this module turns a source into something it reads, and its
+errors into `MediaError`. A URL is read through `vidnb.open`, so only what is needed is fetched.
+"""
+
+import io
+import os
+import threading
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self, TypeAlias, cast
+
+from vidnb.download.file_object import open_source
+from vidnb.download.request import DownloadResult, local_path
+from vidnb.download.stream import is_url
+from vidnb.errors import MediaError, MissingExtra, ServeError, TransferError
+from vidnb.http.ranges import ByteRange
+from vidnb.http.urls import redact
+from vidnb.io.regular_file import StrPath, open_regular, os_error_reason
+from vidnb.media.sniff import BoxScanner
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+__all__ = ["MediaFile", "MediaSource", "require_av"]
+
+MediaSource: TypeAlias = StrPath | DownloadResult | BinaryIO
+"""A path, an http(s) URL, a `DownloadResult`, a `Served` or a seekable binary file object."""
+
+_BUFFER_BYTES: Final = 2**18
+"""The size of one read by FFmpeg (B): a call into Python costs as much as reading 30 KiB."""
+_URL_BUFFER_BYTES: Final = 2**15
+"""The same for a URL, where every byte is fetched: FFmpeg reads ahead by a whole buffer."""
+
+
+def require_av() -> ModuleType:
+    """Return PyAV, with its log messages off; `MissingExtra` if it is not installed."""
+    try:
+        import av
+        import av.logging
+    except ImportError as error:
+        raise MissingExtra(
+            "Frames, clips and facts of a file need PyAV, which is not installed; run:"
+            " pip install 'vidnb[media]'.",
+            extra="media",
+        ) from error
+    return av
+
+
+class MediaFile:
+    """An opened source, from which any number of PyAV containers may read at the same time.
+
+    `name` names it in messages; `identity` are the device, inode, size (B) and modification time
+    (ns) of a local file, None for anything else. Raises `MediaError` for a source that cannot be
+    read, `ValueError` for an object that is none, and what `vidnb.open` raises for a URL.
+    """
+
+    def __init__(self, source: object) -> None:
+        self._lock = threading.Lock()
+        self._owned: BinaryIO | None = None
+        self.identity: tuple[int, int, int, int] | None = None
+        if not is_url(source) and not isinstance(source, str | os.PathLike):
+            source = getattr(source, "path", source)  # a DownloadResult, a Served
+        if is_url(source):
+            self.name = redact(source)
+            self._file: BinaryIO = cast(BinaryIO, open_source(source))
+            self._owned = self._file
+            self._buffer_bytes = _URL_BUFFER_BYTES
+        elif isinstance(source, str | os.PathLike):
+            path = Path(local_path(source)).absolute()
+            self.name = str(path)
+            self._file = self._owned = self._open(path)
+            self._buffer_bytes = _BUFFER_BYTES
+        elif callable(getattr(source, "read", None)) and callable(getattr(source, "seek", None)):
+            self.name = str(getattr(source, "name", None) or f"the {type(source).__name__}")
+            self._file = cast(BinaryIO, source)
+            self._buffer_bytes = _BUFFER_BYTES
+        else:
+            raise ValueError(
+                "source must be a path, a URL, a DownloadResult, a Served or a binary file object,"
+                f" not {type(source).__name__}."
+            )
+        with self._lock:
+            self.size_bytes = self._file.seek(0, os.SEEK_END)
+        if not self.size_bytes:
+            self.close()
+            raise MediaError(f"{self.name} is empty; download or record it again.")
+
+    def _open(self, path: Path) -> BinaryIO:
+        try:
+            descriptor, status = open_regular(path)
+        except (OSError, ValueError) as error:
+            raise MediaError(f"{path} cannot be opened: {os_error_reason(error)}.") from error
+        self.identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        return cast(BinaryIO, io.FileIO(descriptor, "rb"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, unless it is a file object of the caller's."""
+        if self._owned is not None:
+            self._owned.close()
+
+    def read(self, byte_range: ByteRange) -> bytes:
+        """Return bytes of the file, fewer at its end; safe from any thread."""
+        if isinstance(self._file, io.FileIO):
+            return os.pread(self._file.fileno(), byte_range.size_bytes, byte_range.start)
+        with self._lock:
+            self._file.seek(byte_range.start)
+            return self._file.read(byte_range.size_bytes)
+
+    @contextmanager
+    def open(self, *, skips_media_data: bool = False) -> "Iterator[InputContainer]":
+        """Yield a PyAV container of the file; see `open_container`."""
+        container = self.open_container(skips_media_data=skips_media_data)
+        with container:
+            yield container
+
+    def open_container(self, *, skips_media_data: bool = False) -> "InputContainer":
+        """Open the file with PyAV.
+
+        With `skips_media_data` the payload of MP4's `mdat` boxes reads as zeros: the packets then
+        have their timestamps and positions, and only the index of the file is read.
+        """
+        av = require_av()
+        reader = _Reader(self, media_data(self) if skips_media_data else ())
+        with self.errors():
+            return cast(
+                "InputContainer",
+                av.open(reader, buffer_size=self._buffer_bytes, metadata_errors="replace"),
+            )
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn errors of PyAV into `MediaError`."""
+        av = require_av()
+        try:
+            yield
+        except av.error.FFmpegError as error:
+            if isinstance(error.__context__, TransferError | ServeError):
+                raise error.__context__ from None
+            raise MediaError(f"{self.name} {_reason(av, error)}.") from error
+
+
+def _reason(av: Any, error: Exception) -> str:
+    if isinstance(error, av.error.InvalidDataError):
+        return (
+            "is not a video that FFmpeg can read, or its index is damaged; check the file, or"
+            " download it again"
+        )
+    if isinstance(error, av.error.EOFError):
+        return "ends before its first frame; download it again"
+    if isinstance(error, av.error.DecoderNotFoundError):
+        return "has a codec for which this FFmpeg has no decoder; convert it with another program"
+    return f"cannot be read by FFmpeg ({type(error).__name__}); check the file"
+
+
+def media_data(file: MediaFile) -> tuple[ByteRange, ...]:
+    """Return the payloads of the `mdat` boxes of an MP4 (ISO/IEC 14496-12 section 8.1.1)."""
+    scan, found = BoxScanner(file.size_bytes), []
+    while (byte_range := scan.next_range()) is not None:
+        data = file.read(byte_range)
+        if len(data) != byte_range.size_bytes:
+            break
+        scan.feed(data)
+        if data[4:8] == b"mdat":
+            following = scan.next_range()
+            stop = following.start if following else file.size_bytes
+            start = byte_range.start + (16 if data[:4] == b"\0\0\0\1" else 8)
+            if start < stop:
+                found.append(ByteRange(start, stop))
+    return tuple(found)
+
+
+class _Reader:
+    """A binary file object for FFmpeg with a position of its own."""
+
+    def __init__(self, file: MediaFile, zeros: tuple[ByteRange, ...]) -> None:
+        self._file = file
+        self._zeros = zeros
+        self._starts = [one.start for one in zeros]
+        self._position = 0
+        self.name = file.name
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._file.size_bytes}
+        self._position = base[whence] + offset
+        return self._position
+
+    def read(self, size_bytes: int) -> bytes:
+        start = self._position
+        stop = min(start + size_bytes, self._file.size_bytes)
+        if start >= stop:
+            return b""
+        at = bisect_right(self._starts, start)
+        if at and start in self._zeros[at - 1]:
+            data = bytes(min(stop, self._zeros[at - 1].stop) - start)
+        else:
+            limit = self._starts[at] if at < len(self._starts) else stop
+            data = self._file.read(ByteRange(start, min(stop, limit)))
+        self._position += len(data)
+        return data

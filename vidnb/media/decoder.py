@@ -1,0 +1,195 @@
+"""Decode the frame with a given number, by the frame table.
+
+Frames are identified by the packet that they were decoded from, never by their timestamps or by
+counting: each packet carries its number through the decoder (FFmpeg's `AV_CODEC_FLAG_COPY_OPAQUE`).
+"""
+
+from collections import OrderedDict
+from fractions import Fraction
+from itertools import chain
+from typing import TYPE_CHECKING, Final, Self, cast
+
+from vidnb.errors import MediaError
+from vidnb.media.container import MediaFile, require_av
+from vidnb.media.frame_table import FrameTable
+from vidnb.media.table_reader import open_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from av import Packet, VideoFrame
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+__all__ = ["FrameDecoder"]
+
+CACHE_BYTES: Final = 256 * 2**20
+"""The most memory (B) for decoded frames that were not asked for yet, or may be again."""
+
+
+class FrameDecoder:
+    """One decoder of a video stream; used by one thread at a time.
+
+    `read(index)` returns frame `index` of the table. Reading in increasing order never seeks and
+    decodes every group of pictures at most once; the frames of the latest group are kept, up to
+    `cache_bytes` (B). `seeks` and `decoded_frames` count what it did.
+    """
+
+    def __init__(
+        self, file: MediaFile, number: int, table: FrameTable, *, cache_bytes: int = CACHE_BYTES
+    ) -> None:
+        self._file = file
+        self._number = number
+        self._table = table
+        self._cache_bytes = cache_bytes
+        self._cache: OrderedDict[int, VideoFrame] = OrderedDict()
+        self._cached_bytes = 0
+        self._container: InputContainer | None = None
+        self._stream: VideoStream | None = None
+        self._packets: Iterator[Packet[VideoStream]] | None = None  # None before the first frame
+        self._next_packet = 0  # the number of the packet that is read next
+        self._first_index = 0  # frames before it are not decoded correctly after the last seek
+        self._last_index = -1  # of the latest frame that the decoder returned
+        self._is_at_end = False
+        self.seeks = 0
+        self.decoded_frames = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def pixel_aspect_ratio(self) -> Fraction:
+        """Return width by height of a pixel, 1 if the file does not say."""
+        _, stream = self._opened()
+        ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+        return Fraction(ratio) if ratio else Fraction(1)
+
+    def close(self) -> None:
+        """Free the decoder and the cached frames."""
+        self._cache.clear()
+        self._cached_bytes = 0
+        self._close_container()
+
+    def read(self, index: int) -> "VideoFrame":
+        """Return frame `index`; `MediaError` if it is damaged or missing."""
+        cached = self._cache.get(index)
+        if cached is not None:
+            self._cache.move_to_end(index)
+            return cached
+        if not self._is_ahead(index):
+            self._seek(index)
+        with self._file.errors():
+            found = self._decode_until(index)
+        if found is None:
+            raise self._damage(index)
+        return found
+
+    def _is_ahead(self, index: int) -> bool:
+        """Whether decoding on from here reaches the frame without passing a closer key packet."""
+        if self._packets is None or self._is_at_end or index <= self._last_index:
+            return False
+        return self._table.key_packet(index) <= self._next_packet
+
+    def _decode_until(self, index: int) -> "VideoFrame | None":
+        """Decode until frame `index`, or a later one, is returned; None if it never is."""
+        found = None
+        while found is None and self._last_index < index and not self._is_at_end:
+            for frame in self._decode_next():
+                shown = self._table.frame_of(cast(int, frame.opaque))
+                if shown is None or shown < self._first_index:
+                    continue  # the decoder started within the group that this frame needs
+                self._last_index = max(self._last_index, shown)
+                self.decoded_frames += 1
+                if frame.is_corrupt:
+                    continue
+                self._remember(shown, frame)
+                if shown == index:
+                    found = frame
+        return found
+
+    def _decode_next(self) -> "list[VideoFrame]":
+        """Feed the next packet and return the frames that come out of the decoder."""
+        av = require_av()
+        packet = next(self._packets or iter(()), None)
+        if packet is None:
+            self._is_at_end = True
+            return []
+        if packet.size:  # the last packet is empty: it flushes the decoder
+            number = self._table.packet_at(packet.pos, packet.pts)
+            self._next_packet = self._next_packet if number is None else number
+            packet.opaque = self._next_packet
+            self._next_packet += 1
+        try:
+            return list(packet.decode())
+        except av.error.InvalidDataError:
+            return []
+
+    def _remember(self, index: int, frame: "VideoFrame") -> None:
+        if index in self._cache:
+            return
+        self._cache[index] = frame
+        self._cached_bytes += _size_bytes(frame)
+        while self._cached_bytes > self._cache_bytes and len(self._cache) > 1:
+            _, oldest = self._cache.popitem(last=False)
+            self._cached_bytes -= _size_bytes(oldest)
+
+    def _seek(self, index: int) -> None:
+        """Place the decoder at the key packet for frame `index`."""
+        target = self._table.key_packet(index)
+        is_at_start = target == 0 and self._packets is None
+        self.seeks += not is_at_start
+        for ticks in () if is_at_start else self._table.seek_ticks(target):
+            container, stream = self._opened()
+            with self._file.errors():
+                container.seek(ticks, stream=stream, backward=True)
+                if self._start_at(target, container.demux(stream)):
+                    return
+        self._close_container()
+        container, stream = self._opened()
+        with self._file.errors():
+            if not self._start_at(target, container.demux(stream)):
+                raise self._damage(index)
+
+    def _start_at(self, target: int, packets: "Iterator[Packet[VideoStream]]") -> bool:
+        """Skip packets without decoding them up to packet `target`; False if that was passed."""
+        for packet in packets:
+            number = self._table.packet_at(packet.pos, packet.pts) if packet.size else None
+            if number is None:
+                continue
+            if number > target:
+                return False
+            if number == target:
+                self._packets = chain([packet], packets)
+                self._next_packet = target
+                self._first_index = self._table.first_index(target)
+                self._last_index = self._first_index - 1
+                self._is_at_end = False
+                return True
+        return False
+
+    def _opened(self) -> "tuple[InputContainer, VideoStream]":
+        if self._container is None or self._stream is None:
+            self._container = self._file.open_container()
+            self._stream = open_stream(self._container, self._number, self._file.name)
+        return self._container, self._stream
+
+    def _close_container(self) -> None:
+        if self._container is not None:
+            self._packets = None
+            self._container.close()
+            self._container = self._stream = None
+
+    def _damage(self, index: int) -> MediaError:
+        position = self._table.position(self._table.packets[index])
+        place = f" near byte {position}" if position >= 0 else ""
+        return MediaError(
+            f"Frame {index} of {self._file.name} cannot be decoded: the file is damaged{place};"
+            " other frames can be read; download the file again for all of them."
+        )
+
+
+def _size_bytes(frame: "VideoFrame") -> int:
+    """Return the memory of a decoded frame (B)."""
+    return sum(plane.buffer_size for plane in frame.planes)

@@ -1,0 +1,116 @@
+"""Make the frame table of a video stream: from its index, its packets, or by decoding it.
+
+The cheapest way that is right wins: an MP4 costs its index, other containers one pass over their
+packets. The first frames are decoded to check the result. Where timestamps do not give the frames
+that a decoder returns (AVI with B-frames, one field in a packet), the whole stream is decoded.
+"""
+
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Final, cast
+
+from vidnb.errors import MediaError
+from vidnb.media.container import MediaFile, require_av
+from vidnb.media.frame_table import FrameTable, PacketEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+__all__ = ["open_stream", "read_table"]
+
+_CHECKED_FRAMES: Final = 16
+"""So many frames are decoded to check a table; the reordering of all codecs is shorter."""
+_MAX_PACKETS: Final = 2**26
+"""More than twelve days of 60 frames a second: a hostile file that never ends."""
+
+
+def open_stream(container: "InputContainer", number: int, name: str) -> "VideoStream":
+    """Return the video stream `number` of a container, counted from 0, without attached pictures.
+
+    Frames are decoded with as many threads as the codec allows, and every frame carries the
+    `opaque` of the packet it was decoded from.
+    """
+    av = require_av()
+    attached = av.stream.Disposition.attached_pic
+    streams = [one for one in container.streams.video if not one.disposition & attached]
+    if not 0 <= number < len(streams):
+        count = len(streams)
+        raise MediaError(
+            f"{name} has no video stream {number}: it has {count or 'none'}"
+            f"{'; streams are counted from 0' if count else ''}."
+        )
+    stream = streams[number]
+    for other in container.streams:
+        if other is not stream:
+            other.discard = av.stream.Discard.all
+    if stream.codec_context is None:
+        raise MediaError(
+            f"{name} has a codec for which this FFmpeg has no decoder; convert it with another"
+            " program."
+        )
+    stream.codec_context.flags |= av.codec.context.Flags.copy_opaque
+    stream.thread_type = "AUTO"
+    return stream
+
+
+def read_table(file: MediaFile, number: int) -> FrameTable:
+    """Return the frame table of video stream `number`; `MediaError` if it has no readable frame."""
+    with file.open() as container:
+        is_mp4 = "mp4" in container.format.name
+        stream = open_stream(container, number, file.name)
+        time_base = stream.time_base
+        with file.errors():
+            head = list(islice(_decoded_packets(container, stream), _CHECKED_FRAMES))
+    if time_base is None or not head:
+        raise MediaError(f"No frame of {file.name} can be decoded; check the file.")
+    entries = _read_entries(file, number, skips_media_data=is_mp4)
+    if all(entry.pts is not None for entry in entries):
+        table = FrameTable.of_packets(entries, time_base)
+        if list(table.packets[: len(head)]) == head:
+            return table
+    with file.open() as container:
+        stream = open_stream(container, number, file.name)
+        with file.errors():
+            decoded = list(_decoded_packets(container, stream))
+    try:
+        return FrameTable.of_packets(entries, time_base, decoded=decoded)
+    except ValueError as error:
+        raise MediaError(f"The frames of {file.name} have no times: {error}.") from error
+
+
+def _read_entries(file: MediaFile, number: int, *, skips_media_data: bool) -> list[PacketEntry]:
+    """Return the packets of a stream in decoding order, without decoding."""
+    entries: list[PacketEntry] = []
+    with file.open(skips_media_data=skips_media_data) as container:
+        stream = open_stream(container, number, file.name)
+        with file.errors():
+            for packet in islice(container.demux(stream), _MAX_PACKETS):
+                if packet.size:
+                    position = -1 if packet.pos is None else packet.pos
+                    is_key, is_discard = bool(packet.is_keyframe), bool(packet.is_discard)
+                    entries.append(
+                        PacketEntry(packet.pts, packet.dts, position, is_key, is_discard)
+                    )
+        if skips_media_data:  # FFmpeg's parsers judged zeros; its index has the flags of the file
+            keys = {entry.pos for entry in stream.index_entries if entry.is_keyframe}
+            return [replace(entry, is_key=entry.position in keys) for entry in entries]
+    return entries
+
+
+def _decoded_packets(container: "InputContainer", stream: "VideoStream") -> "Iterator[int]":
+    """Yield the packet number of each decoded frame, in the order of the decoder."""
+    av = require_av()
+    number = 0
+    for packet in container.demux(stream):
+        if packet.size:
+            packet.opaque = number
+            number += 1
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            continue  # a damaged packet has no frame
+        for frame in frames:
+            yield cast(int, frame.opaque)
