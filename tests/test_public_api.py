@@ -29,6 +29,8 @@ FUNCTIONS = {
     " subtitles=None, poster=None, route='auto', markers=(), save_to=None)",
     "compare": "(*sources, labels=None, columns=None, offsets_s=None)",
     "sample": "()",
+    "frames": "(source, *, stream=0, size=None, format='rgb24', upright=True, damaged='error',"
+    " cache_bytes=268435456)",
 }
 FUNCTIONS["download_async"] = FUNCTIONS["start_download"] = FUNCTIONS["download"]
 RESULT_FIELDS = [
@@ -50,10 +52,14 @@ ERRORS = {
     "StorageError": (vidnb.TransferError, OSError),
     "ServeError": vidnb.VidnbError,
     "Unreachable": vidnb.ServeError,
+    "MediaError": vidnb.VidnbError,
     "PlayerTimeout": (vidnb.VidnbError, TimeoutError),
     "MissingExtra": (vidnb.VidnbError, ImportError),
 }
-CLASSES = {"Comparison", "DownloadResult", "DownloadJob", "Served", "Player", "RetryPolicy"}
+CLASSES = {
+    *("Comparison", "DownloadResult", "DownloadJob", "Frame", "Frames", "Served", "Player"),
+    "RetryPolicy",
+}
 
 
 def test_all_is_exact() -> None:

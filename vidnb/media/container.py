@@ -188,7 +188,7 @@ class _Reader:
         self._zeros = zeros
         self._starts = [one.start for one in zeros]
         self._position = 0
-        self.name = file.name
+        self.name = ""  # FFmpeg would guess the format by it, and read a URL ahead by megabytes
 
     def seekable(self) -> bool:
         return True

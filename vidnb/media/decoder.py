@@ -7,12 +7,12 @@ counting: each packet carries its number through the decoder (FFmpeg's `AV_CODEC
 from collections import OrderedDict
 from fractions import Fraction
 from itertools import chain
-from typing import TYPE_CHECKING, Final, Self, cast
+from typing import TYPE_CHECKING, Final, Self
 
 from vidnb.errors import MediaError
 from vidnb.media.container import MediaFile, require_av
 from vidnb.media.frame_table import FrameTable
-from vidnb.media.table_reader import open_stream
+from vidnb.media.table_reader import open_stream, packet_of, tag_packet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,16 +32,24 @@ class FrameDecoder:
 
     `read(index)` returns frame `index` of the table. Reading in increasing order never seeks and
     decodes every group of pictures at most once; the frames of the latest group are kept, up to
-    `cache_bytes` (B). `seeks` and `decoded_frames` count what it did.
+    `cache_bytes` (B). Without `is_strict` damaged frames are returned as FFmpeg conceals them.
+    `seeks` and `decoded_frames` count what it did.
     """
 
     def __init__(
-        self, file: MediaFile, number: int, table: FrameTable, *, cache_bytes: int = CACHE_BYTES
+        self,
+        file: MediaFile,
+        number: int,
+        table: FrameTable,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        is_strict: bool = True,
     ) -> None:
         self._file = file
         self._number = number
         self._table = table
         self._cache_bytes = cache_bytes
+        self._is_strict = is_strict
         self._cache: OrderedDict[int, VideoFrame] = OrderedDict()
         self._cached_bytes = 0
         self._container: InputContainer | None = None
@@ -51,6 +59,10 @@ class FrameDecoder:
         self._first_index = 0  # frames before it are not decoded correctly after the last seek
         self._last_index = -1  # of the latest frame that the decoder returned
         self._is_at_end = False
+        self._start = 0  # the key packet at which decoding started
+        self._open_groups: set[int] = set()  # key packets that refer to frames before them
+        self._is_threaded = True
+        self._lost: set[int] = set()  # packets that cannot be decoded
         self.seeks = 0
         self.decoded_frames = 0
 
@@ -96,20 +108,27 @@ class FrameDecoder:
         """Decode until frame `index`, or a later one, is returned; None if it never is."""
         found = None
         while found is None and self._last_index < index and not self._is_at_end:
-            for frame in self._decode_next():
-                shown = self._table.frame_of(cast(int, frame.opaque))
+            for frame in self._decode_next(index):
+                shown = self._table.frame_of(packet_of(frame))
                 if shown is None or shown < self._first_index:
                     continue  # the decoder started within the group that this frame needs
                 self._last_index = max(self._last_index, shown)
                 self.decoded_frames += 1
-                if frame.is_corrupt:
+                if self._is_strict and (frame.is_corrupt or self._needs_lost_packet(shown)):
                     continue
                 self._remember(shown, frame)
                 if shown == index:
                     found = frame
         return found
 
-    def _decode_next(self) -> "list[VideoFrame]":
+    def _needs_lost_packet(self, index: int) -> bool:
+        """Whether a packet that could not be decoded lies between a frame and its key packet."""
+        if not self._lost:
+            return False
+        key, number = self._table.key_packet(index), self._table.packets[index]
+        return any(key <= lost < number for lost in self._lost)
+
+    def _decode_next(self, index: int) -> "list[VideoFrame]":
         """Feed the next packet and return the frames that come out of the decoder."""
         av = require_av()
         packet = next(self._packets or iter(()), None)
@@ -118,13 +137,34 @@ class FrameDecoder:
             return []
         if packet.size:  # the last packet is empty: it flushes the decoder
             number = self._table.packet_at(packet.pos, packet.pts)
-            self._next_packet = self._next_packet if number is None else number
-            packet.opaque = self._next_packet
-            self._next_packet += 1
+            number = self._next_packet if number is None else number
+            tag_packet(packet, number)
+            self._next_packet = number + 1
         try:
             return list(packet.decode())
         except av.error.InvalidDataError:
+            self._handle_error(index)
             return []
+
+    def _handle_error(self, index: int) -> None:
+        """Find out what an error of the decoder means for frame `index`.
+
+        After a seek it may be a reference to a frame before the key packet (an open group of
+        pictures): decoding then has to start at the key packet before it. Otherwise a packet is
+        damaged; several threads report that some packets later, one thread tells which it was.
+        """
+        key, number = self._table.key_packet(index), self._next_packet - 1
+        if number < key:
+            return  # decoding started before the group of this frame; only that must be whole
+        if key == self._start > 0 and key not in self._open_groups:
+            self._open_groups.add(key)
+            self._seek(index)
+        elif self._is_threaded:
+            self._is_threaded = False
+            self._close_container()
+            self._seek(index)
+        else:
+            self._lost.add(number)
 
     def _remember(self, index: int, frame: "VideoFrame") -> None:
         if index in self._cache:
@@ -137,23 +177,31 @@ class FrameDecoder:
 
     def _seek(self, index: int) -> None:
         """Place the decoder at the key packet for frame `index`."""
-        target = self._table.key_packet(index)
+        key = target = self._table.key_packet(index)
+        if key in self._open_groups:
+            target = self._table.previous_key(key)
         is_at_start = target == 0 and self._packets is None
         self.seeks += not is_at_start
         for ticks in () if is_at_start else self._table.seek_ticks(target):
             container, stream = self._opened()
             with self._file.errors():
-                container.seek(ticks, stream=stream, backward=True)
-                if self._start_at(target, container.demux(stream)):
+                try:
+                    container.seek(ticks, stream=stream, backward=True)
+                except require_av().error.FFmpegError:
+                    break  # an elementary stream has no timestamps to seek to
+                if self._start_at(target, key, container.demux(stream)):
                     return
         self._close_container()
         container, stream = self._opened()
         with self._file.errors():
-            if not self._start_at(target, container.demux(stream)):
+            if not self._start_at(target, key, container.demux(stream)):
                 raise self._damage(index)
 
-    def _start_at(self, target: int, packets: "Iterator[Packet[VideoStream]]") -> bool:
-        """Skip packets without decoding them up to packet `target`; False if that was passed."""
+    def _start_at(self, target: int, key: int, packets: "Iterator[Packet[VideoStream]]") -> bool:
+        """Skip packets without decoding them up to packet `target`; False if that was passed.
+
+        Frames before that of packet `key` are not decoded correctly.
+        """
         for packet in packets:
             number = self._table.packet_at(packet.pos, packet.pts) if packet.size else None
             if number is None:
@@ -162,8 +210,8 @@ class FrameDecoder:
                 return False
             if number == target:
                 self._packets = chain([packet], packets)
-                self._next_packet = target
-                self._first_index = self._table.first_index(target)
+                self._start = self._next_packet = target
+                self._first_index = self._table.first_index(key)
                 self._last_index = self._first_index - 1
                 self._is_at_end = False
                 return True
@@ -172,7 +220,11 @@ class FrameDecoder:
     def _opened(self) -> "tuple[InputContainer, VideoStream]":
         if self._container is None or self._stream is None:
             self._container = self._file.open_container()
-            self._stream = open_stream(self._container, self._number, self._file.name)
+            self._stream = open_stream(
+                self._container, self._number, self._file.name, is_strict=self._is_strict
+            )
+            if not self._is_threaded:
+                self._stream.thread_type = "NONE"
         return self._container, self._stream
 
     def _close_container(self) -> None:

@@ -32,10 +32,10 @@ _EARLIER_KEYS: Final = 2
 class PacketEntry:
     """One packet of a video stream, in decoding order.
 
-    `pts` and `dts` are in ticks of the stream's time base, None where the container has none;
-    `position` is the byte offset in the file, -1 if unknown. `is_discarded`: an edit list excludes
-    its frame from the presentation, although other frames may need it (ISO/IEC 14496-12 section
-    8.6.6).
+    `pts`, `dts` and `duration` are in ticks of the stream's time base, None (0) where the container
+    has none; `position` is the byte offset in the file, -1 if unknown. `is_discarded`: an edit list
+    excludes its frame from the presentation, although other frames may need it (ISO/IEC 14496-12
+    section 8.6.6).
     """
 
     pts: int | None
@@ -43,6 +43,7 @@ class PacketEntry:
     position: int
     is_key: bool
     is_discarded: bool = False
+    duration: int = 0
 
 
 class FrameTable:
@@ -116,7 +117,7 @@ class FrameTable:
             pts=pts,
             packets=order,
             keys=keys,
-            key_ticks=[_seek_ticks(entries[number], pts[0]) for number in keys],
+            key_ticks=[_seek_ticks(entries[number], min(pts, default=0)) for number in keys],
             positions=[entry.position for entry in entries],
         )
 
@@ -151,6 +152,10 @@ class FrameTable:
         while at > 0 and self.first_index(self.keys[at]) > index:
             at -= 1
         return self.keys[at]
+
+    def previous_key(self, key_packet: int) -> int:
+        """Return the key packet before another one, or the first one."""
+        return self.keys[max(0, bisect_left(self.keys, key_packet) - 1)]
 
     def first_index(self, key_packet: int) -> int:
         """Return the first frame that is decoded correctly after starting at a key packet."""
@@ -234,16 +239,19 @@ def _known(pts: int | None) -> int:
 
 
 def _seek_ticks(entry: PacketEntry, default: int) -> int:
-    """Return the timestamp for a seek to a key packet: the earlier one that is known."""
-    known = [ticks for ticks in (entry.pts, entry.dts) if ticks is not None]
-    return min(known, default=default)
+    """Return the timestamp for a seek to a key packet.
+
+    FFmpeg's demuxer of MP4 finds a key packet only for its presentation timestamp or a later one.
+    """
+    return next((ticks for ticks in (entry.pts, entry.dts) if ticks is not None), default)
 
 
 def _decoded_pts(entries: Sequence[PacketEntry], order: Sequence[int]) -> list[int]:
     """Return the timestamps of frames in the order of the decoder.
 
     Where the packets' own timestamps do not increase in that order, or are missing, the frames have
-    the sorted decoding timestamps: these say when a frame is due, whatever the order.
+    the sorted decoding timestamps: these say when a frame is due, whatever the order. A bare
+    elementary stream has neither; its frames follow each other by the durations of its packets.
     """
     pts = [entries[number].pts for number in order]
     known = [one for one in pts if one is not None]
@@ -252,6 +260,9 @@ def _decoded_pts(entries: Sequence[PacketEntry], order: Sequence[int]) -> list[i
     dts = sorted(dts for number in order if (dts := entries[number].dts) is not None)
     if len(dts) == len(order):
         return dts
+    durations = [entries[number].duration for number in order]
+    if all(durations):
+        return list(accumulate(durations[:-1], initial=0))
     raise ValueError("neither presentation nor decoding timestamps are complete")
 
 

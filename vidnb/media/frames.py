@@ -206,6 +206,7 @@ class _FrameReader:
         pixel_format: FrameFormat,
         *,
         upright: bool,
+        is_strict: bool,
         cache_bytes: int,
     ) -> None:
         require_av()
@@ -217,7 +218,9 @@ class _FrameReader:
         self.file = MediaFile(source)
         try:
             self.table: FrameTable = read_table(self.file, stream)
-            self._decoder = FrameDecoder(self.file, stream, self.table, cache_bytes=cache_bytes)
+            self._decoder = FrameDecoder(
+                self.file, stream, self.table, cache_bytes=cache_bytes, is_strict=is_strict
+            )
             self._ratio = self._decoder.pixel_aspect_ratio()
         except BaseException:
             self.file.close()
@@ -306,6 +309,7 @@ def frames(
     size: int | tuple[int | None, int | None] | None = None,
     format: FrameFormat = "rgb24",  # noqa: A002 - the field's word, and the public name
     upright: bool = True,
+    damaged: Literal["error", "show"] = "error",
     cache_bytes: int = CACHE_BYTES,
 ) -> Frames:
     """Return the frames of a video as a sequence: `frames[120]`, `frames.at(12.5)`, `frames[::30]`.
@@ -319,6 +323,8 @@ def frames(
         format: `"rgb24"` and `"rgba"` have 8 bits a channel, `"gray"` one channel; `"native"` is
             RGB or grey with the file's bit depth, uint16 for more than 8 bits.
         upright: apply the rotation and the pixel aspect ratio of the file, as players do.
+        damaged: `"error"` raises `MediaError` for a frame that is damaged or depends on a damaged
+            one; `"show"` returns what FFmpeg makes of it.
         cache_bytes: the most memory for decoded frames (B).
 
     Frame numbers count the frames in the order in which they are shown; times are the container's
@@ -332,7 +338,15 @@ def frames(
     for name, value in (("size", width), ("size", height)):
         if value is not None:
             check_count(name, value)
+    if damaged not in ("error", "show"):
+        raise ValueError(f"damaged={damaged!r} must be 'error' or 'show'.")
     reader = _FrameReader(
-        source, stream, (width, height), format, upright=upright, cache_bytes=cache_bytes
+        source,
+        stream,
+        (width, height),
+        format,
+        upright=upright,
+        is_strict=damaged == "error",
+        cache_bytes=cache_bytes,
     )
     return Frames(reader, range(len(reader.table)))

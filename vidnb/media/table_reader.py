@@ -5,9 +5,17 @@ packets. The first frames are decoded to check the result. Where timestamps do n
 that a decoder returns (AVI with B-frames, one field in a packet), the whole stream is decoded.
 """
 
+import hashlib
+import logging
+import os
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
+
+from platformdirs import user_cache_path
 
 from vidnb.errors import MediaError
 from vidnb.media.container import MediaFile, require_av
@@ -16,22 +24,31 @@ from vidnb.media.frame_table import FrameTable, PacketEntry
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from av import Packet, VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-__all__ = ["open_stream", "read_table"]
+logger = logging.getLogger(__name__)
+
+__all__ = ["open_stream", "packet_of", "read_table", "tag_packet"]
 
 _CHECKED_FRAMES: Final = 16
 """So many frames are decoded to check a table; the reordering of all codecs is shorter."""
+_MIN_CACHED_PACKETS: Final = 500
+"""A shorter table is made again as fast as it is read."""
+_MAX_CACHED_TABLES: Final = 1000
 _MAX_PACKETS: Final = 2**26
 """More than twelve days of 60 frames a second: a hostile file that never ends."""
 
 
-def open_stream(container: "InputContainer", number: int, name: str) -> "VideoStream":
+def open_stream(
+    container: "InputContainer", number: int, name: str, *, is_strict: bool = True
+) -> "VideoStream":
     """Return the video stream `number` of a container, counted from 0, without attached pictures.
 
-    Frames are decoded with as many threads as the codec allows, and every frame carries the
-    `opaque` of the packet it was decoded from.
+    Frames are decoded with as many threads as the codec allows, and every frame carries the number
+    of its packet (`packet_of`). With `is_strict` a damaged frame is an error; without it FFmpeg
+    makes one up from its neighbours.
     """
     av = require_av()
     attached = av.stream.Disposition.attached_pic
@@ -51,13 +68,75 @@ def open_stream(container: "InputContainer", number: int, name: str) -> "VideoSt
             f"{name} has a codec for which this FFmpeg has no decoder; convert it with another"
             " program."
         )
+    if is_strict:
+        stream.codec_context.options = {"err_detect": "explode"}
     stream.codec_context.flags |= av.codec.context.Flags.copy_opaque
     stream.thread_type = "AUTO"
     return stream
 
 
+def tag_packet(packet: "Packet[VideoStream]", number: int) -> None:
+    """Give a packet its number, for `packet_of`.
+
+    PyAV 18 keeps `opaque` by the address of the object, so two packets must not share one, as they
+    would share a small integer.
+    """
+    packet.opaque = [number]
+
+
+def packet_of(frame: "VideoFrame") -> int:
+    """Return the number of the packet that a frame was decoded from."""
+    return cast("list[int]", frame.opaque)[0]
+
+
 def read_table(file: MediaFile, number: int) -> FrameTable:
-    """Return the frame table of video stream `number`; `MediaError` if it has no readable frame."""
+    """Return the frame table of video stream `number`; `MediaError` if it has no readable frame.
+
+    The table of a local file is kept in the user's cache until the file changes (device, inode,
+    size, modification time).
+    """
+    path = _cache_path(file, number)
+    if path is not None:
+        with suppress(OSError):
+            table = FrameTable.load(path.read_bytes())
+            if table is not None:
+                os.utime(path)  # the least recently used are removed
+                return table
+    table = _make_table(file, number)
+    if path is not None and table.packet_count >= _MIN_CACHED_PACKETS:
+        _save(path, table)
+    return table
+
+
+def table_cache() -> Path:
+    """Return the folder of cached frame tables."""
+    return user_cache_path("vidnb", appauthor=False) / "frame-tables"
+
+
+def _cache_path(file: MediaFile, number: int) -> Path | None:
+    if file.identity is None:
+        return None
+    text = ":".join(map(str, (*file.identity, number)))
+    return table_cache() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.table"
+
+
+def _save(path: Path, table: FrameTable) -> None:
+    """Write a table under its name when it is complete; without it only the next run is slower."""
+    part = path.with_name(f"{path.stem}.{os.getpid()}.{threading.get_ident()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(table.dump())
+        part.replace(path)
+        files = sorted(path.parent.iterdir(), key=lambda one: one.stat().st_mtime_ns)
+        for one in files[:-_MAX_CACHED_TABLES]:
+            one.unlink()
+    except OSError as error:
+        logger.debug("The frame table of a file was not cached: %s", error.strerror)
+        with suppress(OSError):
+            part.unlink()
+
+
+def _make_table(file: MediaFile, number: int) -> FrameTable:
     with file.open() as container:
         is_mp4 = "mp4" in container.format.name
         stream = open_stream(container, number, file.name)
@@ -92,7 +171,14 @@ def _read_entries(file: MediaFile, number: int, *, skips_media_data: bool) -> li
                     position = -1 if packet.pos is None else packet.pos
                     is_key, is_discard = bool(packet.is_keyframe), bool(packet.is_discard)
                     entries.append(
-                        PacketEntry(packet.pts, packet.dts, position, is_key, is_discard)
+                        PacketEntry(
+                            packet.pts,
+                            packet.dts,
+                            position,
+                            is_key,
+                            is_discard,
+                            packet.duration or 0,
+                        )
                     )
         if skips_media_data:  # FFmpeg's parsers judged zeros; its index has the flags of the file
             keys = {entry.pos for entry in stream.index_entries if entry.is_keyframe}
@@ -106,11 +192,11 @@ def _decoded_packets(container: "InputContainer", stream: "VideoStream") -> "Ite
     number = 0
     for packet in container.demux(stream):
         if packet.size:
-            packet.opaque = number
+            tag_packet(packet, number)
             number += 1
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
             continue  # a damaged packet has no frame
         for frame in frames:
-            yield cast(int, frame.opaque)
+            yield packet_of(frame)
