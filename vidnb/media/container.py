@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, Self, TypeAlias, cast
 
 from vidnb.download.file_object import open_source
 from vidnb.download.request import DownloadResult, local_path
@@ -28,7 +28,19 @@ if TYPE_CHECKING:
 
 __all__ = ["MediaFile", "MediaSource", "require_av"]
 
-MediaSource: TypeAlias = StrPath | DownloadResult | BinaryIO
+
+class OpensBytes(Protocol):
+    """A `Served`: a local file, or one that is still downloaded and read through `open_bytes`."""
+
+    @property
+    def path(self) -> Path | None:
+        """The local file, None while it is being downloaded."""
+
+    def open_bytes(self) -> io.RawIOBase:
+        """Return a seekable binary file object over the same bytes."""
+
+
+MediaSource: TypeAlias = StrPath | DownloadResult | OpensBytes | BinaryIO
 """A path, an http(s) URL, a `DownloadResult`, a `Served` or a seekable binary file object."""
 
 _BUFFER_BYTES: Final = 2**18
@@ -63,8 +75,13 @@ class MediaFile:
         self._lock = threading.Lock()
         self._owned: BinaryIO | None = None
         self.identity: tuple[int, int, int, int] | None = None
-        if not is_url(source) and not isinstance(source, str | os.PathLike):
-            source = getattr(source, "path", source)  # a DownloadResult, a Served
+        if isinstance(source, DownloadResult):
+            source = source.path
+        elif callable(getattr(source, "open_bytes", None)):  # a Served
+            served: Any = source
+            source = served.path
+            if source is None:  # it is still downloaded
+                source = self._owned = served.open_bytes()
         if is_url(source):
             self.name = redact(source)
             self._file: BinaryIO = cast(BinaryIO, open_source(source))

@@ -141,6 +141,16 @@ class FrameTable:
         limit = nearest if abs(ticks - nearest) < Fraction(1, 1000) else math.floor(ticks)
         return max(0, bisect_right(self.pts, limit) - 1)
 
+    def seek_time_s(self, index: int) -> Fraction:
+        """Return the time (s) to seek to in a player: the middle of a frame, since browsers round.
+
+        For the last frame, whose end is not known, a millisecond after its start.
+        """
+        start_s = self.pts[index] * self.time_base
+        if index + 1 < len(self.pts):
+            return (start_s + self.pts[index + 1] * self.time_base) / 2
+        return start_s + Fraction(1, 1000)
+
     def key_packet(self, index: int) -> int:
         """Return the packet at which decoding must start to obtain frame `index`.
 

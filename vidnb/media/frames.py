@@ -40,7 +40,8 @@ class Frame:
     """One frame: its number in the file, the time from which it is shown (s), and its pixels.
 
     `image` has the shape (height, width, channels), for `gray` (height, width). As the last line of
-    a cell the frame shows itself; `numpy.asarray(frame)` is its image.
+    a cell the frame shows itself in the browser; `numpy.asarray(frame)` is its image. A picture of
+    it needs Pillow: without that `to_pil` and `save` raise `MissingExtra`.
     """
 
     index: int
@@ -94,9 +95,10 @@ class Frames(Sequence[Frame]):
     """The frames of a video stream, decoded when they are read; made by `vidnb.frames`.
 
     `frames[120]`, `frames[-1]`, `frames.at(12.5)`; `frames[::30]` is a view that decodes nothing
-    yet. Numbers and times are those of the file, in a view, too: `frames[::30][1].index == 30`.
+    yet. Numbers and times (s) are those of the file, in a view, too: `frames[::30][1].index == 30`.
     Reading in increasing order never seeks; the frames of the latest group of pictures are kept.
-    Several threads may read one `Frames`.
+    Several threads may read one `Frames`. Reading a damaged frame raises `MediaError`, `IndexError`
+    one that does not exist.
     """
 
     def __init__(self, reader: "_FrameReader", indices: range) -> None:
@@ -125,6 +127,11 @@ class Frames(Sequence[Frame]):
     def __repr__(self) -> str:
         table, name = self._reader.table, self._reader.file.name
         return f"<Frames of {name}: {len(self)} of {len(table)}>"
+
+    @property
+    def table(self) -> "FrameTable":
+        """The frame table of the file: numbers, times and key frames."""
+        return self._reader.table
 
     def at(self, time_s: float) -> Frame:
         """Return the frame of this view that is shown at a time (s); the nearest one outside."""

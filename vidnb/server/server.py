@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape
+from pathlib import Path
 from typing import Final, Self
 
 from vidnb.download.planner.progress import format_bytes
@@ -29,6 +30,7 @@ from vidnb.server.app import App
 from vidnb.server.partial_source import PartialSource
 from vidnb.server.protocol import HttpConnection
 from vidnb.server.registry import FileResource, Registry, Resource
+from vidnb.server.source_file import SourceFile
 from vidnb.server.sources import FileSource, Source
 
 __all__ = [
@@ -152,6 +154,16 @@ class Served(Closable):
     def answered(self) -> Mapping[int, int]:
         """The number of responses so far, by HTTP status."""
         return dict(self._resource.answered)
+
+    @property
+    def path(self) -> Path | None:
+        """The local file, symbolic links resolved; None while it is being downloaded."""
+        source = self._resource.source
+        return Path(source.path) if isinstance(source, FileSource) else None
+
+    def open_bytes(self) -> SourceFile:
+        """Return a binary file object over the same bytes, also while they are downloaded."""
+        return SourceFile(self._resource.source)
 
     def __str__(self) -> str:
         return self.url

@@ -73,20 +73,31 @@ export class Stepper {
     this.reportsSeekTarget = "mozFrameDelay" in video;
     this.sought_s = -1;
     this.measured = false;
+    /** @type {number | null} the media time of the frame that is shown (s); null from a seek to its frame */
+    this.media_s = null;
+    /** @type {import("./frame_times.js").FrameTimes | null} */
+    this.times = null;
     /** @type {(() => void) | null} */
     this.onFrame = null;
+  }
+
+  /** The number of the frame that is shown at `now_s`, null while the times of the frames are not known. */
+  frameIndex(/** @type {number} */ now_s) {
+    return this.times?.indexAt(this.media_s ?? now_s) ?? null;
   }
 
   /** Observe the frames that are shown; `onFrame` is called at each. */
   listen(/** @type {() => void} */ onFrame) {
     const { video, signal } = this;
-    const reset = () => Object.assign(this, { clock: new FrameClock(), measured: false });
+    const reset = () => Object.assign(this, { clock: new FrameClock(), measured: false, media_s: null });
     video.addEventListener("emptied", reset, { signal });
+    video.addEventListener("seeking", () => { this.media_s = null; }, { signal });
     if (!("requestVideoFrameCallback" in video)) return;
     if (this.reportsSeekTarget) video.addEventListener("seeking", () => { this.sought_s = video.currentTime; }, { signal });
     /** @type {VideoFrameRequestCallback} */
     const observe = (_now, { mediaTime, presentedFrames }) => {
       if (signal.aborted) return;
+      if (!video.seeking) this.media_s = mediaTime;
       if (Math.abs(mediaTime - this.sought_s) < EDGE_S) this.clock.shown_s = null;
       else this.clock.addFrame(mediaTime, video.paused ? 0 : presentedFrames);
       onFrame();
@@ -114,6 +125,11 @@ export class Stepper {
     const seek = (/** @type {number} */ target_s) => {
       video.currentTime = Number.isFinite(video.duration) ? Math.min(target_s, video.duration) : target_s;
     };
+    const index = this.frameIndex(video.currentTime);
+    if (this.times && index !== null) {
+      seek(this.times.seekTime(index + frames));
+      return;
+    }
     await this.stepFrom(video.currentTime, frames, seek, () => turn === this.turn && video.paused);
   }
 

@@ -9,6 +9,7 @@
 
 import { Controls } from "./controls.js";
 import { make, setUpWidgetRoot } from "./elements.js";
+import { FrameTimes } from "./frame_times.js";
 import { listenToKeys } from "./keys.js";
 import { Markers } from "./markers.js";
 import { MessageArea } from "./message_area.js";
@@ -46,6 +47,8 @@ export class PlayerView {
     /** @type {string | null} */
     this.error = null;
     this.lastTime = 0;
+    /** @type {number | null} the media time in the last report (s) */
+    this.reported_s = null;
     // What to do once the metadata are loaded.
     this.pendingTime = Number(model.get("start_s")) || 0;
     this.pendingPlay = Boolean(model.get("autoplay"));
@@ -114,7 +117,7 @@ export class PlayerView {
     video.addEventListener("pause", () => this.toolbar.showFrameDuration(), options);
     this.bindKeys();
     this.suspension.listen();
-    this.controls.stepper.listen(() => this.showPosition());
+    this.controls.stepper.listen(() => this.handleFrame());
 
     // A page that is unloaded disposes no view; one that is restored from the cache reports again.
     window.addEventListener("pagehide", () => this.channel.sendBye(), options);
@@ -168,6 +171,14 @@ export class PlayerView {
     else if (this.video.videoWidth === 0 && !isAudioFile(this.name)) this.showMessage(audioOnly(this.name));
   }
 
+  /** A frame is shown. One that appears after a pause is reported: no event follows it. */
+  handleFrame() {
+    this.showPosition();
+    const { media_s } = this.controls.stepper;
+    if (!this.video.paused || media_s === null || media_s === this.reported_s) return;
+    this.report("timeupdate");
+  }
+
   handleTimeUpdate() {
     if (this.isSuspended) return;
     const now = performance.now();
@@ -213,6 +224,7 @@ export class PlayerView {
     if (view && view !== this.id) return;
     if (kind === "snapshot") this.sendSnapshot(content);
     if (kind === "download_state") this.handleDownloadState(content);
+    if (kind === "frame_times") this.setFrameTimes(FrameTimes.fromMessage(content, buffers));
     if (!view) return;
     if (kind === "ack") {
       this.channel.handleAck();
@@ -224,6 +236,12 @@ export class PlayerView {
     } else if (kind === "restore" && !this.isTouched && typeof content.t_s === "number") {
       this.seek(content.t_s);
     }
+  }
+
+  setFrameTimes(/** @type {FrameTimes} */ times) {
+    this.controls.stepper.times = times;
+    this.toolbar.showFrameDuration();
+    this.showPosition();
   }
 
   async sendSnapshot(/** @type {{ number: string, max_pixels: number }} */ { number, max_pixels }) {
@@ -354,6 +372,7 @@ export class PlayerView {
   report(/** @type {string} */ event, extra = {}) {
     if (this.video.readyState > 0 && !this.isSuspended) this.lastTime = this.video.currentTime;
     if (this.group && !this.group.isLeader(this)) return;
+    this.reported_s = this.controls.stepper.media_s;
     this.send({ kind: "state", event, seq: this.seq, ...reportedState(this), ...extra });
   }
 
@@ -370,6 +389,9 @@ export class PlayerView {
 
   showPosition() {
     this.toolbar.showTime(this.position(), this.playhead.duration);
+    const { stepper } = this.controls;
+    const index = this.isSuspended ? stepper.times?.indexAt(this.position()) ?? null : stepper.frameIndex(this.position());
+    this.toolbar.showFrame(index, stepper.times?.count ?? 0);
     this.timeline.show();
   }
 

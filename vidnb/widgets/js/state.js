@@ -6,6 +6,7 @@
  *   video: HTMLVideoElement, playhead: import("./playhead.js").Playhead,
  *   suspension: import("./suspend.js").Suspension, loader: import("./source_loader.js").SourceLoader,
  *   error: string | null, pendingPlay: boolean, position(): number,
+ *   controls: import("./controls.js").Controls,
  * }} ReportingView
  */
 
@@ -21,6 +22,7 @@ export function reportedState(/** @type {ReportingView} */ view) {
   return {
     sent_s: performance.now() / 1000,
     current_time: view.position(),
+    shown_s: saved ? null : view.controls.stepper.media_s,
     duration: Number.isFinite(playhead.duration) ? playhead.duration : null,
     paused: video.paused && !(saved && view.pendingPlay),
     ended: saved ? saved.ended : video.ended,

@@ -20,8 +20,10 @@ export class Toolbar {
     this.root = make("div", "vidnb-toolbar");
     this.currentTime = make("span", "vidnb-current-time");
     this.duration = make("span", "vidnb-duration");
+    this.frame = make("span", "vidnb-frame");
+    this.frame.hidden = true;
     const time = make("span", "vidnb-time");
-    time.append(this.currentTime, this.duration);
+    time.append(this.currentTime, this.duration, this.frame);
     this.buttons = make("div", "vidnb-buttons");
     this.buttons.setAttribute("role", "toolbar");
     this.buttons.setAttribute("aria-label", label);
@@ -75,6 +77,13 @@ export class Toolbar {
     setText(this.currentTime, timeCode(now_s));
     setText(this.duration, ` / ${timeCode(duration_s)}`);
   }
+
+  /** Show the number of the frame, or none where it is not known. */
+  showFrame(/** @type {number | null} */ index, /** @type {number} */ count) {
+    setText(this.frame, index === null ? "" : ` · frame ${index}`);
+    this.frame.title = `Frame ${index} of ${count}, counted from 0 as in vidnb.frames`;
+    this.frame.hidden = index === null;
+  }
 }
 
 /** The toolbar of a player. */
@@ -86,7 +95,7 @@ export class PlayerToolbar extends Toolbar {
    */
   constructor(controls, name, signal) {
     super("Video tools", controls, signal);
-    this.clock = () => controls.stepper.clock;
+    this.stepper = () => controls.stepper;
     this.stepButtons = this.addStepAndRate();
     this.addButton("marker", "Set a marker here", "Set a marker here (m); Delete on a marker removes it", () => controls.setMarker());
     this.addButton("snapshot", "Save this frame as PNG", "Save this frame as PNG (with Shift: copy it)", (event) => controls.saveSnapshot(event.shiftKey));
@@ -105,7 +114,12 @@ export class PlayerToolbar extends Toolbar {
 
   /** Show in the hints of the step buttons how long a frame is taken to be. */
   showFrameDuration() {
-    const { frame_s } = this.clock();
+    const { clock: { frame_s }, times } = this.stepper();
+    if (times) {
+      this.stepButtons.back.title = "One frame back (,)";
+      this.stepButtons.forward.title = "One frame forward (.)";
+      return;
+    }
     const text = frame_s === null
       ? `assumed to last 1/${Math.round(1 / DEFAULT_FRAME_S)} s until the video has played`
       : `${(frame_s * 1000).toFixed(1)} ms`;

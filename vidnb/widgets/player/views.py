@@ -27,9 +27,14 @@ _CLOCK_DRIFT: Final = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The last report of one view; times in seconds, `sent_s` on this process's monotonic clock."""
+    """The last report of one view; times in seconds, `sent_s` on this process's monotonic clock.
+
+    `shown_s` is the media time of the frame that is shown (`requestVideoFrameCallback`), None where
+    the browser has not reported it since the last seek.
+    """
 
     current_time: float = 0.0
+    shown_s: float | None = None
     duration: float | None = None
     paused: bool = True
     ended: bool = False
@@ -52,6 +57,7 @@ class Report:
         volume = seconds(content.get("volume"))
         return cls(
             current_time=seconds(content.get("current_time")) or 0.0,
+            shown_s=seconds(content.get("shown_s")),
             duration=seconds(content.get("duration")),
             paused=content.get("paused") is not False,
             ended=content.get("ended") is True,
@@ -71,10 +77,18 @@ class Report:
 
     def position_at(self, now_s: float) -> float:
         """Return the position (s) at `now_s`; that of a moving video is extrapolated."""
+        return self._extrapolate(self.current_time, now_s)
+
+    def frame_time_at(self, now_s: float) -> float:
+        """Return a time (s) within the frame that is shown at `now_s`."""
+        start_s = self.current_time if self.shown_s is None else self.shown_s
+        return self._extrapolate(start_s, now_s)
+
+    def _extrapolate(self, time_s: float, now_s: float) -> float:
         if not self.moving:
-            return self.current_time
+            return time_s
         elapsed_s = min(max(0.0, now_s - self.sent_s), MAX_EXTRAPOLATION_S)
-        position_s = self.current_time + elapsed_s * self.playback_rate
+        position_s = time_s + elapsed_s * self.playback_rate
         return min(position_s, math.inf if self.duration is None else self.duration)
 
 

@@ -13,7 +13,7 @@ with the views (`widgets/js`), version `v: 1`, whose unknown messages both sides
   unacknowledged, so that a kernel which was busy for an hour finds two messages, not 15,000.
 - Over the comm alone: `hello`, answered by `ack`; `page_host`; `byte_range` and `index`, answered
   by `bytes` and `index`.
-- `ready`, answered by `restore`; `bye`; `marker`; `snapshot`; `download_state`.
+- `ready`, answered by `restore` and `frame_times`; `bye`; `marker`; `snapshot`; `download_state`.
 
 A view numbers its messages (`n`), so that one which arrives after a later one is ignored.
 """
@@ -47,6 +47,7 @@ from vidnb.widgets.player.files import (
     serve_tracks,
     serve_video,
 )
+from vidnb.widgets.player.frame_numbers import FrameMixin
 from vidnb.widgets.player.kernel_bytes import send_byte_range, send_index
 from vidnb.widgets.player.markers import Markers, MarkersMixin, check_markers
 from vidnb.widgets.player.routes import Routes
@@ -59,7 +60,9 @@ __all__ = ["Player", "play"]
 _DEFAULT_WIDTH_PX: Final = 960
 
 
-class Player(EventMixin, StateMixin, MarkersMixin, ControlsMixin, SnapshotMixin, CardMixin):
+class Player(
+    EventMixin, StateMixin, MarkersMixin, ControlsMixin, FrameMixin, SnapshotMixin, CardMixin
+):
     """One video, shown in as many places as it is displayed; made by `play`.
 
     The views in one page stay in sync, and one of them has sound. One that is off-screen or paused
@@ -111,6 +114,7 @@ class Player(EventMixin, StateMixin, MarkersMixin, ControlsMixin, SnapshotMixin,
         )
         if served is not None:
             config["urls"] = self._vidnb_routes.to_video(served, self._vidnb_channel)
+        self._vidnb_open_frames(served, owned)
         super().__init__(owned=owned, **config)
         owned.callback(self._vidnb_remove_callbacks)
         self._vidnb_markers = Markers(
@@ -186,6 +190,7 @@ class Player(EventMixin, StateMixin, MarkersMixin, ControlsMixin, SnapshotMixin,
         report = self._vidnb_views.report
         if report is not None:
             self._vidnb_send_to(view, "restore", t_s=report.current_time)
+        self._vidnb_send_frame_times(view)
         if self._vidnb_download_state is not None:
             self._vidnb_send_to(view, "download_state", None, **self._vidnb_download_state.content)
 

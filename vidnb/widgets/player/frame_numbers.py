@@ -1,0 +1,167 @@
+"""Frame numbers in a player: those of `vidnb.frames`, by the same table."""
+
+import struct
+import threading
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from vidnb.errors import VidnbError
+from vidnb.server.server import Served
+from vidnb.widgets.player.arguments import check_integer
+from vidnb.widgets.player.commands import CommandMixin
+from vidnb.widgets.player.views import Views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vidnb.media.frame_table import FrameTable
+    from vidnb.media.frames import Frame, Frames
+
+__all__ = ["FrameMixin", "PlayerFrames", "encode_times"]
+
+_INDEXED_TYPES: Final = frozenset({"video/mp4", "video/quicktime"})
+"""While such a file is downloaded, its index is read first, as the browser does."""
+
+
+class PlayerFrames:
+    """The frames of the file behind a player, opened when they are first needed; thread-safe."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._lock = threading.Lock()
+        self._frames: Frames | None = None
+        self._error: VidnbError | None = None
+        self._is_closed = False
+        self._is_loading = False
+
+    @property
+    def known(self) -> "FrameTable | None":
+        """The frame table if it was made already."""
+        frames = self._frames
+        return None if frames is None else frames.table
+
+    def get(self) -> "Frames":
+        """Return the frames; blocks until the table is made.
+
+        Raises `MissingExtra` without the extra `media`, `MediaError` for a file without frames.
+        """
+        from vidnb.media.frames import frames
+
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            if self._frames is None:
+                try:
+                    self._frames = frames(self._served)
+                except VidnbError as error:
+                    self._error = error
+                    raise
+                if self._is_closed:
+                    self._frames.close()
+            return self._frames
+
+    def load(self, when_loaded: "Callable[[FrameTable], object]") -> None:
+        """Make the table on a thread of its own, and call `when_loaded` with it.
+
+        Only where that costs little: not for a file that is still downloaded and has no index.
+        """
+        is_local = self._served.path is not None
+        if self._is_loading or not (is_local or self._served.media_type in _INDEXED_TYPES):
+            return
+        self._is_loading = True
+
+        def run() -> None:
+            try:
+                when_loaded(self.get().table)
+            except (VidnbError, OSError, ValueError, RuntimeError):
+                return  # a page without frame numbers; a call from Python raises the reason
+
+        threading.Thread(target=run, name="vidnb-frame-table", daemon=True).start()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._is_closed = True
+        if self._frames is not None:
+            self._frames.close()
+
+
+class FrameMixin(CommandMixin):
+    """The part of `Player` that counts frames as `vidnb.frames` does."""
+
+    _vidnb_views: Views
+    _vidnb_frames: PlayerFrames | None
+
+    @property
+    def frame_index(self) -> int | None:
+        """The number of the frame that is shown, from 0; None before a page has shown one.
+
+        It is looked up in the container's timestamps by the time that the browser reports for the
+        frame (`requestVideoFrameCallback`), so it is right for variable frame rates, too, and also
+        while a cell runs. Raises what `vidnb.frames` raises for the file.
+        """
+        report = self._vidnb_views.report
+        if report is None or self._vidnb_frames is None:
+            return None
+        return self._vidnb_frames.get().table.index_at(report.frame_time_at(time.monotonic()))
+
+    def seek_frame(self, index: int) -> Self:
+        """Show frame `index`, counted from 0, or from the end where it is negative.
+
+        `IndexError` where there is no such frame; otherwise as `vidnb.frames`.
+        """
+        number = check_integer("index", index)
+        if self._vidnb_frames is None:
+            raise ValueError("this player has no file, so it has no frames")
+        table = self._vidnb_frames.get().table
+        if not -len(table) <= number < len(table):
+            raise IndexError(f"frame {number} is out of range: there are {len(table)} frames.")
+        return self._vidnb_send_command(t_s=float(table.seek_time_s(number % len(table))))
+
+    def frame(self) -> "Frame":
+        """Return the frame that is shown, decoded from the file: `numpy.asarray(player.frame())`.
+
+        `ValueError` before a page has shown one; otherwise as `vidnb.frames`.
+        """
+        index = self.frame_index
+        if index is None or self._vidnb_frames is None:
+            raise ValueError(
+                "no page has shown a frame yet; display the player, or use vidnb.frames(…)[n]."
+            )
+        return self._vidnb_frames.get()[index]
+
+    def _vidnb_open_frames(self, served: Served | None, owned: ExitStack) -> None:
+        """Prepare the frames of the served file."""
+        self._vidnb_frames = None if served is None else PlayerFrames(served)
+        if self._vidnb_frames is not None:
+            owned.callback(self._vidnb_frames.close)
+
+    def _vidnb_send_frame_times(self, view: str) -> None:
+        """Send the times of the frames to a view, or to all views as soon as they are known."""
+        if self._vidnb_frames is None:
+            return
+        known = self._vidnb_frames.known
+        if known is not None:
+            self._vidnb_send_table(view, known)
+        else:
+            self._vidnb_frames.load(lambda table: self._vidnb_send_table("", table))
+
+    def _vidnb_send_table(self, view: str, table: "FrameTable") -> None:
+        content, buffers = encode_times(table)
+        self._vidnb_send_to(view, "frame_times", buffers, **content)
+
+
+def encode_times(table: "FrameTable") -> tuple[dict[str, Any], list[bytes] | None]:
+    """Return the times of all frames for a page, as a message and its buffers.
+
+    For a constant rate these are the first time, the interval and the tick; otherwise a buffer of
+    little-endian 64-bit floats (s).
+    """
+    count, first = len(table), table.pts[0]
+    interval = (table.pts[-1] - first) / max(1, count - 1)
+    content = {"count": count, "first": first, "interval": interval}
+    content["tick_s"] = float(table.time_base)
+    if all(int(first + n * interval + 0.5) == pts for n, pts in enumerate(table.pts)):
+        return content, None
+    times = (float(pts * table.time_base) for pts in table.pts)
+    return content, [struct.pack(f"<{count}d", *times)]
