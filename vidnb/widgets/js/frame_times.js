@@ -4,8 +4,8 @@
  * them, so that a frame has the same number here and there.
  */
 
-/** A time this far before a frame's start (s) still belongs to it: floats of timestamps differ in their last digits. */
-const ROUNDING_S = 1e-6;
+/** A time this far before a frame's start (s) still belongs to it: browsers cut times to microseconds. */
+const ROUNDING_S = 1e-5;
 const LAST_FRAME_S = 1e-3; // into the last frame, whose end is not known
 
 export class FrameTimes {

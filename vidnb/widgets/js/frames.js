@@ -92,6 +92,7 @@ export class Stepper {
     const reset = () => Object.assign(this, { clock: new FrameClock(), measured: false, media_s: null });
     video.addEventListener("emptied", reset, { signal });
     video.addEventListener("seeking", () => { this.media_s = null; }, { signal });
+    video.addEventListener("pause", () => this.settle(), { signal });
     if (!("requestVideoFrameCallback" in video)) return;
     if (this.reportsSeekTarget) video.addEventListener("seeking", () => { this.sought_s = video.currentTime; }, { signal });
     /** @type {VideoFrameRequestCallback} */
@@ -105,6 +106,16 @@ export class Stepper {
       video.requestVideoFrameCallback(observe);
     };
     video.requestVideoFrameCallback(observe);
+  }
+
+  /**
+   * After a pause Firefox 140 may show the frame after the one at `currentTime`, and reports neither: seek
+   * to the middle of that frame.
+   */
+  settle() {
+    const { video, times } = this;
+    if (!this.reportsSeekTarget || !times || video.seeking || video.ended) return;
+    video.currentTime = times.seekTime(times.indexAt(video.currentTime));
   }
 
   /** Pause, and go `frames` on, or back where it is negative. */

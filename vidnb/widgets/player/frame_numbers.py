@@ -22,6 +22,8 @@ __all__ = ["FrameMixin", "PlayerFrames", "encode_times"]
 
 _INDEXED_TYPES: Final = frozenset({"video/mp4", "video/quicktime"})
 """While such a file is downloaded, its index is read first, as the browser does."""
+_ROUNDING_S: Final = 1e-5
+"""Browsers cut times to microseconds, which would otherwise belong to the frame before."""
 
 
 class PlayerFrames:
@@ -103,7 +105,8 @@ class FrameMixin(CommandMixin):
         report = self._vidnb_views.report
         if report is None or self._vidnb_frames is None:
             return None
-        return self._vidnb_frames.get().table.index_at(report.frame_time_at(time.monotonic()))
+        shown_s = report.frame_time_at(time.monotonic()) + _ROUNDING_S
+        return self._vidnb_frames.get().table.index_at(shown_s)
 
     def seek_frame(self, index: int) -> Self:
         """Show frame `index`, counted from 0, or from the end where it is negative.
