@@ -37,6 +37,8 @@ if TYPE_CHECKING:
         URLNotAllowed,
         VidnbError,
     )
+    from vidnb.media.clip import ClipResult, clip
+    from vidnb.media.convert import ConvertResult, convert
     from vidnb.media.frames import Frame, Frames, frames
     from vidnb.server.sample import sample
     from vidnb.server.server import Served, serve
@@ -49,7 +51,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChecksumMismatch",
+    "ClipResult",
     "Comparison",
+    "ConvertResult",
     "DownloadJob",
     "DownloadResult",
     "Frame",
@@ -73,7 +77,9 @@ __all__ = [
     "URLNotAllowed",
     "Unreachable",
     "VidnbError",
+    "clip",
     "compare",
+    "convert",
     "download",
     "download_async",
     "frames",
@@ -88,7 +94,9 @@ __all__ = [
 __version__ = "0.1.0"
 
 _MODULES = {
+    "ClipResult": "vidnb.media.clip",
     "Comparison": "vidnb.widgets.compare.comparison",
+    "ConvertResult": "vidnb.media.convert",
     "DownloadJob": "vidnb.widgets.job",
     "DownloadResult": "vidnb.download.request",
     "Frame": "vidnb.media.frames",
@@ -96,7 +104,9 @@ _MODULES = {
     "Player": "vidnb.widgets.player.widget",
     "RetryPolicy": "vidnb.download.planner.retry",
     "Served": "vidnb.server.server",
+    "clip": "vidnb.media.clip",
     "compare": "vidnb.widgets.compare.comparison",
+    "convert": "vidnb.media.convert",
     "download": "vidnb.widgets.api",
     "download_async": "vidnb.widgets.api",
     "frames": "vidnb.media.frames",

@@ -14,6 +14,7 @@ import pytest
 import vidnb
 from tests.assets import film
 from tests.clips import CLIPS, COPIES, clip, shown_number
+from tests.deadline import DEADLINE_S
 from tests.origin import Film, Origin
 from vidnb.download import cache
 from vidnb.media import table_reader
@@ -291,3 +292,15 @@ def test_torch_is_named_where_it_is_missing() -> None:
         pytest.skip("torch is installed")
     with pytest.raises(vidnb.MissingExtra, match="pip install torch"):
         vidnb.frames(clip("one-frame.mp4")).to_torch()
+
+
+def test_closing_a_decoder_with_threads_of_its_own_does_not_block() -> None:
+    """dav1d frees packets in its threads, which need the interpreter's lock."""
+    code = (
+        "import sys, vidnb\n"
+        "for _ in range(40):\n"
+        "    with vidnb.frames(sys.argv[1]) as frames:\n"
+        "        frames[20], frames[3]\n"
+    )
+    command = [sys.executable, "-c", code, str(clip("av1.mp4"))]
+    subprocess.run(command, check=True, timeout=DEADLINE_S)

@@ -26,7 +26,7 @@ from vidnb.media.sniff import BoxScanner
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-__all__ = ["MediaFile", "MediaSource", "require_av"]
+__all__ = ["MediaFile", "MediaSource", "close_container", "require_av"]
 
 
 class OpensBytes(Protocol):
@@ -138,8 +138,10 @@ class MediaFile:
     def open(self, *, skips_media_data: bool = False) -> "Iterator[InputContainer]":
         """Yield a PyAV container of the file; see `open_container`."""
         container = self.open_container(skips_media_data=skips_media_data)
-        with container:
+        try:
             yield container
+        finally:
+            close_container(container)
 
     def open_container(self, *, skips_media_data: bool = False) -> "InputContainer":
         """Open the file with PyAV.
@@ -165,6 +167,19 @@ class MediaFile:
             if isinstance(error.__context__, TransferError | ServeError):
                 raise error.__context__ from None
             raise MediaError(f"{self.name} {_reason(av, error)}.") from error
+
+
+def close_container(container: "InputContainer") -> None:
+    """Close a container, after emptying its decoders.
+
+    PyAV 18 frees a decoder with the interpreter's lock held. A decoder that frees the `opaque` of a
+    packet in a thread of its own (dav1d) needs that lock, and the two would wait for each other for
+    ever; a decoder is emptied without the lock.
+    """
+    for stream in container.streams:
+        if stream.codec_context is not None:
+            stream.codec_context.flush_buffers()
+    container.close()
 
 
 def _reason(av: Any, error: Exception) -> str:

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, Self
 
 from vidnb.errors import MediaError
-from vidnb.media.container import MediaFile, require_av
+from vidnb.media.container import MediaFile, close_container, require_av
 from vidnb.media.frame_table import FrameTable
 from vidnb.media.table_reader import open_stream, packet_of, tag_packet
 
@@ -230,7 +230,7 @@ class FrameDecoder:
     def _close_container(self) -> None:
         if self._container is not None:
             self._packets = None
-            self._container.close()
+            close_container(self._container)
             self._container = self._stream = None
 
     def _damage(self, index: int) -> MediaError:
