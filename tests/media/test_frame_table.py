@@ -209,3 +209,24 @@ def test_a_stream_of_discarded_packets_has_no_frames() -> None:
     one = table(entry(0, discarded=True))
     assert len(one) == 0
     assert one.is_constant_rate
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "frames"),
+    [
+        (0.04, 0.12, (1, 3)),  # the frame at the end is left out
+        (0.05, 0.121, (1, 4)),  # the first one began before
+        (0.0, 0.0401, (0, 2)),
+        (0.12, 1e10, (3, 4)),
+        (5, 6, (3, 4)),  # the last frame has no end here
+        (0.1 + 0.02, 0.2, (3, 4)),  # a float beside its timestamp
+        (0.01, 0.03, (0, 1)),
+    ],
+)
+def test_frames_between_two_times(start_s: float, end_s: float, frames: tuple[int, int]) -> None:
+    one = table(entry(0, key=True), entry(40), entry(80), entry(120))
+    assert one.frames_between(start_s, end_s) == range(*frames)
+
+
+def test_no_frame_is_shown_before_the_first_one() -> None:
+    assert not table(entry(1000, key=True), entry(1040)).frames_between(0, 1)

@@ -135,11 +135,16 @@ class FrameTable:
         The first frame before the first time, the last one after the last. A float that was
         computed from a timestamp finds the frame of that timestamp.
         """
-        ticks = Fraction(time_s) / self.time_base
-        nearest = round(ticks)
-        # The error of such a float is far below a thousandth of a tick, even after days.
-        limit = nearest if abs(ticks - nearest) < Fraction(1, 1000) else math.floor(ticks)
-        return max(0, bisect_right(self.pts, limit) - 1)
+        return max(0, bisect_right(self.pts, math.floor(self._ticks(time_s))) - 1)
+
+    def frames_between(self, start_s: float | Fraction, end_s: float | Fraction) -> range:
+        """Return the frames shown from `start_s` until before `end_s` (s).
+
+        The first one may have begun before `start_s`. The range is empty if the interval ends
+        before the first frame; the last frame counts as shown for ever.
+        """
+        stop = bisect_left(self.pts, math.ceil(self._ticks(end_s)))
+        return range(min(self.index_at(start_s), stop), stop)
 
     def seek_time_s(self, index: int) -> Fraction:
         """Return the time (s) to seek to in a player: the middle of a frame, since browsers round.
@@ -150,6 +155,13 @@ class FrameTable:
         if index + 1 < len(self.pts):
             return (start_s + self.pts[index + 1] * self.time_base) / 2
         return start_s + Fraction(1, 1000)
+
+    def _ticks(self, time_s: float | Fraction) -> Fraction:
+        """Return a time (s) in ticks: a whole number for a float computed from a timestamp."""
+        ticks = Fraction(time_s) / self.time_base
+        nearest = round(ticks)
+        # The error of such a float is far below a thousandth of a tick, even after days.
+        return Fraction(nearest) if abs(ticks - nearest) < Fraction(1, 1000) else ticks
 
     def key_packet(self, index: int) -> int:
         """Return the packet at which decoding must start to obtain frame `index`.
