@@ -25,8 +25,8 @@ _PROFILE_BYTES: Final = 4
 def split_start_codes(data: bytes) -> list[bytes]:
     """Return the NAL units of a byte stream (Annex B)."""
     starts = [found.end() for found in _START_CODE.finditer(data)]
-    ends = [start - 3 for start in starts[1:]] + [len(data)]
-    units = (data[start:end].rstrip(b"\0") for start, end in zip(starts, ends, strict=True))
+    ends = [*(start - 3 for start in starts[1:]), len(data)]
+    units = (data[start:end].rstrip(b"\0") for start, end in zip(starts, ends, strict=False))
     return [unit for unit in units if unit]
 
 
