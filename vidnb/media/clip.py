@@ -182,7 +182,7 @@ def _check_interval(
     if wanted.stop == len(table):
         end_ticks = table.pts[last] + (decoder.read(last).duration or gap or 1)
     end_s = end_ticks * table.time_base
-    if not wanted or request.start_s >= end_s:
+    if not wanted or request.start_s >= float(end_s):
         first_s = table.pts[0] * table.time_base
         raise ValueError(
             f"{file.name} has no frame from {request.start_s:g} to {request.end_s:g} s: its video"
@@ -258,7 +258,7 @@ def _file_name(source: object) -> str:
     source = getattr(source, "path", source)
     if not isinstance(source, str | os.PathLike):
         source = getattr(source, "name", "")
-    return Path(local_path(source)).name if isinstance(source, str | os.PathLike) else ""
+    return Path(source).name if isinstance(source, str | os.PathLike) else ""
 
 
 def _stem(source: object) -> str:
