@@ -330,18 +330,23 @@ class _VideoTrack:
         if not settings.is_picture:
             context.gop_size = _LONGEST_GROUP  # key frames are asked for by time
             # The filters decide the colour facts; the encoder needs them before its first frame.
-            color_facts(context, next(self._filtered(self._source.first)))
+            color_facts(context, self._first_filtered())
         self._stream = stream
 
     def _time_base(self) -> Fraction:
         return self._source.table.time_base if self._request.fps is None else 1 / self._request.fps
 
-    def _filtered(self, *frames: "VideoFrame") -> "Iterator[VideoFrame]":
-        """Yield the filtered frames; all frames of the source without an argument."""
+    def _filtered(self) -> "Iterator[VideoFrame]":
         graph, entry, end = self._graph()
-        _link(graph, entry, [*self._filters(), ("format", self._request.format.pixels)], end)
+        _link(graph, entry, [*self._time_filters(), *self._filters()], end)
         graph.configure()
-        yield from _run(entry, end, frames or self._source)
+        yield from _run(entry, end, self._source)
+
+    def _first_filtered(self) -> "VideoFrame":
+        graph, entry, end = self._graph()
+        _link(graph, entry, self._filters(), end)
+        graph.configure()
+        return cast("VideoFrame", next(_run(entry, end, [self._source.first])))
 
     def _graph(self) -> "tuple[Graph, FilterContext, FilterContext]":
         av = require_av()
@@ -361,27 +366,36 @@ class _VideoTrack:
         }
         return graph.add("buffer", **facts)
 
-    def _filters(self) -> list[tuple[str, str]]:
-        """Return the filters before the pixel format, as FFmpeg's names and arguments."""
-        first = self._source.first
-        filters: list[tuple[str, str]] = []
-        if first.interlaced_frame:
-            filters.append(("bwdif", "mode=send_frame:deint=all"))
+    def _time_filters(self) -> list[tuple[str, str]]:
+        """Return the filters that look at several frames."""
         fps = self._request.fps
         if fps is None and self._request.format.is_picture and self._is_fast():
             fps = _FASTEST_PICTURE
-        if fps is not None:
-            filters.append(("fps", f"{fps.numerator}/{fps.denominator}"))
-        filters.extend(self._turns)
+        is_interlaced = self._source.first.interlaced_frame
+        return [
+            *([("bwdif", "mode=send_frame:deint=all")] if is_interlaced else []),
+            *([] if fps is None else [("fps", f"{fps.numerator}/{fps.denominator}")]),
+        ]
+
+    def _filters(self) -> list[tuple[str, str]]:
+        """Return the filters of each frame, as FFmpeg's names and arguments."""
+        first, suffix = self._source.first, self._request.suffix
         matrix = _MATRICES.get(first.colorspace)
         if matrix is None:  # as players guess it, by the size before scaling
             matrix = "bt709" if first.height >= _FIRST_HD_HEIGHT else "smpte170m"
         scale = f"w={self.width}:h={self.height}:flags=bicubic+accurate_rnd+full_chroma_int"
         if not first.format.is_rgb:
             scale += f":in_color_matrix={matrix}"
-        if not self._request.format.is_picture or self._request.suffix == ".webp":
+        if suffix == ".webp":  # RFC 9649, section 2.5: always this matrix
+            matrix = "smpte170m"
+        if suffix != ".gif":
             scale += f":out_color_matrix={matrix}:out_range=limited"
-        return [*filters, ("scale", scale), ("setsar", "1")]
+        return [
+            *self._turns,
+            ("scale", scale),
+            ("setsar", "1"),
+            ("format", "rgb32" if suffix == ".gif" else self._request.format.pixels),
+        ]
 
     def _is_fast(self) -> bool:
         table = self._source.table
@@ -391,7 +405,7 @@ class _VideoTrack:
     def _with_palette(self) -> "Iterator[VideoFrame]":
         """Yield the frames in the 256 colours that suit all of them best; reads them twice."""
         graph, entry, end = self._graph()
-        _link(graph, entry, [*self._filters(), ("format", "rgb32"), ("palettegen", "")], end)
+        _link(graph, entry, [*self._time_filters(), *self._filters(), ("palettegen", "")], end)
         graph.configure()
         (palette,) = _run(entry, end, self._source)
         graph, entry, end = self._graph()
@@ -403,7 +417,7 @@ class _VideoTrack:
             pixel_aspect="1/1",
         )
         use = graph.add("paletteuse", "dither=sierra2_4a:diff_mode=rectangle")
-        _link(graph, entry, [*self._filters(), ("format", "rgb32")], use)
+        _link(graph, entry, [*self._time_filters(), *self._filters()], use)
         colors.link_to(use, 0, 1)
         use.link_to(end)
         graph.configure()
@@ -576,10 +590,10 @@ def _sound_graph(
     graph.configure()
 
     def run(one: "AudioFrame | None") -> "Iterator[AudioFrame]":
-        entry.push(one)
+        graph.push(one)  # not `entry`: a filter does not keep its graph
         while True:
             try:
-                yield cast("AudioFrame", end.pull())
+                yield cast("AudioFrame", graph.pull())
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
 
