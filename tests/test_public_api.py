@@ -29,6 +29,9 @@ FUNCTIONS = {
     " subtitles=None, poster=None, route='auto', markers=(), save_to=None)",
     "compare": "(*sources, labels=None, columns=None, offsets_s=None)",
     "sample": "()",
+    "clip": "(source, start_s, end_s, path=None, *, mode='copy', progress=None, cancel=None)",
+    "convert": "(source, path, *, width=None, fps=None, keyframe_s=1.0, progress=None,"
+    " cancel=None)",
     "frames": "(source, *, stream=0, size=None, format='rgb24', upright=True, damaged='error',"
     " cache_bytes=268435456)",
 }
@@ -57,7 +60,17 @@ ERRORS = {
     "MissingExtra": (vidnb.VidnbError, ImportError),
 }
 CLASSES = {
-    *("Comparison", "DownloadResult", "DownloadJob", "Frame", "Frames", "Served", "Player"),
+    *(
+        "ClipResult",
+        "Comparison",
+        "ConvertResult",
+        "DownloadResult",
+        "DownloadJob",
+        "Frame",
+        "Frames",
+        "Served",
+        "Player",
+    ),
     "RetryPolicy",
 }
 

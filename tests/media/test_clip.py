@@ -55,7 +55,8 @@ def numbers_of_plain_decoding(path: Path) -> list[int | None]:
     """
     with av.open(str(path)) as container:
         return [
-            shown_number(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)
+            shown_number(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
+            for frame in container.decode(video=0)
         ]
 
 
@@ -231,7 +232,8 @@ def rich(folder: Path) -> Path:
         "[CHAPTER]\nTIMEBASE=1/1000\nSTART=2000\nEND=4000\ntitle=two\n"
     )
     path = folder / "rich.mkv"
-    inputs = ["-i", beep("beep.mkv", "flac"), "-i", folder / "s.srt", "-i", folder / "m.txt"]
+    files = [beep("beep.mkv", "flac"), folder / "s.srt", folder / "m.txt"]
+    inputs = [word for file in files for word in ("-i", str(file))]
     options = (
         "-map 0 -map 1 -map_metadata 2 -map_chapters 2 -c copy -c:v libx264 -preset ultrafast -g 20"
         " -aspect 16:9 -color_primaries bt709 -color_trc bt709 -colorspace bt709"
@@ -240,7 +242,7 @@ def rich(folder: Path) -> Path:
     program = shutil.which("ffmpeg")
     if program is None:
         pytest.skip("ffmpeg is not installed")
-    subprocess.run([program, "-v", "error", *inputs, *options.split(), path], check=True)
+    subprocess.run([program, "-v", "error", *inputs, *options.split(), str(path)], check=True)
     return path
 
 

@@ -24,9 +24,8 @@ def table(frames: list[int | None], keys: set[int]) -> FrameTable:
         PacketEntry(None if frame is None else frame * 40, number, number, frame in keys)
         for number, frame in enumerate(frames)
     ]
-    order = sorted(
-        (n for n, frame in enumerate(frames) if frame is not None), key=frames.__getitem__
-    )
+    shown_at = {frame: number for number, frame in enumerate(frames) if frame is not None}
+    order = [shown_at[frame] for frame in sorted(shown_at)]
     return FrameTable.of_packets(entries, Fraction(1, 1000), decoded=order)
 
 

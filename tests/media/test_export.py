@@ -88,11 +88,11 @@ def test_progress_counts_up_to_all_frames(export: Export, tmp_path: Path) -> Non
     assert done == sorted(done)
 
 
-class Blocked(io.FileIO):
+class Blocked(io.BytesIO):
     """A source whose reads wait, once the temporary file of the export in `folder` exists."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(clip("h264.mp4"))
+        super().__init__(clip("h264.mp4").read_bytes())
         self.goes_on = threading.Event()
         self._folder = folder
 

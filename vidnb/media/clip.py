@@ -54,7 +54,7 @@ _END_S: Final = 10**10
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """A finished clip.
+    """A finished clip, from `vidnb.clip`; an error is raised instead of an incomplete one.
 
     `start_s` and `end_s` (s) are the times in the source at which the clip really begins and ends;
     its own times begin at 0. `frames` is its number of frames, `reencoded_frames` how many of these

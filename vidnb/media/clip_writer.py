@@ -100,7 +100,7 @@ class _Writer:
         with self._source.packets(index, self._start_s - _WINDOW_S[kind]) as packets:
             before = None
             for packet in packets:
-                start_s = packet.pts * packet.time_base
+                start_s = (packet.pts or 0) * packet.time_base
                 end_s = start_s + (packet.duration or 0) * packet.time_base
                 if start_s >= self._end_s:
                     return

@@ -107,9 +107,10 @@ _CACHE_BYTES: Final = 2**26
 
 @dataclass(frozen=True, slots=True)
 class ConvertResult:
-    """A finished conversion: its path, size (B), frames, picture size (pixels) and duration (s).
+    """A finished conversion, from `vidnb.convert`; an error is raised instead of an incomplete one.
 
-    `skipped_frames` is the number of frames of the source that are damaged and therefore missing.
+    It has `size_bytes` (B), `frames` pictures of `width` x `height` pixels, and lasts `duration_s`
+    (s). `skipped_frames` is the number of frames of the source that are damaged and so missing.
     """
 
     path: Path
