@@ -47,19 +47,6 @@ def numbers(path: Path) -> list[int | None]:
         return [shown_number(frame.image) for frame in frames]
 
 
-def numbers_of_plain_decoding(path: Path) -> list[int | None]:
-    """Return the numbers of all frames that FFmpeg decodes, errors ignored.
-
-    A copy that begins with an open group lacks the frames shown before its key frame. Pictures that
-    other ones mark as unused may be among them, which H.264 decoders report.
-    """
-    with av.open(str(path)) as container:
-        return [
-            shown_number(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
-            for frame in container.decode(video=0)
-        ]
-
-
 def cut(name: str, first: int, stop: int, folder: Path, mode: ClipMode) -> tuple[Any, list[int]]:
     """Cut frames `first` to `stop`; check the result and return it with the frames that it has."""
     source = clip(name)
@@ -76,7 +63,11 @@ def cut(name: str, first: int, stop: int, folder: Path, mode: ClipMode) -> tuple
     assert result.size_bytes == result.path.stat().st_size
     assert result.start_s == pytest.approx(times_s[start])
     if "open-gop" in name and mode == "copy":
-        assert numbers_of_plain_decoding(result.path) == wanted[start : start + result.frames]
+        # The frames shown before its key frame are missing. Later ones mark some of them as
+        # unused, which an H.264 decoder reports as an error, though it shows the right pictures.
+        with vidnb.frames(result.path, damaged="show") as copy:
+            found = [shown_number(frame.image) for frame in copy]
+        assert found == wanted[start : start + result.frames]
         return result, kept
     assert numbers(result.path) == wanted[start : start + result.frames]
     with vidnb.frames(result.path) as copy:

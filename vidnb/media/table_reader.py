@@ -137,12 +137,17 @@ def _save(path: Path, table: FrameTable) -> None:
 
 
 def _make_table(file: MediaFile, number: int) -> FrameTable:
-    with file.open() as container:
-        is_mp4 = "mp4" in container.format.name
-        stream = open_stream(container, number, file.name)
-        time_base = stream.time_base
-        with file.errors():
-            head = list(islice(_decoded_packets(container, stream), _CHECKED_FRAMES))
+    # A recording or a copy that begins with an open group of pictures has errors up to its next
+    # closed group, though all its frames are whole.
+    for is_strict in (True, False):
+        with file.open() as container:
+            is_mp4 = "mp4" in container.format.name
+            stream = open_stream(container, number, file.name, is_strict=is_strict)
+            time_base = stream.time_base
+            with file.errors():
+                head = list(islice(_decoded_packets(container, stream), _CHECKED_FRAMES))
+        if head:
+            break
     if time_base is None or not head:
         raise MediaError(f"No frame of {file.name} can be decoded; check the file.")
     entries = _read_entries(file, number, skips_media_data=is_mp4)
