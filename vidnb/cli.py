@@ -206,8 +206,8 @@ def _parser(
         metavar="S",
         help="the longest time between key frames (default: 1 s)",
     )
-    for command in (clip, convert):
-        command.add_argument("--quiet", action="store_true", help="no progress bar")
+    for one in (clip, convert):
+        one.add_argument("--quiet", action="store_true", help="no progress bar")
     commands.add_parser(
         "demo",
         help="open the quickstart notebook in JupyterLab, which gets all further options",
@@ -312,9 +312,8 @@ def _clip(arguments: argparse.Namespace) -> int:
         mode="exact" if arguments.exact else "copy",
         progress=not arguments.quiet,
     )
-    print(result.path)
-    print(result.describe(), file=sys.stderr)
-    return 0
+    write_error_line(result.describe())
+    return _write(f"{result.path}\n", f"; {result.path} is complete") or 0
 
 
 def _convert(arguments: argparse.Namespace) -> int:
@@ -328,8 +327,7 @@ def _convert(arguments: argparse.Namespace) -> int:
         keyframe_s=arguments.keyframe_s,
         progress=not arguments.quiet,
     )
-    print(result.path)
-    return 0
+    return _write(f"{result.path}\n", f"; {result.path} is complete") or 0
 
 
 def _wait_for_interrupt() -> None:
