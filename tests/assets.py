@@ -51,7 +51,7 @@ def converted_sample(name: str) -> Path:
     """Return vidnb's sample clip (10 s) in one of `FORMATS`; skips without ffmpeg."""
     options = FORMATS[name].split()
     options += [] if "copy" in options else _FAST_ENCODING.split()
-    return _made_by_ffmpeg(CACHE / "formats-1" / name, lambda: ["-i", str(sample()), *options])
+    return made_by_ffmpeg(CACHE / "formats-1" / name, lambda: ["-i", str(sample()), *options])
 
 
 _SMALL = "-vf scale=480:-2 -b:v 2700k -g 24"
@@ -69,10 +69,10 @@ def fragmented_film(name: str) -> Path:
     """
     options = [*FRAGMENTED[name].split(), *_SMALL.split()]
     twice = ["-stream_loop", "1", "-i"]
-    return _made_by_ffmpeg(CACHE / "fragmented-1" / name, lambda: [*twice, str(film()), *options])
+    return made_by_ffmpeg(CACHE / "fragmented-1" / name, lambda: [*twice, str(film()), *options])
 
 
-def _made_by_ffmpeg(path: Path, arguments: Callable[[], list[str]]) -> Path:
+def made_by_ffmpeg(path: Path, arguments: Callable[[], list[str]]) -> Path:
     """Return a file, made by ffmpeg if it does not exist; skips without ffmpeg."""
     if not path.is_file():
         program = shutil.which("ffmpeg")
@@ -156,12 +156,13 @@ def unit_test_python(python: str) -> Path:
         for requirement in project["optional-dependencies"]["test"]
         if requirement.startswith(("blockbuster", "hypothesis", "pytest"))
     ]
+    media = project["optional-dependencies"]["media"]
     path = CACHE / f"{Path(python).name}-{hashlib.sha256(declared).hexdigest()[:12]}"
     if not path.is_dir():
         temporary = path.with_name(f"{path.name}.{os.getpid()}")
         pip = [str(temporary / "bin" / "python"), "-m", "pip", "install", "--quiet"]
         error = _run([python, "-m", "venv", str(temporary)], None) or _run(
-            [*pip, "--disable-pip-version-check", *project["dependencies"], *tools], None
+            [*pip, "--disable-pip-version-check", *project["dependencies"], *media, *tools], None
         )
         _install(temporary, path, f"the dependencies of the unit tests for {python}", error)
     return path / "bin" / "python"

@@ -74,7 +74,7 @@ def test_without_arguments_it_prints_its_help(tmp_path: Path) -> None:
     assert run("get", "a", "b", "c", cwd=tmp_path).returncode == 2
 
 
-@pytest.mark.parametrize("command", ["get", "serve", "clip", "convert", "demo"])
+@pytest.mark.parametrize("command", ["get", "serve", "probe", "sheet", "clip", "convert", "demo"])
 def test_the_help_of_a_command_shows_an_example(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

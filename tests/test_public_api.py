@@ -34,6 +34,9 @@ FUNCTIONS = {
     " cancel=None)",
     "frames": "(source, *, stream=0, size=None, format='rgb24', upright=True, damaged='error',"
     " cache_bytes=268435456)",
+    "probe": "(source, *, deep=False)",
+    "sheet": "(source, n=24, *, every_s=None, at_s=None, columns=None, width=1200, stream=0,"
+    " keyframes=False, dark=False)",
 }
 FUNCTIONS["download_async"] = FUNCTIONS["start_download"] = FUNCTIONS["download"]
 RESULT_FIELDS = [
@@ -71,7 +74,7 @@ CLASSES = {
         "Served",
         "Player",
     ),
-    "RetryPolicy",
+    *("MediaInfo", "RetryPolicy", "Sheet"),
 }
 
 

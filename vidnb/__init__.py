@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from vidnb.media.clip import ClipResult, clip
     from vidnb.media.convert import ConvertResult, convert
     from vidnb.media.frames import Frame, Frames, frames
+    from vidnb.media.media_info import MediaInfo
+    from vidnb.media.probe import probe
+    from vidnb.media.sheet import Sheet, sheet
     from vidnb.server.sample import sample
     from vidnb.server.server import Served, serve
     from vidnb.widgets.api import download, download_async, start_download
@@ -59,6 +62,7 @@ __all__ = [
     "Frame",
     "Frames",
     "MediaError",
+    "MediaInfo",
     "MissingExtra",
     "NotAVideo",
     "Player",
@@ -67,6 +71,7 @@ __all__ = [
     "RetryPolicy",
     "ServeError",
     "Served",
+    "Sheet",
     "SourceChanged",
     "StatusError",
     "StorageError",
@@ -85,9 +90,11 @@ __all__ = [
     "frames",
     "get_video_data",
     "play",
+    "probe",
     "sample",
     "save_video_from_url",
     "serve",
+    "sheet",
     "start_download",
 ]
 
@@ -101,10 +108,12 @@ _MODULES = {
     "DownloadResult": "vidnb.download.request",
     "Frame": "vidnb.media.frames",
     "Frames": "vidnb.media.frames",
+    "MediaInfo": "vidnb.media.media_info",
     "Player": "vidnb.widgets.player.widget",
     "RetryPolicy": "vidnb.download.planner.retry",
     "Served": "vidnb.server.server",
     "clip": "vidnb.media.clip",
+    "Sheet": "vidnb.media.sheet",
     "compare": "vidnb.widgets.compare.comparison",
     "convert": "vidnb.media.convert",
     "download": "vidnb.widgets.api",
@@ -112,9 +121,11 @@ _MODULES = {
     "frames": "vidnb.media.frames",
     "get_video_data": "vidnb.compat",
     "play": "vidnb.widgets.player.widget",
+    "probe": "vidnb.media.probe",
     "sample": "vidnb.server.sample",
     "save_video_from_url": "vidnb.compat",
     "serve": "vidnb.server.server",
+    "sheet": "vidnb.media.sheet",
     "start_download": "vidnb.widgets.api",
 }
 

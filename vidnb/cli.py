@@ -1,4 +1,4 @@
-"""The command line: `vidnb get URL [PATH]`, `vidnb serve FILE_OR_FOLDER`, `vidnb demo`.
+"""The command line: `vidnb get URL [PATH]`, `serve FILE_OR_FOLDER`, `demo`, and those of `cli_media`.
 
 `python -m vidnb` is the same, and a URL alone means `get`. The path or address of the result, or
 the bytes of `get URL -`, go to standard output, everything else to standard error. The exit status
@@ -25,13 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from vidnb import __version__
+from vidnb.cli_media import MEDIA_COMMANDS, add_media_commands
 from vidnb.cli_options import add_download_options, read_download_options
 from vidnb.errors import MissingExtra, VidnbError
 from vidnb.io.standard_streams import is_terminal, write_error_line, write_output
 
 __all__ = ["main"]
 
-_COMMANDS = ("get", "serve", "clip", "convert", "demo")
+_COMMANDS = ("get", "serve", *MEDIA_COMMANDS, "demo")
 _DEMO_FOLDER = "vidnb-demo"
 _STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _BROKEN_PIPE = 128 + 13  # SIGPIPE
@@ -70,12 +71,10 @@ def _run(argv: list[str]) -> int:
                 return _get(commands["get"], arguments)
             case "serve":
                 return _serve(arguments)
-            case "clip":
-                return _clip(arguments)
-            case "convert":
-                return _convert(arguments)
             case "demo":
                 return _demo(rest)
+            case command if command in MEDIA_COMMANDS:
+                return _write(*MEDIA_COMMANDS[command](arguments)) or 0
     except (VidnbError, ValueError) as error:
         write_error_line(f"vidnb: {error}")
         return 1
@@ -176,38 +175,7 @@ def _parser(
         default=[],
         help="a further host name that requests may use, such as a reverse proxy's; repeatable",
     )
-    clip = commands.add_parser(
-        "clip",
-        help="save a part of a video as a file of its own",
-        epilog="example: vidnb clip --exact film.mp4 1:02.5 1:10 scene.mp4",
-    )
-    clip.add_argument("source", metavar="FILE", help="a file or a URL")
-    clip.add_argument("start", metavar="START", help="seconds (62.5) or minutes (1:02.5)")
-    clip.add_argument("end", metavar="END", help="likewise; the frame at this time is left out")
-    clip.add_argument("path", metavar="OUT", nargs="?", help="default: beside FILE, with the times")
-    clip.add_argument(
-        "--exact",
-        action="store_true",
-        help="exactly these frames, some encoded again (default: copy from the key frame before)",
-    )
-    convert = commands.add_parser(
-        "convert",
-        help="convert a video to .mp4, .webm, .gif or .webp",
-        epilog="example: vidnb convert --width 480 film.mov film.gif",
-    )
-    convert.add_argument("source", metavar="FILE", help="a file or a URL")
-    convert.add_argument("path", metavar="OUT", help="its suffix chooses the format")
-    convert.add_argument("--width", type=int, help="pixels (default: as in FILE)")
-    convert.add_argument("--fps", type=float, help="frames a second (default: as in FILE)")
-    convert.add_argument(
-        "--keyframe-s",
-        type=float,
-        default=1.0,
-        metavar="S",
-        help="the longest time between key frames (default: 1 s)",
-    )
-    for one in (clip, convert):
-        one.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_media_commands(commands)
     commands.add_parser(
         "demo",
         help="open the quickstart notebook in JupyterLab, which gets all further options",
@@ -298,36 +266,6 @@ def _serve(arguments: argparse.Namespace) -> int:
                 write_error_line("Open this address in a browser; press Ctrl-C to stop.")
             _wait_for_interrupt()
     return 0
-
-
-def _clip(arguments: argparse.Namespace) -> int:
-    from vidnb.media.clip import clip
-    from vidnb.media.cut_plan import parse_time
-
-    result = clip(
-        arguments.source,
-        parse_time(arguments.start),
-        parse_time(arguments.end),
-        arguments.path,
-        mode="exact" if arguments.exact else "copy",
-        progress=not arguments.quiet,
-    )
-    write_error_line(result.describe())
-    return _write(f"{result.path}\n", f"; {result.path} is complete") or 0
-
-
-def _convert(arguments: argparse.Namespace) -> int:
-    from vidnb.media.convert import convert
-
-    result = convert(
-        arguments.source,
-        arguments.path,
-        width=arguments.width,
-        fps=arguments.fps,
-        keyframe_s=arguments.keyframe_s,
-        progress=not arguments.quiet,
-    )
-    return _write(f"{result.path}\n", f"; {result.path} is complete") or 0
 
 
 def _wait_for_interrupt() -> None:

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from vidnb.http.ranges import ByteRange
 from vidnb.media import sniff as sniff_module
-from vidnb.media.sniff import SNIFF_BYTES, BoxScanner, Layout, SniffResult, sniff
+from vidnb.media.sniff import (
+    SNIFF_BYTES,
+    BoxScanner,
+    Layout,
+    SniffResult,
+    declared_size_bytes,
+    sniff,
+)
 
 
 def box(kind: bytes, body: bytes = b"") -> bytes:
@@ -50,6 +57,9 @@ M2TS = (b"\x00\x00\x00\x01\x47\x40\x00\x10" + bytes(184)) * 22
         pytest.param(b"RIFF\x24\x00\x00\x00AVI LIST", "avi", id="avi"),
         pytest.param(b"OggS\x00\x02", "ogg", id="ogg"),
         pytest.param(b"FLV\x01\x05", "flv", id="flv"),
+        pytest.param(
+            b"YUV4MPEG2 W64 H64 F25:1\nFRAME\n" + b"A" * 4096, "yuv4mpeg", id="y4m-of-letters"
+        ),
         pytest.param(b"\x00\x00\x01\xba\x44", "mpeg-ps", id="mpeg-ps"),
         pytest.param(b"\x00\x00\x01\xb3\x14", "mpeg-es", id="mpeg-es"),
         pytest.param(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c30"), "asf", id="asf"),
@@ -397,6 +407,59 @@ def scanned(file: bytes, size_bytes: int | None = None) -> Layout:
     return scan.layout()
 
 
+def test_the_scan_knows_where_the_boxes_end() -> None:
+    for file, stop in [
+        (FAST, len(FAST)),
+        (FAST + bytes(500), len(FAST)),
+        (FRAGMENTED + bytes(500) + MOOF + MDAT, len(FRAGMENTED)),
+        (FAST + b"words behind it", len(FAST)),
+        (FTYP + MOOV + b"\x00\x00\x00\x00mdat" + bytes(99), len(FTYP + MOOV) + 107),
+        (FAST[:-30], len(FAST)),
+        (b"<html>words</html>", 0),
+    ]:
+        scan = BoxScanner(len(file))
+        while wanted := scan.next_range():
+            scan.feed(file[wanted.start : wanted.stop])
+        assert scan.offset == stop
+
+
+EBML_HEAD = b"\x1a\x45\xdf\xa3\x83" + bytes(3)
+SEGMENT = b"\x18\x53\x80\x67"
+
+
+@pytest.mark.parametrize(
+    ("head", "size_bytes"),
+    [
+        (b"RIFF\x24\x00\x00\x00AVI LIST", 8 + 0x24),
+        (b"RIFF\x00\x00\x00\x80WAVEfmt ", 8 + 2**31),
+        (b"RIFF\xff\xff\xff\xffWAVEfmt ", None),  # a stream
+        (b"RIFF\x00\x00\x00\x00AVI LIST", None),  # a recording that was not closed
+        (b"RIFF\x24\x00", None),
+        (EBML_HEAD + SEGMENT + b"\x85", 8 + 5 + 5),
+        (EBML_HEAD + SEGMENT + b"\x40\x85", 8 + 6 + 0x85),
+        (EBML_HEAD + SEGMENT + b"\x01" + (2**40).to_bytes(7), 8 + 12 + 2**40),
+        (EBML_HEAD + SEGMENT + b"\x01" + b"\xff" * 7, None),  # a live recording
+        (EBML_HEAD + SEGMENT + b"\xff", None),
+        (EBML_HEAD + SEGMENT + b"\x01\x00", None),
+        (EBML_HEAD + SEGMENT + b"\x00" + bytes(9), None),  # no valid size
+        (EBML_HEAD + SEGMENT, None),
+        (EBML_HEAD + b"\xec\x81\x00", None),
+        (EBML_HEAD[:5], None),
+        (EBML_HEAD[:4], None),
+        (b"OggS\x00\x02", None),
+        (b"", None),
+    ],
+)
+def test_the_size_that_a_file_declares(head: bytes, size_bytes: int | None) -> None:
+    assert declared_size_bytes(head) == size_bytes
+
+
+@given(st.binary(max_size=40), st.sampled_from([b"", b"RIFF", EBML_HEAD, EBML_HEAD + SEGMENT]))
+def test_a_declared_size_is_never_an_error(rest: bytes, start: bytes) -> None:
+    size_bytes = declared_size_bytes(start + rest)
+    assert size_bytes is None or size_bytes >= 0
+
+
 FIRST, LAST = True, False  # where the index is
 
 
@@ -480,6 +543,9 @@ FRAGMENTED = FTYP + MOOV + MOOF + MDAT + MOOF + MDAT
         pytest.param(FAST + b"\n", layout(FIRST), id="a-line-end-behind"),
         pytest.param(FAST + bytes(7), layout(FIRST), id="a-few-zeros-behind"),
         pytest.param(FAST + bytes(500), layout(FIRST), id="zeros-behind"),
+        pytest.param(
+            FTYP + MOOV + bytes(500) + MDAT, layout(FIRST, ("mdat", 0)), id="zeros-within"
+        ),
         pytest.param(FAST + b"<!-- served by x -->", layout(FIRST), id="words-behind"),
         pytest.param(
             FAST + b"\x00\x00\x00\x05moov" + bytes(9), layout(FIRST), id="nonsense-behind"

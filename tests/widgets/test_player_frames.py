@@ -48,7 +48,6 @@ def report(player: Player, **state: object) -> None:
 
 def test_the_frame_is_found_by_the_time_that_the_browser_reports(player: Player) -> None:
     times_s = vidnb.frames(clip(VARIABLE)).times_s
-    assert player.frame_index is None
     for index in (0, 7, 31, 59):
         report(player, current_time=0.0, shown_s=float(times_s[index]))
         assert player.frame_index == index
@@ -58,6 +57,10 @@ def test_the_frame_is_found_by_the_time_that_the_browser_reports(player: Player)
         assert player.frame_index == index, "browsers cut times to microseconds"
     assert shown_number(player.frame().image) == 59
     assert player.frame().index == 59
+
+
+def test_without_a_page_no_frame_is_shown(player: Player) -> None:
+    assert player.frame_index is None
 
 
 def test_seek_frame_goes_to_the_middle_of_the_frame(

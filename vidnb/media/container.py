@@ -9,24 +9,44 @@ import os
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, Self, TypeAlias, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    BinaryIO,
+    Final,
+    NamedTuple,
+    Protocol,
+    Self,
+    TypeAlias,
+    cast,
+)
 
 from vidnb.download.file_object import open_source
+from vidnb.download.options import check_type
 from vidnb.download.request import DownloadResult, local_path
 from vidnb.download.stream import is_url
 from vidnb.errors import MediaError, MissingExtra, ServeError, TransferError
 from vidnb.http.ranges import ByteRange
 from vidnb.http.urls import redact
 from vidnb.io.regular_file import StrPath, open_regular, os_error_reason
-from vidnb.media.sniff import BoxScanner
+from vidnb.media.problems import not_a_video
+from vidnb.media.sniff import SNIFF_BYTES, BoxScanner, Layout, sniff
 
 if TYPE_CHECKING:
+    from av import Packet
     from av.container import InputContainer
 
-__all__ = ["MediaFile", "MediaSource", "close_container", "require_av"]
+__all__ = [
+    "MediaFile",
+    "MediaSource",
+    "close_container",
+    "demux",
+    "require_av",
+    "scan_boxes",
+]
 
 
 class OpensBytes(Protocol):
@@ -47,6 +67,8 @@ _BUFFER_BYTES: Final = 2**18
 """The size of one read by FFmpeg (B): a call into Python costs as much as reading 30 KiB."""
 _URL_BUFFER_BYTES: Final = 2**15
 """The same for a URL, where every byte is fetched: FFmpeg reads ahead by a whole buffer."""
+_OPTIONS: Final = {"protocol_whitelist": "none"}
+"""FFmpeg opens nothing by itself: a playlist or `ffconcat` script would name other files."""
 
 
 def require_av() -> ModuleType:
@@ -67,8 +89,10 @@ class MediaFile:
     """An opened source, from which any number of PyAV containers may read at the same time.
 
     `name` names it in messages; `identity` are the device, inode, size (B) and modification time
-    (ns) of a local file, None for anything else. Raises `MediaError` for a source that cannot be
-    read, `ValueError` for an object that is none, and what `vidnb.open` raises for a URL.
+    (ns) of a local file, None for anything else; `is_remote` says whether its bytes are fetched;
+    `head` are its first bytes, and `kind` is the format by them (see `media.sniff`). Raises
+    `MediaError` for a source that cannot be read or is a page or playlist, `ValueError` for an
+    object that is none, and what `vidnb.open` raises for a URL.
     """
 
     def __init__(self, source: object) -> None:
@@ -82,6 +106,7 @@ class MediaFile:
             source = served.path
             if source is None:  # it is still downloaded
                 source = self._owned = served.open_bytes()
+        self.is_remote = is_url(source) or self._owned is not None
         if is_url(source):
             self.name = redact(source)
             self._file: BinaryIO = cast(BinaryIO, open_source(source))
@@ -106,6 +131,13 @@ class MediaFile:
         if not self.size_bytes:
             self.close()
             raise MediaError(f"{self.name} is empty; download or record it again.")
+        try:
+            self.head = self.read(ByteRange(0, min(SNIFF_BYTES, self.size_bytes)))
+            check_type("source", self.head, bytes, "a file that is opened in binary mode")
+            self.kind = _video_kind(self.name, self.head)
+        except BaseException:
+            self.close()
+            raise
 
     def _open(self, path: Path) -> BinaryIO:
         try:
@@ -150,12 +182,25 @@ class MediaFile:
         have their timestamps and positions, and only the index of the file is read.
         """
         av = require_av()
-        reader = _Reader(self, media_data(self) if skips_media_data else ())
+        reader = _Reader(self, scan_boxes(self).media_data if skips_media_data else ())
         with self.errors():
-            return cast(
-                "InputContainer",
-                av.open(reader, buffer_size=self._buffer_bytes, metadata_errors="replace"),
-            )
+            try:
+                return cast(
+                    "InputContainer",
+                    av.open(
+                        reader,
+                        buffer_size=self._buffer_bytes,
+                        metadata_errors="replace",
+                        container_options=_OPTIONS,
+                    ),
+                )
+            except av.error.InvalidDataError as error:
+                layout = scan_boxes(self, stops_at_fragments=True).layout
+                if layout.truncated:
+                    raise MediaError(
+                        f"{self.name} is truncated: {layout.missing_part}; download it again."
+                    ) from error
+                raise
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -182,6 +227,16 @@ def close_container(container: "InputContainer") -> None:
     container.close()
 
 
+def demux(container: "InputContainer", *streams: Any) -> "Iterator[Packet[Any]]":
+    """Yield the packets of some streams of a container, then an empty one for each (to flush it).
+
+    PyAV 18 ends with `IndexError` where FFmpeg found more streams while reading (FLV, MPEG-TS, in
+    damaged files); by then all packets of these streams have come.
+    """
+    with suppress(IndexError):
+        yield from container.demux(*streams)
+
+
 def _reason(av: Any, error: Exception) -> str:
     if isinstance(error, av.error.InvalidDataError):
         return (
@@ -195,8 +250,28 @@ def _reason(av: Any, error: Exception) -> str:
     return f"cannot be read by FFmpeg ({type(error).__name__}); check the file"
 
 
-def media_data(file: MediaFile) -> tuple[ByteRange, ...]:
-    """Return the payloads of the `mdat` boxes of an MP4 (ISO/IEC 14496-12 section 8.1.1)."""
+def _video_kind(name: str, head: bytes) -> str:
+    found = sniff(head)
+    refusal = not_a_video(name, found)
+    if refusal is not None:
+        raise MediaError(refusal)
+    return found.kind
+
+
+class Boxes(NamedTuple):
+    """The boxes of an MP4: their structure, the payloads of `mdat`, and the byte where they end."""
+
+    layout: Layout
+    media_data: tuple[ByteRange, ...]
+    stop: int
+
+
+def scan_boxes(file: MediaFile, *, stops_at_fragments: bool = False) -> Boxes:
+    """Return the boxes of an MP4 (ISO/IEC 14496-12 section 8.1.1).
+
+    With `stops_at_fragments` the scan ends
+    at the first fragment, of which a long recording has thousands.
+    """
     scan, found = BoxScanner(file.size_bytes), []
     while (byte_range := scan.next_range()) is not None:
         data = file.read(byte_range)
@@ -204,12 +279,13 @@ def media_data(file: MediaFile) -> tuple[ByteRange, ...]:
             break
         scan.feed(data)
         if data[4:8] == b"mdat":
-            following = scan.next_range()
-            stop = following.start if following else file.size_bytes
             start = byte_range.start + (16 if data[:4] == b"\0\0\0\1" else 8)
-            if start < stop:
-                found.append(ByteRange(start, stop))
-    return tuple(found)
+            end = min(scan.offset, file.size_bytes)
+            if start < end:
+                found.append(ByteRange(start, end))
+        if stops_at_fragments and scan.layout().fragmented:
+            break
+    return Boxes(scan.layout(), tuple(found), scan.offset)
 
 
 class _Reader:

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, Self
 
 from vidnb.errors import MediaError
-from vidnb.media.container import MediaFile, close_container, require_av
+from vidnb.media.container import MediaFile, close_container, demux, require_av
 from vidnb.media.frame_table import FrameTable
 from vidnb.media.table_reader import open_stream, packet_of, tag_packet
 
@@ -142,7 +142,7 @@ class FrameDecoder:
             self._next_packet = number + 1
         try:
             return list(packet.decode())
-        except av.error.InvalidDataError:
+        except av.error.FFmpegError:
             self._handle_error(index)
             return []
 
@@ -189,12 +189,12 @@ class FrameDecoder:
                     container.seek(ticks, stream=stream, backward=True)
                 except require_av().error.FFmpegError:
                     break  # an elementary stream has no timestamps to seek to
-                if self._start_at(target, key, container.demux(stream)):
+                if self._start_at(target, key, demux(container, stream)):
                     return
         self._close_container()
         container, stream = self._opened()
         with self._file.errors():
-            if not self._start_at(target, key, container.demux(stream)):
+            if not self._start_at(target, key, demux(container, stream)):
                 raise self._damage(index)
 
     def _start_at(self, target: int, key: int, packets: "Iterator[Packet[VideoStream]]") -> bool:

@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from vidnb.http.ranges import ByteRange
 
-__all__ = ["SNIFF_BYTES", "BoxScanner", "Layout", "SniffResult", "sniff"]
+__all__ = ["SNIFF_BYTES", "BoxScanner", "Layout", "SniffResult", "declared_size_bytes", "sniff"]
 
 SNIFF_BYTES: Final = 4096
 """The length of a file's beginning that `sniff` uses (B)."""
@@ -35,11 +35,13 @@ _IMAGE_BRANDS = frozenset({b"avif", b"heic", b"heix", b"mif1"})
 _MAGIC = (
     (b"OggS", "ogg"),  # RFC 3533
     (b"FLV\x01", "flv"),
+    (b"YUV4MPEG2 ", "yuv4mpeg"),  # a line of text, and then pictures that may look like text
     (b"\x00\x00\x01\xba", "mpeg-ps"),  # ISO/IEC 13818-1 pack header
     (b"\x00\x00\x01\xb3", "mpeg-es"),  # ISO/IEC 13818-2 sequence header
     (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), "asf"),
 )
 _EBML = b"\x1a\x45\xdf\xa3"  # RFC 8794
+_SEGMENT = b"\x18\x53\x80\x67"  # RFC 9559
 _DOCTYPE = re.compile(
     rb"\x42\x82[\x81-\xa0]([ -~]*)"
 )  # with a size of one byte, as all files have it
@@ -144,6 +146,35 @@ def _magic(head: bytes) -> str | None:
         name = doctype[1][: doctype[0][2] & 0x7F]
         return name.decode() if name in {b"webm", b"matroska"} else None
     return None
+
+
+def declared_size_bytes(head: bytes) -> int | None:
+    """Return the size (B) that the first bytes of a Matroska, WebM, AVI or WAV file declare.
+
+    It is that of the first segment or RIFF chunk, so a complete file may be larger, never smaller.
+    None if the file does not say: a live recording does not know its size.
+    """
+    if head.startswith(b"RIFF") and len(head) >= 8:
+        size_bytes = int.from_bytes(head[4:8], "little")
+        return 8 + size_bytes if 0 < size_bytes < 2**32 - 1 else None
+    if not head.startswith(_EBML):
+        return None
+    header = _vint(head, len(_EBML))
+    if header is None:
+        return None
+    at = sum(header)
+    segment = _vint(head, at + len(_SEGMENT)) if head[at : at + len(_SEGMENT)] == _SEGMENT else None
+    return sum(segment) if segment else None
+
+
+def _vint(head: bytes, at: int) -> tuple[int, int] | None:
+    """Return the offset after an EBML size (RFC 8794 section 4) and its value, None if unknown."""
+    length = 9 - head[at].bit_length() if at < len(head) else 0
+    data = head[at : at + length]
+    if not 1 <= length <= 8 or len(data) != length:
+        return None
+    value = int.from_bytes(data) & (1 << 7 * length) - 1
+    return (at + length, value) if value != (1 << 7 * length) - 1 else None
 
 
 def _boxes(head: bytes) -> str | None:
@@ -295,6 +326,11 @@ class BoxScanner:
         self._needs_mdat = True
         self._truncated: tuple[str, int] | None = None
 
+    @property
+    def offset(self) -> int:
+        """The byte up to which boxes were found; beyond the end of a truncated file."""
+        return self._offset
+
     def next_range(self) -> ByteRange | None:
         """Return the byte range to feed next, or None at the end of the scan."""
         if self._ended or self._offset >= self._size_bytes:
@@ -311,7 +347,9 @@ class BoxScanner:
         kind, size = data[4:8], _box_size(data, self._size_bytes - self._offset)
         is_known = kind in (_KNOWN_BOXES if self._steps else _FIRST_BOXES)
         stop = self._offset + size
-        if not size or (not is_known and (stop > self._size_bytes or not self._steps)):
+        # A type that is not known may be one of a vendor, unless it is part of zeroed bytes.
+        is_other = self._steps and stop <= self._size_bytes and any(data[:4])
+        if not size or not (is_known or is_other):
             self._ended = True
             return
         self._record(kind)

@@ -11,6 +11,7 @@ import os
 import threading
 from contextlib import suppress
 from dataclasses import replace
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Final, cast
 from platformdirs import user_cache_path
 
 from vidnb.errors import MediaError
-from vidnb.media.container import MediaFile, require_av
+from vidnb.media.container import MediaFile, demux, require_av
 from vidnb.media.frame_table import FrameTable, PacketEntry
 
 if TYPE_CHECKING:
@@ -30,7 +31,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["open_stream", "packet_of", "read_table", "tag_packet"]
+__all__ = [
+    "open_stream",
+    "packet_of",
+    "quick_table",
+    "read_entries",
+    "read_table",
+    "tag_packet",
+]
 
 _CHECKED_FRAMES: Final = 16
 """So many frames are decoded to check a table; the reordering of all codecs is shorter."""
@@ -137,11 +145,30 @@ def _save(path: Path, table: FrameTable) -> None:
 
 
 def _make_table(file: MediaFile, number: int) -> FrameTable:
+    entries = read_entries(file, number)
+    table = quick_table(file, number, entries)
+    if table is not None:
+        return table
+    with file.open() as container:
+        stream = open_stream(container, number, file.name, is_strict=False)
+        with file.errors():
+            decoded = list(_decoded_packets(container, stream))
+        time_base = cast(Fraction, stream.time_base)
+    try:
+        return FrameTable.of_packets(entries, time_base, decoded=decoded)
+    except ValueError as error:
+        raise MediaError(f"The frames of {file.name} have no times: {error}.") from error
+
+
+def quick_table(file: MediaFile, number: int, entries: list[PacketEntry]) -> FrameTable | None:
+    """Return the frame table of a stream by its packets, None if all must be decoded for it.
+
+    `MediaError` if the stream has no readable frame.
+    """
     # A recording or a copy that begins with an open group of pictures has errors up to its next
     # closed group, though all its frames are whole.
     for is_strict in (True, False):
         with file.open() as container:
-            is_mp4 = "mp4" in container.format.name
             stream = open_stream(container, number, file.name, is_strict=is_strict)
             time_base = stream.time_base
             with file.errors():
@@ -150,44 +177,39 @@ def _make_table(file: MediaFile, number: int) -> FrameTable:
             break
     if time_base is None or not head:
         raise MediaError(f"No frame of {file.name} can be decoded; check the file.")
-    entries = _read_entries(file, number, skips_media_data=is_mp4)
-    if all(entry.pts is not None for entry in entries):
-        table = FrameTable.of_packets(entries, time_base)
-        if list(table.packets[: len(head)]) == head:
-            return table
-    with file.open() as container:
-        stream = open_stream(container, number, file.name)
-        with file.errors():
-            decoded = list(_decoded_packets(container, stream))
-    try:
-        return FrameTable.of_packets(entries, time_base, decoded=decoded)
-    except ValueError as error:
-        raise MediaError(f"The frames of {file.name} have no times: {error}.") from error
+    if any(entry.pts is None for entry in entries):
+        return None
+    table = FrameTable.of_packets(entries, time_base)
+    return table if list(table.packets[: len(head)]) == head else None
 
 
-def _read_entries(file: MediaFile, number: int, *, skips_media_data: bool) -> list[PacketEntry]:
+def read_entries(file: MediaFile, number: int) -> list[PacketEntry]:
     """Return the packets of a stream in decoding order, without decoding."""
-    entries: list[PacketEntry] = []
-    with file.open(skips_media_data=skips_media_data) as container:
-        stream = open_stream(container, number, file.name)
-        with file.errors():
-            for packet in islice(container.demux(stream), _MAX_PACKETS):
-                if packet.size:
-                    position = -1 if packet.pos is None else packet.pos
-                    is_key, is_discard = bool(packet.is_keyframe), bool(packet.is_discard)
-                    entries.append(
-                        PacketEntry(
-                            packet.pts,
-                            packet.dts,
-                            position,
-                            is_key,
-                            is_discard,
-                            packet.duration or 0,
-                        )
-                    )
-        if skips_media_data:  # FFmpeg's parsers judged zeros; its index has the flags of the file
-            keys = {entry.pos for entry in stream.index_entries if entry.is_keyframe}
+    is_mp4 = file.kind in {"mp4", "quicktime"}
+    with file.open(skips_media_data=is_mp4) as container:
+        if is_mp4 and "mp4" in container.format.name:
+            entries = _entries(file, number, container)
+            # FFmpeg's parsers judged zeros; its index has the flags of the file.
+            index = open_stream(container, number, file.name).index_entries
+            keys = {entry.pos for entry in index if entry.is_keyframe}
             return [replace(entry, is_key=entry.position in keys) for entry in entries]
+    with file.open() as container:
+        return _entries(file, number, container)
+
+
+def _entries(file: MediaFile, number: int, container: "InputContainer") -> list[PacketEntry]:
+    entries: list[PacketEntry] = []
+    stream = open_stream(container, number, file.name)
+    with file.errors():
+        for packet in islice(demux(container, stream), _MAX_PACKETS):
+            if packet.size:
+                position = -1 if packet.pos is None else packet.pos
+                is_key, is_discard = bool(packet.is_keyframe), bool(packet.is_discard)
+                entries.append(
+                    PacketEntry(
+                        packet.pts, packet.dts, position, is_key, is_discard, packet.duration or 0
+                    )
+                )
     return entries
 
 
@@ -195,13 +217,13 @@ def _decoded_packets(container: "InputContainer", stream: "VideoStream") -> "Ite
     """Yield the packet number of each decoded frame, in the order of the decoder."""
     av = require_av()
     number = 0
-    for packet in container.demux(stream):
+    for packet in demux(container, stream):
         if packet.size:
             tag_packet(packet, number)
             number += 1
         try:
             frames = packet.decode()
-        except av.error.InvalidDataError:
+        except av.error.FFmpegError:
             continue  # a damaged packet has no frame
         for frame in frames:
             yield packet_of(frame)
