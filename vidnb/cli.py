@@ -1,4 +1,4 @@
-"""The command line: `vidnb get URL [PATH]`, `serve FILE_OR_FOLDER`, `demo`, and those of `cli_media`.
+"""The command line: `vidnb get URL [PATH]`, `serve FILE_OR_FOLDER`, `demo`, and `cli_media`.
 
 `python -m vidnb` is the same, and a URL alone means `get`. The path or address of the result, or
 the bytes of `get URL -`, go to standard output, everything else to standard error. The exit status

@@ -177,7 +177,7 @@ CALLS = pytest.mark.parametrize("call", [vidnb.probe, vidnb.frames, vidnb.sheet]
         ("text.mp4", b"This is not a video, but a letter.\n" * 50, "is text (“This is not a"),
         ("page.mp4", b"<!doctype html><title>Log in</title>", "is a web page (“Log in”)"),
         ("error.mp4", b'{"error": "no such film"}', "is json text (“no such film”)"),
-        ("list.m3u8", b"#EXTM3U\n#EXTINF:3,\nfilm.ts\n", "is a playlist (HLS)"),
+        ("list.m3u8", b"#EXTM3U\n#EXTINF:3,\nfilm.ts\n", "is a playlist (M3U)"),
         ("list.mpd", b'<MPD xmlns="urn:mpeg:dash:schema:mpd:2011">', "is a playlist (DASH)"),
         ("words.srt", b"1\n00:00:00,000 --> 00:00:02,000\nHello\n", "holds subtitles"),
         ("zeros.mp4", bytes(100_000), "is not a video that FFmpeg can read"),

@@ -92,7 +92,12 @@ def test_only_the_first_streams_are_played() -> None:
 @pytest.mark.parametrize(
     ("head", "expected"),
     [
-        (b"#EXTM3U\n#EXTINF:3,\na.ts\n", "is a playlist (HLS), which only names other files"),
+        (b"#EXTM3U\n#EXTINF:3,\na.ts\n", "is a playlist (M3U), which only names other files"),
+        (b"#EXTM3U\n#EXT-X-VERSION:3\n", "is a playlist (HLS), which only names other files"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+            "is a file, which only names other files",
+        ),
         (b"<?xml version='1.0'?><MPD xmlns='x'>", "is a playlist (DASH)"),
         (b"WEBVTT\n\n00:00.000 --> 00:01.000\nHello", "holds subtitles, not a video"),
         (b"1\n00:00:00,000 --> 00:00:02,000\nHello\n", "holds subtitles, not a video"),

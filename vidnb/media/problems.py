@@ -81,16 +81,17 @@ def playable_as(
     return "remux" if is_decoded else "transcode"
 
 
+_PLAYLISTS: Final = frozenset({"hls", "dash", "m3u"})
+
+
 def not_a_video(name: str, found: SniffResult) -> str | None:
     """Return why a file is refused by its first bytes, None if FFmpeg may open it.
 
-    A playlist is refused because it makes FFmpeg open the files and addresses that it names.
+    A playlist makes FFmpeg open the files and addresses that it names.
     """
-    if found.kind in {"hls", "dash"}:
-        return (
-            f"{name} is a playlist ({found.kind.upper()}), which only names other files; download"
-            " the video, and open that."
-        )
+    if found.verdict == "reference":
+        what = f"a playlist ({found.kind.upper()})" if found.kind in _PLAYLISTS else "a file"
+        return f"{name} is {what}, which only names other files; download the video, and open that."
     if found.kind in {"webvtt", "srt", "ttml"}:
         return f"{name} holds subtitles, not a video; pass it to play(subtitles=…)."
     if found.verdict == "page":
