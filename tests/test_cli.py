@@ -228,6 +228,7 @@ def test_demo_copies_the_notebooks_and_opens_the_first(
         "serve_and_seek.ipynb",
         "player.ipynb",
         "stream.ipynb",
+        "frames.ipynb",
         "flaky_origin.py",
     }
     Path("quickstart.ipynb").write_text("mine")

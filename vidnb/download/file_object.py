@@ -52,13 +52,7 @@ def open_source(
     if isinstance(source, DownloadResult):
         source = source.path
     if is_url(source):
-        stream = Stream(source, fills=False)
-        try:
-            raw = _StreamFile(stream, timeout_s)
-        except BaseException:
-            stream.close()
-            raise
-        return io.BufferedReader(raw, _BUFFER_BYTES)
+        return open_url(source, timeout_s=timeout_s)
     check_type("source", source, (str, os.PathLike), "a URL, a path or a DownloadResult")
     try:
         descriptor, _ = open_regular(local_path(source))
@@ -67,11 +61,30 @@ def open_source(
     return io.BufferedReader(io.FileIO(descriptor, "rb"), _BUFFER_BYTES)
 
 
+def open_url(
+    url: str, *, timeout_s: float = TIMEOUT_S, max_read_ahead_bytes: int | None = None
+) -> io.BufferedReader:
+    """Return what `open_source` returns for a URL.
+
+    `max_read_ahead_bytes` limits the read-ahead (B) of a sequential reader, for one that often
+    jumps: a decoder reads a group of pictures and then another one.
+    """
+    stream = Stream(url, fills=False)
+    try:
+        raw = _StreamFile(stream, timeout_s, max_read_ahead_bytes)
+    except BaseException:
+        stream.close()
+        raise
+    return io.BufferedReader(raw, _BUFFER_BYTES)
+
+
 class _StreamFile(io.RawIOBase):
     """One generation of a file that is downloaded while it is read."""
 
-    def __init__(self, stream: Stream, timeout_s: float) -> None:
+    def __init__(self, stream: Stream, timeout_s: float, max_read_ahead_bytes: int | None) -> None:
         super().__init__()
+        self._max_read_ahead_bytes = max_read_ahead_bytes
+        self._run_start = 0
         self._stream = stream
         self._timeout_s = timeout_s
         self._position = 0
@@ -117,6 +130,7 @@ class _StreamFile(io.RawIOBase):
         if self._position >= self._size_bytes or not len(view):
             return 0
         byte_range = ByteRange(self._position, min(self._position + len(view), self._size_bytes))
+        self._limit_read_ahead()
         if not self._feed.stored.covers(byte_range) or self._feed.generation != self._generation:
             self._run(self._feed.wait(self._reader, byte_range, self._generation))
             self._reported = byte_range.start
@@ -129,6 +143,15 @@ class _StreamFile(io.RawIOBase):
         read_bytes = os.preadv(self._descriptor, [target], byte_range.start)
         self._position += read_bytes
         return read_bytes
+
+    def _limit_read_ahead(self) -> None:
+        """Become another reader after so many sequential bytes: its read-ahead begins small."""
+        limit_bytes = self._max_read_ahead_bytes
+        if limit_bytes is None or 0 <= self._position - self._run_start < limit_bytes:
+            return
+        transfers.loop.call_soon_threadsafe(self._feed.remove_reader, self._reader)
+        self._reader = self._feed.new_reader()
+        self._run_start = self._position
 
     def close(self) -> None:
         """Stop the fetching; what was received is kept."""

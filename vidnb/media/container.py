@@ -24,7 +24,7 @@ from typing import (
     cast,
 )
 
-from vidnb.download.file_object import open_source
+from vidnb.download.file_object import open_url
 from vidnb.download.options import check_type
 from vidnb.download.request import DownloadResult, local_path
 from vidnb.download.stream import is_url
@@ -65,6 +65,8 @@ MediaSource: TypeAlias = StrPath | DownloadResult | OpensBytes | BinaryIO
 
 _BUFFER_BYTES: Final = 2**18
 """The size of one read by FFmpeg (B): a call into Python costs as much as reading 30 KiB."""
+_READ_AHEAD_BYTES: Final = 2**20
+"""The largest read-ahead of a URL (B): the next frame is often another group of pictures."""
 _URL_BUFFER_BYTES: Final = 2**15
 """The same for a URL, where every byte is fetched: FFmpeg reads ahead by a whole buffer."""
 _OPTIONS: Final = {"protocol_whitelist": "none"}
@@ -109,7 +111,9 @@ class MediaFile:
         self.is_remote = is_url(source) or self._owned is not None
         if is_url(source):
             self.name = redact(source)
-            self._file: BinaryIO = cast(BinaryIO, open_source(source))
+            self._file: BinaryIO = cast(
+                BinaryIO, open_url(source, max_read_ahead_bytes=_READ_AHEAD_BYTES)
+            )
             self._owned = self._file
             self._buffer_bytes = _URL_BUFFER_BYTES
         elif isinstance(source, str | os.PathLike):
