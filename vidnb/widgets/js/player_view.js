@@ -388,10 +388,13 @@ export class PlayerView {
   // What a person sees
 
   showPosition() {
-    this.toolbar.showTime(this.position(), this.playhead.duration);
     const { stepper } = this.controls;
-    const index = this.isSuspended ? stepper.times?.indexAt(this.position()) ?? null : stepper.frameIndex(this.position());
-    this.toolbar.showFrame(index, stepper.times?.count ?? 0);
+    const { times } = stepper;
+    const index = this.isSuspended ? times?.indexAt(this.position()) ?? null : stepper.frameIndex(this.position());
+    // The time of the frame; the position may be anywhere within it.
+    const time_s = times && index !== null ? times.starts_s[index] : this.position();
+    this.toolbar.showTime(time_s, this.playhead.duration);
+    this.toolbar.showFrame(index, times?.count ?? 0);
     this.timeline.show();
   }
 
