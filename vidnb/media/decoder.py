@@ -25,6 +25,8 @@ __all__ = ["FrameDecoder"]
 
 CACHE_BYTES: Final = 256 * 2**20
 """The most memory (B) for decoded frames that were not asked for yet, or may be again."""
+_KEPT_FRAMES: Final = 8
+"""While frames are read in order, so many of those that were read are kept."""
 
 
 class FrameDecoder:
@@ -59,6 +61,8 @@ class FrameDecoder:
         self._first_index = 0  # frames before it are not decoded correctly after the last seek
         self._last_index = -1  # of the latest frame that the decoder returned
         self._is_at_end = False
+        self._run = 0  # how many frames were read in order
+        self._previous = -1
         self._start = 0  # the key packet at which decoding started
         self._open_groups: set[int] = set()  # key packets that refer to frames before them
         self._is_threaded = True
@@ -86,6 +90,8 @@ class FrameDecoder:
 
     def read(self, index: int) -> "VideoFrame":
         """Return frame `index`; `MediaError` if it is damaged or missing."""
+        self._run = self._run + 1 if index == self._previous + 1 else 0
+        self._previous = index
         cached = self._cache.get(index)
         if cached is not None:
             self._cache.move_to_end(index)
@@ -171,7 +177,11 @@ class FrameDecoder:
             return
         self._cache[index] = frame
         self._cached_bytes += _size_bytes(frame)
-        while self._cached_bytes > self._cache_bytes and len(self._cache) > 1:
+        # A reader in order needs no earlier frame, and FFmpeg fills memory again that is free.
+        keeps_from = self._previous - _KEPT_FRAMES if self._run > _KEPT_FRAMES else 0
+        while len(self._cache) > 1 and (
+            self._cached_bytes > self._cache_bytes or next(iter(self._cache)) < keeps_from
+        ):
             _, oldest = self._cache.popitem(last=False)
             self._cached_bytes -= _size_bytes(oldest)
 
