@@ -1116,6 +1116,9 @@ class Scripted:
         self.open += 1
         return self
 
+    def stored(self, byte_range: ByteRange) -> ByteRange:
+        return byte_range
+
     async def read(self, byte_range: ByteRange) -> bytes:
         await asyncio.sleep(0)
         if self.failure is not None and byte_range.start > 0:

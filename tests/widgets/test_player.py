@@ -161,8 +161,9 @@ def test_paths_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_options_become_configuration() -> None:
-    player = play(sample(), start_s=2, autoplay=True, muted=True, loop=True, width=320)
+    player = play(sample(), start_s=2, end_s=3, autoplay=True, muted=True, loop=True, width=320)
     assert (player.start_s, player.autoplay, player.muted) == (2.0, True, True)
+    assert (player.end_s, type(player.end_s)) == (3.0, float)
     assert (player.loop, player.width, player.name) == (True, 320, "sample.mp4")
     assert player.current_time == 2.0
     player.close()
@@ -177,6 +178,7 @@ def test_the_defaults() -> None:
         False,
     )
     assert (player.width, player.tracks, player.poster, player.pending_command) == (960, [], [], {})
+    assert player.end_s is None
     player.close()
 
 
@@ -187,6 +189,12 @@ def test_the_defaults() -> None:
         ({"start_s": math.nan}, "start_s must be a finite number of at least 0, not"),
         ({"start_s": "3"}, "start_s must be a finite number of at least 0, not"),
         ({"start_s": True}, "start_s must be a finite number"),
+        ({"end_s": 0}, r"end_s must be later than start_s \(0 s\), not 0"),
+        ({"start_s": 2.5, "end_s": 2.5}, r"end_s must be later than start_s \(2.5 s\), not 2.5"),
+        ({"start_s": 3, "end_s": 1}, "end_s must be later than start_s"),
+        ({"end_s": math.inf}, "end_s must be a finite number"),
+        ({"end_s": "3"}, "end_s must be a finite number"),
+        ({"end_s": True}, "end_s must be a finite number"),
         ({"width": 0}, "width must be a whole number of at least 1, not 0"),
         ({"width": "640"}, "width must be a whole number of at least 1, not '640'"),
         ({"width": True}, "width must be a whole number"),

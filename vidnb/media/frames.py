@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 
-__all__ = ["Frame", "FrameFormat", "Frames", "frames"]
+__all__ = ["Frame", "FrameFormat", "Frames", "frames", "to_pixels"]
 
 FrameFormat: TypeAlias = Literal["rgb24", "gray", "rgba", "native"]
 
@@ -132,6 +132,11 @@ class Frames(Sequence[Frame]):
     def table(self) -> "FrameTable":
         """The frame table of the file: numbers, times and key frames."""
         return self._reader.table
+
+    @property
+    def file(self) -> MediaFile:
+        """The opened file, from which other decoders may read at the same time."""
+        return self._reader.file
 
     def at(self, time_s: float) -> Frame:
         """Return the frame of this view that is shown at a time (s); the nearest one outside."""
@@ -245,25 +250,8 @@ class _FrameReader:
             _close(self._decoder, self.file)
 
     def _pixels(self, frame: "VideoFrame") -> "Pixels":
-        """Scale, convert and turn a decoded frame."""
-        import numpy as np
-
-        turns = round(frame.rotation / 90) % 4 if self._upright else 0
-        width, height = frame.width, frame.height
-        if self._upright and self._ratio != 1:
-            width = max(1, round(width * self._ratio))
-        wanted = _scaled((height, width) if turns % 2 else (width, height), self._size)
-        width, height = wanted[::-1] if turns % 2 else wanted
-        converted = self._reformatter().reformat(
-            frame,
-            width=width,
-            height=height,
-            format=_pixel_format(frame, self._format),
-            src_colorspace=_colorspace(frame),
-            interpolation="BILINEAR" if (width, height) == (frame.width, frame.height) else "AREA",
-        )
-        pixels = converted.to_ndarray()
-        return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+        ratio = self._ratio if self._upright else None
+        return to_pixels(frame, self._reformatter(), ratio, size=self._size, to_format=self._format)
 
     def _reformatter(self) -> Any:
         """Return the scaler of this thread."""
@@ -275,6 +263,38 @@ class _FrameReader:
 def _close(decoder: FrameDecoder, file: MediaFile) -> None:
     decoder.close()
     file.close()
+
+
+def to_pixels(
+    frame: "VideoFrame",
+    reformatter: Any,
+    ratio: Fraction | None,
+    *,
+    size: tuple[int | None, int | None],
+    to_format: FrameFormat = "rgb24",
+) -> "Pixels":
+    """Scale, convert and turn a decoded frame; `reformatter` is PyAV's scaler of this thread.
+
+    `ratio` is the aspect ratio of a pixel, None to leave shape and rotation as they are stored.
+    """
+    import numpy as np
+
+    turns = 0 if ratio is None else round(frame.rotation / 90) % 4
+    width, height = frame.width, frame.height
+    if ratio is not None and ratio != 1:
+        width = max(1, round(width * ratio))
+    wanted = _scaled((height, width) if turns % 2 else (width, height), size)
+    width, height = wanted[::-1] if turns % 2 else wanted
+    converted = reformatter.reformat(
+        frame,
+        width=width,
+        height=height,
+        format=_pixel_format(frame, to_format),
+        src_colorspace=_colorspace(frame),
+        interpolation="BILINEAR" if (width, height) == (frame.width, frame.height) else "AREA",
+    )
+    pixels = converted.to_ndarray()
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else cast("Pixels", pixels)
 
 
 def _scaled(shape: tuple[int, int], size: tuple[int | None, int | None]) -> tuple[int, int]:

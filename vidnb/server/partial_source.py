@@ -40,6 +40,12 @@ class PartialVersion:
         """Whether this is still the current attempt."""
         return self._feed.error is None and self._feed.generation == self._generation
 
+    def stored(self, byte_range: ByteRange) -> ByteRange:
+        """Return the first part of `byte_range` that is stored; empty if its first byte is not."""
+        start = byte_range.start
+        run = self._feed.stored.run_from(start)
+        return ByteRange(start, max(start, min(byte_range.stop, run.stop)))
+
     async def read(self, byte_range: ByteRange) -> bytes | bytearray:
         """Return the bytes of `byte_range` as soon as they are stored; none if they never are."""
         if not self._feed.stored.covers(byte_range):

@@ -161,9 +161,12 @@ class Served(Closable):
         source = self._resource.source
         return Path(source.path) if isinstance(source, FileSource) else None
 
-    def open_bytes(self) -> SourceFile:
-        """Return a binary file object over the same bytes, also while they are downloaded."""
-        return SourceFile(self._resource.source)
+    def open_bytes(self, *, waits: bool = True) -> SourceFile:
+        """Return a binary file object over the same bytes, also while they are downloaded.
+
+        Without `waits` it reads only what is stored.
+        """
+        return SourceFile(self._resource.source, waits=waits)
 
     def __str__(self) -> str:
         return self.url

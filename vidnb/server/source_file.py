@@ -12,27 +12,38 @@ from vidnb.server.sources import ChangedError, Source
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["SourceFile"]
+__all__ = ["NotStoredError", "SourceFile"]
 
 _TIMEOUT_S: Final = 60.0
+
+
+class NotStoredError(ServeError):
+    """Bytes of a file that is being downloaded are not stored yet."""
 
 
 class SourceFile(io.RawIOBase):
     """One version of a source, seekable and read-only.
 
-    A read of bytes that are still being downloaded requests them and waits, at most 60 s. It blocks
-    and must not be used on the server's own thread. Raises `ServeError` where the file is gone or
-    became another one, `TimeoutError` after the wait.
+    A read of bytes that are still being downloaded requests them and waits, at most 60 s; without
+    `waits` it requests nothing and raises `NotStoredError`. It blocks and must not be used on the
+    server's own thread. Raises `ServeError` where the file is gone or became another one,
+    `TimeoutError` after the wait.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, waits: bool = True) -> None:
         super().__init__()
         self.name = source.name
+        self._waits = waits
         try:
             self._version = server.run(source.version(), timeout_s=_TIMEOUT_S)
         except (OSError, ChangedError) as error:
             raise ServeError(f"{self.name} cannot be read: it is gone, or it changed.") from error
         self._position = 0
+
+    @property
+    def tag(self) -> str:
+        """The entity tag of the version, without quotes: another one for other bytes."""
+        return self._version.validator.opaque
 
     def readable(self) -> bool:
         """Whether it can be read: always."""
@@ -60,11 +71,15 @@ class SourceFile(io.RawIOBase):
         if stop <= self._position:
             return 0
         byte_range = ByteRange(self._position, stop)
+        if not self._waits:
+            byte_range = self._version.stored(byte_range)
+            if not byte_range:
+                raise NotStoredError(f"Byte {self._position} of {self.name} is not downloaded yet.")
         data = server.run(self._version.read(byte_range), timeout_s=_TIMEOUT_S)
         if len(data) != byte_range.size_bytes or not self._version.intact():
             raise ServeError(f"{self.name} changed while it was read; open it again.")
         view[: len(data)] = data
-        self._position = stop
+        self._position = byte_range.stop
         return len(data)
 
     def close(self) -> None:

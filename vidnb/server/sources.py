@@ -63,6 +63,9 @@ class OpenVersion(Protocol):
     def intact(self) -> bool:
         """Whether a response that began with this version may go on."""
 
+    def stored(self, byte_range: ByteRange) -> ByteRange:
+        """Return the first part of `byte_range` that is stored; empty if its first byte is not."""
+
     async def read(self, byte_range: ByteRange) -> bytes | bytearray:
         """Return the bytes of `byte_range`; fewer only where the version is no longer intact."""
 
@@ -116,6 +119,10 @@ class OpenFile:
     def intact(self) -> bool:
         """Whether a response that began with this version may go on."""
         return can_continue(self.seen, _state(os.fstat(self.descriptor)))
+
+    def stored(self, byte_range: ByteRange) -> ByteRange:
+        """Return `byte_range`: all of the file is stored."""
+        return byte_range
 
     async def read(self, byte_range: ByteRange) -> bytes | bytearray:
         """Return the bytes of `byte_range`, from the page cache, else from the disk in a thread."""

@@ -453,7 +453,7 @@ test("the timeline seeks, shows times, and shows the buffered ranges", () => {
   const point = (name, clientX) => bar.dispatchEvent(Object.assign(new Event(name), { clientX, button: 0 }));
   point("pointermove", 150);
   assert.equal(video.currentTime, 0, "to point is not to press");
-  assert.deepEqual([root.find("vidnb-tooltip").textContent, root.find("vidnb-tooltip").hidden], ["0:00:02.500", false]);
+  assert.deepEqual([root.find("vidnb-tooltip-text").textContent, root.find("vidnb-tooltip").hidden], ["0:00:02.500", false]);
   point("pointerdown", 200);
   assert.equal(video.currentTime, 5);
   point("pointermove", 900);

@@ -62,6 +62,11 @@ export class ComparedVideo extends PlayerView {
     return null;
   }
 
+  /** A comparison plays whole videos. */
+  findPart() {
+    return null;
+  }
+
   /** The other videos need it. */
   maySuspend() {
     return false;

@@ -45,6 +45,11 @@ export class FrameTimes {
     return Math.max(0, low - 1);
   }
 
+  /** The number of the last frame that starts before a time (s); the first one where none does. */
+  lastBefore(/** @type {number} */ time_s) {
+    return this.indexAt(time_s - 2 * ROUNDING_S);
+  }
+
   /** The time to seek to in order to show a frame (s): its middle, since browsers round times. */
   seekTime(/** @type {number} */ index) {
     const n = Math.min(Math.max(index, 0), this.count - 1);

@@ -17,11 +17,13 @@ import { ViewChannel } from "./message_channel.js";
 import {
   AUTOPLAY_BLOCKED, audioOnly, isAudioFile, kernelRestarted, playsWithoutKernel, sourceChanged,
 } from "./messages.js";
+import { PlayedPart } from "./played_part.js";
 import { Playhead } from "./playhead.js";
 import { takeSnapshot } from "./snapshot.js";
 import { SourceLoader } from "./source_loader.js";
 import { reportedState } from "./state.js";
 import { Suspension } from "./suspend.js";
+import { Thumbnails } from "./thumbnails.js";
 import { Timeline } from "./timeline.js";
 import { PlayerToolbar } from "./toolbar.js";
 import { viewGroupOf } from "./view_group.js";
@@ -66,6 +68,11 @@ export class PlayerView {
     this.playhead = new Playhead(this.video, this.suspension);
     this.controls = new Controls(this.video, this.playhead, this.root, this.name, this, signal);
     this.timeline = new Timeline(this.playhead, this.controls, signal);
+    this.thumbnails = new Thumbnails(
+      (t_s) => this.send({ kind: "thumbnail", t_s }), () => this.timeline.showThumbnail(), signal,
+    );
+    this.timeline.thumbnails = this.thumbnails;
+    this.part = this.findPart();
     this.toolbar = new PlayerToolbar(this.controls, this.name, signal);
     /** @type {SourceLoader} */
     this.loader = new SourceLoader(this);
@@ -89,6 +96,12 @@ export class PlayerView {
     return viewGroupOf(String(this.model.get("card_id")));
   }
 
+  /** The part that plays, or null for the whole video. @returns {PlayedPart | null} */
+  findPart() {
+    const end_s = this.model.get("end_s");
+    return typeof end_s === "number" ? new PlayedPart(this, this.pendingTime, end_s) : null;
+  }
+
   build(/** @type {HTMLElement} */ el) {
     const { root, video, model } = this;
     setUpWidgetRoot(root, `Video player: ${this.name}`, String(model.get("card_id")));
@@ -98,6 +111,7 @@ export class PlayerView {
     video.muted = Boolean(model.get("start_muted"));
     el.classList?.add("vidnb-container");
     el.append(root);
+    if (this.part) this.timeline.showPart([this.part.start_s, this.part.end_s]);
     this.showPosition();
   }
 
@@ -141,12 +155,17 @@ export class PlayerView {
 
   handleEvent(/** @type {string} */ event) {
     if (!this.suspension.accepts(event)) return;
+    if (event === "ended" && this.part) {
+      this.part.finish();
+      return;
+    }
     // The rate set in the browser's own menu is kept over a load; the correction of a follower is not.
     if (event === "ratechange" && this.group?.isLeader(this)) this.video.defaultPlaybackRate = this.video.playbackRate;
     this.group?.handleEvent(this, event);
     this.toolbar.showRate(this.video.defaultPlaybackRate);
     this.showPosition();
     this.report(event);
+    this.part?.handleEvent(event);
   }
 
   handleMetadata() {
@@ -174,6 +193,7 @@ export class PlayerView {
   /** A frame is shown. One that appears after a pause is reported: no event follows it. */
   handleFrame() {
     this.showPosition();
+    this.part?.check();
     const { media_s } = this.controls.stepper;
     if (!this.video.paused || media_s === null || media_s === this.reported_s) return;
     this.report("timeupdate");
@@ -181,6 +201,7 @@ export class PlayerView {
 
   handleTimeUpdate() {
     if (this.isSuspended) return;
+    this.part?.check();
     const now = performance.now();
     this.showPosition();
     if (this.video.currentTime !== this.lastTime) this.loader.hasRetried = false;
@@ -192,6 +213,11 @@ export class PlayerView {
   }
 
   // Suspension and view group
+
+  /** Whether it leads the views of the player, so that the others follow it. */
+  get isLeading() {
+    return !this.group || this.group.isLeader(this);
+  }
 
   get isSuspended() {
     return this.suspension.isSuspended;
@@ -226,7 +252,9 @@ export class PlayerView {
     if (kind === "download_state") this.handleDownloadState(content);
     if (kind === "frame_times") this.setFrameTimes(FrameTimes.fromMessage(content, buffers));
     if (!view) return;
-    if (kind === "ack") {
+    if (kind === "thumbnail") {
+      this.thumbnails.handleAnswer(content, buffers);
+    } else if (kind === "ack") {
       this.channel.handleAck();
     } else if (kind === "bytes" || kind === "index") {
       this.loader.kernel.handleResponse(content, buffers);
@@ -240,6 +268,7 @@ export class PlayerView {
 
   setFrameTimes(/** @type {FrameTimes} */ times) {
     this.controls.stepper.times = times;
+    this.thumbnails.isOn = true;
     this.toolbar.showFrameDuration();
     this.showPosition();
   }
@@ -255,6 +284,7 @@ export class PlayerView {
     this.timeline.showDownloaded(content.state === "downloading" ? content.ranges : []);
     if (!(content.generation > this.generation)) return;
     this.generation = content.generation;
+    this.thumbnails.clear();
     this.clearMessages();
     this.notify(sourceChanged(this.name));
     this.pendingPlay ||= !this.video.paused;
@@ -268,7 +298,7 @@ export class PlayerView {
     if (!command || !isNewCommand(command, this.seq)) return;
     this.seq = command.seq;
     this.isTouched = true;
-    if (this.group && !this.group.isLeader(this)) return; // it follows the leader
+    if (!this.isLeading) return; // it follows the leader
     const { video, controls } = this;
     if (typeof command.rate === "number") controls.setRate(command.rate);
     if (typeof command.volume === "number") video.volume = command.volume;
@@ -324,6 +354,7 @@ export class PlayerView {
   }
 
   start() {
+    if (this.part && this.isLeading && this.part.isAtEnd(this.position())) this.seek(this.part.start_s);
     if (this.video.readyState === 0) {
       this.pendingPlay = true;
       this.suspension.resume();
@@ -371,7 +402,7 @@ export class PlayerView {
 
   report(/** @type {string} */ event, extra = {}) {
     if (this.video.readyState > 0 && !this.isSuspended) this.lastTime = this.video.currentTime;
-    if (this.group && !this.group.isLeader(this)) return;
+    if (!this.isLeading) return;
     this.reported_s = this.controls.stepper.media_s;
     this.send({ kind: "state", event, seq: this.seq, ...reportedState(this), ...extra });
   }

@@ -6,7 +6,7 @@
  *   video: HTMLVideoElement, playhead: import("./playhead.js").Playhead,
  *   suspension: import("./suspend.js").Suspension, loader: import("./source_loader.js").SourceLoader,
  *   error: string | null, pendingPlay: boolean, position(): number,
- *   controls: import("./controls.js").Controls,
+ *   controls: import("./controls.js").Controls, part: import("./played_part.js").PlayedPart | null,
  * }} ReportingView
  */
 
@@ -25,7 +25,7 @@ export function reportedState(/** @type {ReportingView} */ view) {
     shown_s: saved ? null : view.controls.stepper.media_s,
     duration: Number.isFinite(playhead.duration) ? playhead.duration : null,
     paused: video.paused && !(saved && view.pendingPlay),
-    ended: saved ? saved.ended : video.ended,
+    ended: view.part?.hasEnded ?? (saved ? saved.ended : video.ended),
     seeking: saved ? saved.sought : video.seeking,
     loop: video.loop,
     error: view.error,

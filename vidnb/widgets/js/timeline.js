@@ -1,6 +1,7 @@
 // @ts-check
 /**
- * The timeline: a slider for the position, with the buffered and downloaded ranges and the markers.
+ * The timeline: a slider for the position, with the buffered and downloaded ranges, the part that plays,
+ * the markers, and above the pointer its time and a thumbnail.
  *
  * @typedef {import("./markers.js").Marker} Marker
  * @typedef {import("./playhead.js").TimeRange} TimeRange
@@ -11,7 +12,7 @@
  * }} Position what the timeline shows: a Playhead, or the common time of a comparison
  */
 
-import { make } from "./elements.js";
+import { make, setText } from "./elements.js";
 import { timeCode } from "./messages.js";
 import { rangeList } from "./playhead.js";
 
@@ -52,6 +53,11 @@ export class Timeline {
     /** @type {Marker[]} */
     this.markers = [];
     this.isDragging = false;
+    /** @type {TimeRange | null} */
+    this.playedPart = null;
+    /** @type {import("./thumbnails.js").Thumbnails | null} */
+    this.thumbnails = null;
+    this.tooltip_s = 0; // the time that the tooltip shows
 
     this.root = make("div", "vidnb-timeline");
     this.slider = make("div", "vidnb-slider");
@@ -59,16 +65,23 @@ export class Timeline {
     for (const [name, value] of Object.entries({ role: "slider", "aria-label": label, "aria-valuemin": "0" })) {
       this.slider.setAttribute(name, value);
     }
+    this.part = make("div", "vidnb-part");
+    this.part.hidden = true;
     this.downloaded = make("div", "vidnb-downloaded");
     this.buffered = make("div", "vidnb-buffered");
     this.played = make("div", "vidnb-played");
-    this.slider.append(this.downloaded, this.buffered, this.played);
+    this.slider.append(this.part, this.downloaded, this.buffered, this.played);
     this.markerGroup = make("div", "vidnb-markers");
     this.markerGroup.setAttribute("role", "group");
     this.markerGroup.setAttribute("aria-label", "Markers");
     this.tooltip = make("div", "vidnb-tooltip");
     this.tooltip.setAttribute("aria-hidden", "true"); // it repeats the names of the controls
     this.tooltip.hidden = true;
+    this.thumbnail = make("img", "vidnb-thumbnail");
+    this.thumbnail.alt = "";
+    this.thumbnail.hidden = true;
+    this.tooltipText = make("span", "vidnb-tooltip-text");
+    this.tooltip.append(this.thumbnail, this.tooltipText);
     this.root.append(this.slider, this.markerGroup, this.tooltip);
     this.listen();
     this.show();
@@ -82,12 +95,14 @@ export class Timeline {
       if (event.button !== 0) return;
       this.isDragging = true;
       slider.setPointerCapture?.(event.pointerId);
-      this.actions.seek(this.timeAt(event.clientX));
+      const seconds = this.timeAt(event.clientX);
+      this.actions.seek(seconds);
+      this.showTooltip(timeCode(seconds), seconds); // a finger does not move before
     });
     on("pointermove", (/** @type {PointerEvent} */ event) => {
       const seconds = this.timeAt(event.clientX);
       if (this.isDragging) this.actions.seek(seconds);
-      this.showTooltip(timeCode(seconds), fraction(seconds, position.duration));
+      this.showTooltip(timeCode(seconds), seconds);
     });
     for (const name of ["pointerup", "pointercancel"]) on(name, () => { this.isDragging = false; });
     // Of the keys of a slider (WAI-ARIA APG) only these two are no keys of the whole player.
@@ -102,7 +117,10 @@ export class Timeline {
       position.addEventListener(name, () => this.show(), { signal });
     }
     for (const name of ["loadedmetadata", "durationchange"]) {
-      position.addEventListener(name, () => this.showMarkers(this.markers), { signal });
+      position.addEventListener(name, () => {
+        this.showMarkers(this.markers);
+        this.showPart(this.playedPart);
+      }, { signal });
     }
   }
 
@@ -126,6 +144,17 @@ export class Timeline {
   /** Show which fractions of the file, from 0 to 1, are downloaded. */
   showDownloaded(/** @type {TimeRange[]} */ fractions) {
     paint(this.downloaded, fractions);
+  }
+
+  /** Show the part that plays (s), null for the whole video. */
+  showPart(/** @type {TimeRange | null} */ part) {
+    this.playedPart = part;
+    const { duration } = this.position;
+    this.part.hidden = !part || !Number.isFinite(duration);
+    if (!part) return;
+    const [from, to] = part.map((seconds) => fraction(seconds, duration));
+    Object.assign(this.part.style, { left: percent(from), width: percent(to - from) });
+    this.slider.setAttribute("aria-description", `Plays from ${timeCode(part[0])} to ${timeCode(part[1])}`);
   }
 
   /** Show these markers and no others. */
@@ -157,21 +186,37 @@ export class Timeline {
       this.actions.removeMarker(marker.id);
     }, { signal });
     for (const name of ["pointerenter", "focus"]) {
-      button.addEventListener(name, () => this.showTooltip(markerName(marker), part), { signal });
+      button.addEventListener(name, () => this.showTooltip(markerName(marker), marker.t_s), { signal });
     }
     for (const name of ["pointerleave", "blur"]) button.addEventListener(name, () => this.hideTooltip(), { signal });
     return button;
   }
 
-  showTooltip(/** @type {string} */ text, /** @type {number} */ part) {
-    this.tooltip.textContent = text;
+  /** Show a text and the thumbnail at a time (s), above that time. */
+  showTooltip(/** @type {string} */ text, /** @type {number} */ seconds) {
+    const part = fraction(seconds, this.position.duration);
+    this.tooltip_s = seconds;
+    setText(this.tooltipText, text);
     this.tooltip.hidden = false;
+    this.showThumbnail();
     // Shifted by the same fraction of its own width, so that it stays inside.
     this.tooltip.style.left = percent(part);
     this.tooltip.style.transform = `translateX(-${percent(part)})`;
   }
 
+  /** Show the thumbnail at the time of the tooltip; the one before is dimmed until it is there. */
+  showThumbnail() {
+    const { thumbnail, thumbnails } = this;
+    if (!thumbnails || this.tooltip.hidden) return;
+    const found = thumbnails.get(this.tooltip_s);
+    thumbnail.style.opacity = found ? "1" : "0.3";
+    if (found?.url && thumbnail.src !== found.url) thumbnail.src = found.url;
+    if (found || !thumbnails.isOn) thumbnail.hidden = !found?.url;
+  }
+
   hideTooltip() {
     this.tooltip.hidden = true;
+    this.thumbnail.hidden = true; // it belongs to another time when the tooltip is shown again
+    this.thumbnails?.cancel();
   }
 }

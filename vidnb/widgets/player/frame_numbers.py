@@ -4,19 +4,23 @@ import struct
 import threading
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self, cast
 
-from vidnb.errors import VidnbError
+from vidnb.errors import ServeError, VidnbError
 from vidnb.server.server import Served
 from vidnb.widgets.player.arguments import check_integer
 from vidnb.widgets.player.commands import CommandMixin
+from vidnb.widgets.player.thumbnails import Thumbnails
 from vidnb.widgets.player.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from vidnb.media.container import MediaFile
     from vidnb.media.frame_table import FrameTable
     from vidnb.media.frames import Frame, Frames
+    from vidnb.server.source_file import SourceFile
 
 __all__ = ["FrameMixin", "PlayerFrames", "encode_times"]
 
@@ -33,6 +37,7 @@ class PlayerFrames:
         self._served = served
         self._lock = threading.Lock()
         self._frames: Frames | None = None
+        self._file: SourceFile | None = None  # while it is downloaded
         self._error: VidnbError | None = None
         self._is_closed = False
         self._is_loading = False
@@ -55,13 +60,32 @@ class PlayerFrames:
                 raise self._error
             if self._frames is None:
                 try:
-                    self._frames = frames(self._served)
+                    self._frames = frames(cast("BinaryIO", self._opened()))
                 except VidnbError as error:
                     self._error = error
                     raise
                 if self._is_closed:
-                    self._frames.close()
+                    self.close()
             return self._frames
+
+    def _opened(self) -> "Path | SourceFile":
+        if self._served.path is not None:
+            return self._served.path
+        self._file = self._file or self._served.open_bytes()
+        return self._file
+
+    def open_again(self) -> "MediaFile | SourceFile":
+        """Return the file of the frame table for another decoder, without waiting for downloads.
+
+        The caller closes a `SourceFile`. `ServeError` where it is another file now.
+        """
+        if self._file is None:
+            return self.get().file
+        again = self._served.open_bytes(waits=False)
+        if again.tag != self._file.tag:
+            again.close()
+            raise ServeError(f"{self._served.name} changed while it was downloaded; play it again.")
+        return again
 
     def load(self, when_loaded: "Callable[[FrameTable], object]") -> None:
         """Make the table on a thread of its own, and call `when_loaded` with it.
@@ -84,8 +108,9 @@ class PlayerFrames:
     def close(self) -> None:
         """Close the file."""
         self._is_closed = True
-        if self._frames is not None:
-            self._frames.close()
+        for opened in (self._frames, self._file):
+            if opened is not None:
+                opened.close()
 
 
 class FrameMixin(CommandMixin):
@@ -93,6 +118,7 @@ class FrameMixin(CommandMixin):
 
     _vidnb_views: Views
     _vidnb_frames: PlayerFrames | None
+    _vidnb_thumbnails: Thumbnails | None
 
     @property
     def frame_index(self) -> int | None:
@@ -134,10 +160,17 @@ class FrameMixin(CommandMixin):
         return self._vidnb_frames.get()[index]
 
     def _vidnb_open_frames(self, served: Served | None, owned: ExitStack) -> None:
-        """Prepare the frames of the served file."""
-        self._vidnb_frames = None if served is None else PlayerFrames(served)
-        if self._vidnb_frames is not None:
-            owned.callback(self._vidnb_frames.close)
+        """Prepare the frames and the thumbnails of the served file."""
+        self._vidnb_frames = self._vidnb_thumbnails = None
+        if served is None:
+            return
+        self._vidnb_frames = frames = PlayerFrames(served)
+        self._vidnb_thumbnails = Thumbnails(
+            frames,
+            lambda view, jpeg, content: self._vidnb_send_to(view, "thumbnail", jpeg, **content),
+        )
+        owned.callback(frames.close)
+        owned.callback(self._vidnb_thumbnails.close)
 
     def _vidnb_send_frame_times(self, view: str) -> None:
         """Send the times of the frames to a view, or to all views as soon as they are known."""

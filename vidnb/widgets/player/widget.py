@@ -13,7 +13,8 @@ with the views (`widgets/js`), version `v: 1`, whose unknown messages both sides
   unacknowledged, so that a kernel which was busy for an hour finds two messages, not 15,000.
 - Over the comm alone: `hello`, answered by `ack`; `page_host`; `byte_range` and `index`, answered
   by `bytes` and `index`.
-- `ready`, answered by `restore` and `frame_times`; `bye`; `marker`; `snapshot`; `download_state`.
+- `ready`, answered by `restore` and `frame_times`; `bye`; `marker`; `snapshot`; `download_state`;
+  `thumbnail` with `t_s`, answered by `thumbnail` (`thumbnails.py`).
 
 A view numbers its messages (`n`), so that one which arrives after a later one is ignored.
 """
@@ -81,6 +82,7 @@ class Player(
     urls: t.List[dict[str, Any]] = t.List(help="Routes to the video, best first.").tag(sync=True)
     name = t.Unicode(help="The file's name, shown under the picture.").tag(sync=True)
     start_s = t.Float(0.0, help="Where it starts (s).").tag(sync=True)
+    end_s = t.Float(None, allow_none=True, help="Where it stops (s).").tag(sync=True)
     autoplay = t.Bool(default_value=False, help="Play as soon as it is shown.").tag(sync=True)
     start_muted = t.Bool(default_value=False, help="Start without sound.").tag(sync=True)
     start_loop = t.Bool(default_value=False, help="Start in a loop.").tag(sync=True)
@@ -182,6 +184,8 @@ class Player(
             case "bye" if is_new:
                 with self._vidnb_lock:
                     self._vidnb_views.remove(view)
+            case "thumbnail" if self._vidnb_thumbnails is not None:
+                self._vidnb_thumbnails.handle_message(view, content)
             case "snapshot":
                 self._vidnb_snapshots.handle_message(content, buffers)
 
@@ -234,6 +238,7 @@ def play(
     route: str = "auto",
     markers: Iterable[tuple[float, str]] = (),
     save_to: StrPath | None = None,
+    end_s: float | None = None,
 ) -> Player:
     """Return a player for `source`: a path, an http(s) URL, a `Served`, or a `DownloadResult`.
 
@@ -243,7 +248,11 @@ def play(
     `DownloadJob`; `player.close()` stops it and keeps what is stored. Raises what `vidnb.download`
     raises where it fails before the size is known.
 
-    `start_s` is where it starts (s); `width` the greatest width (CSS px, 960 by default, never
+    `start_s` is where it starts (s). With `end_s` only the part up to there plays: it pauses on the
+    last frame that starts before `end_s`, which is `player.ended` and the event "ended", and with
+    `loop` it goes back to `start_s`. Any other position can be sought and stepped to; from before
+    the part it plays into it, from its end or later it plays from `start_s` again. A comparison
+    plays whole videos. `width` is the greatest width (CSS px, 960 by default, never
     wider than the cell). `subtitles` is a .vtt or .srt file, such text itself, or several of them
     by language tag or label; the first is shown. `poster` is an image file, or an http(s) or
     `data:image/` URL under 8 KiB. The bytes stay outside the notebook. `markers` are shown on the
@@ -261,6 +270,10 @@ def play(
     if save_to is not None and not is_url(source):
         raise ValueError("save_to is for a URL; a local file stays where it is")
     start_s = 0.0 if start_s is None else check_number("start_s", start_s, minimum=0)
+    if end_s is not None:
+        end_s = check_number("end_s", end_s)
+        if end_s <= start_s:
+            raise ValueError(f"end_s must be later than start_s ({start_s:g} s), not {end_s:g}")
     width = _DEFAULT_WIDTH_PX if width is None else check_integer("width", width, minimum=1)
     routes = Routes(route)
     checked_markers = check_markers(markers)
@@ -280,6 +293,7 @@ def play(
             name=printable(served.name),
             file_problem=printable(file_problem(served)),
             start_s=start_s,
+            end_s=end_s,
             autoplay=autoplay,
             start_muted=muted,
             start_loop=loop,
