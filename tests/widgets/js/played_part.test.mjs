@@ -8,6 +8,7 @@ import { FrameTimes } from "../../../vidnb/widgets/js/frame_times.js";
 import { partStop } from "../../../vidnb/widgets/js/played_part.js";
 
 const near = (found, expected, text) => assert.ok(Math.abs(found - expected) < 1e-9, `${text ?? ""} ${found}, not ${expected}`);
+const until = async (condition) => { while (!condition()) await settle(); };
 const TIMES = new FrameTimes(Array.from({ length: 250 }, (_, n) => n / 25));
 
 for (const [end_s, frame] of [
@@ -66,6 +67,15 @@ function part(options = {}) {
   return { ...shown, move, tick };
 }
 
+test("a hidden page, which paints no frame, reports the end, too", async () => {
+  const { video, sent, tick } = part();
+  await settle();
+  await video.play();
+  tick(3.98);
+  await until(() => last(sent, "ended"));
+  assert.deepEqual([last(sent, "ended").ended, video.paused], [true, true]);
+});
+
 test("it pauses at its end, and reports that it has ended", async () => {
   const { video, sent, tick } = part();
   await settle();
@@ -77,6 +87,9 @@ test("it pauses at its end, and reports that it has ended", async () => {
   await settle();
   assert.ok(video.paused);
   near(video.currentTime, 3.999);
+  assert.equal(last(sent, "ended"), undefined, "its last frame is not painted yet");
+  video.showFrame(3.96, 100);
+  video.showFrame(3.96, 101);
   assert.deepEqual([last(sent, "ended").ended, last(sent, "ended").paused], [true, true]);
   assert.equal(sent.filter(({ event }) => event === "ended").length, 1);
 });
@@ -87,7 +100,7 @@ test("the end is reached between two events of the video, too", async () => {
   await video.play();
   tick(3.96);
   move(3.98);
-  while (!video.paused) await settle();
+  await until(() => video.paused);
   near(video.currentTime, 3.999);
 });
 
@@ -134,11 +147,9 @@ test("a seek beyond its end while it plays ends it", async () => {
   await video.play();
   tick(3);
   deliver({ kind: "command", seq: 1, t_s: 8 });
-  await settle();
-  await settle();
+  await until(() => last(sent, "ended"));
   assert.ok(video.paused);
   near(video.currentTime, 3.999);
-  assert.ok(last(sent, "ended"));
 });
 
 test("a seek elsewhere before the end is reported cancels that", async () => {
@@ -148,6 +159,7 @@ test("a seek elsewhere before the end is reported cancels that", async () => {
   tick(3.99);
   deliver({ kind: "command", seq: 1, t_s: 3 });
   await settle();
+  video.showFrame(3, 100);
   assert.equal(video.currentTime, 3);
   assert.equal(last(sent, "ended"), undefined);
 });
@@ -184,7 +196,7 @@ test("the end of the video ends a part that reaches it once", async () => {
   await video.play();
   tick(9.95);
   video.fire("ended");
-  await settle();
+  await until(() => last(sent, "ended"));
   assert.equal(sent.filter(({ event }) => event === "ended").length, 1);
   near(video.currentTime, 9.999);
 });

@@ -17,6 +17,7 @@
 const LEAD_S = 0.025; // a timer and a pause take effect late: no frame after the part is to be shown
 const EDGE_S = 1e-3; // before the end, where the times of the frames are not known
 const ROUNDING_S = 1e-4; // browsers round positions
+const PAINT_MS = 100; // a browser may paint a frame after its seek has ended; a hidden page paints none
 const LOOP_JUMP_S = 0.5; // so shortly before the end of a video a jump to its start is the browser's loop
 
 /**
@@ -51,7 +52,12 @@ export class PlayedPart {
     this.isEnding = false; // its last frame is being sought
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
-    view.signal.addEventListener("abort", () => clearTimeout(this.timer));
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.paintTimer = undefined;
+    view.signal.addEventListener("abort", () => {
+      clearTimeout(this.timer);
+      clearTimeout(this.paintTimer);
+    });
   }
 
   /** @returns {Stop} */
@@ -71,7 +77,7 @@ export class PlayedPart {
     return video.paused && !video.loop && this.isAtEnd(this.view.position());
   }
 
-  /** Stop now, or check again when it is time; called at each frame and each event. */
+  /** Stop now, or check again when it is time; called at each frame, position and event. */
   check() {
     clearTimeout(this.timer);
     const { view } = this;
@@ -96,6 +102,7 @@ export class PlayedPart {
       return;
     }
     view.video.pause();
+    clearTimeout(this.paintTimer);
     this.isEnding = true;
     view.seek(this.stop().rest_s);
   }
@@ -107,11 +114,22 @@ export class PlayedPart {
     if (view.isSuspended || !view.isLeading) return;
     if (event === "play" && this.isAtEnd(video.currentTime)) view.seek(this.start_s);
     if (event === "seeking") this.handleSeeking();
-    if (event === "seeked" && this.isEnding) {
-      this.isEnding = false;
-      view.report("ended");
-    }
+    if (event === "seeked" && this.isEnding) this.paintTimer = setTimeout(() => this.reportEnd(), PAINT_MS);
     this.check();
+  }
+
+  /** Handle a frame that is shown. */
+  handleFrame() {
+    if (!this.view.video.seeking) this.reportEnd();
+    this.check();
+  }
+
+  /** Report the end once: its last frame is shown. */
+  reportEnd() {
+    clearTimeout(this.paintTimer);
+    if (!this.isEnding || this.view.isSuspended) return;
+    this.isEnding = false;
+    this.view.report("ended");
   }
 
   handleSeeking() {

@@ -193,7 +193,7 @@ export class PlayerView {
   /** A frame is shown. One that appears after a pause is reported: no event follows it. */
   handleFrame() {
     this.showPosition();
-    this.part?.check();
+    this.part?.handleFrame();
     const { media_s } = this.controls.stepper;
     if (!this.video.paused || media_s === null || media_s === this.reported_s) return;
     this.report("timeupdate");

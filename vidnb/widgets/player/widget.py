@@ -252,11 +252,13 @@ def play(
     last frame that starts before `end_s`, which is `player.ended` and the event "ended", and with
     `loop` it goes back to `start_s`. Any other position can be sought and stepped to; from before
     the part it plays into it, from its end or later it plays from `start_s` again. A comparison
-    plays whole videos. `width` is the greatest width (CSS px, 960 by default, never
-    wider than the cell). `subtitles` is a .vtt or .srt file, such text itself, or several of them
-    by language tag or label; the first is shown. `poster` is an image file, or an http(s) or
-    `data:image/` URL under 8 KiB. The bytes stay outside the notebook. `markers` are shown on the
-    timeline, each `(t_s, label)`. Paths may begin with `~`.
+    plays whole videos.
+
+    `width` is the greatest width (CSS px, 960 by default, never wider than the cell). `subtitles`
+    is a .vtt or .srt file, such text itself, or several of them by language tag or label; the first
+    is shown. `poster` is an image file, or an http(s) or `data:image/` URL under 8 KiB. The bytes
+    stay outside the notebook. `markers` are shown on the timeline, each `(t_s, label)`; above the
+    pointer it shows thumbnails, where the extra `media` is installed. Paths may begin with `~`.
 
     `route` is the route from the browser to the bytes. "auto" tries, in this order, the URL that
     `VIDNB_URL_TEMPLATE` names, the proxy of the notebook's host, this machine's loopback address
@@ -264,7 +266,8 @@ def play(
     "colab", "proxy", "direct", "files" or "kernel" allow that one alone, and so does a URL with
     `{port}` and `{path}` in it, as `/user/me/proxy/{port}/{path}`.
 
-    `ServeError` where a file cannot be served; `ValueError` for an invalid argument. Chromium,
+    `ServeError` where a file cannot be served; `ValueError` for an invalid argument, also for an
+    `end_s` that is not later than `start_s`. Chromium,
     Firefox and Safari decode H.264 in MP4 and VP9 in WebM.
     """
     if save_to is not None and not is_url(source):
