@@ -190,6 +190,16 @@ test("a part up to the end of the video loops to its own start, also where the b
   assert.equal(video.currentTime, 0);
 });
 
+test("a jump to the start is a person's where the part ends before the video", async () => {
+  const { video, tick } = part({ start_loop: true, end_s: 9.8 });
+  await settle();
+  await video.play();
+  tick(9.7);
+  video.currentTime = 0;
+  await settle();
+  assert.equal(video.currentTime, 0);
+});
+
 test("the end of the video ends a part that reaches it once", async () => {
   const { video, sent, tick } = part({ end_s: 12 });
   await settle();
