@@ -4,10 +4,11 @@
     PYTHONPATH=. python tests/bench/bench_frames.py [--rounds 5] [--frames 1500]
 
 Workloads: every frame in order; 1000 random frames in increasing order; 100 random frames in random
-order. Each run is a new process; the peers take turns in every round. The clips are made by ffmpeg:
-1080p H.264 with B-frames, a key frame every 250 frames at most. A peer that is not installed is
-named in the table. For the errors every peer reads each frame of short clips whose frames show
-their number (tests/clips.py).
+order. Each run is a new process; the peers take turns in every round. The film is made by ffmpeg:
+1080p H.264 with B-frames, a key frame every 60 frames. PyAV and OpenCV reach a frame by a seek
+each, so they take no part in the sorted workload. A peer that is not installed is named in the
+table. For the errors every peer reads each frame of short clips whose frames show their number
+(tests/clips.py).
 """
 
 import argparse
@@ -146,7 +147,7 @@ def make_film(folder: Path, frames: int) -> Path:
     path = folder / "film.mp4"
     source = f"testsrc2=s=1920x1080:r=30:d={frames / 30}"
     command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, "-c:v", "libx264"]
-    command += ["-preset", "veryfast", "-bf", "3", "-pix_fmt", "yuv420p", str(path)]
+    command += ["-preset", "veryfast", "-bf", "3", "-g", "60", "-pix_fmt", "yuv420p", str(path)]
     subprocess.run(command, check=True)
     return path
 
@@ -190,9 +191,11 @@ def main() -> None:
             "100 random": rng.choices(range(arguments.frames), k=100),
         }
         for name, indices in workloads.items():
-            results: dict[str, list[dict[str, float]]] = {peer: [] for peer in peers}
+            out = {"PyAV", "OpenCV"} if name == "1000 sorted" else set()
+            taking = [peer for peer in peers if peer not in out]
+            results: dict[str, list[dict[str, float]]] = {peer: [] for peer in taking}
             for number in range(arguments.rounds):
-                for peer in peers[number % len(peers) :] + peers[: number % len(peers)]:
+                for peer in taking[number % len(taking) :] + taking[: number % len(taking)]:
                     results[peer].append(in_new_process(peer, film, indices))
             print(f"\n{name}: median s, CPU s, peak MiB, vidnb / peer (median, best)")
             ours = [one["elapsed_s"] for one in results["vidnb"]]
