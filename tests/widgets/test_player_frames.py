@@ -12,11 +12,12 @@ import pytest
 import vidnb
 from tests.assets import film
 from tests.clips import clip, shown_number
-from tests.deadline import wait_until
+from tests.deadline import DEADLINE_S, wait_until
 from tests.origin import Film, Origin
 from tests.widgets.comm import deliver
 from vidnb.download import cache
 from vidnb.media.frame_table import FrameTable, PacketEntry
+from vidnb.widgets.player import frame_numbers
 from vidnb.widgets.player.frame_numbers import encode_times
 from vidnb.widgets.player.widget import Player
 
@@ -92,6 +93,38 @@ def test_a_view_gets_the_times_of_the_frames(
     assert content["view"] == "view-2"
     times_s = struct.unpack("<60d", buffers[0])
     assert times_s == pytest.approx(vidnb.frames(clip(VARIABLE)).times_s)
+
+
+def test_a_long_file_without_an_index_is_not_read_by_itself(
+    sent: list[tuple[dict[str, Any], Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frame_numbers, "_MAX_READ_BYTES", 1000)
+    player = vidnb.play(clip("h264.mkv"))
+    deliver(player, {"v": 1, "view": "view-1", "kind": "ready"})
+    assert not any(one.name == "vidnb-frame-table" for one in threading.enumerate())
+    player.seek_frame(7)
+    deliver(player, {"v": 1, "view": "view-2", "kind": "ready"})
+    assert [content["kind"] for content, _ in sent][-1] == "frame_times"
+    player.close()
+
+
+def test_a_closed_player_sends_no_times(
+    sent: list[tuple[dict[str, Any], Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_closed = threading.Event()
+    get = frame_numbers.PlayerFrames.get
+
+    def get_late(frames: frame_numbers.PlayerFrames) -> Any:
+        assert is_closed.wait(DEADLINE_S)
+        return get(frames)
+
+    monkeypatch.setattr(frame_numbers.PlayerFrames, "get", get_late)
+    player = vidnb.play(clip("h264.mp4"))
+    deliver(player, {"v": 1, "view": "view-1", "kind": "ready"})
+    player.close()
+    is_closed.set()
+    wait_until(lambda: not any(one.name == "vidnb-frame-table" for one in threading.enumerate()))
+    assert [one for one in sent if one[0]["kind"] == "frame_times"] == []
 
 
 def test_a_player_of_something_else_has_no_frames(

@@ -26,6 +26,8 @@ __all__ = ["FrameMixin", "PlayerFrames", "encode_times"]
 
 _INDEXED_TYPES: Final = frozenset({"video/mp4", "video/quicktime"})
 """While such a file is downloaded, its index is read first, as the browser does."""
+_MAX_READ_BYTES: Final = 2 * 2**30
+"""A longer file without an index (B) is not read only because it is shown."""
 _ROUNDING_S: Final = 1e-5
 """Browsers cut times to microseconds, which would otherwise belong to the frame before."""
 
@@ -90,16 +92,20 @@ class PlayerFrames:
     def load(self, when_loaded: "Callable[[FrameTable], object]") -> None:
         """Make the table on a thread of its own, and call `when_loaded` with it.
 
-        Only where that costs little: not for a file that is still downloaded and has no index.
+        Only where that costs little: of a file without an index all packets are read, so neither
+        for one that is still downloaded nor for a long one. A call from Python makes any table.
         """
-        is_local = self._served.path is not None
-        if self._is_loading or not (is_local or self._served.media_type in _INDEXED_TYPES):
+        served = self._served
+        is_read_at_once = served.path is not None and served.size_bytes <= _MAX_READ_BYTES
+        if self._is_loading or not (is_read_at_once or served.media_type in _INDEXED_TYPES):
             return
         self._is_loading = True
 
         def run() -> None:
             try:
-                when_loaded(self.get().table)
+                table = self.get().table
+                if not self._is_closed:
+                    when_loaded(table)
             except (VidnbError, OSError, ValueError, RuntimeError):
                 return  # a page without frame numbers; a call from Python raises the reason
 
