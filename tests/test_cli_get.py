@@ -63,7 +63,7 @@ def run(*words: str, cwd: Path, **options: Any) -> tuple[int, bytes, str]:
         (["gte", "https://h/a"], "did you mean 'get'?"),
         (["GET", "https://h/a"], "did you mean 'get'?"),
         (["dem"], "did you mean 'demo'?"),
-        (["upload"], "'upload' is neither a command nor a URL; there are get, serve, demo"),
+        (["upload"], "'upload' is neither a command nor a URL; there are get, serve, probe,"),
         (["films"], "'films' is a file or a folder, not a URL; to show it: vidnb serve films"),
         (["a.mp4"], "to show it: vidnb serve a.mp4"),
         (["get", "https://h/a", "--cheksum=sha256:0"], "did you mean --checksum?"),

@@ -140,6 +140,11 @@ def test_it_follows_the_theme_and_fits_a_narrow_cell(page: Page) -> None:
         text = page.locator(".vidnb-tooltip-text")
         assert text.evaluate("one => one.scrollWidth <= one.clientWidth"), "the time is cut"
     page.screenshot(path=SHOTS / "thumbnail-narrow.png")
+    # The setting is that of the server, which other tests use, too.
+    page.get_by_role("menuitem", name="Settings", exact=True).click()
+    page.get_by_text("Theme", exact=True).hover()
+    page.get_by_role("menuitem", name="JupyterLab Light", exact=True).click()
+    page.wait_for_function("() => document.body.dataset.jpThemeLight === 'true'")
 
 
 def test_thumbnails_come_while_a_cell_runs(lab: Lab, chromium: Chromium) -> None:

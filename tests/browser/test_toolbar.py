@@ -1,6 +1,5 @@
 """The toolbar of the player in JupyterLab: markers, keys, frame steps, rate, themes."""
 
-import re
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -148,12 +147,9 @@ def test_f_enters_and_leaves_full_screen(page: Page) -> None:
 
 def test_steps_move_by_one_frame(page: Page) -> None:
     page.locator(".vidnb-slider").focus()
-    # The frame duration is measured while the video plays: on a busy machine, not at once.
-    page.keyboard.press("0")
-    page.keyboard.press("k")
+    # The times of the frames come from Python, so no frame duration has to be measured.
     forward = page.get_by_label("One frame forward")
-    expect(forward).to_have_attribute("title", re.compile("33.3 ms"))
-    page.keyboard.press("k")
+    expect(forward).to_have_attribute("title", "One frame forward (.)")
     page.keyboard.press("2")
     wait_for_frame(page, 60)
     for index in (61, 62, 63):

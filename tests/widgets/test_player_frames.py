@@ -149,6 +149,10 @@ def test_a_film_that_is_still_downloaded_has_frame_numbers(
     monkeypatch.setattr(cache, "cache_root", lambda: tmp_path / "cache")
     with Origin(Film(film().read_bytes()), rate=3e6) as origin:
         player = vidnb.play(origin.url)
+        deliver(player, {"v": 1, "view": "view-1", "kind": "ready"})
+        assert not any(one.name == "vidnb-frame-table" for one in threading.enumerate())
+        report(player, event="loadedmetadata", current_time=0.0, duration=30.0)
+        wait_until(lambda: any(content["kind"] == "frame_times" for content, _ in sent))
         player.seek_frame(700)
         assert sent[-1][0]["t_s"] == pytest.approx(700.5 / 24, abs=0.001)
         assert origin.sent_bytes < 12e6, "the whole file was read for its table"

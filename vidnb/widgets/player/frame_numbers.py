@@ -45,6 +45,11 @@ class PlayerFrames:
         self._is_loading = False
 
     @property
+    def is_local(self) -> bool:
+        """Whether the file is complete on this machine."""
+        return self._served.path is not None
+
+    @property
     def known(self) -> "FrameTable | None":
         """The frame table if it was made already."""
         frames = self._frames
@@ -96,8 +101,9 @@ class PlayerFrames:
         for one that is still downloaded nor for a long one. A call from Python makes any table.
         """
         served = self._served
-        is_read_at_once = served.path is not None and served.size_bytes <= _MAX_READ_BYTES
-        if self._is_loading or not (is_read_at_once or served.media_type in _INDEXED_TYPES):
+        is_read_at_once = self.is_local and served.size_bytes <= _MAX_READ_BYTES
+        is_cheap = is_read_at_once or served.media_type in _INDEXED_TYPES
+        if self._is_loading or self._frames is not None or not is_cheap:
             return
         self._is_loading = True
 
@@ -179,13 +185,22 @@ class FrameMixin(CommandMixin):
         owned.callback(self._vidnb_thumbnails.close)
 
     def _vidnb_send_frame_times(self, view: str) -> None:
-        """Send the times of the frames to a view, or to all views as soon as they are known."""
+        """Send the times of the frames to a new view, if they are known."""
         if self._vidnb_frames is None:
             return
         known = self._vidnb_frames.known
         if known is not None:
             self._vidnb_send_table(view, known)
-        else:
+        elif self._vidnb_frames.is_local:
+            self._vidnb_load_frame_times()
+
+    def _vidnb_load_frame_times(self) -> None:
+        """Send the times of the frames to all views as soon as they are known.
+
+        Of a file that is downloaded this waits until the browser has read its index, which is
+        stored then.
+        """
+        if self._vidnb_frames is not None:
             self._vidnb_frames.load(lambda table: self._vidnb_send_table("", table))
 
     def _vidnb_send_table(self, view: str, table: "FrameTable") -> None:

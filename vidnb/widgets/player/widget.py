@@ -206,6 +206,8 @@ class Player(
             if is_leader and isinstance(event, str):
                 self._vidnb_notify(event, is_last=is_last)
             self._vidnb_queue_card()
+        if event == "loadedmetadata":
+            self._vidnb_load_frame_times()
         if event == "timeupdate" and isinstance(tick, int):
             self._vidnb_send_to(view, "state_ack", tick=tick)
         self._vidnb_outbox.flush()
