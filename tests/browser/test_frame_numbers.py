@@ -113,6 +113,6 @@ def test_python_and_firefox_agree_on_every_frame(lab: Lab, firefox: Firefox, nam
     firefox.wait_for("document.body.innerText.includes('Python 3 (ipykernel) | Idle')")
     firefox.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
     reports = iter(lambda: book.report(lambda: firefox.evaluate("0"), firefox.text), None)
-    # After its first seek Firefox 153 shows a frame before the edit list.
-    check(name, reports, skipped=1 if name in FIRST else 0)
+    # Of the group in which an edit list begins Firefox 153 shows earlier frames than it should.
+    check(name, reports, skipped=24 - FIRST[name] if name in FIRST else 0)
     assert firefox.errors == []

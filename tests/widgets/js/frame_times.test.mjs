@@ -4,6 +4,7 @@ import { test } from "node:test";
 
 import { FrameTimes } from "../../../vidnb/widgets/js/frame_times.js";
 import { Stepper } from "../../../vidnb/widgets/js/frames.js";
+import { takeSnapshot } from "../../../vidnb/widgets/js/snapshot.js";
 
 const variable = new FrameTimes([0, 0.04, 0.12, 0.5]);
 
@@ -52,4 +53,15 @@ test("the frame that the browser reported counts, not the clock of the video", (
   assert.equal(one.frameIndex(0.13), 1);
   one.times = null;
   assert.equal(one.frameIndex(0.13), null);
+});
+
+test("a snapshot waits for the end of a seek", async () => {
+  const video = Object.assign(new EventTarget(), { seeking: true, readyState: 1, videoWidth: 0, videoHeight: 0 });
+  let result = null;
+  const taken = takeSnapshot(video, Infinity).then((found) => { result = found; });
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(result, null);
+  video.dispatchEvent(new Event("seeked"));
+  await taken;
+  assert.equal(result, "no frame is shown yet");
 });

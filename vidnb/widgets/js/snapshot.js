@@ -1,13 +1,30 @@
 // @ts-check
 /** The frame that a video shows, as a picture. */
 
+const SEEK_TIMEOUT_MS = 5000; // a seek to bytes that are still downloaded may take longer
+
+/** Wait for the end of a seek in progress. @returns {Promise<void>} */
+function seekEnd(/** @type {HTMLVideoElement} */ video) {
+  if (!video.seeking) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      video.removeEventListener("seeked", done);
+      resolve();
+    };
+    const timer = setTimeout(done, SEEK_TIMEOUT_MS);
+    video.addEventListener("seeked", done);
+  });
+}
+
 /**
- * Draw the current frame as PNG.
+ * Draw the current frame as PNG; during a seek, the frame that it leads to.
  * @param {HTMLVideoElement} video
  * @param {number} maxPixels a larger frame is scaled down
  * @returns {Promise<Blob | string>} the picture, or the reason why there is none
  */
 export async function takeSnapshot(video, maxPixels) {
+  await seekEnd(video);
   const { videoWidth, videoHeight } = video;
   if (video.readyState < 2 || !videoWidth || !videoHeight) return "no frame is shown yet";
   const scale = Math.min(1, Math.sqrt(maxPixels / (videoWidth * videoHeight)));
