@@ -271,6 +271,13 @@ def test_a_damaged_key_frame_has_no_picture_and_is_not_asked_for_again(
     player.close()
 
 
+def load_metadata(player: Player, sent: _Sent) -> None:
+    """Report that the browser has read the index, and wait for the times of the frames."""
+    deliver(player, {"v": 1, "view": "view-1", "kind": "ready"})
+    deliver(player, {"v": 1, "view": "view-1", "kind": "state", "event": "loadedmetadata"})
+    wait_until(lambda: any(content["kind"] == "frame_times" for content, _ in sent))
+
+
 def test_a_hover_downloads_nothing(
     sent: _Sent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -278,8 +285,7 @@ def test_a_hover_downloads_nothing(
     data = film().read_bytes()
     with Origin(Film(data), rate=1e6) as origin:
         player = vidnb.play(origin.url)
-        deliver(player, {"v": 1, "view": "view-1", "kind": "ready"})
-        wait_until(lambda: any(content["kind"] == "frame_times" for content, _ in sent))
+        load_metadata(player, sent)
         content, number = answer(player, sent, 29.0)
         assert content["is_off"] is False, "asking again is of use"
         assert "from_s" not in content
@@ -298,7 +304,6 @@ def test_a_file_that_changes_at_its_source_has_none(
     monkeypatch.setattr(SourceFile, "tag", property(lambda file: str(id(file))))
     with Origin(Film(clip("h264-faststart.mp4").read_bytes())) as origin:
         player = vidnb.play(origin.url)
-        deliver(player, {"v": 1, "view": "view-1", "kind": "ready"})
-        wait_until(lambda: any(content["kind"] == "frame_times" for content, _ in sent))
+        load_metadata(player, sent)
         assert answer(player, sent, 0.1)[0]["is_off"] is True
         player.close()
