@@ -104,6 +104,8 @@ class Firefox:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(15)
         self._log.close()
+        if hasattr(self, "_socket"):
+            self._run(self._socket.close())
         if hasattr(self, "_client"):
             self._run(self._client.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
