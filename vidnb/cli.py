@@ -251,7 +251,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     register = serve_folder if is_folder else serve
     with register(arguments.path, host=host, allowed_hosts=allowed) as served:
         unwritten = _write(f"{served.page_url}\n")
-        if unwritten is not None and not arguments.open:  # nobody knows the address
+        if unwritten is not None and not arguments.open:  # the address reached no one
             return unwritten
         if not is_loopback(host):
             write_error_line(

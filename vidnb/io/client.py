@@ -250,7 +250,7 @@ class HttpClient:
         """Send one request; proxy and certificates of the caller's session are its own."""
         proxy, route = None, {}
         if theirs is None:
-            # Behind a proxy nobody could tell which address it connects to.
+            # Behind a proxy the address that it connects to is not known.
             proxy = None if self._public_only else select_proxy(url, settings.proxy)
             route = await self._route(proxy, url, settings, headers)
         session = theirs or self._session_for(proxy)

@@ -4,16 +4,15 @@ from contextlib import contextmanager
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from vidnb.media.container import MediaFile, require_av
+from vidnb.media.container import MediaFile, demux, discard_others, require_av
 from vidnb.media.decoder import FrameDecoder
 from vidnb.media.frame_table import FrameTable
-from vidnb.media.table_reader import open_stream
+from vidnb.media.table_reader import open_stream, seek_packets, skip_packets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from av import Packet
-    from av.container import InputContainer
     from av.video.stream import VideoStream
 
 __all__ = ["ClipSource"]
@@ -40,29 +39,16 @@ class ClipSource:
 
     def video_packets(self, key: int) -> "Iterator[tuple[int, Packet[VideoStream]]]":
         """Yield the packets from key packet `key` on, in decoding order, with their numbers."""
-        av, table = require_av(), self.table
-        with self.file.open() as container:
-            stream = open_stream(container, 0, self.file.name)
-            with self.file.errors():
-                for ticks in table.seek_ticks(key) if key else ():
-                    try:
-                        container.seek(ticks, stream=stream, backward=True)
-                    except av.error.FFmpegError:
-                        break  # an elementary stream has no timestamps to seek to
-                    is_found = False
-                    for number, packet in _numbered(table, container, stream, key):
-                        if number > key and not is_found:
-                            break
-                        is_found = True
-                        yield number, packet
-                    if is_found:
-                        return
-        with self.file.open() as container:  # from the start, without seeking
-            stream = open_stream(container, 0, self.file.name)
-            with self.file.errors():
-                for number, packet in enumerate(p for p in container.demux(stream) if p.size):
-                    if number >= key:
-                        yield number, packet
+        for is_from_start in (False, True) if key else (True,):
+            with self.file.open() as container, self.file.errors():
+                stream = open_stream(container, 0, self.file.name)
+                if is_from_start:
+                    packets = skip_packets(demux(container, stream), self.table, key)
+                else:
+                    packets = seek_packets(container, stream, self.table, key)
+                if packets is not None:
+                    yield from _numbered(packets, self.table, key)
+                    return
 
     @contextmanager
     def packets(self, index: int, start_s: Fraction) -> "Iterator[Iterator[Packet[Any]]]":
@@ -70,9 +56,7 @@ class ClipSource:
         av, file = require_av(), self.file
         with file.open() as container, file.errors():
             stream = container.streams[index]
-            for other in container.streams:
-                if other is not stream:
-                    other.discard = av.stream.Discard.all
+            discard_others(container, stream)
             ticks = round(max(Fraction(0), start_s) / (stream.time_base or 1))
             try:
                 if start_s > 0:
@@ -89,17 +73,12 @@ def _with_times(packets: "Iterator[Packet[Any]]") -> "Iterator[Packet[Any]]":
 
 
 def _numbered(
-    table: FrameTable, container: "InputContainer", stream: "VideoStream", key: int
+    packets: "Iterator[Packet[VideoStream]]", table: FrameTable, number: int
 ) -> "Iterator[tuple[int, Packet[VideoStream]]]":
-    """Yield the packets after a seek from number `key` on."""
-    number = None
-    for packet in container.demux(stream):
-        if not packet.size:
-            continue
-        known = table.packet_at(packet.pos, packet.pts)
-        if known is not None:
-            number = known
-        elif number is not None:
-            number += 1
-        if number is not None and number >= key:
+    """Yield packets that begin with number `number`, with their numbers."""
+    for packet in packets:
+        if packet.size:
+            known = table.packet_at(packet.pos, packet.pts)
+            number = number if known is None else known
             yield number, packet
+            number += 1

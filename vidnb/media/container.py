@@ -38,13 +38,16 @@ from vidnb.media.sniff import SNIFF_BYTES, BoxScanner, Layout, sniff
 if TYPE_CHECKING:
     from av import Packet
     from av.container import InputContainer
+    from av.stream import Stream
 
 __all__ = [
     "MediaFile",
     "MediaSource",
     "close_container",
     "demux",
+    "discard_others",
     "require_av",
+    "require_pillow",
     "scan_boxes",
 ]
 
@@ -65,19 +68,18 @@ MediaSource: TypeAlias = StrPath | DownloadResult | OpensBytes | BinaryIO
 
 _BUFFER_BYTES: Final = 2**18
 """The size of one read by FFmpeg (B): a call into Python costs as much as reading 30 KiB."""
-_READ_AHEAD_BYTES: Final = 2**20
-"""The largest read-ahead of a URL (B): the next frame is often another group of pictures."""
 _URL_BUFFER_BYTES: Final = 2**15
 """The same for a URL, where every byte is fetched: FFmpeg reads ahead by a whole buffer."""
+_READ_AHEAD_BYTES: Final = 2**20
+"""The largest read-ahead of a URL (B): the next frame is often another group of pictures."""
 _OPTIONS: Final = {"protocol_whitelist": "none"}
 """FFmpeg opens nothing by itself: a playlist or `ffconcat` script would name other files."""
 
 
 def require_av() -> ModuleType:
-    """Return PyAV, with its log messages off; `MissingExtra` if it is not installed."""
+    """Return PyAV; `MissingExtra` if it is not installed."""
     try:
         import av
-        import av.logging
     except ImportError as error:
         raise MissingExtra(
             "Frames, clips and facts of a file need PyAV, which is not installed; run:"
@@ -85,6 +87,18 @@ def require_av() -> ModuleType:
             extra="media",
         ) from error
     return av
+
+
+def require_pillow() -> ModuleType:
+    """Return Pillow's `Image` module; `MissingExtra` if it is not installed."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingExtra(
+            "Pictures need Pillow, which is not installed; run: pip install 'vidnb[media]'.",
+            extra="media",
+        ) from error
+    return Image
 
 
 class MediaFile:
@@ -241,6 +255,13 @@ def demux(container: "InputContainer", *streams: Any) -> "Iterator[Packet[Any]]"
         yield from container.demux(*streams)
 
 
+def discard_others(container: "InputContainer", stream: "Stream") -> None:
+    """Let the demuxer skip the packets of all streams but one."""
+    for other in container.streams:
+        if other is not stream:
+            other.discard = require_av().stream.Discard.all
+
+
 def _reason(av: Any, error: Exception) -> str:
     if isinstance(error, av.error.InvalidDataError):
         return (
@@ -273,8 +294,8 @@ class Boxes(NamedTuple):
 def scan_boxes(file: MediaFile, *, stops_at_fragments: bool = False) -> Boxes:
     """Return the boxes of an MP4 (ISO/IEC 14496-12 section 8.1.1).
 
-    With `stops_at_fragments` the scan ends
-    at the first fragment, of which a long recording has thousands.
+    With `stops_at_fragments` the scan ends at the first fragment, of which a long recording has
+    thousands.
     """
     scan, found = BoxScanner(file.size_bytes), []
     while (byte_range := scan.next_range()) is not None:

@@ -6,13 +6,19 @@ counting: each packet carries its number through the decoder (FFmpeg's `AV_CODEC
 
 from collections import OrderedDict
 from fractions import Fraction
-from itertools import chain
 from typing import TYPE_CHECKING, Final, Self
 
 from vidnb.errors import MediaError
 from vidnb.media.container import MediaFile, close_container, demux, require_av
 from vidnb.media.frame_table import FrameTable
-from vidnb.media.table_reader import open_stream, packet_of, tag_packet
+from vidnb.media.table_reader import (
+    open_stream,
+    packet_of,
+    pixel_aspect_ratio,
+    seek_packets,
+    skip_packets,
+    tag_packet,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,8 +85,7 @@ class FrameDecoder:
     def pixel_aspect_ratio(self) -> Fraction:
         """Return width by height of a pixel, 1 if the file does not say."""
         _, stream = self._opened()
-        ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
-        return Fraction(ratio) if ratio else Fraction(1)
+        return pixel_aspect_ratio(stream)
 
     def close(self) -> None:
         """Free the decoder and the cached frames."""
@@ -190,42 +195,25 @@ class FrameDecoder:
         key = target = self._table.key_packet(index)
         if key in self._open_groups:
             target = self._table.previous_key(key)
-        is_at_start = target == 0 and self._packets is None
-        self.seeks += not is_at_start
-        for ticks in () if is_at_start else self._table.seek_ticks(target):
-            container, stream = self._opened()
-            with self._file.errors():
-                try:
-                    container.seek(ticks, stream=stream, backward=True)
-                except require_av().error.FFmpegError:
-                    break  # an elementary stream has no timestamps to seek to
-                if self._start_at(target, key, demux(container, stream)):
-                    return
-        self._close_container()
         container, stream = self._opened()
-        with self._file.errors():
-            if not self._start_at(target, key, demux(container, stream)):
-                raise self._damage(index)
-
-    def _start_at(self, target: int, key: int, packets: "Iterator[Packet[VideoStream]]") -> bool:
-        """Skip packets without decoding them up to packet `target`; False if that was passed.
-
-        Frames before that of packet `key` are not decoded correctly.
-        """
-        for packet in packets:
-            number = self._table.packet_at(packet.pos, packet.pts) if packet.size else None
-            if number is None:
-                continue
-            if number > target:
-                return False
-            if number == target:
-                self._packets = chain([packet], packets)
-                self._start = self._next_packet = target
-                self._first_index = self._table.first_index(key)
-                self._last_index = self._first_index - 1
-                self._is_at_end = False
-                return True
-        return False
+        packets = None
+        if target or self._packets is not None:
+            self.seeks += 1
+            with self._file.errors():
+                packets = seek_packets(container, stream, self._table, target)
+            if packets is None:
+                self._close_container()
+                container, stream = self._opened()
+        if packets is None:
+            with self._file.errors():
+                packets = skip_packets(demux(container, stream), self._table, target)
+        if packets is None:
+            raise self._damage(index)
+        self._packets = packets
+        self._start = self._next_packet = target
+        self._first_index = self._table.first_index(key)  # those before are not decoded correctly
+        self._last_index = self._first_index - 1
+        self._is_at_end = False
 
     def _opened(self) -> "tuple[InputContainer, VideoStream]":
         if self._container is None or self._stream is None:

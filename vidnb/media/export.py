@@ -26,6 +26,7 @@ from vidnb.io.calls import CLEANUP_S, DaemonThreads
 from vidnb.media.container import MediaFile, require_av
 
 if TYPE_CHECKING:
+    from av import Packet
     from av.container import OutputContainer
     from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
@@ -39,6 +40,7 @@ __all__ = [
     "color_facts",
     "display_matrix",
     "kept_tags",
+    "mux_order",
     "require_encoder",
     "run_export",
 ]
@@ -320,3 +322,8 @@ def display_matrix(frame: "VideoFrame") -> list[int] | None:
     if data is None:
         return None
     return [int(value) for value in memoryview(bytes(cast(Any, data))).cast("i")]
+
+
+def mux_order(packet: "Packet[Any]", track: int) -> "tuple[float, int, Packet[Any]]":
+    """Return a packet after the key by which the packets of several tracks are merged."""
+    return float((packet.dts or 0) * packet.time_base), track, packet

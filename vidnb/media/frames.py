@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, cast, ge
 
 from vidnb.download.options import check_count, check_type
 from vidnb.errors import MissingExtra
-from vidnb.media.container import MediaFile, MediaSource, require_av
+from vidnb.media.container import MediaFile, MediaSource, require_av, require_pillow
 from vidnb.media.decoder import CACHE_BYTES, FrameDecoder
 from vidnb.media.table_reader import read_table
 
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
     Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 
-__all__ = ["Frame", "FrameFormat", "Frames", "frames", "to_pixels"]
+__all__ = ["FIRST_HD_HEIGHT", "Frame", "FrameFormat", "Frames", "frames", "to_pixels"]
 
 FrameFormat: TypeAlias = Literal["rgb24", "gray", "rgba", "native"]
 
+FIRST_HD_HEIGHT: Final = 720
+"""From this height (pixels) on players take the matrix of an untagged file for BT.709."""
 _SHOWN_WIDTH: Final = 800
 """The largest width (pixels) of the picture that a frame shows in a cell, which is saved there."""
 _SHOWN_QUALITY: Final = 85
@@ -63,15 +65,9 @@ class Frame:
 
     def to_pil(self) -> "Image":
         """Return a Pillow image with 8 bits a channel; `MissingExtra` without Pillow."""
-        try:
-            from PIL import Image
-        except ImportError as error:
-            raise MissingExtra(
-                "Pictures need Pillow, which is not installed; run: pip install 'vidnb[media]'.",
-                extra="media",
-            ) from error
+        image = require_pillow()
         pixels = self.image if self.image.dtype.itemsize == 1 else (self.image >> 8).astype("uint8")
-        return Image.fromarray(pixels)
+        return cast("Image", image.fromarray(pixels))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Save the frame as a picture; the suffix names the format (.png, .jpg, .webp)."""
@@ -326,7 +322,7 @@ def _colorspace(frame: "VideoFrame") -> str | None:
     unspecified = 2  # ITU-T H.273, table 4
     if frame.colorspace != unspecified:
         return None
-    return "ITU709" if frame.height >= 720 else "ITU601"
+    return "ITU709" if frame.height >= FIRST_HD_HEIGHT else "ITU601"
 
 
 def frames(

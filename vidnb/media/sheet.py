@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from vidnb.download.options import check_count, check_seconds
 from vidnb.download.planner.naming import file_name
 from vidnb.download.stream import is_url
-from vidnb.errors import MediaError, MissingExtra, VidnbError
+from vidnb.errors import MediaError, VidnbError
 from vidnb.io.regular_file import StrPath, expand_user
-from vidnb.media.container import MediaFile, MediaSource, require_av
+from vidnb.media.container import MediaFile, MediaSource, require_av, require_pillow
 from vidnb.media.frames import Frames, frames
 from vidnb.media.media_info import one_line
 from vidnb.media.probe import read_info
@@ -127,7 +127,8 @@ def sheet(
     frames, `MediaError` for a file that is not a readable video, `MissingExtra` without the extra
     `media`, and what `vidnb.open` raises for a URL.
     """
-    _require_pillow()
+    require_av()
+    require_pillow()
     check_count("n", n)
     if every_s is not None:
         check_seconds("every_s", every_s)
@@ -348,14 +349,3 @@ def _encoded(image: "Image", kind: str) -> bytes:
     data = io.BytesIO()
     image.save(data, kind, **({"quality": _QUALITY} if kind in {"JPEG", "WEBP"} else {}))
     return data.getvalue()
-
-
-def _require_pillow() -> None:
-    require_av()
-    try:
-        import PIL.Image  # noqa: F401 - only whether it is there
-    except ImportError as error:
-        raise MissingExtra(
-            "A sheet needs Pillow, which is not installed; run: pip install 'vidnb[media]'.",
-            extra="media",
-        ) from error

@@ -12,14 +12,14 @@ import threading
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from platformdirs import user_cache_path
 
 from vidnb.errors import MediaError
-from vidnb.media.container import MediaFile, demux, require_av
+from vidnb.media.container import MediaFile, demux, discard_others, require_av
 from vidnb.media.frame_table import FrameTable, PacketEntry
 
 if TYPE_CHECKING:
@@ -34,9 +34,12 @@ logger = logging.getLogger(__name__)
 __all__ = [
     "open_stream",
     "packet_of",
+    "pixel_aspect_ratio",
     "quick_table",
     "read_entries",
     "read_table",
+    "seek_packets",
+    "skip_packets",
     "tag_packet",
 ]
 
@@ -68,9 +71,7 @@ def open_stream(
             f"{'; streams are counted from 0' if count else ''}."
         )
     stream = streams[number]
-    for other in container.streams:
-        if other is not stream:
-            other.discard = av.stream.Discard.all
+    discard_others(container, stream)
     if stream.codec_context is None:
         raise MediaError(
             f"{name} has a codec for which this FFmpeg has no decoder; convert it with another"
@@ -81,6 +82,42 @@ def open_stream(
     stream.codec_context.flags |= av.codec.context.Flags.copy_opaque
     stream.thread_type = "AUTO"
     return stream
+
+
+def pixel_aspect_ratio(stream: "VideoStream") -> Fraction:
+    """Return width by height of a pixel, 1 if the file does not say."""
+    ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+    return Fraction(ratio) if ratio else Fraction(1)
+
+
+def seek_packets(
+    container: "InputContainer", stream: "VideoStream", table: FrameTable, key: int
+) -> "Iterator[Packet[VideoStream]] | None":
+    """Seek, and return the packets from key packet `key` on, in decoding order.
+
+    None where no seek finds it, as in an elementary stream, which has no timestamps; then
+    `skip_packets` does, from the start of the file.
+    """
+    for ticks in table.seek_ticks(key):
+        try:
+            container.seek(ticks, stream=stream, backward=True)
+        except require_av().error.FFmpegError:
+            return None
+        packets = skip_packets(demux(container, stream), table, key)
+        if packets is not None:
+            return packets
+    return None
+
+
+def skip_packets(
+    packets: "Iterator[Packet[VideoStream]]", table: FrameTable, number: int
+) -> "Iterator[Packet[VideoStream]] | None":
+    """Return the packets from this number on; None if it was passed or is not there."""
+    for packet in packets:
+        found = table.packet_at(packet.pos, packet.pts) if packet.size else None
+        if found is not None and found >= number:
+            return chain([packet], packets) if found == number else None
+    return None
 
 
 def tag_packet(packet: "Packet[VideoStream]", number: int) -> None:

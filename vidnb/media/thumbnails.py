@@ -6,16 +6,28 @@ and disturbs no other decoder of the file.
 
 import io
 from contextlib import suppress
-from fractions import Fraction
-from itertools import chain
 from typing import TYPE_CHECKING, Final, Self
 
-from vidnb.errors import MediaError, MissingExtra
+from vidnb.errors import MediaError
 from vidnb.http.ranges import ByteRange
-from vidnb.media.container import MediaFile, MediaSource, close_container, require_av
+from vidnb.media.container import (
+    MediaFile,
+    MediaSource,
+    close_container,
+    demux,
+    require_av,
+    require_pillow,
+)
 from vidnb.media.frame_table import FrameTable
 from vidnb.media.frames import to_pixels
-from vidnb.media.table_reader import open_stream, packet_of, tag_packet
+from vidnb.media.table_reader import (
+    open_stream,
+    packet_of,
+    pixel_aspect_ratio,
+    seek_packets,
+    skip_packets,
+    tag_packet,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,14 +56,7 @@ class Thumbnailer:
         self, source: MediaSource | MediaFile, table: FrameTable, *, stream: int = 0
     ) -> None:
         self._av = require_av()
-        try:
-            from PIL import Image
-        except ImportError as error:
-            raise MissingExtra(
-                "Thumbnails need Pillow, which is not installed; run: pip install 'vidnb[media]'.",
-                extra="media",
-            ) from error
-        self._new_image = Image.fromarray
+        self._new_image = require_pillow().fromarray
         self._table = table
         self._reformatter = self._av.video.reformatter.VideoReformatter()
         self._number = stream
@@ -95,9 +100,11 @@ class Thumbnailer:
             frame = self._decode(index)
         if frame is None:
             raise MediaError(f"Key frame {index} of {self._file.name} cannot be decoded alone.")
-        ratio = self._stream.sample_aspect_ratio or self._stream.codec_context.sample_aspect_ratio
         pixels = to_pixels(
-            frame, self._reformatter, Fraction(ratio or 1), size=(THUMBNAIL_SIZE[0], None)
+            frame,
+            self._reformatter,
+            pixel_aspect_ratio(self._stream),
+            size=(THUMBNAIL_SIZE[0], None),
         )
         picture = self._new_image(pixels)
         picture.thumbnail(THUMBNAIL_SIZE)
@@ -118,14 +125,9 @@ class Thumbnailer:
 
     def _decode(self, index: int) -> "VideoFrame | None":
         number = self._table.packets[index]
-        for ticks in self._table.seek_ticks(number):
-            try:
-                self._container.seek(ticks, stream=self._stream, backward=True)
-            except self._av.error.FFmpegError:
-                break  # an elementary stream has no timestamps to seek to
-            packets = self._packets_from(number)
-            if packets is not None:
-                return self._decode_alone(number, packets)
+        packets = seek_packets(self._container, self._stream, self._table, number)
+        if packets is not None:
+            return self._decode_alone(number, packets)
         if number > _SCANNED_PACKETS:
             return None
         # A seek to the first packet of a transport stream finds a later one.
@@ -133,17 +135,8 @@ class Thumbnailer:
         close_container(self._container)
         self._container = again
         self._stream = self._open_stream()
-        packets = self._packets_from(number)
+        packets = skip_packets(demux(again, self._stream), self._table, number)
         return None if packets is None else self._decode_alone(number, packets)
-
-    def _packets_from(self, number: int) -> "Iterator[Packet[VideoStream]] | None":
-        """Skip packets up to this one without decoding; None if it was passed."""
-        packets = self._container.demux(self._stream)
-        for packet in packets:
-            found = self._table.packet_at(packet.pos, packet.pts) if packet.size else None
-            if found is not None and found >= number:
-                return chain([packet], packets) if found == number else None
-        return None
 
     def _decode_alone(
         self, number: int, packets: "Iterator[Packet[VideoStream]]"
