@@ -8,7 +8,7 @@ import io
 import os
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from vidnb.download.feed import FeedEndedError
 from vidnb.download.options import check_seconds, check_type
@@ -18,10 +18,8 @@ from vidnb.errors import ServeError, SourceChanged, TransferTimeout
 from vidnb.http.ranges import ByteRange
 from vidnb.http.urls import redact
 from vidnb.io.loop import transfers
+from vidnb.io.random_access import RandomAccessFile
 from vidnb.io.regular_file import StrPath, open_regular, os_error_reason
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 __all__ = ["open_source"]
 
@@ -78,7 +76,7 @@ def open_url(
     return io.BufferedReader(raw, _BUFFER_BYTES)
 
 
-class _StreamFile(io.RawIOBase):
+class _StreamFile(RandomAccessFile):
     """One generation of a file that is downloaded while it is read."""
 
     def __init__(self, stream: Stream, timeout_s: float, max_read_ahead_bytes: int | None) -> None:
@@ -87,49 +85,19 @@ class _StreamFile(io.RawIOBase):
         self._run_start = 0
         self._stream = stream
         self._timeout_s = timeout_s
-        self._position = 0
         self._descriptor = -1
         stream.wait_for_size(timeout_s)  # now the handle follows the running download
         self._feed = stream.handle.status.feed
         file = self._run(self._feed.file())
-        self._size_bytes, self._generation = file.size_bytes, file.generation
+        self.size_bytes, self._generation = file.size_bytes, file.generation
         is_part = file.descriptor >= 0
         self._descriptor = file.descriptor if is_part else open_regular(file.path)[0]
         self._reader = self._feed.new_reader()
         self._reported = 0
         self.name = stream.name
 
-    def readable(self) -> bool:
-        """Whether it can be read: always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Whether it can seek: always; nothing is fetched before the next read."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to an offset from the start, the position or the end; return the new position."""
-        self._check_open()
-        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size_bytes}
-        if whence not in origin:
-            raise ValueError(f"whence={whence!r} must be 0, 1 or 2.")
-        if origin[whence] + offset < 0:
-            raise ValueError(f"byte {origin[whence] + offset} lies before the start of the file.")
-        self._position = origin[whence] + offset
-        return self._position
-
-    def tell(self) -> int:
-        """Return the position (B) of the next read."""
-        self._check_open()
-        return self._position
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        """Wait for as many bytes as fit into `buffer` and read them; 0 at the end of the file."""
-        self._check_open()
-        view = memoryview(buffer).cast("B")
-        if self._position >= self._size_bytes or not len(view):
-            return 0
-        byte_range = ByteRange(self._position, min(self._position + len(view), self._size_bytes))
+    def _read_into(self, view: memoryview, byte_range: ByteRange) -> int:
+        """Wait for the bytes and read them."""
         self._limit_read_ahead()
         if not self._feed.stored.covers(byte_range) or self._feed.generation != self._generation:
             self._run(self._feed.wait(self._reader, byte_range, self._generation))
@@ -139,10 +107,7 @@ class _StreamFile(io.RawIOBase):
             transfers.loop.call_soon_threadsafe(
                 self._feed.advance_reader, self._reader, byte_range.stop
             )
-        target = view[: byte_range.size_bytes]
-        read_bytes = os.preadv(self._descriptor, [target], byte_range.start)
-        self._position += read_bytes
-        return read_bytes
+        return os.preadv(self._descriptor, [view], byte_range.start)
 
     def _limit_read_ahead(self) -> None:
         """Become another reader after so many sequential bytes: its read-ahead begins small."""
@@ -162,10 +127,6 @@ class _StreamFile(io.RawIOBase):
                 with suppress(RuntimeError):  # the interpreter is ending
                     transfers.loop.call_soon_threadsafe(self._feed.remove_reader, self._reader)
             self._stream.close()
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise ValueError("the file is closed.")
 
     def _run(self, coro: Coroutine[Any, Any, _T]) -> _T:
         """Run a coroutine of the feed on its loop, with errors that a reader understands."""

@@ -57,8 +57,8 @@ class Stream:
 
     Without `save_to` the file is stored in the cache. `start` replaces the function that starts the
     download; with `fills` False only what is read is fetched. `options` are those of a download.
-    Raises `URLNotAllowed` and
-    `ValueError` for bad arguments, `StorageError` where the cache cannot be used.
+    Raises `URLNotAllowed` and `ValueError` for bad arguments, `StorageError` where the cache cannot
+    be used.
     """
 
     def __init__(

@@ -31,6 +31,7 @@ from vidnb.download.stream import is_url
 from vidnb.errors import MediaError, MissingExtra, ServeError, TransferError
 from vidnb.http.ranges import ByteRange
 from vidnb.http.urls import redact
+from vidnb.io.random_access import RandomAccessFile
 from vidnb.io.regular_file import StrPath, open_regular, os_error_reason
 from vidnb.media.problems import not_a_video
 from vidnb.media.sniff import SNIFF_BYTES, BoxScanner, Layout, sniff
@@ -313,37 +314,24 @@ def scan_boxes(file: MediaFile, *, stops_at_fragments: bool = False) -> Boxes:
     return Boxes(scan.layout(), tuple(found), scan.offset)
 
 
-class _Reader:
-    """A binary file object for FFmpeg with a position of its own."""
+class _Reader(RandomAccessFile):
+    """The file for one PyAV container, with a position of its own; `zeros` read as zeros."""
 
     def __init__(self, file: MediaFile, zeros: tuple[ByteRange, ...]) -> None:
+        super().__init__()
         self._file = file
         self._zeros = zeros
         self._starts = [one.start for one in zeros]
-        self._position = 0
+        self.size_bytes = file.size_bytes
         self.name = ""  # FFmpeg would guess the format by it, and read a URL ahead by megabytes
 
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._file.size_bytes}
-        self._position = base[whence] + offset
-        return self._position
-
-    def read(self, size_bytes: int) -> bytes:
-        start = self._position
-        stop = min(start + size_bytes, self._file.size_bytes)
-        if start >= stop:
-            return b""
+    def _read_into(self, view: memoryview, byte_range: ByteRange) -> int:
+        start, stop = byte_range.start, byte_range.stop
         at = bisect_right(self._starts, start)
         if at and start in self._zeros[at - 1]:
             data = bytes(min(stop, self._zeros[at - 1].stop) - start)
         else:
             limit = self._starts[at] if at < len(self._starts) else stop
             data = self._file.read(ByteRange(start, min(stop, limit)))
-        self._position += len(data)
-        return data
+        view[: len(data)] = data
+        return len(data)

@@ -60,8 +60,8 @@ class Failure:
     """One failed attempt.
 
     `reason` is a clause to show to a user, without a full stop; `remedy` what to do about it, None
-    for what `kind` suggests. `status` is the HTTP status of a
-    `STATUS` failure, `retry_after_s` the requested delay of its Retry-After (s), if any.
+    for what `kind` suggests. `status` is the HTTP status of a `STATUS` failure, `retry_after_s` the
+    requested delay of its Retry-After (s), if any.
     """
 
     kind: FailureKind

@@ -109,7 +109,7 @@ export class Stepper {
   }
 
   /**
-   * After a pause Firefox 140 may show the frame after the one at `currentTime`, and reports neither: seek
+   * After a pause Firefox 153 may show the frame after the one at `currentTime`, and reports neither: seek
    * to the middle of that frame.
    */
   settle() {
