@@ -231,7 +231,7 @@ def test_a_removed_file_is_downloaded_under_the_same_name(origin: Origin, tmp_pa
 def test_the_number_of_files_of_one_name_is_limited(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(destination, "_MAX_SAME_NAMES", 2)
+    monkeypatch.setattr(destination, "MAX_SAME_NAMES", 2)
     for name in ("film.mp4", "film (1).mp4"):
         (tmp_path / name).touch()
     with pytest.raises(StorageError, match="pass a file name"):

@@ -56,6 +56,46 @@ def test_a_symbolic_link_is_kept(export: Export, tmp_path: Path) -> None:
     assert (tmp_path / "real.mp4").read_bytes()[4:8] == b"ftyp"
 
 
+def test_the_unfinished_file_of_a_link_lies_beside_its_target(
+    export: Export, tmp_path: Path
+) -> None:
+    """It may be on another disk, to which no file can be renamed."""
+    target = tmp_path / "disk" / "real.mp4"
+    target.parent.mkdir()
+    path = tmp_path / "link.mp4"
+    path.symlink_to(target)
+    seen: list[list[str]] = []
+    export(
+        clip("h264.mp4"),
+        path,
+        progress=lambda _: seen.append(sorted(one.name for one in tmp_path.iterdir())),
+    )
+    assert all(names == ["disk", "link.mp4"] for names in seen)
+    assert target.read_bytes()[4:8] == b"ftyp"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "link into nothing"])
+def test_what_is_no_file_is_never_replaced(export: Export, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "made.mp4"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        other = tmp_path / ("pipe" if kind == "link to a pipe" else "missing/made.mp4")
+        if kind == "link to a pipe":
+            os.mkfifo(other)
+        path.symlink_to(other)
+    before = sorted((one.name, one.lstat().st_ino) for one in tmp_path.iterdir())
+    with pytest.raises(vidnb.StorageError, match=r"could not be written: it is .*nothing was kept"):
+        export(clip("h264.mp4"), path)
+    assert sorted((one.name, one.lstat().st_ino) for one in tmp_path.iterdir()) == before
+
+
+def test_a_folder_is_no_name_for_a_conversion(tmp_path: Path) -> None:
+    (tmp_path / "made.mp4").mkdir()
+    with pytest.raises(vidnb.StorageError, match="it is a folder"):
+        vidnb.convert(clip("h264.mp4"), tmp_path / "made.mp4")
+
+
 def test_the_source_is_never_replaced(export: Export, tmp_path: Path) -> None:
     source = tmp_path / "film.mp4"
     source.write_bytes(clip("h264.mp4").read_bytes())

@@ -31,12 +31,12 @@ from vidnb.io.regular_file import (
 )
 from vidnb.media import sniff
 
-__all__ = ["FOLDER", "Destination"]
+__all__ = ["FOLDER", "MAX_SAME_NAMES", "Destination", "numbered", "part_key"]
 
 FOLDER = ".vidnb"
 """The folder beside the files for part files and records."""
 
-_MAX_SAME_NAMES = 1000
+MAX_SAME_NAMES = 1000
 
 logger = logging.getLogger(__name__)
 
@@ -223,15 +223,15 @@ class Destination:
         if request.if_exists == "overwrite":
             with contextlib.suppress(IrregularFileError):  # a folder, a pipe, …: another name
                 return self._publish_as(part, record, request.folder / name, may_replace=True)
-        for number in range(_MAX_SAME_NAMES):
-            path = request.folder / (name if not number else _numbered(name, number))
+        for number in range(MAX_SAME_NAMES):
+            path = request.folder / numbered(name, number)
             if not os.path.lexists(path):
                 with contextlib.suppress(FileExistsError):  # created just now by another process
                     return self._publish_as(part, record, path, may_replace=False)
             if request.if_exists == "error":
                 raise _exists(request, path)
         raise StorageError(
-            f"{printable(request.folder / name)} and {_MAX_SAME_NAMES - 1} more files of this name"
+            f"{printable(request.folder / name)} and {MAX_SAME_NAMES - 1} more files of this name"
             f" exist; {redact(request.url)} was not saved; pass a file name.",
             url=request.url,
         )
@@ -246,9 +246,10 @@ def _is_unchanged(path: Path, record: Record) -> bool:
     return (status.st_size, status.st_mtime_ns) == (record.size_bytes, record.modified_ns)
 
 
-def _numbered(name: str, number: int) -> str:
+def numbered(name: str, number: int) -> str:
+    """Return the name for another file of this name: `film (1).mp4`; with 0 the name itself."""
     path = Path(name)
-    return f"{path.stem} ({number}){path.suffix}"
+    return f"{path.stem} ({number}){path.suffix}" if number else name
 
 
 def _exists(request: DownloadRequest, path: Path) -> StorageError:
@@ -265,6 +266,11 @@ def _key(request: DownloadRequest, file: Path | None) -> str:
         readable, text = file.name, f"name {file.name}"
     else:
         readable, text = file_name(None, request.url, None), f"url {request.url}"
+    return part_key(readable, text)
+
+
+def part_key(readable: str, text: str) -> str:
+    """Return a name for files in `.vidnb`: a readable part, and a digest of what they stand for."""
     shown = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in readable)
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
     return f"{shown.lstrip('.')[:40]}-{digest[:16]}"

@@ -8,8 +8,6 @@ destination and published only when it is complete.
 import concurrent.futures
 import contextlib
 import errno
-import hashlib
-import os
 import sys
 import threading
 import time
@@ -19,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, cast
 
-from vidnb.download.destination import FOLDER
+from vidnb.download.destination import FOLDER, MAX_SAME_NAMES, numbered, part_key
 from vidnb.download.part_file import PartFile
 from vidnb.errors import MediaError, StorageError
 from vidnb.io.calls import CLEANUP_S, DaemonThreads
+from vidnb.io.regular_file import IrregularFileError, os_error_reason, resolve_target
 from vidnb.media.container import MediaFile, require_av
 
 if TYPE_CHECKING:
@@ -48,8 +47,6 @@ __all__ = [
 _T = TypeVar("_T")
 _TICK_S: Final = 0.1
 _BAR_DELAY_S: Final = 1.0
-_MAX_SAME_NAMES: Final = 1000
-_MAX_KEY: Final = 40
 _STALE: Final = (
     "bps",
     "compatible_brands",
@@ -208,9 +205,10 @@ class OutputFile:
         self._is_new = is_new
         self._container: OutputContainer | None = None
         with self.errors():
-            if path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            self._part = PartFile(path.parent / FOLDER, _key(path))
+            # Of a symbolic link its target is replaced, by a rename within its own file system.
+            self._file = path if is_new else resolve_target(path)
+            key = part_key(path.name, f"export {path.name}")
+            self._part = PartFile(self._file.parent / FOLDER, key)
             self._part.reset()
 
     def __enter__(self) -> Self:
@@ -241,17 +239,13 @@ class OutputFile:
                 container, self._container = self._container, None
                 container.close()
             if not self._is_new:
-                # A symbolic link is kept; the file that it points to is replaced.
-                is_link = self._path.is_symlink()
-                target = Path(os.path.realpath(self._path)) if is_link else self._path
-                return self._path, self._part.publish(target, may_replace=True).st_size
-            for number in range(_MAX_SAME_NAMES):
-                end = f" ({number})" if number else ""
-                path = self._path.with_name(f"{self._path.stem}{end}{self._path.suffix}")
+                return self._path, self._part.publish(self._file, may_replace=True).st_size
+            for number in range(MAX_SAME_NAMES):
+                path = self._path.with_name(numbered(self._path.name, number))
                 with contextlib.suppress(FileExistsError):
                     return path, self._part.publish(path, may_replace=False).st_size
         raise StorageError(
-            f"{self._path} and {_MAX_SAME_NAMES - 1} more files of this name exist; the video was"
+            f"{self._path} and {MAX_SAME_NAMES - 1} more files of this name exist; the video was"
             " not saved; pass another path."
         )
 
@@ -263,6 +257,10 @@ class OutputFile:
             yield
         except StorageError:
             raise
+        except IrregularFileError as error:
+            raise StorageError(
+                f"{self._path} could not be written: {os_error_reason(error)}; nothing was kept."
+            ) from error
         except (OSError, av.error.FFmpegError) as error:
             code = error.errno or 0
             if code in _STORAGE_ERRORS or not isinstance(error, av.error.FFmpegError):
@@ -274,13 +272,6 @@ class OutputFile:
                 f"FFmpeg cannot write this video as {self._path.suffix or 'such a'} file"
                 f" ({error.strerror}); nothing was kept; choose another format, such as .mkv."
             ) from error
-
-
-def _key(path: Path) -> str:
-    """Return the name of the temporary file: the same for the same destination."""
-    shown = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in path.name)
-    digest = hashlib.sha256(f"export {path.name}".encode(errors="surrogateescape"))
-    return f"{shown.lstrip('.')[:_MAX_KEY]}-{digest.hexdigest()[:16]}"
 
 
 def check_not_source(path: Path, file: MediaFile) -> None:
