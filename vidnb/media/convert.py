@@ -83,8 +83,8 @@ def convert(
         cancel: an event; setting it, from any thread, ends the call with
             `concurrent.futures.CancelledError`.
 
-    The result is upright, progressive, with square pixels and 8 bits a channel; the colour facts
-    of an HDR source are kept. Damaged frames are left out and counted. After an error or an
+    The result is upright, progressive, with square pixels and 8 bits a channel; HDR becomes SDR.
+    Damaged frames are left out and counted. After an error or an
     interrupt nothing is left. Raises `ValueError` for a bad argument, `MediaError` for what is not
     a readable video or an encoder that this FFmpeg lacks, `StorageError` if the disk fails,
     `MissingExtra` without the extra `media`, and what `vidnb.open` raises for a URL.

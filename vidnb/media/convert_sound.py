@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from vidnb.media.container import MediaFile, discard_others, require_av
 from vidnb.media.convert_format import Format
 from vidnb.media.export import OutputFile, Work, kept_tags, mux_order, require_encoder
-from vidnb.media.filter_graph import and_none, link_filters
+from vidnb.media.filter_graph import add_filters, and_none
 from vidnb.media.frame_table import FrameTable
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _sound_graph(
     end = graph.add("abuffersink")
     step = "async=1:min_hard_comp=0.05" + (":first_pts=0" if is_first else "")
     form = f"sample_fmts=fltp:sample_rates={rate}:channel_layouts={layout}"
-    link_filters(graph, entry, [("aresample", step), ("aformat", form)], end)
+    add_filters(graph, entry, [("aresample", step), ("aformat", form)]).link_to(end)
     graph.configure()
 
     def run(one: "AudioFrame | None") -> "Iterator[AudioFrame]":

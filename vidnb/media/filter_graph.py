@@ -9,19 +9,18 @@ if TYPE_CHECKING:
     from av.filter import Graph
     from av.filter.context import FilterContext
 
-__all__ = ["and_none", "link_filters", "run_filters"]
+__all__ = ["add_filters", "and_none", "run_filters"]
 
 
-def link_filters(
-    graph: "Graph", entry: "FilterContext", filters: list[tuple[str, str]], end: "FilterContext"
-) -> None:
-    """Add filters, as FFmpeg's names and arguments, between two of a graph."""
-    last = entry
+def add_filters(
+    graph: "Graph", last: "FilterContext", filters: Iterable[tuple[str, str]]
+) -> "FilterContext":
+    """Add filters, as FFmpeg's names and arguments, behind one of a graph; return the last one."""
     for name, arguments in filters:
         added = graph.add(name, arguments or None)
         last.link_to(added)
         last = added
-    last.link_to(end)
+    return last
 
 
 def run_filters(
