@@ -9,7 +9,7 @@ from vidnb.media.fragment import Sample, TrackRun, write_fragment
 
 
 def test_fragment_has_the_samples_of_each_track() -> None:
-    video = [Sample(b"KEY", 40, 0), Sample(b"PP", 40, 80, is_key=False), Sample(b"B", 40, -40)]
+    video = [Sample(b"KEY", 40, 0), Sample(b"PP", 40, 80, is_key=False), Sample(b"B", 40, 0)]
     sound = [Sample(b"aaaa", 1024)]
     data = write_fragment(7, [TrackRun(1, 5000, video), TrackRun(2, 2**40, sound)])
     top = list(boxes(data))
@@ -25,8 +25,8 @@ def test_fragment_has_the_samples_of_each_track() -> None:
         run = child(traf, b"trun")
         assert run is not None
         flags, count, offset = struct.unpack_from(">IIi", run)
-        assert (flags, count) == (0x01000F01, len(samples))
-        fields = list(struct.iter_unpack(">IIIi", run[12:]))
+        assert (flags, count) == (0x00000F01, len(samples))
+        fields = list(struct.iter_unpack(">IIII", run[12:]))
         keys = [0x02000000 if sample.is_key else 0x01010000 for sample in samples]
         assert fields == [
             (one.duration, len(one.data), key, one.offset)
@@ -49,6 +49,7 @@ def test_track_without_samples_is_left_out() -> None:
         TrackRun(1, 2**64, [Sample(b"x", 1)]),
         TrackRun(1, 0, [Sample(b"x", -1)]),
         TrackRun(1, 0, [Sample(b"x", 2**32)]),
+        TrackRun(1, 0, [Sample(b"x", 1, -1)]),
     ],
 )
 def test_times_that_do_not_fit_are_refused(run: TrackRun) -> None:

@@ -1,6 +1,5 @@
 """The filters that make any frame what a browser shows, and the tone mapping among them."""
 
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from tests.clips import HEIGHT, WIDTH, clip, shown_number
 from tests.media.clips import made
 from vidnb.media.picture_filters import PictureFilters
-from vidnb.media.tone_mapping import cube_file, tone_map
 
 TIME_BASE = Fraction(1, 90000)
 SQUARE = Fraction(1)
@@ -43,7 +41,7 @@ def picture(pixels: NDArray[Any], name: str = "rgb24", **facts: int) -> Any:
 
 
 def grey(width: int, height: int, name: str = "yuv420p", **facts: int) -> Any:
-    return picture(np.full((height, width, 3), 128, np.uint8), **{}).reformat(format=name)
+    return picture(np.full((height, width, 3), 128, np.uint8)).reformat(format=name)
 
 
 def test_a_frame_that_needs_nothing_is_passed_on_as_it_is() -> None:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from struct import pack
 from typing import Final
 
-__all__ = ["Sample", "TrackRun", "write_fragment"]
+from vidnb.media.codec_names import boxes
+
+__all__ = ["Sample", "TrackRun", "with_edit_list", "write_fragment"]
 
 _KEY: Final = 0x02000000
 """The flags of a sample that depends on no other one (section 8.8.3.1)."""
@@ -19,8 +21,6 @@ _DEFAULT_BASE_IS_MOOF: Final = 0x020000
 _DATA_OFFSET: Final = 0x000001
 _PER_SAMPLE: Final = 0x000F00
 """Duration, size, flags and composition offset of each sample."""
-_RUN_VERSION: Final = 1
-"""Composition offsets may be negative, so that the decoding times need no delay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +73,15 @@ def _track_fragment(run: TrackRun, data_offset: int) -> bytes:
         raise ValueError(f"the decoding time {run.decode_time} does not fit into a fragment")
     samples = b"".join(
         pack(
-            ">IIIi",
-            _checked(sample.duration),
+            ">IIII",
+            _checked("duration", sample.duration),
             len(sample.data),
             _KEY if sample.is_key else _NOT_KEY,
-            sample.offset,
+            _checked("composition offset", sample.offset),
         )
         for sample in run.samples
     )
-    flags = _RUN_VERSION << 24 | _DATA_OFFSET | _PER_SAMPLE
+    flags = _DATA_OFFSET | _PER_SAMPLE
     return _box(
         b"traf",
         _box(b"tfhd", pack(">II", _DEFAULT_BASE_IS_MOOF, run.track_id))
@@ -90,10 +90,35 @@ def _track_fragment(run: TrackRun, data_offset: int) -> bytes:
     )
 
 
-def _checked(duration: int) -> int:
-    if not 0 <= duration < 1 << 32:
-        raise ValueError(f"the duration {duration} does not fit into a fragment")
-    return duration
+def _checked(name: str, ticks: int) -> int:
+    if not 0 <= ticks < 1 << 32:
+        raise ValueError(f"the {name} {ticks} does not fit into a fragment")
+    return ticks
+
+
+def with_edit_list(init: bytes, media_time: int) -> bytes:
+    """Return an initialization segment whose first track is shown `media_time` ticks earlier.
+
+    An edit list (section 8.6.6) takes the delay of decoding off again, which composition offsets
+    need to be positive: FFmpeg moves the timestamps of fragments with negative ones.
+    """
+    edit = pack(">IIIiI", 0, 1, 0, media_time, 1 << 16)  # a duration of 0: all of it
+    return _inserted(init, (b"moov", b"trak"), _box(b"edts", _box(b"elst", edit)))
+
+
+def _inserted(data: bytes, path: Sequence[bytes], box: bytes) -> bytes:
+    """Return boxes with another one before the first `mdia` of the first box on `path`."""
+    found = b""
+    is_done = False
+    for kind, content in boxes(data):
+        if not is_done and kind == (path[0] if path else b"mdia"):
+            is_done = True
+            found += (
+                _box(kind, _inserted(content, path[1:], box)) if path else box + _box(kind, content)
+            )
+        else:
+            found += _box(kind, content)
+    return found
 
 
 def _box(kind: bytes, content: bytes) -> bytes:
