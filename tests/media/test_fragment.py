@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from vidnb.media.codec_names import boxes, child
-from vidnb.media.fragment import Sample, TrackRun, write_fragment
+from vidnb.media.fragment import Sample, TrackRun, with_edit_list, write_fragment
 
 
 def test_fragment_has_the_samples_of_each_track() -> None:
@@ -65,3 +65,23 @@ def test_segment_of_more_than_4_gib_is_refused() -> None:
     huge = Sample(Huge(), 1)
     with pytest.raises(ValueError, match="4 GiB"):
         write_fragment(1, [TrackRun(1, 0, [huge, huge])])
+
+
+def test_edit_list_stands_before_the_media_of_the_first_track() -> None:
+    def box(kind: bytes, content: bytes = b"") -> bytes:
+        return struct.pack(">I4s", 8 + len(content), kind) + content
+
+    tracks = [box(b"trak", box(b"tkhd", one) + box(b"mdia", one)) for one in (b"1", b"2")]
+    init = box(b"ftyp", b"iso6") + box(b"moov", box(b"mvhd") + b"".join(tracks) + box(b"mvex"))
+    made = with_edit_list(init, 77)
+    moov = child(made, b"moov")
+    assert moov is not None
+    assert [kind for kind, _ in boxes(moov)] == [b"mvhd", b"trak", b"trak", b"mvex"]
+    first = child(moov, b"trak")
+    assert first is not None
+    assert [kind for kind, _ in boxes(first)] == [b"tkhd", b"edts", b"mdia"]
+    edit = child(first, b"edts", b"elst")
+    assert edit == struct.pack(">IIIiI", 0, 1, 0, 77, 0x10000)
+    added = box(b"edts", box(b"elst", edit))
+    assert len(made) == len(init) + len(added)
+    assert made.endswith(tracks[1] + box(b"mvex"))

@@ -40,7 +40,7 @@ _MAX_JITTER_S: Final = Fraction(1, 20)
 """Timestamps that are rounded by up to this much (s) leave no gap."""
 _ROUNDING_S: Final = Fraction(2, 1000)
 """Matroska rounds timestamps to milliseconds."""
-_WITH_NOISE: Final = {"aac", "ac3", "eac3", "mp2", "mp3"}
+_WITH_STATE: Final = {"aac", "ac3", "eac3", "mp2", "mp3", "opus"}
 """Codecs whose packets need nothing of the stream but its extradata."""
 _ADTS_HEADER_BYTES: Final = (9, 7)
 """By the flag `protection_absent` (ISO/IEC 14496-3 section 1.A.3.2)."""
@@ -261,9 +261,9 @@ class _Decoded:
             yield from (one for one in frames if one.pts is not None and one.samples)
 
     def _new_decoder(self) -> "AudioCodecContext":
-        """Return a decoder in its first state; a flush keeps that of the noise in AAC and AC-3."""
+        """Return a decoder in its first state; a flush keeps that of noise and of Opus."""
         context = cast("AudioStream", self._reader.stream).codec_context
-        if context.codec.canonical_name not in _WITH_NOISE:
+        if context.codec.canonical_name not in _WITH_STATE:
             context.flush_buffers()
             return context
         decoder = cast("AudioCodecContext", require_av().CodecContext.create(context.codec, "r"))

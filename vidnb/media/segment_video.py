@@ -128,16 +128,18 @@ def _in_order(
     the durations of the samples are those of the frames. `delay` is added to each composition
     offset, so that none is negative; the edit list takes it off again.
     """
+    if not packets:
+        return 0, []
     due = sorted(pts for pts, _, _ in packets)
     gaps = [after - before for before, after in pairwise(due)]
     last = gaps[-1] if gaps else 1
-    if due and end is not None and end > due[-1]:
+    if end is not None and end > due[-1]:
         last = end - due[-1]
     samples = [
         Sample(data, duration, pts - decoded + delay, is_key)
         for (pts, data, is_key), decoded, duration in zip(packets, due, [*gaps, last], strict=True)
     ]
-    return (due[0] if due else 0), samples
+    return due[0], samples
 
 
 class _TableFrames:

@@ -33,8 +33,8 @@ _WHOLE_INDEX: Final = {"mp4", "quicktime"}
 """Containers whose index lists every frame."""
 _MAX_GAP_S: Final = 20
 """Key frames farther apart (s) mean that a container has no index of them."""
-_NO_TIMES: Final = {"avi"}
-"""Containers without presentation timestamps."""
+_REORDERED: Final = {"h264", "hevc"}
+"""Codecs whose frames a decoder gives no times in AVI, which has no presentation timestamps."""
 
 
 class SegmentMaker:
@@ -165,10 +165,12 @@ def sound_stream(container: "InputContainer") -> "AudioStream | None":
     )
 
 
-def has_table(file: MediaFile) -> bool:
-    """Return whether the frame table of a file costs little enough to be made before it plays."""
-    is_cheap = file.kind in _WHOLE_INDEX or file.kind in _NO_TIMES
-    return is_cheap or (file.identity is not None and file.size_bytes <= _MAX_READ_BYTES)
+def has_table(file: MediaFile, video: "VideoStream") -> bool:
+    """Return whether the frame table of a file is made before it plays: it is needed, or cheap."""
+    codec = video.codec_context.codec.canonical_name
+    is_needed = file.kind == "avi" and codec in _REORDERED
+    is_local = file.identity is not None and file.size_bytes <= _MAX_READ_BYTES
+    return is_needed or is_local or file.kind in _WHOLE_INDEX
 
 
 def key_times(file: MediaFile, number: int) -> list[Fraction]:
@@ -193,7 +195,7 @@ def _read_timeline(
 ) -> _Timeline:
     table = None
     is_known = container.duration is not None and container.duration > 0
-    if video is not None and (has_table(file) or not is_known):
+    if video is not None and (has_table(file, video) or not is_known):
         number = picture_streams(container).index(video)
         table = read_table(file, number)
     start_s = Fraction(container.start_time or 0, 1_000_000)
