@@ -31,11 +31,13 @@ from vidnb.io.regular_file import printable
 
 __all__ = [
     "DEFAULT_LIMIT_BYTES",
+    "CacheEntry",
     "CachedFolder",
     "cache_limit_bytes",
     "cache_root",
     "evict",
     "open_folder",
+    "select_evictions",
 ]
 
 DEFAULT_LIMIT_BYTES = 10 * 2**30
@@ -80,15 +82,20 @@ def cache_root() -> Path:
     return user_cache_path("vidnb", appauthor=False) / "streams"
 
 
-def cache_limit_bytes() -> int:
-    """Return the limit (B); `ValueError` if the environment's is not a number of bytes."""
-    said = os.environ.get("VIDNB_CACHE_BYTES", "")
+def cache_limit_bytes(
+    variable: str = "VIDNB_CACHE_BYTES", default: int = DEFAULT_LIMIT_BYTES
+) -> int:
+    """Return the limit (B) that an environment variable sets, or the default.
+
+    `ValueError` if the variable is not a number of bytes.
+    """
+    said = os.environ.get(variable, "")
     if not said:
-        return DEFAULT_LIMIT_BYTES
+        return default
     if not (said.isascii() and said.isdigit()):
         raise ValueError(
-            f"VIDNB_CACHE_BYTES is {said!r}, which is not a number of bytes: write it in digits,"
-            f" as {DEFAULT_LIMIT_BYTES}, or unset it."
+            f"{variable} is {said!r}, which is not a number of bytes: write it in digits,"
+            f" as {default}, or unset it."
         )
     return int(said)
 

@@ -10,10 +10,12 @@ import time
 from collections.abc import Coroutine, Mapping
 from contextlib import closing
 from hmac import compare_digest
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 from urllib.parse import unquote_to_bytes
 
+from vidnb.errors import ServeError, VidnbError
 from vidnb.http.allowed_hosts import is_disallowed_host, partial_limit_bytes
+from vidnb.http.media_types import media_type_of
 from vidnb.http.range_response import RangeResponse, build_response
 from vidnb.http.request_head import RequestHead
 from vidnb.io.calls import DaemonThreads
@@ -22,12 +24,27 @@ from vidnb.server.protocol import HttpConnection
 from vidnb.server.registry import FileResource, PageResource, Registry
 from vidnb.server.response_writer import ResponseWriter, fill, new_memory, write_head
 from vidnb.server.routes import ANY_FILE_NAME
-from vidnb.server.sources import ChangedError, FileSource, OpenVersion
+from vidnb.server.segment_stream import (
+    INIT_NAME,
+    PLAYLIST_NAME,
+    SegmentPath,
+    WithdrawableStream,
+    parse_segment_path,
+)
+from vidnb.server.sources import ChangedError, FileSource, OpenVersion, StoredBytes, open_once
 
 __all__ = ["App"]
 
 MESSAGE_THREADS: Final = 8
 """The number of message handlers that run at the same time."""
+
+SEGMENT_THREADS: Final = 16
+"""The number of requests that wait at the same time for streams which can only block."""
+
+_MAX_TRIES: Final = 3
+_PAGE: Final = "page"
+_Below: TypeAlias = SegmentPath | Literal["page"] | None
+"""What a path names below the token of a file: a part of a stream, the page, or the file itself."""
 
 _ORIGIN: Final = re.compile(r"[\x21-\x7e]{1,512}")
 
@@ -63,12 +80,14 @@ class App:
         self.memory = new_memory()
         self._registry = registry
         self._threads = DaemonThreads("vidnb-messages", MESSAGE_THREADS)
+        self._segment_threads = DaemonThreads("vidnb-segment-reads", SEGMENT_THREADS)
 
     def close(self) -> None:
         """Drop all connections."""
         for connection in tuple(self.connections):
             connection.transport.abort()
         self._threads.shutdown()
+        self._segment_threads.shutdown()
 
     def handle_request(self, connection: HttpConnection) -> Coroutine[Any, Any, None] | None:
         """Respond to `connection.response.request`, or return a coroutine that does."""
@@ -80,7 +99,7 @@ class App:
             response.keep_alive = False  # its body is not read
             response.send_status(405, "Allow: GET, HEAD, OPTIONS\r\n")
             return None
-        resource, is_page = self._find(request.path)
+        resource, below = self._find(request.path)
         if resource is None or is_disallowed_host(request.authority, fields, resource.hosts):
             response.send_status(404)
             return None
@@ -88,10 +107,13 @@ class App:
         if request.method == "OPTIONS":
             response.send(204, _PREFLIGHT, cors)
             return None
-        if is_page:
+        if below is _PAGE:
             return _send_page(resource, response, cors)
+        file = cast("FileResource", resource)
+        if isinstance(below, SegmentPath):
+            return self._send_segment(file, below, response, cors)
         more = _CACHE_CONTROL + cors + response.connection_field
-        return self._send_file(cast("FileResource", resource), response, more)
+        return self._send_file(file, response, more)
 
     def _receive_message(self, connection: HttpConnection) -> Coroutine[Any, Any, None] | None:
         request = connection.response.request
@@ -103,23 +125,25 @@ class App:
         endpoint = cast("MessageEndpoint", found)
         return endpoint.respond(name, connection, _cors(request.fields), self._threads)
 
-    def _find(self, path: str) -> tuple[PageResource | None, bool]:
-        """Return what a path opens, and whether it is that of its page."""
+    def _find(self, path: str) -> tuple[PageResource | None, _Below]:
+        """Return what a path opens, and what it names below its token."""
         before, _, relative = path.partition("/")
         token, slash, name = relative.partition("/")
         found = self._registry.find(token.encode())
         if found is None or before or not slash:
-            return None, False
+            return None, None
         # Not `isinstance`: after a reload of its module, an older resource is of another class.
         resource = cast("PageResource", found)
         if compare_digest(token, resource.page_token):
-            return (None if name else resource), True
+            return (None if name else resource), _PAGE
         file = cast("FileResource", found)
         if name == file.quoted_name:  # as our own URL has it
-            return file, False
+            return file, None
         own_name = file.source.name.encode("utf-8", "surrogateescape")
-        is_its_name = name == ANY_FILE_NAME or unquote_to_bytes(name) == own_name
-        return (file if is_its_name else None), False
+        if name == ANY_FILE_NAME or unquote_to_bytes(name) == own_name:
+            return file, None
+        part = parse_segment_path(name)
+        return (None, None) if part is None else (file, part)
 
     def _send_file(
         self, resource: FileResource, response: ResponseWriter, more: str
@@ -140,8 +164,56 @@ class App:
                 return None
         return _send_in_task(resource, response, more)
 
+    async def _send_segment(
+        self, resource: FileResource, part: SegmentPath, response: ResponseWriter, cors: str
+    ) -> None:
+        """Send a part of a stream, once it is made.
 
-def _judge(resource: FileResource, request: RequestHead, version: OpenVersion) -> RangeResponse:
+        404 where there is none, 422 with a sentence where it cannot be made (RFC 9110 section
+        15.5.21): a 5xx would make players request it again.
+        """
+        _note_task(resource)
+        method = response.request.method
+        try:
+            version = await self._open_segment(resource, part)
+        except VidnbError as error:
+            resource.count(method, 422)
+            fields = (("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store"))
+            response.send(422, fields, cors, f"{error}\n".encode("utf-8", "replace"))
+            return
+        if version is None:
+            response.send_status(404, cors)
+            return
+        with closing(version):
+            media_type = media_type_of(PLAYLIST_NAME if part.name == PLAYLIST_NAME else INIT_NAME)
+            judged = _judge(resource, response.request, version, media_type)
+            resource.count(method, judged.status)
+            more = _CACHE_CONTROL + cors + response.connection_field
+            await response.send_response(judged, more, version)
+
+    async def _open_segment(self, resource: FileResource, part: SegmentPath) -> OpenVersion | None:
+        """Open a part of a stream; None if there is no such part."""
+        stream = resource.stream(part.variant)
+        if stream is None:
+            return None
+        for _ in range(_MAX_TRIES):
+            if isinstance(stream, WithdrawableStream):
+                found = await stream.fetch(part.name)
+            else:
+                reading = asyncio.get_running_loop().run_in_executor
+                found = await reading(self._segment_threads, stream.read, part.name)
+            if found is None or isinstance(found, bytes):
+                return None if found is None else await asyncio.to_thread(StoredBytes, found)
+            try:
+                return await asyncio.to_thread(open_once, found)
+            except OSError:  # evicted by another process in this moment
+                continue
+        raise ServeError(f"{part.name} is removed from the cache as soon as it is made.")
+
+
+def _judge(
+    resource: FileResource, request: RequestHead, version: OpenVersion, media_type: str = ""
+) -> RangeResponse:
     return build_response(
         request.method,
         request.fields,
@@ -149,17 +221,22 @@ def _judge(resource: FileResource, request: RequestHead, version: OpenVersion) -
         version.validator,
         version.modified_s,
         now_s=time.time(),
-        media_type=resource.source.media_type,
+        media_type=media_type or resource.source.media_type,
         # Only several ranges need one, which must not occur in the file.
         boundary=secrets.token_hex(16) if "," in request.fields.get("range", "") else "-",
         max_partial_bytes=partial_limit_bytes(request.fields, resource.max_partial_bytes),
     )
 
 
-async def _send_in_task(resource: FileResource, response: ResponseWriter, more: str) -> None:
+def _note_task(resource: FileResource) -> None:
+    """Let the end of the resource cancel the response of the current task."""
     task = cast("asyncio.Task[Any]", asyncio.current_task())
     resource.running.add(task)
     task.add_done_callback(resource.running.discard)
+
+
+async def _send_in_task(resource: FileResource, response: ResponseWriter, more: str) -> None:
+    _note_task(resource)
     try:
         version = await resource.source.version()
     except (OSError, ValueError):  # it was there when it was registered

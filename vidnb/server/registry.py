@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 from vidnb.http.allowed_hosts import AllowedHosts
 from vidnb.server.pages import page
+from vidnb.server.segment_stream import SegmentStream, SegmentStreams
+from vidnb.server.source_streams import SourceStreams
 from vidnb.server.sources import Source
 
 __all__ = ["FileResource", "PageResource", "Registry", "Resource"]
@@ -46,7 +48,7 @@ class FileResource:
     """One served file: its source, its two unguessable tokens, and the responses that run.
 
     `max_partial_bytes` cuts each 206 (B), `back` is the URL that its page leads back to, relative
-    to the page; empty for none.
+    to the page; empty for none. `streams` has its segments, for what does not play the file itself.
     """
 
     source: Source
@@ -58,8 +60,11 @@ class FileResource:
     answered: Counter[int] = field(default_factory=Counter)
     running: set[asyncio.Task[Any]] = field(default_factory=set)
     quoted_name: str = field(init=False)
+    streams: SegmentStreams = field(init=False)
+    opened: dict[str, SegmentStream | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.streams = SourceStreams(self.source)
         self.quoted_name = quote(self.source.name.encode("utf-8", "surrogateescape"), safe="")
 
     @property
@@ -71,6 +76,12 @@ class FileResource:
     def tokens(self) -> tuple[str, ...]:
         """The file's token and its page's."""
         return self.token, self.page_token
+
+    def stream(self, variant: str) -> SegmentStream | None:
+        """Return the stream of a variant, which is closed with the file."""
+        if variant not in self.opened:
+            self.opened[variant] = self.streams.stream(variant)
+        return self.opened[variant]
 
     async def page(self) -> page.HtmlPage:
         """Return the player page, with the size that the file has now."""
@@ -86,6 +97,9 @@ class FileResource:
 
     def end(self) -> set[asyncio.Task[Any]]:
         """Cancel the responses that run, close the file, and return the tasks that end now."""
+        for stream in self.opened.values():
+            if stream is not None:
+                stream.close()
         self.source.close()
         for task in self.running:
             task.cancel()

@@ -30,6 +30,7 @@ from vidnb.server.app import App
 from vidnb.server.partial_source import PartialSource
 from vidnb.server.protocol import HttpConnection
 from vidnb.server.registry import FileResource, Registry, Resource
+from vidnb.server.segment_stream import PLAYLIST_NAME
 from vidnb.server.source_file import SourceFile
 from vidnb.server.sources import FileSource, Source
 
@@ -136,9 +137,9 @@ class Served(Closable):
     """A file that is being served, until `close()`, the end of its `with` block or of the process.
 
     `url` is the URL of the file and `page_url` that of a small page with a player, for a browser
-    tab; each holds a secret of 192 bits. `size_bytes` is the size (B) when it was registered,
-    `port` the server's. Nothing here raises an error; a file that was removed is a 404 (RFC 9110
-    section 15.5.5) until it exists again.
+    tab; each holds a secret of 192 bits. `playlist_url` is for other players. `size_bytes` is the
+    size (B) when it was registered, `port` the server's. Nothing here raises an error; a file that
+    was removed is a 404 (RFC 9110 section 15.5.5) until it exists again.
     """
 
     url: str
@@ -154,6 +155,16 @@ class Served(Closable):
     def answered(self) -> Mapping[int, int]:
         """The number of responses so far, by HTTP status."""
         return dict(self._resource.answered)
+
+    @property
+    def playlist_url(self) -> str:
+        """The URL of the video as an HLS playlist (RFC 8216), which VLC, mpv and ffmpeg open.
+
+        The file is copied into segments that every browser can read, or its pictures and sound are
+        encoded again where they must be: H.264 and AAC. A segment is made when it is requested.
+        Needs the extra `media`.
+        """
+        return f"{self.url.rpartition('/')[0]}/{PLAYLIST_NAME}"
 
     @property
     def path(self) -> Path | None:

@@ -6,6 +6,7 @@ it grows (a recording), they end at the size they began with; the next one has t
 """
 
 import asyncio
+import hashlib
 import os
 import time
 from pathlib import PurePath
@@ -18,7 +19,15 @@ from vidnb.http.range_response import FileState, can_continue
 from vidnb.http.ranges import ByteRange
 from vidnb.io.regular_file import StrPath, open_regular, os_error_reason
 
-__all__ = ["ChangedError", "FileSource", "OpenFile", "OpenVersion", "Source"]
+__all__ = [
+    "ChangedError",
+    "FileSource",
+    "OpenFile",
+    "OpenVersion",
+    "Source",
+    "StoredBytes",
+    "open_once",
+]
 
 RESOLVE_EVERY_S: Final = 1.0
 """How long an open file is used before its path is resolved again (s).
@@ -180,6 +189,38 @@ class OpenFile:
 
     def __del__(self) -> None:
         self.shut()  # opened in a thread for a response that was cancelled meanwhile
+
+
+def open_once(path: StrPath) -> OpenFile:
+    """Open a file for one response, whose end closes it; `OSError` where there is none."""
+    file = OpenFile(*open_regular(path))
+    file.users, file.current = 1, False
+    return file
+
+
+class StoredBytes:
+    """Bytes in memory as a version to respond with; they never change."""
+
+    def __init__(self, data: bytes) -> None:
+        self.size_bytes = len(data)
+        self.modified_s = time.time()
+        self.validator = ETag(hashlib.blake2b(data, digest_size=16).hexdigest())
+        self._data = data
+
+    def intact(self) -> bool:
+        """Whether a response may go on: always."""
+        return True
+
+    def stored(self, byte_range: ByteRange) -> ByteRange:
+        """Return `byte_range`: all of it is there."""
+        return byte_range
+
+    async def read(self, byte_range: ByteRange) -> bytes:
+        """Return the bytes of `byte_range`."""
+        return self._data[byte_range.start : byte_range.stop]
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class FileSource:
