@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import vidnb
+from tests.assets import CACHE, made_by_ffmpeg
 from tests.clips import CLIPS, COPIES, clip, shown_number
 from tests.media import clips
 from vidnb.errors import MediaError
@@ -201,3 +202,54 @@ def test_times_before_zero_are_moved_and_start_says_so(monkeypatch: pytest.Monke
             assert [maker.start_s, maker.playlist.start_s] == [-1, 0]
             after = list(decoded(whole(maker)))
         assert [time_s - 1 for time_s, _ in after] == pytest.approx([one for one, _ in before])
+
+
+FLASH_AND_CLICK = (
+    "-t 12 -f lavfi -i color=c=black:s=160x120:r=25,"
+    "drawbox=c=white:t=fill:enable=lt(mod(t\\,1)\\,0.04)"
+    " -t 12 -f lavfi -i aevalsrc=if(lt(mod(t\\,1)\\,0.01)\\,sin(2000*PI*t)\\,0):s=48000"
+)
+
+
+def offsets_s(flashes: list[float], data: bytes) -> list[float]:
+    """Return by how much each click is later than its flash (s)."""
+    frames = [frame for frame in heard(data) if frame.pts is not None]
+    levels = [
+        np.abs(frame.to_ndarray().astype(float)).reshape(-1, frame.samples) for frame in frames
+    ]
+    least = 0.3 * max(level.max() for level in levels)
+    clicks: list[float] = []
+    for frame, level in zip(frames, levels, strict=True):
+        loud = np.flatnonzero(level.max(axis=0) > least)
+        time_s = float(frame_time(frame)) + (loud[0] / frame.sample_rate if len(loud) else 0)
+        if len(loud) and (not clicks or time_s > clicks[-1] + 0.5):
+            clicks.append(time_s)
+    return [click - min(flashes, key=lambda flash: abs(flash - click)) for click in clicks]
+
+
+@pytest.mark.parametrize(
+    ("name", "codecs", "variant"),
+    [
+        ("sync.mkv", "-c:v libx264 -g 25 -bf 2 -c:a aac", "copy.copy"),
+        ("sync.mkv", "-c:v libx264 -g 25 -bf 2 -c:a aac", "copy.opus"),
+        ("sync.ts", "-c:v libx264 -g 25 -bf 2 -c:a aac", "copy.copy"),
+        ("sync-ac3.mkv", "-c:v libx264 -g 25 -c:a ac3", "copy.aac"),
+        ("sync.avi", "-c:v mpeg4 -c:a mp3", "h264.aac"),
+        ("sync.mpg", "-c:v mpeg2video -c:a mp2 -f vob", "h264.aac"),
+        ("sync.webm", "-c:v libvpx -deadline realtime -cpu-used 16 -c:a libvorbis", "h264.aac"),
+        ("sync.wmv", "-c:v wmv2 -c:a wmav2", "h264.aac"),
+    ],
+)
+def test_sound_is_in_step_with_the_pictures(name: str, codecs: str, variant: str) -> None:
+    options = [*FLASH_AND_CLICK.split(), "-pix_fmt", "yuv420p", *codecs.split()]
+    path = made_by_ffmpeg(CACHE / "sync-1" / name, lambda: options)
+    with SegmentMaker(path, variant) as maker:
+        init = maker.init()
+        data = init + b"".join(maker.segment(n) for n in range(len(maker.playlist)))
+    with vidnb.frames(path) as frames:
+        flashes = [frame.time_s for frame in frames if frame.image.mean() > 128]
+    expected = offsets_s(flashes, path.read_bytes())
+    found = offsets_s([time_s for time_s, image in decoded(data) if image.mean() > 128], data)
+    assert len(found) >= 11
+    assert max(map(abs, found)) < 0.04
+    assert np.median(found) == pytest.approx(np.median(expected), abs=0.005)

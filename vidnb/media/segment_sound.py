@@ -150,12 +150,9 @@ class EncodedSound:
         else:
             stop = self._grid(until_s)
             sound, _ = decoded.read(start, stop + 2 * self._size)
-        samples = [
-            Sample(data, self._size)
-            for pts, data in self._encoded(sound, start)
-            if first <= pts < stop
-        ]
-        return first, samples
+        found = [one for one in self._encoded(sound, start) if first <= one[0] < stop]
+        # Opus starts within a frame of the grid: its encoder has a delay of its own.
+        return (found[0][0] if found else 0), [Sample(data, self._size) for _, data in found]
 
     def _grid(self, time_s: Fraction) -> int:
         """Return the start of the first frame of the grid at or after a time."""
