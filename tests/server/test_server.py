@@ -858,7 +858,7 @@ def test_the_page_shows_the_file_and_fetches_nothing_else(served: Served) -> Non
     assert reply.fields["content-type"] == "text/html; charset=utf-8"
     html = reply.body.decode()
     assert "<title>my clip #1.mp4</title>" in html
-    (source,) = re.findall(r'<video controls autofocus [^>]*src="([^"]+)"', html)
+    (source,) = re.findall(r'<video controls autofocus [^>]*data-source="([^"]+)"', html)
     assert source == ".." + urlsplit(served.url).path
     assert_closed(reply)
     assert get(served, path=urlsplit(served.page_url).path, method="HEAD").body == b""
@@ -870,7 +870,7 @@ def assert_closed(reply: Reply) -> None:
     for scheme in "http:", "https:", '="//', "@import":
         assert scheme not in html
     policy = reply.fields["content-security-policy"]
-    assert policy.startswith("default-src 'none'; media-src 'self'; ")
+    assert policy.startswith("default-src 'none'; media-src 'self' blob:; connect-src 'self'; ")
     assert "unsafe" not in policy
     for tag in "style", "script":
         (text,) = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
@@ -884,7 +884,7 @@ def test_a_hostile_file_name_stays_text() -> None:
     name = '"><script>alert(1)</script>${x}.mp4'
     item = page.FolderItem(name, "../t/x.mp4", "../p/", 5)
     for made in (
-        page.player(name, "../t/x.mp4", 5, back='"><script>'),
+        page.player(name, "../t/x.mp4", 5, back='"><script>', deliveries=[], problem=name),
         page.index(name, [(name, [item])], left_out=name),
     ):
         html = made.html.decode()

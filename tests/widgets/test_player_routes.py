@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from tests.assets import converted_sample
 from tests.deadline import DEADLINE_S
 from tests.widgets.comm import deliver
 from vidnb.http.allowed_hosts import AllowedHosts
@@ -230,28 +229,6 @@ def test_a_file_that_is_gone_has_a_reason(kernel: Kernel, tmp_path: Path) -> Non
     response, byte_range = kernel.request(start=0, stop=10)
     assert response["reason"] == "it cannot be read (No such file or directory)"
     assert byte_range is None
-
-
-def test_a_page_gets_the_index_of_a_file(kernel: Kernel, tmp_path: Path) -> None:
-    response, byte_range = kernel.request(kind="index")
-    assert (response["kind"], response["index"], byte_range) == ("index", None, None)
-    clip = tmp_path / "clip.mp4"
-    clip.write_bytes(converted_sample("vp9-opus.webm").read_bytes())
-    response, _ = kernel.request(kind="index")
-    assert response["size_bytes"] == clip.stat().st_size
-    assert response["tag"] == kernel.request(start=0, stop=10)[0]["tag"]
-    index = response["index"]
-    assert index["mime"] == 'video/webm; codecs="vp9,opus"'
-    assert index["duration_s"] == pytest.approx(10, abs=0.1)
-    for _, offset in index["index"]:
-        assert kernel.request(start=offset, stop=offset + 4)[1] == b"\x1f\x43\xb6\x75"
-    json.dumps(response)
-
-
-def test_an_index_that_cannot_be_read_has_a_reason(kernel: Kernel, tmp_path: Path) -> None:
-    assert "no such resource" in kernel.request(kind="index", resource="video-2")[0]["reason"]
-    (tmp_path / "clip.mp4").unlink()
-    assert "No such file" in kernel.request(kind="index")[0]["reason"]
 
 
 def test_a_posted_request_gets_no_bytes(kernel: Kernel) -> None:

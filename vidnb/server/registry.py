@@ -88,7 +88,7 @@ class FileResource:
         version = await self.source.version()
         size_bytes = version.size_bytes
         version.close()
-        return page.player(self.source.name, f"../{self.path}", size_bytes, self.back)
+        return await page.player_of(self.source, f"../{self.path}", size_bytes, self.back)
 
     def count(self, method: str, status: int) -> None:
         """Count a response."""

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import compare from "../../../vidnb/widgets/js/compare.js";
-import { FakeElement, FakeVideo, settle, texts } from "./fake_dom.mjs";
+import { FILE, FakeElement, FakeVideo, settle, texts } from "./fake_dom.mjs";
 
 /** A video whose seeks end with settle(). */
 class SeekingVideo extends FakeVideo {
@@ -60,7 +60,7 @@ async function page({ lengths = [10, 10], missing = false, ...traits } = {}) {
   globalThis.fetch = () => Promise.reject(new TypeError("bye"));
   const players = lengths.map((_, index) => fakeModel({
     name: `${index}.mp4`, urls: [{ route: "direct", url: `http://127.0.0.1:9/${index}.mp4`, needs: "loopback" }], start_s: 0,
-    width: 960, tracks: [], poster: [], marker_list: [], card_id: `card-${index}`, pending_command: {}, start_muted: false,
+    width: 960, tracks: [], poster: [], marker_list: [], card_id: `card-${index}`, pending_command: {}, start_muted: false, deliveries: [FILE],
   }));
   const model = fakeModel({
     models: players.map((_, index) => `IPY_MODEL_${index}`), labels: players.map((_, index) => `Video ${index}`),

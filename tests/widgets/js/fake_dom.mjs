@@ -82,6 +82,7 @@ export class FakeVideo extends FakeElement {
     }
   }
   load() { this.loads += 1; }
+  canPlayType() { return "maybe"; }
   requestVideoFrameCallback(callback) { this.frames.push(callback); }
   showFrame(mediaTime, presentedFrames) {
     for (const callback of this.frames.splice(0)) callback(0, { mediaTime, presentedFrames });
@@ -89,6 +90,7 @@ export class FakeVideo extends FakeElement {
 }
 
 export const DIRECT = { route: "direct", url: "http://127.0.0.1:9/T/film.mp4", needs: "loopback" };
+export const FILE = { kind: "direct", variant: "", type: "", reason: "" };
 export const PROXY = { route: "proxy", url: "/proxy/9/T/film.mp4", needs: "" };
 export const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
 
@@ -99,7 +101,7 @@ afterEach(() => open.splice(0).forEach((end) => end())); // a view that waits fo
 export function page({ hostname = "localhost", widget = player, respond = () => Promise.reject(new TypeError("no response")), ...traits } = {}) {
   const state = {
     name: "film.mp4", urls: [DIRECT], start_s: 0, autoplay: false, start_muted: false, start_loop: false,
-    width: 960, tracks: [], poster: [], marker_list: [], card_id: "vidnb-card-1", pending_command: {}, ...traits,
+    width: 960, tracks: [], poster: [], marker_list: [], deliveries: [FILE], card_id: "vidnb-card-1", pending_command: {}, ...traits,
   };
   const sent = [];
   const listeners = new Map();

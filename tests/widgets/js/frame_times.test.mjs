@@ -65,3 +65,14 @@ test("a snapshot waits for the end of a seek", async () => {
   await taken;
   assert.equal(result, "no frame is shown yet");
 });
+
+test("in a video made of segments times begin at the start of the file", () => {
+  const message = { count: 4, first: 35, interval: 1, tick_s: 0.04 };
+  const times = FrameTimes.fromMessage({ ...message, start_s: 1.4 });
+  const ofSegments = times.ofSegments();
+  assert.ok(Math.abs(ofSegments.starts_s[0]) < 1e-9);
+  assert.deepEqual([0, 0.0399, 0.04, 0.12].map((time_s) => ofSegments.indexAt(time_s)), [0, 0, 1, 3]);
+  assert.equal(times.starts_s[0], 1.4000000000000001);
+  const same = FrameTimes.fromMessage(message);
+  assert.equal(same.ofSegments(), same, "an earlier Python sends no start");
+});

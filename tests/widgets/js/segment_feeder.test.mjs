@@ -1,70 +1,13 @@
-// The segment feeder: which ranges are requested, in which order, what is evicted, and when it fails.
+// The segment feeder and its readers: which segments are read, in which order, what is evicted, how it fails.
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 
-import { FakeVideo, page, settle, texts } from "./fake_dom.mjs";
+import { FakeVideo } from "./fake_dom.mjs";
+import { SEGMENT_S, TYPE, encode, fakeMediaSource, playlistText } from "./fake_media_source.mjs";
 
-import { KernelReader } from "../../../vidnb/widgets/js/kernel_channel.js";
+import { FileError } from "../../../vidnb/widgets/js/kernel_channel.js";
 import { SegmentFeeder } from "../../../vidnb/widgets/js/segment_feeder.js";
-
-const MIB = 2 ** 20;
-const INIT = 1000;
-const SEGMENT_S = 4; // per MiB
-const TYPE = 'video/mp4; codecs="avc1.64001F"';
-const timeOf = (offset) => (Math.max(0, offset - INIT) / MIB) * SEGMENT_S;
-
-/** A source buffer; the first bytes of appended data are their offset in the file. */
-class FakeBuffer {
-  constructor(media) {
-    Object.assign(this, { media, ranges: [], calls: [], quota_s: Infinity, updating: false, failsAt: Infinity, ignoresData: false });
-  }
-  appendBuffer(bytes) {
-    assert.ok(!this.updating);
-    const at = bytes.getFloat64(0);
-    const range = [timeOf(at), timeOf(at + bytes.byteLength)];
-    if (this.seconds() + range[1] - range[0] > this.quota_s) throw new DOMException("full", "QuotaExceededError");
-    this.calls.push(["append", at]);
-    this.media.readyState = "open";
-    this.update(() => {
-      if (at >= this.failsAt) {
-        this.onerror();
-        return;
-      }
-      if (this.ignoresData) return;
-      const all = [...this.ranges, range].sort((a, b) => a[0] - b[0]);
-      this.ranges = all.reduce((merged, [from, to]) => {
-        const last = merged.at(-1);
-        if (last && from <= last[1] + 0.01) last[1] = Math.max(last[1], to);
-        else merged.push([from, to]);
-        return merged;
-      }, []);
-      this.media.video.readyState ||= 1;
-    });
-  }
-  remove(from, to) {
-    assert.ok(!this.updating);
-    this.calls.push(["remove", from, to]);
-    this.media.readyState = "open";
-    this.update(() => {
-      this.ranges = this.ranges.flatMap(([start, end]) =>
-        [[start, Math.min(end, from)], [Math.max(start, to), end]].filter(([a, b]) => a < b));
-    });
-  }
-  abort() {
-    assert.ok(!this.updating);
-    assert.equal(this.media.readyState, "open");
-    this.calls.push(["abort"]);
-  }
-  update(change) {
-    this.updating = true;
-    setImmediate(() => {
-      this.updating = false;
-      change();
-      this.onupdateend();
-    });
-  }
-  seconds() { return this.ranges.reduce((sum, [from, to]) => sum + to - from, 0); }
-}
+import { ReadError, httpReader, parsePlaylist, segmentUrl } from "../../../vidnb/widgets/js/segment_reader.js";
 
 const ends = [];
 afterEach(() => {
@@ -72,358 +15,298 @@ afterEach(() => {
   delete globalThis.MediaSource;
 });
 
-/** A fake MediaSource, and the object URLs that were created and revoked. */
-function fakeMediaSource({ supports = () => true, refuses = false } = {}) {
-  const made = { urls: [], revoked: [] };
-  globalThis.MediaSource = class extends EventTarget {
-    static isTypeSupported = supports;
-    constructor() {
-      super();
-      Object.assign(this, { readyState: "closed", duration: NaN, ended: 0 });
-      made.media = this;
-      setImmediate(() => {
-        this.readyState = "open";
-        this.dispatchEvent(new Event("sourceopen"));
-      });
-    }
-    addSourceBuffer(type) {
-      if (refuses) throw new DOMException("no", "NotSupportedError");
-      made.type = type;
-      this.video = made.video;
-      made.buffer = new FakeBuffer(this);
-      return made.buffer;
-    }
-    endOfStream() {
-      assert.equal(this.readyState, "open");
-      this.readyState = "ended";
-      this.ended += 1;
-    }
-  };
-  URL.createObjectURL = (object) => {
-    made.urls.push(object);
-    return `blob:${made.urls.length}`;
-  };
-  URL.revokeObjectURL = (url) => made.revoked.push(url);
-  return made;
-}
-
-const timeRanges = (ranges) => ({ length: ranges.length, start: (n) => ranges[n][0], end: (n) => ranges[n][1] });
-
-/** A feeder with a kernel that responds at once unless `responds` is false. */
-function makeFeeder({ mib = 40, entries = 40, responds = true, change = (content) => content, ...browser } = {}) {
+/** A feeder whose segments arrive at once, except those in `held`. */
+function makeFeeder({ playlist = {}, held = [], reads = {}, ...browser } = {}) {
   const made = fakeMediaSource(browser);
-  const size = INIT + mib * MIB;
   const video = new FakeVideo();
-  Object.defineProperty(video, "buffered", { get: () => timeRanges(made.buffer?.ranges ?? []) });
-  made.video = video;
-  const requests = [];
-  const reports = [];
-  const files = new KernelReader((message) => {
-    requests.push(message);
-    if (made.responds) setImmediate(() => made.respond(message));
+  made.feed(video);
+  Object.assign(made, { requests: [], aborted: [], errors: [], playlist, held: new Map(held.map((name) => [name, null])) });
+  const read = (name, signal) => new Promise((resolve, reject) => {
+    made.requests.push(name);
+    let isSettled = false;
+    const settleWith = (text) => {
+      isSettled = true;
+      resolve(encode(text));
+    };
+    signal.addEventListener("abort", () => {
+      if (!isSettled) made.aborted.push(name);
+      reject(new Error("aborted"));
+    });
+    if (reads[name]) reject(reads[name]);
+    else if (made.held.has(name)) made.held.set(name, () => settleWith(name));
+    else setImmediate(() => settleWith(name === "index.m3u8" ? playlistText(made.playlist) : name));
   });
-  made.responds = responds;
-  made.respond = ({ number, start, stop }) => {
-    const bytes = new DataView(new ArrayBuffer(stop - start));
-    bytes.setFloat64(0, start);
-    files.handleResponse(change({ number, tag: "t", size_bytes: size }, requests.length), [bytes]);
-  };
-  const index = Array.from({ length: entries }, (_, n) => [n * SEGMENT_S, INIT + n * MIB]);
-  const info = { size, tag: "t", index: { mime: TYPE, init_bytes: INIT, duration_s: mib * SEGMENT_S, index } };
-  const events = {
-    onBusy: (isBusy) => reports.push(["busy", isBusy]),
-    onScan: (isScanning) => reports.push(["scan", isScanning]),
-    onReadError: (reason) => reports.push(["readError", reason]),
-    onFeedError: () => reports.push(["feedError"]),
-  };
-  const feeder = new SegmentFeeder(video, files, "video", info, events);
+  const feeder = new SegmentFeeder(video, read, TYPE, (error) => made.errors.push(error));
   ends.push(() => feeder.end());
+  /** Waits until nothing more is read. */
+  const idle = async () => {
+    for (let seen = -1; seen !== made.requests.length; ) {
+      seen = made.requests.length;
+      for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
+    }
+  };
   const seek = async (seconds, event = "seeking") => {
     video.currentTime = seconds;
     video.fire(event);
     await idle();
   };
-  /** Waits until no more ranges are requested. */
-  const idle = async () => {
-    for (let seen = -1; seen !== requests.length; ) {
-      seen = requests.length;
-      for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
-    }
-  };
-  const starts = () => requests.map(({ start }) => start);
-  return Object.assign(made, { feeder, requests, reports, seek, idle, starts, size, files });
+  const numbers = () => made.requests.filter((name) => name.endsWith(".m4s")).map((name) => Number.parseInt(name, 10));
+  return Object.assign(made, { feeder, idle, seek, numbers });
 }
 
-test("ranges are requested in order, a few ahead while paused and more while playing", async () => {
+test("segments are read in order, a few ahead while paused and more while playing", async () => {
   const made = makeFeeder();
   await made.idle();
-  assert.equal(made.video.src, "blob:1");
-  assert.equal(made.type, TYPE);
-  assert.equal(made.media.duration, 160);
-  assert.deepEqual(made.starts(), [0, MIB, 2 * MIB, 3 * MIB]); // the last one is appended when it is needed
-  assert.ok(made.requests.every(({ kind, resource, start, stop }) => kind === "byte_range" && resource === "video" && stop - start === MIB));
+  assert.deepEqual([made.video.src, made.type, made.media.duration, made.buffer.timestampOffset], ["blob:1", TYPE, 40, 0]);
+  assert.deepEqual(made.requests, ["index.m3u8", "init.mp4", "0.m4s", "1.m4s", "2.m4s", "3.m4s", "4.m4s"]);
   await made.video.play();
   await made.idle();
-  assert.deepEqual(made.starts(), [0, 1, 2, 3, 4, 5, 6, 7, 8].map((n) => n * MIB));
-  await made.seek(9, "timeupdate");
-  assert.deepEqual(made.starts().slice(9), [9, 10].map((n) => n * MIB));
-  assert.deepEqual(made.reports, []);
-  assert.ok(!made.buffer.calls.some(([call]) => call !== "append"));
+  assert.deepEqual(made.numbers().slice(5), [5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
+  await made.seek(1.5, "timeupdate");
+  assert.deepEqual(made.numbers().slice(15), [15]);
+  assert.ok(made.buffer.calls.every((call) => call.startsWith("append")));
+  assert.deepEqual(made.errors, []);
 });
 
-test("after a seek it requests from the index entry on, and nothing before", async () => {
+test("a player that starts at a position reads nothing before it", async () => {
   const made = makeFeeder();
+  made.video.addEventListener("loadedmetadata", () => { made.video.currentTime = 31; });
   await made.idle();
-  await made.seek(57);
-  assert.deepEqual(made.starts().slice(4), [14, 15, 16, 17].map((n) => INIT + n * MIB));
-  assert.deepEqual(made.buffer.calls[3], ["abort"]);
-  assert.deepEqual(made.buffer.ranges.map(([from]) => from), [0, 56]);
-  await made.seek(1.5); // still buffered, with enough after it
-  assert.equal(made.requests.length, 8);
-  await made.seek(40.1); // the next entry is too near: its audio or video may start later
-  assert.equal(made.requests[8].start, INIT + 9 * MIB);
+  assert.deepEqual(made.numbers(), [15, 16, 17, 18, 19]);
 });
 
-test("where two buffered ranges meet it continues after the later one", async () => {
+test("the start of the container's clock alone shifts the times", async () => {
+  const made = makeFeeder({ playlist: { start_s: 1.4 } });
+  await made.idle();
+  assert.ok(Math.abs(made.buffer.timestampOffset + 1.4) < 2e-6);
+  assert.ok(made.buffer.timestampOffset + 1.4 > 0, "a first frame just before 0 would be dropped");
+});
+
+test("after a seek it reads from the segment at the position on, and nothing twice", async () => {
   const made = makeFeeder();
   await made.idle();
   await made.seek(21);
-  await made.seek(5);
+  assert.deepEqual(made.numbers().slice(5), [10, 11, 12, 13, 14, 15]);
+  await made.seek(1.5);
+  assert.deepEqual(made.numbers().slice(11), [5]);
   await made.video.play();
   await made.idle();
-  assert.deepEqual(made.buffer.ranges.length, 1);
-  assert.equal(made.starts().filter((start) => start === INIT + 6 * MIB).length, 1, "it was requested once");
+  assert.deepEqual(made.numbers().slice(12), [6, 7, 8, 9], "up to where the buffered ranges meet");
+  assert.equal(made.buffer.ranges.length, 1);
 });
 
-test("a seek does not wait for the response in flight", async () => {
-  const made = makeFeeder({ responds: false });
+test("a seek aborts the segment in flight that it does not need", async () => {
+  const made = makeFeeder({ held: ["1.m4s"] });
   await made.idle();
-  made.respond(made.requests[0]);
-  await made.idle();
-  assert.deepEqual(made.starts(), [0, MIB]);
-  await made.seek(80);
-  assert.equal(made.requests.at(-1).start, INIT + 19 * MIB);
-  made.respond(made.requests[1]);
-  await made.idle();
-  assert.deepEqual(made.buffer.calls, [["append", 0], ["abort"]]);
+  await made.seek(30);
+  assert.deepEqual(made.aborted, ["1.m4s"]);
+  assert.deepEqual(made.numbers(), [0, 1, 15, 16, 17, 18, 19]);
+  assert.ok(!made.buffer.calls.includes("append 1.m4s"));
 });
 
-test("data far behind the position are removed, up to the start of a segment", async () => {
+test("a seek keeps the segment in flight that it needs", async () => {
+  const made = makeFeeder({ held: ["1.m4s"] });
+  await made.idle();
+  await made.seek(2.5);
+  made.held.get("1.m4s")();
+  await made.idle();
+  assert.deepEqual(made.aborted, []);
+  assert.deepEqual(made.numbers().slice(0, 3), [0, 1, 2]);
+});
+
+test("where its segment does not lead to the position the ones around it are read, a few at most", async () => {
   const made = makeFeeder();
+  const { rangeOf } = made;
+  await made.idle();
+  // The frame at the start of segment 10 is in the one before, that at the end of segment 15 in the next one.
+  made.rangeOf = (name) => ({ "9.m4s": [18, 20.5], "10.m4s": [20.5, 22], "15.m4s": [30, 31.8], "16.m4s": [31.8, 34] })[name] ?? rangeOf(name);
+  await made.seek(20.1);
+  assert.deepEqual(made.numbers().slice(5, 8), [10, 11, 9]);
+  assert.equal(made.buffer.ranges.at(-1)[0], 18);
+  const first = made.numbers().length;
+  await made.seek(31.9);
+  assert.deepEqual(made.numbers().slice(first, first + 3), [15, 16, 17]);
+  made.rangeOf = (name) => (["4.m4s", "5.m4s", "6.m4s", "7.m4s"].includes(name) ? null : rangeOf(name));
+  made.buffer.ranges = [];
+  const before = made.numbers().length;
+  await made.seek(14.5);
+  assert.deepEqual(made.numbers().slice(before, before + 6), [7, 8, 6, 5, 4, 9], "then it reads on");
+  assert.deepEqual(made.errors, []);
+});
+
+test("a position in a gap of the file continues behind it", async (t) => {
+  const made = makeFeeder();
+  const { rangeOf } = made;
+  await made.idle();
+  made.rangeOf = (name) => (name === "10.m4s" ? [21, 22] : rangeOf(name));
+  Object.assign(made.video, { seeking: true, readyState: 1 });
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  await made.seek(20.5);
+  assert.equal(made.video.currentTime, 20.5, "the browser may still show it");
+  t.mock.timers.tick(600);
+  await made.idle();
+  assert.equal(made.video.currentTime, 21);
+});
+
+test("media far behind the position are removed, in whole segments", async () => {
+  const made = makeFeeder({ playlist: { count: 100 } });
   await made.video.play();
   for (let seconds = 0; seconds <= 100; seconds += 4) await made.seek(seconds, "timeupdate");
-  const removed = made.buffer.calls.filter(([call]) => call === "remove");
+  const removed = made.buffer.calls.filter((call) => call.startsWith("remove"));
   assert.ok(removed.length > 0);
-  for (const [, from, to] of removed) assert.deepEqual([from, to % SEGMENT_S], [0, 0]);
+  for (const call of removed) assert.equal(Number(call.split(" ")[2]) % SEGMENT_S, 0);
   const [[from, to]] = made.buffer.ranges;
   assert.ok(from > 20 && from <= 70 && to >= 130, `${from} to ${to}`);
 });
 
 test("a full buffer evicts what is farthest from the position, or waits", async () => {
-  const made = makeFeeder();
-  made.video.fire("waiting");
+  const made = makeFeeder({ playlist: { count: 100 } });
   await made.idle();
   made.buffer.quota_s = 24;
   await made.video.play();
   await made.idle();
-  assert.deepEqual(made.reports, [], "it waits");
   for (let seconds = 2; seconds <= 140; seconds += 2) {
     await made.seek(seconds, "timeupdate");
     assert.ok(made.buffer.ranges.some(([from, to]) => from <= seconds && seconds < to), `at ${seconds}`);
   }
-  assert.deepEqual(made.reports, []);
-  await made.seek(5); // data ahead are removed now
+  await made.seek(5); // media ahead are removed now
   assert.ok(made.buffer.ranges.some(([from, to]) => from <= 5 && 5 < to));
-  assert.deepEqual(made.reports, []);
+  assert.deepEqual(made.errors, []);
 });
 
-test("a buffer that accepts nothing is an error", async () => {
+test("what the browser itself evicts ahead of the position is read again", async () => {
   const made = makeFeeder();
   await made.idle();
-  made.buffer.quota_s = 0;
-  await made.seek(100);
-  assert.deepEqual(made.reports, [["feedError"]]);
+  made.buffer.ranges = [[0, 4]];
+  await made.seek(1, "timeupdate");
+  assert.deepEqual(made.numbers().slice(5), [2, 3, 4, 5]);
 });
 
-test("the stream is ended at its end, and a seek back reopens it", async () => {
-  const made = makeFeeder({ mib: 3, entries: 3 });
+test("the stream is ended behind the last segment, however short, and a seek back reopens it", async () => {
+  const made = makeFeeder({ playlist: { count: 7, last_s: 0.04 } });
+  const { rangeOf } = made;
+  made.rangeOf = (name) => (name === "6.m4s" ? [12, 12.04] : rangeOf(name));
   await made.idle();
-  assert.deepEqual(made.requests.map(({ stop }) => stop), [MIB, 2 * MIB, 3 * MIB, made.size]);
-  assert.equal(made.media.ended, 0);
-  await made.seek(7);
+  assert.deepEqual([made.numbers(), made.media.ended], [[0, 1, 2, 3, 4], 0]);
+  await made.seek(8);
+  assert.deepEqual([made.numbers(), made.media.ended], [[0, 1, 2, 3, 4, 5, 6], 1]);
+  await made.seek(12.04, "timeupdate");
   assert.equal(made.media.ended, 1);
-  await made.seek(11, "timeupdate");
-  assert.equal(made.media.ended, 1);
-  made.buffer.ranges = [[8, 12]]; // the browser evicted the rest
-  await made.seek(1);
-  assert.equal(made.requests.at(-1).start, INIT + 2 * MIB);
-  assert.deepEqual(made.buffer.ranges, [[0, 12]]);
-  assert.deepEqual(made.reports, []);
+  made.buffer.ranges = [[8, 12.04]];
+  await made.seek(3);
+  assert.equal(made.media.ended, 2);
+  assert.deepEqual(made.buffer.ranges, [[2, 12.04]]);
 });
 
-test("without an index it reads in order, and reports that it scans", async () => {
-  const made = makeFeeder({ entries: 0 });
+test("sound that ends before the picture does not keep the stream open", async () => {
+  const made = makeFeeder({ playlist: { count: 3 } });
+  made.rangeOf = (name) => ({ "0.m4s": [0, 2], "1.m4s": [2, 3.2] })[name] ?? null;
   await made.idle();
-  await made.seek(81);
-  assert.deepEqual(made.starts(), made.starts().map((_, n) => n * MIB));
-  assert.deepEqual(made.reports, [["scan", true], ["scan", false]]);
-  assert.ok(made.buffer.ranges.some(([from, to]) => from <= 81 && 81 < to));
-  made.buffer.ranges = made.buffer.ranges.slice(-1).map(([, to]) => [78, to]);
-  const before = made.requests.length;
-  await made.seek(1);
-  assert.equal(made.requests[before].start, INIT, "and from the beginning if necessary");
+  assert.deepEqual([made.numbers(), made.media.ended], [[0, 1, 2], 1]);
 });
 
-test("after an index entry that starts too late the one before is used", async () => {
-  const made = makeFeeder();
+test("a playlist that grows is read again while more is needed, until it is complete", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let now = 0;
+  t.mock.method(performance, "now", () => now);
+  const made = makeFeeder({ playlist: { count: 0, isComplete: false } });
+  const pass = async (ms) => {
+    now += ms;
+    t.mock.timers.tick(ms);
+    await made.idle();
+  };
+  const polls = () => made.requests.filter((name) => name === "index.m3u8").length;
   await made.idle();
-  made.feeder.info.index.index[25][0] = 97; // the entry says 97, the data start at 100
-  await made.seek(98);
-  assert.ok(made.buffer.ranges.some(([from, to]) => from <= 98 && 98 < to));
-  assert.deepEqual(made.reports, []);
+  assert.deepEqual(made.requests, ["index.m3u8"]);
+  made.playlist = { count: 2, isComplete: false };
+  await pass(500);
+  assert.deepEqual([made.numbers(), made.media.duration, polls()], [[0, 1], 4, 2]);
+  await made.video.play();
+  for (let n = 0; n < 10; n += 1) await made.seek(0.2 * n, "timeupdate");
+  assert.equal(polls(), 2, "events cause no more requests");
+  made.playlist = { count: 9, isComplete: false };
+  await pass(500);
+  assert.deepEqual([made.numbers().length, made.media.duration, polls(), made.media.ended], [9, 18, 3, 0]);
+  made.playlist = { count: 10 };
+  await pass(500);
+  assert.deepEqual([made.numbers().length, made.media.duration, made.media.ended], [10, 20, 1]);
+  await pass(60_000);
+  assert.equal(polls(), 4);
 });
 
-test("a position that no index entry reaches is an error", async () => {
-  const made = makeFeeder();
-  await made.idle();
-  for (let entry = 20; entry < 26; entry += 1) made.feeder.info.index.index[entry] = [90 + entry / 10, INIT + 25 * MIB];
-  await made.seek(98);
-  assert.deepEqual(made.reports, [["feedError"]]);
-});
-
-test("reading stops if the data contain no frames", async () => {
-  const made = makeFeeder({ mib: 100, entries: 100, responds: false });
-  await made.idle();
-  made.buffer.ignoresData = made.responds = true;
-  made.respond(made.requests[0]);
-  await made.idle();
-  assert.deepEqual(made.reports, [["feedError"]]);
-  assert.ok(made.requests.length < 70);
-});
-
-for (const [what, options, prepare, expected] of [
-  ["a browser without a source buffer", { refuses: true }, () => {}, ["feedError"]],
-  ["a browser that rejects the data", {}, ({ buffer }) => { buffer.failsAt = MIB; }, ["feedError"]],
-  ["a file that cannot be read", { change: (content, n) => (n > 1 ? { ...content, reason: "it cannot be read" } : content) }, () => {},
-    ["readError", "it cannot be read"]],
-  ["a file that changed", { change: (content, n) => ({ ...content, tag: n > 1 ? "other" : "t" }) }, () => {},
-    ["readError", "it changed while it was loaded"]],
+for (const [what, options, prepare, kind] of [
+  ["a browser without a source buffer", { refuses: true }, () => {}, DOMException],
+  ["a browser that rejects the data", {}, (made) => { if (made.buffer) made.buffer.failsAt = "15.m4s"; }, Error],
+  ["a buffer that accepts nothing", {}, (made) => { made.buffer.quota_s = 0; }, DOMException],
+  ["a route that fails", { reads: { "15.m4s": new ReadError("status 502", 502) } }, () => {}, ReadError],
+  ["a file of which no segment can be made", { reads: { "15.m4s": new FileError("It is damaged.") } }, () => {}, FileError],
 ]) {
-  test(`${what} has its own error`, async () => {
-    const made = makeFeeder({ responds: false, ...options });
+  test(`${what} has its own error, once`, async () => {
+    const made = makeFeeder(options);
     await made.idle();
     prepare(made);
-    made.responds = true;
-    if (made.requests[0]) made.respond(made.requests[0]);
-    await made.idle();
-    assert.deepEqual(made.reports, [expected]);
+    await made.seek(30);
+    await made.seek(10);
+    assert.deepEqual(made.errors.map((error) => error.constructor), [kind]);
   });
 }
 
-test("a feeder that ends requests no more, and revokes its object URL", async () => {
-  const made = makeFeeder({ responds: false });
+test("a feeder that ends reads no more, and revokes its object URL", async () => {
+  const made = makeFeeder({ held: ["1.m4s"] });
   await made.idle();
-  assert.equal(made.requests.length, 1);
   made.feeder.end();
-  made.respond(made.requests[0]);
-  await made.seek(50);
-  assert.equal(made.requests.length, 1);
-  assert.deepEqual(made.revoked, ["blob:1"]);
-  assert.deepEqual([made.reports, made.buffer.calls], [[], []]);
+  await made.seek(20);
+  assert.deepEqual([made.numbers(), made.aborted, made.revoked, made.errors], [[0, 1], ["1.m4s"], ["blob:1"], []]);
 });
 
-test("a busy kernel is reported only while a response is pending", async (t) => {
-  t.mock.timers.enable({ apis: ["setTimeout"] });
-  const made = makeFeeder({ responds: false });
-  await made.idle();
-  t.mock.timers.tick(20000);
-  assert.deepEqual(made.reports, [["busy", true]]);
-  made.responds = true;
-  made.respond(made.requests[0]);
-  await made.idle();
-  assert.deepEqual(made.reports, [["busy", true], ["busy", false]]);
-  t.mock.timers.tick(60000);
-  made.responds = false;
-  await made.seek(57); // without a response
-  await made.seek(0.5); // already buffered
-  t.mock.timers.tick(60000);
-  assert.deepEqual(made.reports, [["busy", true], ["busy", false]]);
-});
+// The readers
 
-// The kernel route with a feeder
-
-const KERNEL = { urls: [{ route: "kernel", url: "", endpoint: "", needs: "" }] };
-const INDEX = { mime: TYPE, init_bytes: INIT, duration_s: 40, index: [] };
-const messagesOf = (sent, kind) => sent.filter((message) => message.kind === kind);
-
-async function byKernel({ index = INDEX, reason = undefined, ...browser } = {}) {
-  const made = fakeMediaSource(browser);
-  const shown = page(KERNEL);
-  const { sent, deliver, view } = shown;
-  made.video = shown.video;
-  Object.defineProperty(made.video, "buffered", { get: () => timeRanges(made.buffer?.ranges ?? []) });
-  const [request] = messagesOf(sent, "index");
-  assert.equal(request.resource, "video");
-  deliver({ kind: "index", view, number: request.number, size_bytes: 40 * MIB, tag: "t", index, reason });
-  for (let turn = 0; turn < 10; turn += 1) await settle();
-  return { ...shown, made };
-}
-
-test("a fragmented file on the kernel route needs no progress bar and is not read completely", async () => {
-  const { root, sent, video, made, end } = await byKernel();
-  assert.equal(root.find("vidnb-loading"), undefined);
-  assert.equal(video.src, "blob:1");
-  assert.deepEqual(messagesOf(sent, "byte_range").map(({ start, stop }) => [start, stop]), [[0, MIB]]);
-  await end();
-  assert.deepEqual(made.revoked, ["blob:1"]);
-});
-
-for (const [what, options] of [
-  ["that has no index", { index: null }],
-  ["whose type the browser does not support", { supports: () => false }],
-  ["whose index the kernel cannot read", { reason: "there is nothing of this name" }],
-]) {
-  test(`a file ${what} is read completely`, async () => {
-    const { root, sent, video } = await byKernel(options);
-    assert.ok(root.find("vidnb-loading"));
-    assert.equal(video.src, undefined);
-    assert.deepEqual(messagesOf(sent, "byte_range").map(({ start, stop }) => [start, stop]), [[0, 2 * MIB]]);
+test("a playlist has the start, the segments with their times, and whether it is complete", () => {
+  assert.deepEqual(parsePlaylist(playlistText({ count: 3, start_s: 1.4, last_s: 0.5 })), {
+    start_s: 1.4,
+    init: "init.mp4",
+    duration_s: 4.5,
+    isComplete: true,
+    segments: [{ name: "0.m4s", start_s: 0, end_s: 2 }, { name: "1.m4s", start_s: 2, end_s: 4 }, { name: "2.m4s", start_s: 4, end_s: 4.5 }],
   });
-}
-
-test("a file that the feeder cannot play is read completely and resumes its position", async () => {
-  const { root, sent, video, made, deliver, view } = await byKernel();
-  video.arrive(40);
-  video.currentTime = 17;
-  video.paused = false;
-  video.fail(3);
-  await settle();
-  assert.ok(root.find("vidnb-loading"));
-  assert.deepEqual(made.revoked, ["blob:1"]);
-  const request = messagesOf(sent, "byte_range").at(-1);
-  assert.deepEqual([request.start, request.stop], [0, 2 * MIB]);
-  Object.assign(video, { readyState: 0, currentTime: 0, paused: true, error: null });
-  deliver({ kind: "bytes", view, number: request.number, size_bytes: 9, tag: "t", media_type: "video/mp4" });
-  await settle();
-  assert.match(texts(root).error, /Tried: kernel \(the kernel sent no bytes\)/);
+  assert.equal(parsePlaylist(playlistText({ isComplete: false })).isComplete, false);
+  assert.throws(() => parsePlaylist("<html>Sign in</html>"), ReadError);
 });
 
-test("after a restart of the kernel playback ends", async () => {
-  const { call, root, video } = await byKernel();
-  video.arrive(40);
-  call("comm_live_update");
-  assert.match(texts(root).error, /was restarted: run the cell again/);
+test("segments are beside the file, on any route", () => {
+  for (const [url, expected] of [
+    ["http://127.0.0.1:9/T/film.mkv", "http://127.0.0.1:9/T/copy.copy/3.m4s"],
+    ["/user/me/proxy/9/T/~", "/user/me/proxy/9/T/copy.copy/3.m4s"],
+    ["https://h/9/T/a%2Fb.mkv?token=x/y&generation=2", "https://h/9/T/copy.copy/3.m4s?token=x/y&generation=2"],
+  ]) assert.equal(segmentUrl(url, "copy.copy", "3.m4s"), expected);
 });
 
-test("without an index a seek shows a message that it takes a while", async () => {
-  const { call, root, sent, video, view } = await byKernel();
-  const [{ number }] = messagesOf(sent, "byte_range");
-  const bytes = new DataView(new ArrayBuffer(MIB));
-  call("msg:custom", { v: 1, kind: "bytes", view, number, size_bytes: 40 * MIB, tag: "t" }, [bytes]);
-  await settle();
-  video.arrive(40);
-  video.currentTime = 30;
-  video.fire("seeking");
-  await settle();
-  assert.match(texts(root).message, /has no index, so the file is read up to the requested position/);
+test("a failed request is repeated once; a sentence of Python is not", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let responses = [];
+  let requests = 0;
+  globalThis.fetch = async () => {
+    requests += 1;
+    const next = responses.shift();
+    if (next instanceof Error) throw next;
+    return next;
+  };
+  const read = async (...all) => {
+    responses = all;
+    requests = 0;
+    const result = httpReader("/T/film.mkv", "copy.copy")("3.m4s", new AbortController().signal).catch((error) => error);
+    for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
+    t.mock.timers.tick(1000);
+    return result;
+  };
+  const text = (body, status, type) => new Response(body, { status, headers: { "Content-Type": type } });
+  assert.equal((await read(new TypeError("reset"), new Response("abc"))).byteLength, 3);
+  assert.equal(requests, 2);
+  const failed = await read(text("bad", 502, "text/html"), text("gone", 404, "text/plain"));
+  assert.deepEqual([failed.constructor, failed.status, requests], [ReadError, 404, 2]);
+  assert.equal((await read(new TypeError("x"), new TypeError("x"))).status, null);
+  const problem = await read(text("It cannot be decoded.\n", 422, "text/plain; charset=utf-8"));
+  assert.deepEqual([problem.constructor, problem.message, requests], [FileError, "It cannot be decoded.", 1]);
+  const other = await read(text("{}", 422, "application/json"), text("{}", 422, "application/json"));
+  assert.equal(other.constructor, ReadError);
 });

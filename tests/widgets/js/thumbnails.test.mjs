@@ -33,6 +33,16 @@ test("one question is under way, and the newest is asked next", () => {
   end();
 });
 
+test("the times of an answer are shifted to those of the view", () => {
+  const { thumbnails, asked, end } = make();
+  thumbnails.get(0.2);
+  thumbnails.handleAnswer(answer(1.4, 3.4), jpeg(1), 1.4);
+  assert.deepEqual([thumbnails.get(0)?.from_s, thumbnails.get(1.9)?.until_s, asked], [0, 2, [0.2]]);
+  thumbnails.handleAnswer(answer(3.4, null), jpeg(1), 1.4);
+  assert.equal(thumbnails.get(50)?.until_s, Infinity);
+  end();
+});
+
 test("the last picture wanted is not asked for when it is there by then, or the pointer has left", () => {
   const { thumbnails, asked, end } = make();
   thumbnails.get(1);

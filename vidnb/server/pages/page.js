@@ -1,15 +1,22 @@
 // @ts-check
 /**
  * The page for one file: the browser's own player with the keys, frame steps and messages of the
- * player in notebooks.
+ * player in notebooks. It plays the first delivery that the browser supports, and the next one where
+ * that fails.
+ *
+ * @typedef {import("../../widgets/js/deliveries.js").Delivery} Delivery
  */
 
+import { chooseDelivery, hasPicture } from "../../widgets/js/deliveries.js";
 import { Controls } from "../../widgets/js/controls.js";
 import { setText } from "../../widgets/js/elements.js";
 import { listenToKeys } from "../../widgets/js/keys.js";
 import { MessageArea } from "../../widgets/js/message_area.js";
-import { pageErrorMessage, rateName, shortTime } from "../../widgets/js/messages.js";
+import { audioOnly, pageErrorMessage, rateName, shortTime } from "../../widgets/js/messages.js";
 import { Playhead } from "../../widgets/js/playhead.js";
+import { FileError } from "../../widgets/js/kernel_channel.js";
+import { playSegments, playsSegments } from "../../widgets/js/segment_feeder.js";
+import { ReadError } from "../../widgets/js/segment_reader.js";
 
 const NOTICE_MS = 900;
 
@@ -73,13 +80,54 @@ function showFacts() {
   setText(find("#size"), videoWidth ? `${videoWidth} × ${videoHeight}` : "");
 }
 
-function showError() {
-  messages.showError(pageErrorMessage(video.error?.code ?? 0));
+/** @type {Delivery[]} those that the browser has not failed to play */
+let deliveries = JSON.parse(video.dataset.deliveries ?? "[]");
+/** @type {Delivery | null} */
+let delivery = null;
+/** @type {import("../../widgets/js/segment_feeder.js").SegmentFeeder | null} */
+let feeder = null;
+let problem = video.dataset.problem ?? "";
+
+/** Load the best delivery that is left; the position stays. @returns {boolean} whether there is one */
+function load() {
+  const { currentTime, paused } = video;
+  const source = String(video.dataset.source);
+  feeder?.end();
+  feeder = null;
+  delivery = chooseDelivery(deliveries, "page", (type) => video.canPlayType(type) !== "", (type) => playsSegments(video, type));
+  if (!delivery) return false;
+  if (delivery.kind === "direct") video.src = source;
+  else feeder = playSegments(video, new URL(source, location.href).href, delivery, handleFeedError);
+  if (currentTime) video.addEventListener("loadedmetadata", () => { video.currentTime = currentTime; }, { once: true });
+  if (!paused) player.start();
+  const label = find("#delivery");
+  setText(label, { direct: "", remux: "remuxed", transcode: "transcoded" }[delivery.kind]);
+  label.title = delivery.reason;
+  return true;
 }
 
-video.addEventListener("loadedmetadata", showFacts);
-video.addEventListener("error", showError);
+/** The delivery cannot be decoded: load the next one, or show the sentence about the first of them. */
+function fail(/** @type {string} */ text) {
+  problem ||= text;
+  deliveries = deliveries.filter((each) => each !== delivery);
+  if (!load()) messages.showError(problem);
+}
+
+function handleFeedError(/** @type {Error} */ error) {
+  if (error instanceof ReadError) messages.showError(pageErrorMessage(2));
+  else fail(error instanceof FileError ? error.message : pageErrorMessage(4));
+}
+
+function handleError() {
+  const code = video.error?.code ?? 0;
+  if (code > 2) fail(pageErrorMessage(code));
+  else messages.showError(pageErrorMessage(code));
+}
+
+video.addEventListener("loadedmetadata", () => {
+  if (video.videoWidth === 0 && delivery && hasPicture(delivery.type) && deliveries.length > 1) fail(audioOnly(document.title));
+  else showFacts();
+});
+video.addEventListener("error", handleError);
 video.addEventListener("playing", () => messages.clear());
-// Both may have happened before this script ran.
-if (video.readyState > 0) showFacts();
-if (video.error) showError();
+if (!load()) messages.showError(problem || pageErrorMessage(4));

@@ -4,19 +4,26 @@ Each is one document without anything from outside. Its Content-Security-Policy 
 the script by their digests and lets it fetch nothing but media, from its own server.
 """
 
+import asyncio
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path, PurePosixPath
 from string import Template
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
 
 from vidnb.download.planner.progress import format_bytes
 from vidnb.server.bundle import bundle
+from vidnb.server.source_file import SourceFile
+from vidnb.server.sources import FileSource, Source
 
-__all__ = ["FolderItem", "HtmlPage", "index", "player"]
+if TYPE_CHECKING:
+    from vidnb.media.playback import Playback
+
+__all__ = ["FolderItem", "HtmlPage", "index", "player", "player_of"]
 
 
 class HtmlPage(NamedTuple):
@@ -50,8 +57,8 @@ class _Document:
         self._style += (folder / f"{name}.css").read_text(encoding="utf-8")
         self._script = bundle(folder / f"{name}.js")
         self._policy = (
-            "default-src 'none'; media-src 'self'; img-src data:; base-uri 'none'; "
-            f"form-action 'none'; style-src {_digest(self._style)}; "
+            "default-src 'none'; media-src 'self' blob:; connect-src 'self'; img-src data:; "
+            f"base-uri 'none'; form-action 'none'; style-src {_digest(self._style)}; "
             f"script-src {_digest(self._script)}"
         )
 
@@ -66,15 +73,46 @@ _PLAYER: Final = _Document("page")
 _INDEX: Final = _Document("index")
 
 
-def player(name: str, source: str, size_bytes: int, back: str = "") -> HtmlPage:
+def player(
+    name: str,
+    source: str,
+    size_bytes: int,
+    back: str = "",
+    *,
+    deliveries: Sequence[Mapping[str, str]],
+    problem: str = "",
+) -> HtmlPage:
     """Return the page for the file `name` at the (relative) URL `source`.
 
-    `back` is the URL of the page that leads here, empty where there is none.
+    `back` is the URL of the page that leads here, empty where there is none. `deliveries` are the
+    ways to deliver the video, best first; `problem` is shown where the browser plays none of them.
     """
     link = f'<a class="back" href="{escape(back)}">All videos</a>' if back else ""
     return _PLAYER.page(
-        name=escape(name), source=escape(source), size=format_bytes(size_bytes), back=link
+        name=escape(name),
+        source=escape(source),
+        size=format_bytes(size_bytes),
+        back=link,
+        deliveries=escape(json.dumps(list(deliveries))),
+        problem=escape(problem),
     )
+
+
+async def player_of(source: Source, url: str, size_bytes: int, back: str) -> HtmlPage:
+    """Return the page for a source at the (relative) URL `url`; its head is read in a thread."""
+    playback = await asyncio.to_thread(_read_playback, source)
+    deliveries = [asdict(delivery) for delivery in playback.deliveries]
+    problem = playback.problem
+    return player(source.name, url, size_bytes, back, deliveries=deliveries, problem=problem)
+
+
+def _read_playback(source: Source) -> "Playback":
+    from vidnb.media.playback import read_playback
+
+    if isinstance(source, FileSource):
+        return read_playback(source.path)
+    with SourceFile(source) as file:
+        return read_playback(cast("BinaryIO", file))
 
 
 def index(

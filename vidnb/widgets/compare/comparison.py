@@ -19,6 +19,7 @@ from vidnb.server.server import Served
 from vidnb.widgets.card import CardMixin, comparison_card
 from vidnb.widgets.player.arguments import check_integer, check_number, seconds
 from vidnb.widgets.player.commands import CommandMixin, check_rate
+from vidnb.widgets.player.deliveries import check_convert
 from vidnb.widgets.player.widget import Player, play
 
 __all__ = ["Comparison", "compare"]
@@ -152,18 +153,21 @@ def compare(
     labels: Sequence[str] | None = None,
     columns: int | None = None,
     offsets_s: Sequence[float] | None = None,
+    convert: str = "auto",
 ) -> Comparison:
     """Return a comparison of `sources`, which all play, pause, seek and step together.
 
     A source is what `play` accepts, or a `Player`, for subtitles or another route. `labels` are the
     file names by default. `columns` is how many are side by side where the cell is wide enough.
     `offsets_s` is the own time of each at common time 0 (s): 2.5 for one whose first 2.5 s are left
-    out, -1 for one that starts a second later. All but the first are muted at the start.
+    out, -1 for one that starts a second later. All but the first are muted at the start. `convert`
+    is that of `play`.
 
     `ValueError` where there is no source, or not as many labels or offsets as sources; `ServeError`
     where a file cannot be served. The browser keeps drift below one frame of 1/30 s, and pauses all
     while one of them waits for data.
     """
+    check_convert(convert)
     count = len(sources)
     if not count:
         raise ValueError("compare needs at least one video, as in vidnb.compare(first, second)")
@@ -182,7 +186,7 @@ def compare(
             if isinstance(source, Player):
                 players.append(source)
                 continue
-            player = play(source, muted=place > 0)
+            player = play(source, muted=place > 0, convert=convert)
             owned.callback(player.close)
             players.append(player)
         return Comparison(

@@ -52,7 +52,7 @@ export class ComparedVideo extends PlayerView {
     this.ownTime = make("span", "vidnb-own-time");
     this.ownTime.hidden = !showsOwnTime;
     this.sound = iconButton("sound", `Sound of ${label}`);
-    caption.append(title, this.ownTime, this.sound);
+    caption.append(title, this.toolbar.delivery, this.ownTime, this.sound);
     this.root.append(this.waiting, caption);
     this.showSound();
   }

@@ -9,24 +9,33 @@ const ROUNDING_S = 1e-5;
 const LAST_FRAME_S = 1e-3; // into the last frame, whose end is not known
 
 export class FrameTimes {
-  /** @param {ArrayLike<number>} starts_s increasing */
-  constructor(starts_s) {
+  /**
+   * @param {Float64Array} starts_s increasing
+   * @param {number} [start_s] the time at which segments begin
+   */
+  constructor(starts_s, start_s = 0) {
     this.starts_s = starts_s;
+    this.start_s = start_s;
+  }
+
+  /** The times in a video made of segments, which begins at 0. */
+  ofSegments() {
+    return this.start_s ? new FrameTimes(this.starts_s.map((time_s) => time_s - this.start_s)) : this;
   }
 
   /**
    * From the message `frame_times`: 64-bit little-endian floats in its buffer (s), or, for a constant
    * frame rate, their number, the first one and the interval in ticks of `tick_s`, each rounded to a tick.
-   * @param {{ count: number, first: number, interval: number, tick_s: number }} content
+   * @param {{ count: number, first: number, interval: number, tick_s: number, start_s?: number }} content
    * @param {DataView[] | undefined} buffers
    */
-  static fromMessage({ count, first, interval, tick_s }, buffers) {
+  static fromMessage({ count, first, interval, tick_s, start_s }, buffers) {
     const starts_s = new Float64Array(count);
     const view = buffers?.[0];
     for (let n = 0; n < count; n += 1) {
       starts_s[n] = view ? view.getFloat64(8 * n, true) : Math.floor(first + n * interval + 0.5) * tick_s;
     }
-    return new FrameTimes(starts_s);
+    return new FrameTimes(starts_s, start_s);
   }
 
   get count() {

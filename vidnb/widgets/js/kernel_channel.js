@@ -1,16 +1,15 @@
 // @ts-check
-/**
- * Reading files by the kernel channel: byte ranges as binary messages. It is the last route.
- *
- * @typedef {{ mime: string, init_bytes: number, duration_s: number | null, index: [number, number][] }} FileIndex
- *   how to play a file in segments; each entry of `index` is a time (s) and the byte from which to read
- */
+/** Reading by the kernel channel: byte ranges and segments as binary messages. It is the last route. */
 
 const RANGE_BYTES = 2 * 1024 * 1024;
 const CONCURRENT_REQUESTS = 3; // one is read, one travels, one is received
 const MAX_FILE_BYTES = 256 * 1024 * 1024;
 const BUSY_AFTER_MS = 20000; // a kernel that runs a cell responds when the cell has ended
-export const CHANGED = "it changed while it was loaded";
+const NO_BYTES = "the kernel sent no bytes";
+const CHANGED = "it changed while it was loaded";
+
+/** No segments can be made of a file: the message is a sentence of Python for the reader. */
+export class FileError extends Error {}
 
 /** Reports when a response of the kernel is late, and when it has come. */
 export class BusyTimer {
@@ -73,7 +72,8 @@ export class KernelReader {
       signal.addEventListener("abort", abort, { once: true });
       this.requests.set(number, (content, bytes) => {
         signal.removeEventListener("abort", abort);
-        if (content.reason) reject(new Error(content.reason));
+        if (content.problem) reject(new FileError(content.problem));
+        else if (content.reason) reject(new Error(content.reason));
         else resolve({ content, bytes });
       });
       this.send({ ...message, number });
@@ -85,24 +85,26 @@ export class KernelReader {
    * @param {string} resource
    * @param {number} start
    * @param {AbortSignal} signal
-   * @param {number} [stop] the end, at most as far from the start as one message carries
    * @returns {Promise<{ content: any, bytes: DataView }>}
    */
-  async readRange(resource, start, signal, stop = start + RANGE_BYTES) {
+  async readRange(resource, start, signal) {
+    const stop = start + RANGE_BYTES;
     const { content, bytes } = await this.request({ kind: "byte_range", resource, start, stop }, signal);
-    if (!bytes) throw new Error("the kernel sent no bytes");
+    if (!bytes) throw new Error(NO_BYTES);
     return { content, bytes };
   }
 
   /**
-   * Read the index of a file; `index` is null for a file that has to be loaded as a whole.
+   * Read the playlist or a segment of a file in a variant.
    * @param {string} resource
+   * @param {string} variant
+   * @param {string} name
    * @param {AbortSignal} signal
-   * @returns {Promise<{ size: number, tag: string, index: FileIndex | null }>}
    */
-  async readIndex(resource, signal) {
-    const { content } = await this.request({ kind: "index", resource }, signal);
-    return { size: content.size_bytes, tag: content.tag, index: content.index ?? null };
+  async readSegment(resource, variant, name, signal) {
+    const { bytes } = await this.request({ kind: "segment", resource, variant, name }, signal);
+    if (!bytes) throw new Error(NO_BYTES);
+    return bytes;
   }
 
   /**

@@ -64,11 +64,6 @@ export function kernelBusy(/** @type {string} */ name) {
   return `${name} is loaded through the kernel, which is busy. Loading continues when the running cell has ended.`;
 }
 
-/** A file without an index is read up to the position of a seek. */
-export function scanningFile(/** @type {string} */ name) {
-  return `${name} has no index, so the file is read up to the requested position.`;
-}
-
 /**
  * No route from this page to the file works.
  * @param {string} name the file

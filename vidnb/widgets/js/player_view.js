@@ -57,6 +57,8 @@ export class PlayerView {
     this.pendingSeek = false; // Python waits for the end of a seek, also of one to the start
     this.pendingStep = 0;
     this.isKernelGone = false;
+    /** @type {FrameTimes | null} as Python sent them */
+    this.frameTimes = null;
     this.generation = 0; // how often the file changed at its source while it was downloaded
     this.root = make("div", "vidnb-player");
     this.video = make("video", "vidnb-video");
@@ -69,7 +71,7 @@ export class PlayerView {
     this.controls = new Controls(this.video, this.playhead, this.root, this.name, this, signal);
     this.timeline = new Timeline(this.playhead, this.controls, signal);
     this.thumbnails = new Thumbnails(
-      (t_s) => this.send({ kind: "thumbnail", t_s }), () => this.timeline.showThumbnail(), signal,
+      (t_s) => this.send({ kind: "thumbnail", t_s: t_s + this.shift_s }), () => this.timeline.showThumbnail(), signal,
     );
     this.timeline.thumbnails = this.thumbnails;
     this.part = this.findPart();
@@ -141,6 +143,7 @@ export class PlayerView {
     on("msg:custom", (content, buffers) => this.handleMessage(content, buffers));
     on("change:width", () => this.setWidth());
     on("change:marker_list", () => this.updateMarkers());
+    on("change:deliveries", () => this.loader.handleDeliveries());
     on("destroy", () => this.channel.closeEndpoint());
     // JupyterLab triggers it when the kernel is restarted.
     on("comm_live_update", () => this.handleKernelRestart());
@@ -178,13 +181,14 @@ export class PlayerView {
     this.pendingSeek = false;
     if (loaded.isNew) {
       this.toolbar.showRoute(loaded.route.route, this.loader.describe(loaded.route));
+      this.toolbar.showDelivery(this.loader.delivery);
+      this.showFrameTimes();
       this.report("route");
     }
     if (this.pendingStep) this.controls.stepper.step(this.pendingStep);
     this.pendingStep = 0;
     if (this.pendingPlay) this.start();
     this.pendingPlay = false;
-    // A browser without a decoder for the picture plays the sound alone and reports no error.
     const problem = this.model.get("file_problem");
     if (problem) this.showMessage(problem);
     else if (this.video.videoWidth === 0 && !isAudioFile(this.name)) this.showMessage(audioOnly(this.name));
@@ -250,13 +254,16 @@ export class PlayerView {
     if (view && view !== this.id) return;
     if (kind === "snapshot") this.sendSnapshot(content);
     if (kind === "download_state") this.handleDownloadState(content);
-    if (kind === "frame_times") this.setFrameTimes(FrameTimes.fromMessage(content, buffers));
+    if (kind === "frame_times") {
+      this.frameTimes = FrameTimes.fromMessage(content, buffers);
+      this.showFrameTimes();
+    }
     if (!view) return;
     if (kind === "thumbnail") {
-      this.thumbnails.handleAnswer(content, buffers);
+      this.thumbnails.handleAnswer(content, buffers, this.shift_s);
     } else if (kind === "ack") {
       this.channel.handleAck();
-    } else if (kind === "bytes" || kind === "index") {
+    } else if (kind === "bytes") {
       this.loader.kernel.handleResponse(content, buffers);
     } else if (kind === "state_ack") {
       this.ackedTick = content.tick;
@@ -266,8 +273,15 @@ export class PlayerView {
     }
   }
 
-  setFrameTimes(/** @type {FrameTimes} */ times) {
-    this.controls.stepper.times = times;
+  /** Python's time at the time 0 of this view (s). */
+  get shift_s() {
+    return this.loader.isFed ? this.frameTimes?.start_s ?? 0 : 0;
+  }
+
+  showFrameTimes() {
+    const { frameTimes, loader } = this;
+    if (!frameTimes) return;
+    this.controls.stepper.times = loader.isFed ? frameTimes.ofSegments() : frameTimes;
     this.thumbnails.isOn = true;
     this.toolbar.showFrameDuration();
     this.showPosition();
@@ -290,6 +304,7 @@ export class PlayerView {
     this.pendingPlay ||= !this.video.paused;
     Object.assign(this, { lastTime: 0, pendingTime: 0 });
     this.loader.hasRetried = false;
+    this.loader.forgetFailures();
     if (this.isSuspended) this.suspension.seek(0);
     else this.loader.load();
   }

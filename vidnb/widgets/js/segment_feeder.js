@@ -1,287 +1,267 @@
 // @ts-check
 /**
- * Feeds a video from the kernel channel by MediaSource: some way ahead of the position, and after a
- * seek from the byte that the index of the file names. Buffered media far behind the position is removed.
+ * Feeds a video with fMP4 segments by MediaSource: the one at the position and some way ahead of it.
+ * Buffered media far behind the position is removed. Segments carry the times of the container, which
+ * are shifted by the playlist's start alone, so that frames keep their times.
  *
- * @typedef {import("./kernel_channel.js").FileIndex} FileIndex
- * @typedef {{ size: number, tag: string, index: FileIndex }} FileInfo
- * @typedef {{
- *   onBusy(isBusy: boolean): void, onScan(isScanning: boolean): void, onReadError(reason: string): void,
- *   onFeedError(): void,
- * }} FeederEvents a busy kernel, reading without an index up to a position, a failed read, a browser that cannot be fed
+ * @typedef {import("./deliveries.js").Delivery} Delivery
+ * @typedef {import("./segment_reader.js").Playlist} Playlist
+ * @typedef {import("./segment_reader.js").ReadPart} ReadPart
  */
 
-import { BusyTimer, CHANGED } from "./kernel_channel.js";
 import { rangeList } from "./playhead.js";
+import { httpReader, parsePlaylist, segmentUrl } from "./segment_reader.js";
 
-const SEGMENT_BYTES = 1024 * 1024;
+const HLS = "application/vnd.apple.mpegurl";
 const AHEAD_S = 30;
-const AHEAD_BYTES = 20 * 1024 * 1024;
 const AHEAD_PAUSED_S = 10; // it may never be played
-const MIN_AHEAD_S = 2; // whatever its size
+const MIN_AHEAD_S = 2; // to play on where the buffer is full
 const KEEP_S = 30; // behind the position
-const SLACK_S = 0.25; // picture and sound of a segment start at different times, and not exactly where the index says
-const GAP_S = 0.5; // a shorter gap is ignored
-const MAX_UNUSED_BYTES = 64 * 1024 * 1024; // read without a result: the file cannot be fed
-const MAX_MISSES = 3; // index entries that led behind the position
+const SLACK_S = 0.1; // picture and sound of a segment start and end at different times
+const EDGE_S = 0.001; // browsers round times
+const ROUNDING_S = 1e-6; // of the start in the playlist: a first frame before 0 would be dropped
+const MAX_BACK = 3; // segments before the position that are tried where its own does not lead to it
 const MAX_EVICTIONS = 20; // to make room for one segment
+const POLL_MS = 500; // of a playlist that grows, while more is needed
+const SLOW_POLL_MS = 3000; // and otherwise
+const GAP_MS = 500; // without a picture at the position, before it goes on behind the gap
 
-/** Whether this browser supports MediaSource, and with this type. */
-export function canFeed(/** @type {string | undefined} */ mime = undefined) {
+/** Whether this browser can be fed, and with this type. */
+export function canFeed(/** @type {string | undefined} */ type = undefined) {
   const { MediaSource } = globalThis;
-  return Boolean(MediaSource) && (mime === undefined || MediaSource.isTypeSupported(mime));
+  return Boolean(MediaSource) && (type === undefined || MediaSource.isTypeSupported(type));
+}
+
+/** Whether a video plays segments of a type by HTTP: fed, or by itself where that is impossible (iPhone). */
+export function playsSegments(/** @type {HTMLVideoElement} */ video, /** @type {string} */ type) {
+  return canFeed() ? canFeed(type) : video.canPlayType(HLS) !== "" && video.canPlayType(type) !== "";
+}
+
+/**
+ * Play the segments beside the file at a URL.
+ * @param {HTMLVideoElement} video
+ * @param {string} url
+ * @param {Delivery} delivery
+ * @param {(error: Error) => void} onError
+ * @returns {SegmentFeeder | null} null where the browser reads the playlist itself
+ */
+export function playSegments(video, url, { variant, type }, onError) {
+  if (canFeed()) return new SegmentFeeder(video, httpReader(url, variant), type, onError);
+  video.src = segmentUrl(url, variant, "index.m3u8");
+  return null;
 }
 
 export class SegmentFeeder {
   /**
    * @param {HTMLVideoElement} video
-   * @param {import("./kernel_channel.js").KernelReader} reader
-   * @param {string} resource
-   * @param {FileInfo} info
-   * @param {FeederEvents} events
+   * @param {ReadPart} read
+   * @param {string} type
+   * @param {(error: Error) => void} onError called with a `ReadError` where the route failed, a `FileError`
+   *   where no segments can be made of the file, any other where the browser cannot be fed
    */
-  constructor(video, reader, resource, info, events) {
+  constructor(video, read, type, onError) {
     this.video = video;
-    this.reader = reader;
-    this.resource = resource;
-    this.info = info;
-    this.events = events;
+    this.read = read;
+    this.onError = onError;
     this.controller = new AbortController();
-    this.busy = new BusyTimer((isBusy) => events.onBusy(isBusy));
-    this.offset = 0; // the byte that is appended next
-    this.bufferedTo = 0; // the end of the range that is being read (s)
-    this.isScanning = false;
-    this.missed = { seconds: -1, times: 0 }; // a time to which an index entry did not lead
-    this.unusedBytes = 0; // read since the last segment that extended the buffer
-    /** @type {{ bytes: number, until: number }[]} appended segments ahead of the position */
-    this.ahead = [];
-    /** @type {{ start: number, bytes: Promise<DataView> } | null} the request for the next segment */
-    this.next = null;
+    this.request = new AbortController(); // of the segment in flight
+    /** @type {Playlist} */
+    this.playlist = { start_s: 0, init: "", segments: [], duration_s: 0, isComplete: false };
+    this.readMs = 0; // when the playlist was read
+    /** @type {Set<number>} segments that were appended since the last seek and did not fill their time */
+    this.holes = new Set();
     /** @type {() => void} */
     this.wake = () => {};
-    /** @type {() => void} */
-    this.settle = () => {};
 
     const { signal } = this.controller;
+    video.addEventListener("seeking", () => this.holes.clear(), { signal });
     for (const event of ["timeupdate", "seeking", "play", "waiting", "loadedmetadata"]) {
       video.addEventListener(event, () => this.wake(), { signal });
     }
     this.media = new MediaSource();
-    this.media.addEventListener("sourceopen", () => this.run(), { signal, once: true });
+    this.media.addEventListener("sourceopen", () => this.run(type), { signal, once: true });
     this.url = URL.createObjectURL(this.media);
     video.src = this.url;
   }
 
   end() {
     this.controller.abort();
-    this.busy.stop();
+    this.request.abort();
     this.wake();
-    this.settle();
     URL.revokeObjectURL(this.url);
   }
 
-  async run() {
-    const { events, controller, info } = this;
+  async run(/** @type {string} */ type) {
+    const { signal } = this.controller;
     try {
-      const { mime, duration_s } = info.index;
-      if (duration_s) this.media.duration = duration_s;
-      this.buffer = this.media.addSourceBuffer(mime);
-      while (!controller.signal.aborted) {
-        this.aim();
-        if (this.offset >= info.size) this.endOfStream();
-        if (this.offset < info.size && !this.hasEnough()) {
-          await this.readNext();
-        } else {
-          this.busy.stop();
-          await this.nextEvent();
-        }
+      await this.readPlaylist();
+      while (!this.playlist.segments.length && !this.playlist.isComplete && !signal.aborted) {
+        await this.nextEvent(POLL_MS);
+        await this.readPlaylist();
       }
+      const { init, start_s } = this.playlist;
+      const first = await this.read(init, signal);
+      this.buffer = this.media.addSourceBuffer(type);
+      if (start_s) this.buffer.timestampOffset = ROUNDING_S - start_s;
+      await this.change((buffer) => buffer.appendBuffer(/** @type {any} */ (first)));
+      while (!signal.aborted) await this.advance();
     } catch (error) {
-      if (controller.signal.aborted) return;
-      this.busy.stop();
-      if (error instanceof ReadError) events.onReadError(error.message);
-      else events.onFeedError();
+      if (!signal.aborted) this.onError(/** @type {Error} */ (error));
     }
   }
 
-  /** Wait for an event of the video. @returns {Promise<void>} */
-  nextEvent() {
-    return new Promise((resolve) => { this.wake = resolve; });
+  async readPlaylist() {
+    const bytes = await this.read("index.m3u8", this.controller.signal);
+    this.playlist = parsePlaylist(new TextDecoder().decode(bytes));
+    this.readMs = performance.now();
+    const { duration_s } = this.playlist;
+    // It only grows here: a shorter one is set by the browser when all is appended.
+    if (duration_s && !(this.media.duration >= duration_s)) this.media.duration = duration_s;
   }
 
-  /** The end of the buffered range at a time (s); the time itself where nothing is buffered. */
-  rangeEnd(/** @type {number} */ seconds, gap_s = 0) {
-    const range = rangeList(this.video.buffered).find(([start, end]) => start - gap_s <= seconds && seconds < end);
-    return range ? range[1] : seconds;
+  /** Wait for an event of the video, or so long. @returns {Promise<boolean>} whether there was none */
+  nextEvent(/** @type {number | undefined} */ timeoutMs = undefined) {
+    return new Promise((resolve) => {
+      const timer = timeoutMs === undefined ? undefined : setTimeout(resolve, timeoutMs, true);
+      this.wake = () => {
+        clearTimeout(timer);
+        resolve(false);
+      };
+    });
   }
 
-  /** The starts of the buffered ranges (s). @returns {number[]} */
-  rangeStarts() {
-    return rangeList(this.video.buffered).map(([start]) => start);
+  /** Load the segment that is needed next, or wait. */
+  async advance() {
+    const { media, video } = this;
+    // Before the metadata are loaded the position is not known.
+    const number = video.readyState > 0 ? this.nextSegment() : -1;
+    if (number >= 0) {
+      await this.load(number);
+      return;
+    }
+    const { isComplete } = this.playlist;
+    const isAtEnd = video.readyState > 0 && this.readsTo() >= this.playlist.duration_s;
+    if (isComplete && isAtEnd && media.readyState === "open") media.endOfStream();
+    const pollMs = isAtEnd ? POLL_MS : SLOW_POLL_MS;
+    const at_s = video.currentTime;
+    const isGap = video.readyState > 0 && !this.isBuffered(at_s, at_s, EDGE_S);
+    const isIdle = await this.nextEvent(isGap ? GAP_MS : isComplete ? undefined : pollMs);
+    if (isGap && isIdle && video.currentTime === at_s) this.leaveGap();
+    if (!this.playlist.isComplete && performance.now() - this.readMs >= pollMs) await this.readPlaylist();
   }
 
-  /**
-   * The last index entry from which reading leads to a time, or one before it.
-   * @param {number} seconds
-   * @param {number} [back] how many entries before it
-   * @returns {[number, number]} its time (s), its byte
-   */
-  entryFor(seconds, back = 0) {
-    const { index: entries, init_bytes: first } = this.info.index;
-    let [low, high] = [0, entries.length];
+  /** The time up to which segments are needed now (s). */
+  readsTo() {
+    const { currentTime, paused } = this.video;
+    return currentTime + (paused ? AHEAD_PAUSED_S : AHEAD_S);
+  }
+
+  /** Whether a time range is buffered, except so much at its start and its end (s). */
+  isBuffered(/** @type {number} */ start_s, /** @type {number} */ end_s, slack_s = Math.min(SLACK_S, (end_s - start_s) / 3)) {
+    return rangeList(this.video.buffered).some(([from, to]) => from <= start_s + slack_s && to >= end_s - slack_s);
+  }
+
+  /** The number of the segment at a time (s). */
+  segmentAt(/** @type {number} */ time_s) {
+    const { segments } = this.playlist;
+    let [low, high] = [0, segments.length];
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (entries[middle][0] <= seconds - SLACK_S) low = middle + 1;
+      if (segments[middle].start_s <= time_s) low = middle + 1;
       else high = middle;
     }
-    return low > back ? entries[low - 1 - back] : [0, first];
+    return Math.max(0, low - 1);
   }
 
-  /** Go to where the video needs media next, unless reading leads there already. */
-  aim() {
+  /** Whether a segment has to be appended; of the one at the position only what follows it is needed. */
+  isMissing(/** @type {number} */ number) {
+    const segment = this.playlist.segments[number];
+    if (!segment || this.holes.has(number)) return false;
+    const { start_s, end_s } = segment;
     const { currentTime } = this.video;
-    if (this.offset < this.info.index.init_bytes) return;
-    const needed = this.neededTime();
-    const isSame = this.missed.seconds === needed;
-    const [, start] = this.entryFor(needed, isSame ? this.missed.times : 0);
-    if (start > this.offset || this.bufferedTo > needed + GAP_S) {
-      // Reading from there began behind the needed time: start from an earlier entry.
-      this.missed = { seconds: needed, times: isSame ? this.missed.times + 1 : 0 };
-      if (this.missed.times > MAX_MISSES) throw new Error("no index entry leads to this position");
-      this.jump(...this.entryFor(needed, this.missed.times));
-    } else if (needed > currentTime) {
-      this.missed.seconds = -1;
+    return !this.isBuffered(currentTime > start_s && currentTime < end_s ? currentTime : start_s, end_s);
+  }
+
+  /** The number of the segment that is needed next; -1 for none. */
+  nextSegment() {
+    const { playlist: { segments }, video: { currentTime } } = this;
+    const at = this.segmentAt(currentTime);
+    if (this.isMissing(at)) return at;
+    if (!this.isBuffered(currentTime, currentTime, EDGE_S)) {
+      // A frame shown at the end of a segment may be stored in the next one, and the other way round.
+      for (let number = at + 1; number >= at - MAX_BACK; number -= 1) if (this.isMissing(number)) return number;
     }
-    const isScanning = this.info.index.index.length === 0 && needed === currentTime && needed > this.bufferedTo + GAP_S;
-    if (isScanning !== this.isScanning) this.events.onScan(isScanning);
-    this.isScanning = isScanning;
-  }
-
-  /** Read on from an index entry. */
-  jump(/** @type {number} */ seconds, /** @type {number} */ start) {
-    if (this.media.readyState === "open") this.buffer?.abort();
-    Object.assign(this, { offset: start, bufferedTo: seconds, ahead: [], next: null, unusedBytes: 0 });
-  }
-
-  /** The time of the media that the video needs next (s). */
-  neededTime() {
-    const { currentTime } = this.video;
-    return this.rangeEnd(currentTime, currentTime === 0 ? GAP_S : 0);
-  }
-
-  /** Whether enough is buffered for now. */
-  hasEnough() {
-    const { currentTime, paused } = this.video;
-    if (this.offset < this.info.index.init_bytes) return false;
-    this.ahead = this.ahead.filter(({ until }) => until > currentTime);
-    const seconds = this.neededTime() - currentTime;
-    const bytes = this.ahead.reduce((sum, segment) => sum + segment.bytes, 0);
-    return seconds >= (paused ? AHEAD_PAUSED_S : AHEAD_S) || (seconds >= MIN_AHEAD_S && bytes >= AHEAD_BYTES);
-  }
-
-  /** Request the segment at an offset, once. */
-  request(/** @type {number} */ start) {
-    const { size, tag } = this.info;
-    if (this.next?.start !== start) {
-      const bytes = this.reader
-        .readRange(this.resource, start, this.controller.signal, Math.min(start + SEGMENT_BYTES, size))
-        .then(({ content, bytes: data }) => {
-          if (content.tag !== tag || data.byteLength === 0) throw new Error(CHANGED);
-          return data;
-        })
-        .catch((error) => { throw new ReadError(error.message); });
-      bytes.catch(() => {}); // it may be of no use any more
-      this.next = { start, bytes };
+    const until_s = this.readsTo();
+    for (let number = at + 1; segments[number]?.start_s < until_s; number += 1) {
+      if (this.isMissing(number)) return number;
     }
-    return this.next.bytes;
+    return -1;
   }
 
-  /** Read and append the next segment, unless a seek makes it useless. */
-  async readNext() {
-    const { signal } = this.controller;
-    const start = this.offset;
-    this.busy.start();
-    const response = this.request(start);
-    const received = response.then(() => true);
-    for (;;) {
-      // A seek does not wait for a segment that it does not need.
-      const isReceived = await Promise.race([received, this.nextEvent().then(() => false)]);
-      if (signal.aborted) return;
-      this.aim();
-      if (this.offset !== start) return;
-      if (isReceived) break;
+  /** Read and append a segment, unless another one is needed meanwhile. */
+  async load(/** @type {number} */ number) {
+    const { start_s, end_s, name } = this.playlist.segments[number];
+    this.request = new AbortController();
+    /** @type {ArrayBuffer | DataView | undefined} */
+    let bytes;
+    const received = this.read(name, this.request.signal).then((data) => { bytes = data; });
+    received.catch(() => {}); // it may be of no use any more
+    while (!bytes) {
+      await Promise.race([received, this.nextEvent()]);
+      if (this.controller.signal.aborted) return;
+      const needed = this.nextSegment();
+      if (needed >= 0 && needed !== number) {
+        this.request.abort();
+        return;
+      }
     }
-    this.busy.stop();
-    const bytes = await response;
-    this.next = null;
-    // The next one is requested while this one is appended.
-    const following = start + bytes.byteLength;
-    if (following < this.info.size && this.video.readyState > 0 && !this.hasEnough()) this.request(following);
-    const starts = this.rangeStarts();
-    if (!(await this.append(bytes))) return;
-    this.offset = following;
-    const before = this.bufferedTo;
-    this.bufferedTo = this.rangeEnd(before, GAP_S);
-    // The media may start later than the index says.
-    const other = this.rangeStarts().find((seconds) => seconds > before && !starts.includes(seconds));
-    if (this.bufferedTo === before && other !== undefined) this.bufferedTo = this.rangeEnd(other);
-    this.ahead.push({ bytes: bytes.byteLength, until: this.bufferedTo });
-    this.unusedBytes = this.bufferedTo > before ? 0 : this.unusedBytes + bytes.byteLength;
-    if (this.unusedBytes > MAX_UNUSED_BYTES) throw new Error("the browser finds no media in it");
-    const { currentTime, buffered } = this.video;
+    if (!(await this.append(bytes, number))) return;
+    if (this.isBuffered(start_s, end_s)) this.holes.delete(number);
+    else this.holes.add(number);
+    const { buffered, currentTime } = this.video;
     if (buffered.length && buffered.start(0) < currentTime - 2 * KEEP_S) await this.removeBefore(currentTime - KEEP_S);
   }
 
   /**
-   * Append bytes; where the buffer is full, remove media or wait.
-   * @returns {Promise<boolean>} whether they are appended and no seek has made them useless
+   * Append a segment; where the buffer is full, remove media or wait.
+   * @returns {Promise<boolean>} whether it is appended and not made useless by a seek
    */
-  async append(/** @type {DataView} */ bytes) {
-    const start = this.offset;
-    let tries = 0;
-    while (!this.controller.signal.aborted && this.offset === start) {
+  async append(/** @type {ArrayBuffer | DataView} */ bytes, /** @type {number} */ number) {
+    for (let tries = 1; ; tries += 1) {
       try {
         await this.change((buffer) => buffer.appendBuffer(/** @type {any} */ (bytes)));
-        return !this.controller.signal.aborted;
+        return true;
       } catch (error) {
         if (/** @type {Error} */ (error).name !== "QuotaExceededError") throw error;
-        tries += 1;
         if (tries > MAX_EVICTIONS || !(await this.evict())) {
           const { currentTime } = this.video;
           // It can neither play on with what is buffered nor buffer more.
-          if (this.rangeEnd(currentTime) - currentTime < MIN_AHEAD_S) throw error;
+          if (!this.isBuffered(currentTime, currentTime + MIN_AHEAD_S)) throw error;
           await this.nextEvent();
           tries = 0;
         }
-        this.aim();
+        if (this.controller.signal.aborted || this.nextSegment() !== number) return false;
       }
     }
-    return false;
   }
 
   /** Remove the media that is needed least. @returns {Promise<boolean>} whether there was some */
   async evict() {
-    const { currentTime, buffered } = this.video;
+    const { currentTime } = this.video;
     for (const keep_s of [KEEP_S, KEEP_S / 2]) {
       if (await this.removeBefore(currentTime - keep_s)) return true;
     }
-    const end_s = this.rangeEnd(currentTime);
-    for (const [start, end] of rangeList(buffered)) {
-      if (start > end_s + GAP_S && Math.abs(end - this.bufferedTo) > GAP_S) {
-        await this.change((buffer) => buffer.remove(start, Infinity));
-        return true;
-      }
-    }
-    return this.removeBefore(currentTime - SLACK_S);
+    const far = rangeList(this.video.buffered).find(([from]) => from > this.readsTo());
+    if (far) await this.change((buffer) => buffer.remove(far[0], Infinity));
+    return Boolean(far) || this.removeBefore(currentTime - SLACK_S);
   }
 
-  /** Remove the media before a time, in whole segments. */
-  async removeBefore(/** @type {number} */ seconds) {
-    // Up to the start of a segment: one that is cut is lost up to its next keyframe.
-    const until = this.info.index.index.length ? this.entryFor(seconds)[0] : seconds - KEEP_S / 3;
+  /** Remove the media before a time, in whole segments: one that is cut is lost up to its next key frame. */
+  async removeBefore(/** @type {number} */ time_s) {
+    const until_s = time_s > 0 ? this.playlist.segments[this.segmentAt(time_s)].start_s : 0;
     const { buffered } = this.video;
-    if (!buffered.length || buffered.start(0) >= until - SLACK_S) return false;
-    await this.change((buffer) => buffer.remove(0, until));
+    if (!buffered.length || buffered.start(0) >= until_s - SLACK_S) return false;
+    await this.change((buffer) => buffer.remove(0, until_s));
     return true;
   }
 
@@ -291,24 +271,17 @@ export class SegmentFeeder {
     act(buffer);
     /** @type {Promise<void>} */
     const done = new Promise((resolve, reject) => {
-      this.settle = resolve;
       buffer.onupdateend = () => resolve();
       buffer.onerror = () => reject(new Error("the browser could not parse it"));
     });
     await done;
   }
 
-  /** The last byte is appended. */
-  endOfStream() {
-    const { currentTime } = this.video;
-    if (this.neededTime() === currentTime && this.rangeStarts().some((start) => start > currentTime)) {
-      throw new Error("the file has no media at this position");
-    }
-    if (this.media.readyState !== "open") return;
-    this.buffer?.abort(); // so that a later segment starts a new sequence
-    this.media.endOfStream();
+  /** The file has no picture at the position: continue at the next one. */
+  leaveGap() {
+    const { video } = this;
+    if (video.readyState > 2 || (video.paused && !video.seeking)) return;
+    const next = rangeList(video.buffered).find(([from]) => from > video.currentTime);
+    if (next) [video.currentTime] = next;
   }
 }
-
-/** The kernel could not read the file. */
-class ReadError extends Error {}

@@ -1,8 +1,10 @@
 // @ts-check
 /**
  * Loads the source of one view: tries the routes in their order, takes the first that works, and
- * continues with the next one where a route fails.
+ * continues with the next one where a route fails. On a route it takes the first delivery that the
+ * browser plays, and continues with the next one where it fails to decode it.
  *
+ * @typedef {import("./deliveries.js").Delivery} Delivery
  * @typedef {import("./routes.js").Route} Route
  * @typedef {{ label: string, lang: string, urls: Route[] }} Track
  * @typedef {{
@@ -14,14 +16,16 @@
  * }} LoadingView
  */
 
+import { chooseDelivery, hasPicture } from "./deliveries.js";
 import { make } from "./elements.js";
-import { BusyTimer, KernelReader } from "./kernel_channel.js";
-import { kernelBusy, languageName, mediaErrorMessage, noRoute, scanningFile } from "./messages.js";
+import { FileError, KernelReader } from "./kernel_channel.js";
+import { audioOnly, kernelBusy, languageName, mediaErrorMessage, noRoute } from "./messages.js";
 import {
   NO_RESPONSE, TIMED_OUT, canProbe, fillRoute, jupyterBase, lastRoute, probe, rememberRoute, requestStatus,
   resourceRoute, sortRoutes,
 } from "./routes.js";
-import { SegmentFeeder, canFeed } from "./segment_feeder.js";
+import { SegmentFeeder, canFeed, playSegments, playsSegments } from "./segment_feeder.js";
+import { ReadError, kernelReader } from "./segment_reader.js";
 
 const ROUTE_TIMEOUT_MS = 4000; // to the first metadata, while other routes are left
 const PROBED_TIMEOUT_MS = 30000; // the same on a route that responds
@@ -35,6 +39,14 @@ export class SourceLoader {
     this.route = null;
     /** @type {Route | null} the route that is taken, with its placeholders filled */
     this.current = null;
+    /** @type {Delivery | null} what is loaded on it */
+    this.delivery = null;
+    /** @type {Delivery["kind"] | null} by which the video was loaded */
+    this.kind = null;
+    this.isWaiting = false; // for Python to send the deliveries
+    /** @type {Set<string>} the variants that the browser failed to decode */
+    this.failed = new Set();
+    this.problem = ""; // the sentence about the first of them
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -60,6 +72,13 @@ export class SourceLoader {
   reset() {
     const { allowed, excluded } = sortRoutes(this.view.model.get("urls") ?? [], location.hostname);
     Object.assign(this, { index: 0, routes: allowed, failures: excluded, probes: [], hasRetried: false });
+    this.forgetFailures();
+  }
+
+  /** Forget what the browser failed to decode, as of a file that changed. */
+  forgetFailures() {
+    this.failed.clear();
+    this.problem = "";
   }
 
   /** Whether `attempt` is over. */
@@ -113,28 +132,119 @@ export class SourceLoader {
     // probe has shown to work.
     const isForeign = route.endpoint && new URL(route.url, location.href).origin !== location.origin;
     video.crossOrigin = isForeign ? "anonymous" : null;
+    this.deliver();
+  }
+
+  /** The delivery to choose on a route; null for none. */
+  choose(/** @type {string} */ route) {
+    const { model, video } = this.view;
+    /** @type {Delivery[]} */
+    const left = (model.get("deliveries") ?? []).filter((/** @type {Delivery} */ { variant }) => !this.failed.has(variant));
+    return chooseDelivery(left, route, (type) => video.canPlayType(type) !== "",
+      (type) => (route === "kernel" ? canFeed(type) : playsSegments(video, type)));
+  }
+
+  /** Load the video on the current route, once Python has sent the deliveries. */
+  deliver() {
+    const { attempt, current: route, view: { generation, model, name, video } } = this;
+    if (!route) return;
+    this.isWaiting = !model.get("deliveries");
+    if (this.isWaiting) return;
+    const delivery = this.delivery = this.choose(route.route);
+    if (!delivery) {
+      if (model.get("deliveries").length) this.nextRoute("it delivers the file alone, which this browser does not play");
+      else this.view.showError(this.knownProblem() || mediaErrorMessage(4, name, 0, 200));
+      return;
+    }
+    const onError = (/** @type {Error} */ error) => this.handleFeedError(error);
     if (route.route === "kernel") {
-      this.loadByKernel(this.attempt);
+      const onBusy = (/** @type {boolean} */ isBusy) => this.showWhile(isBusy, kernelBusy(name));
+      if (delivery.kind === "direct") {
+        this.loadWholeFile(attempt, onBusy);
+      } else {
+        const read = kernelReader(this.kernel, "video", delivery.variant, onBusy);
+        this.feeder = new SegmentFeeder(video, read, delivery.type, onError);
+      }
       return;
     }
     // A URL of its own, since the browser's cache holds bytes of the file before.
-    const query = view.generation ? `${route.url.includes("?") ? "&" : "?"}generation=${view.generation}` : "";
-    video.src = route.url + query;
+    const query = generation ? `${route.url.includes("?") ? "&" : "?"}generation=${generation}` : "";
+    if (delivery.kind === "direct") video.src = route.url + query;
+    else this.feeder = playSegments(video, route.url + query, delivery, onError);
     if (this.index + 1 < this.routes.length) {
       const timeoutMs = canProbe(route) ? PROBED_TIMEOUT_MS : ROUTE_TIMEOUT_MS;
       this.timer = setTimeout(() => this.nextRoute("no video in time"), timeoutMs);
     }
   }
 
+  /** Python has sent the deliveries. */
+  handleDeliveries() {
+    if (this.isWaiting) this.deliver();
+  }
+
+  /** Whether the video is made of segments, whose times begin at 0. */
+  get isFed() {
+    return this.delivery !== null && this.delivery.kind !== "direct";
+  }
+
+  /** What Python knows to be wrong with the file. */
+  knownProblem() {
+    const { model } = this.view;
+    return model.get("file_problem") || model.get("playback_problem") || "";
+  }
+
+  /**
+   * Load the next delivery that the browser may decode, on this route or a later one; the position stays.
+   * @returns {boolean} whether there is one
+   */
+  nextDelivery(/** @type {string} */ problem) {
+    this.failed.add(this.delivery?.variant ?? "");
+    this.problem ||= problem;
+    const next = this.routes.findIndex(({ route }, index) => index >= this.index && this.choose(route));
+    if (next < 0) return false;
+    this.view.pendingPlay ||= !this.view.video.paused;
+    if (next > this.index) {
+      this.nextRoute("this browser cannot decode the file");
+    } else {
+      this.savePosition();
+      this.stop();
+      this.deliver();
+    }
+    return true;
+  }
+
+  /** The browser cannot be fed, or no segments can be read. */
+  handleFeedError(/** @type {Error} */ error) {
+    const { view } = this;
+    if (!(error instanceof ReadError)) {
+      const text = error instanceof FileError ? error.message : mediaErrorMessage(3, view.name, view.lastTime, 200);
+      if (!this.nextDelivery(text)) this.fail(this.problem);
+    } else if (this.route === null || this.index + 1 < this.routes.length) {
+      this.nextRoute(error.message);
+    } else {
+      this.fail(mediaErrorMessage(2, view.name, view.lastTime, error.status));
+    }
+  }
+
+  /** Nothing is left to try. */
+  fail(/** @type {string} */ text) {
+    this.stop();
+    this.view.showError(text);
+  }
+
   /** The metadata are loaded. @returns {{ route: Route, isNew: boolean } | null} the route they came by */
   handleMetadata() {
     clearTimeout(this.timer);
-    const route = this.current;
-    if (!route) return null;
+    const { current: route, delivery, view } = this;
+    if (!route || !delivery) return null;
+    // A browser without a decoder for the picture plays the sound alone and reports no error.
+    const isBlind = view.video.videoWidth === 0 && hasPicture(delivery.type);
+    if (isBlind && this.nextDelivery(audioOnly(view.name))) return null;
     rememberRoute(route.route);
-    const isNew = this.route !== route.route;
-    if (isNew && this.route === null) this.addTracks();
+    const isNew = this.route !== route.route || this.kind !== delivery.kind;
+    if (this.route === null) this.addTracks();
     this.route = route.route;
+    this.kind = delivery.kind;
     return { route, isNew };
   }
 
@@ -165,37 +275,6 @@ export class SourceLoader {
   showWhile(/** @type {boolean} */ isOn, /** @type {string} */ text) {
     if (isOn) this.view.showMessage(text);
     else if (this.view.error === null) this.view.clearMessages();
-  }
-
-  /** Load by the kernel channel: in segments where file and browser support it, else as a whole. */
-  async loadByKernel(/** @type {number} */ attempt) {
-    const { view } = this;
-    const onBusy = (/** @type {boolean} */ isBusy) => this.showWhile(isBusy, kernelBusy(view.name));
-    if (canFeed()) {
-      const busy = new BusyTimer(onBusy);
-      busy.start();
-      const found = await this.kernel.readIndex("video", view.signal).catch(() => null);
-      busy.stop();
-      if (this.isStale(attempt)) return;
-      if (found?.index && canFeed(found.index.mime)) {
-        this.feeder = new SegmentFeeder(view.video, this.kernel, "video", { ...found, index: found.index }, {
-          onBusy,
-          onScan: (isScanning) => this.showWhile(isScanning, scanningFile(view.name)),
-          onReadError: (reason) => this.nextRoute(reason),
-          // Perhaps the browser can play the file as a whole.
-          onFeedError: () => this.fallBackToWholeFile(),
-        });
-        return;
-      }
-    }
-    this.loadWholeFile(attempt, onBusy);
-  }
-
-  /** Stop feeding segments and load the whole file, at the same position. */
-  fallBackToWholeFile() {
-    this.savePosition();
-    this.release();
-    this.loadWholeFile(this.attempt, (isBusy) => this.showWhile(isBusy, kernelBusy(this.view.name)));
   }
 
   /** Load the whole file by the kernel channel, with a progress bar. */
@@ -306,7 +385,8 @@ export class SourceLoader {
     const { code = 0 } = view.video.error ?? {};
     if (!view.video.error || !route || code === 1) return;
     if (this.feeder) {
-      this.fallBackToWholeFile();
+      const text = mediaErrorMessage(code, view.name, view.lastTime, 200);
+      if (!this.nextDelivery(text)) this.fail(this.problem);
       return;
     }
     const wasPlaying = !view.video.paused;
@@ -318,6 +398,7 @@ export class SourceLoader {
       view.pendingTime = lastTime;
       view.pendingPlay ||= wasPlaying;
     };
+    if (isFile && this.nextDelivery(this.knownProblem() || mediaErrorMessage(code, view.name, lastTime, status))) return;
     if (code === 2 && status !== null && status < 400 && !this.hasRetried) {
       this.hasRetried = true; // the route works: once more
       continueThere();
@@ -327,7 +408,7 @@ export class SourceLoader {
       this.nextRoute(status === null ? NO_RESPONSE : `status ${status || "hidden by the browser"}`);
     } else {
       // Python has checked the file itself; the browser only knows where it gave up.
-      const text = (isFile && view.model.get("file_problem")) || mediaErrorMessage(code, view.name, lastTime, status);
+      const text = (isFile && this.problem) || mediaErrorMessage(code, view.name, lastTime, status);
       if (text) view.showError(text);
     }
   }
@@ -337,6 +418,7 @@ export class SourceLoader {
     this.attempt += 1;
     this.feeder?.end();
     this.feeder = null;
+    this.isWaiting = false;
     this.isComplete = false;
     clearTimeout(this.timer);
     clearTimeout(this.stallTimer);

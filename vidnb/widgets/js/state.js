@@ -30,6 +30,7 @@ export function reportedState(/** @type {ReportingView} */ view) {
     loop: video.loop,
     error: view.error,
     route: loader.route,
+    delivery: loader.kind,
     buffered: rangeList(playhead.buffered).slice(0, MAX_RANGES),
     moving: !saved && !video.paused && !video.seeking && !video.ended && video.readyState > 2,
     playback_rate: video.playbackRate,

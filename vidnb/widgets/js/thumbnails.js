@@ -69,17 +69,22 @@ export class Thumbnails {
     this.wanted_s = null;
   }
 
-  /** @param {{ from_s?: number, until_s?: number | null, is_off: boolean }} answer */
-  handleAnswer({ from_s, until_s, is_off }, /** @type {DataView[] | undefined} */ buffers) {
+  /**
+   * @param {{ from_s?: number, until_s?: number | null, is_off: boolean }} answer
+   * @param {DataView[] | undefined} buffers
+   * @param {number} [shift_s] how much later the times of the answer are than those here
+   */
+  handleAnswer({ from_s: start_s, until_s, is_off }, buffers, shift_s = 0) {
     clearTimeout(this.timer);
     this.isAsking = false;
     if (is_off) this.isOn = false;
     if (!this.isOn || this.signal.aborted) {
       this.clear();
-    } else if (typeof from_s === "number") {
+    } else if (typeof start_s === "number") {
+      const from_s = start_s - shift_s;
       const url = buffers?.length ? dataUrl(buffers[0]) : "";
       this.kept = this.kept.filter((one) => one.from_s !== from_s).slice(1 - MAX_KEPT);
-      this.kept.push({ from_s, until_s: until_s ?? Infinity, url });
+      this.kept.push({ from_s, until_s: (until_s ?? Infinity) - shift_s, url });
     }
     this.onAnswer();
     this.askNext();

@@ -108,7 +108,9 @@ export class PlayerToolbar extends Toolbar {
     this.route.hidden = true;
     this.download = make("span", "vidnb-download");
     this.download.hidden = true;
-    this.root.append(title, this.download, this.route);
+    this.delivery = make("span", "vidnb-delivery");
+    this.delivery.hidden = true;
+    this.root.append(title, this.download, this.delivery, this.route);
     this.showFrameDuration();
   }
 
@@ -138,6 +140,14 @@ export class PlayerToolbar extends Toolbar {
     this.download.title = note;
     this.download.classList.toggle("vidnb-failed", state === "failed");
     this.download.hidden = !text;
+  }
+
+  /** Show whether the file is remuxed or transcoded, and why. */
+  showDelivery(/** @type {import("./deliveries.js").Delivery | null} */ delivery) {
+    const text = { direct: "", remux: "remuxed", transcode: "transcoded" }[delivery?.kind ?? "direct"];
+    setText(this.delivery, text);
+    this.delivery.title = delivery?.reason ?? "";
+    this.delivery.hidden = !text;
   }
 
   /** Show the route by which the bytes come. */

@@ -10,6 +10,7 @@ from vidnb.errors import ServeError, VidnbError
 from vidnb.server.server import Served
 from vidnb.widgets.player.arguments import check_integer
 from vidnb.widgets.player.commands import CommandMixin
+from vidnb.widgets.player.deliveries import PlaybackReader
 from vidnb.widgets.player.thumbnails import Thumbnails
 from vidnb.widgets.player.views import Views
 
@@ -130,6 +131,7 @@ class FrameMixin(CommandMixin):
 
     _vidnb_views: Views
     _vidnb_frames: PlayerFrames | None
+    _vidnb_playback: PlaybackReader | None
     _vidnb_thumbnails: Thumbnails | None
 
     @property
@@ -143,7 +145,7 @@ class FrameMixin(CommandMixin):
         report = self._vidnb_views.report
         if report is None or self._vidnb_frames is None:
             return None
-        shown_s = report.frame_time_at(time.monotonic()) + _ROUNDING_S
+        shown_s = report.frame_time_at(time.monotonic()) + self._vidnb_shift_s + _ROUNDING_S
         return self._vidnb_frames.get().table.index_at(shown_s)
 
     def seek_frame(self, index: int) -> Self:
@@ -157,7 +159,8 @@ class FrameMixin(CommandMixin):
         table = self._vidnb_frames.get().table
         if not -len(table) <= number < len(table):
             raise IndexError(f"frame {number} is out of range: there are {len(table)} frames.")
-        return self._vidnb_send_command(t_s=float(table.seek_time_s(number % len(table))))
+        t_s = float(table.seek_time_s(number % len(table))) - self._vidnb_shift_s
+        return self._vidnb_send_command(t_s=max(0.0, t_s))
 
     def frame(self) -> "Frame":
         """Return the frame that is shown, decoded from the file: `numpy.asarray(player.frame())`.
@@ -184,6 +187,21 @@ class FrameMixin(CommandMixin):
         owned.callback(frames.close)
         owned.callback(self._vidnb_thumbnails.close)
 
+    @property
+    def _vidnb_start_s(self) -> float:
+        """The time of the file at which segments begin (s)."""
+        playback = None if self._vidnb_playback is None else self._vidnb_playback.known
+        return 0.0 if playback is None else playback.start_s
+
+    @property
+    def _vidnb_shift_s(self) -> float:
+        """The time of the file at the player's time 0 (s): the start where it plays segments."""
+        delivery = self._vidnb_views.state.delivery
+        if delivery is None and self._vidnb_playback is not None and self._vidnb_playback.known:
+            # Before a page has loaded the video, most likely the best one.
+            delivery = next((d.kind for d in self._vidnb_playback.known.deliveries), None)
+        return 0.0 if delivery in {None, "direct"} else self._vidnb_start_s
+
     def _vidnb_send_frame_times(self, view: str) -> None:
         """Send the times of the frames to a new view, if they are known."""
         if self._vidnb_frames is None:
@@ -204,19 +222,22 @@ class FrameMixin(CommandMixin):
             self._vidnb_frames.load(lambda table: self._vidnb_send_table("", table))
 
     def _vidnb_send_table(self, view: str, table: "FrameTable") -> None:
-        content, buffers = encode_times(table)
+        content, buffers = encode_times(table, self._vidnb_start_s)
         self._vidnb_send_to(view, "frame_times", buffers, **content)
 
 
-def encode_times(table: "FrameTable") -> tuple[dict[str, Any], list[bytes] | None]:
+def encode_times(
+    table: "FrameTable", start_s: float = 0.0
+) -> tuple[dict[str, Any], list[bytes] | None]:
     """Return the times of all frames for a page, as a message and its buffers.
 
+    `start_s` is the time at which segments of the file begin: a page that plays them subtracts it.
     For a constant rate these are the first time, the interval and the tick; otherwise a buffer of
     little-endian 64-bit floats (s).
     """
     count, first = len(table), table.pts[0]
     interval = (table.pts[-1] - first) / max(1, count - 1)
-    content = {"count": count, "first": first, "interval": interval}
+    content = {"count": count, "first": first, "interval": interval, "start_s": start_s}
     content["tick_s"] = float(table.time_base)
     if all(int(first + n * interval + 0.5) == pts for n, pts in enumerate(table.pts)):
         return content, None

@@ -4,13 +4,16 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from vidnb.http.allowed_hosts import AllowedHosts
 from vidnb.server.routes import ROUTE_NAMES, NotebookHost, Route, check_template, find_routes
 from vidnb.server.server import Served
-from vidnb.server.sources import FileSource, Source
+from vidnb.server.sources import FileSource
 from vidnb.widgets.player.channel import MessageChannel
+
+if TYPE_CHECKING:
+    from vidnb.server.registry import FileResource
 
 __all__ = ["Routes", "notebook_host"]
 
@@ -24,8 +27,8 @@ class _HasHosts(Protocol):
 class Routes:
     """The routes of one player, to its video and to what belongs to it; each a dict for the page.
 
-    `route` is "auto", a route's name or a URL template; `ValueError` for another. `sources` are
-    the files that may be sent over the comm, by the resource names that the page uses.
+    `route` is "auto", a route's name or a URL template; `ValueError` for another. `resources`
+    are the files that may be sent over the comm, by the names that the page uses.
 
     Who names a proxy's URL allows its host to request what belongs to this player. So does a page
     that reports its own host, here and for the players that are made later.
@@ -37,8 +40,8 @@ class Routes:
         _check_route(route)
         self._route = route
         self._host = notebook_host()
-        self.sources: dict[str, Source] = {}
-        self._resources: list[_HasHosts] = []
+        self.resources: dict[str, FileResource] = {}
+        self._with_hosts: list[_HasHosts] = []
 
     def allow_page_host(self, host: object) -> None:
         """Allow requests under the host of a page; ignored if it is no valid host.
@@ -46,18 +49,18 @@ class Routes:
         Only for messages of the comm, to which no other site has access.
         """
         Routes._page_hosts = Routes._page_hosts.with_names([host])
-        for resource in self._resources:
+        for resource in self._with_hosts:
             resource.hosts = resource.hosts.with_names([host])
 
     def _allow_hosts(self, resource: _HasHosts, routes: list[Route]) -> None:
         names = (*(route.host for route in routes if route.host), *self._page_hosts.names)
         resource.hosts = resource.hosts.with_names(names)
-        self._resources.append(resource)
+        self._with_hosts.append(resource)
 
     def to_video(self, served: Served, channel: MessageChannel) -> list[dict[str, Any]]:
         """Return the candidates for the video, best first; `channel` is that of the player."""
         resource = served._resource  # noqa: SLF001 - of the same package
-        self.sources["video"] = source = resource.source
+        self.resources["video"], source = resource, resource.source
         path = source.path if isinstance(source, FileSource) else ""
         routes = find_routes(
             self._host, served.url, endpoint=channel.url, path=path, route=self._route
@@ -70,7 +73,7 @@ class Routes:
     def to_resource(self, served: Served, name: str) -> list[dict[str, Any]]:
         """Return the candidates for a poster or subtitles; the page uses the video's route."""
         resource = served._resource  # noqa: SLF001 - of the same package
-        self.sources[name] = resource.source
+        self.resources[name] = resource
         # The file is not below Jupyter's root; a path makes the comm a candidate.
         routes = find_routes(self._host, served.url, path=served.url, route=self._route)
         self._allow_hosts(resource, routes)

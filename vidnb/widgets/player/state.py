@@ -62,6 +62,15 @@ class StateMixin:
         return self._vidnb_views.state.route
 
     @property
+    def delivery(self) -> str | None:
+        """How the video is delivered; None before a browser has loaded it.
+
+        "direct" is the file itself, "remux" its packets in segments that the browser reads,
+        "transcode" its frames encoded again as H.264, or its sound as AAC or Opus.
+        """
+        return self._vidnb_views.state.delivery
+
+    @property
     def routes_tried(self) -> dict[str, str]:
         """The routes that did not work, each with the reason."""
         return dict(self._vidnb_views.state.routes_tried)

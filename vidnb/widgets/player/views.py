@@ -42,6 +42,7 @@ class Report:
     moving: bool = False
     error: str | None = None
     route: str | None = None
+    delivery: str | None = None
     buffered: tuple[tuple[float, float], ...] = ()
     playback_rate: float = 1.0
     volume: float = 1.0
@@ -65,6 +66,7 @@ class Report:
             moving=content.get("moving") is True,
             error=_text(content.get("error")),
             route=_text(content.get("route")),
+            delivery=_text(content.get("delivery")),
             buffered=_time_ranges(content.get("buffered")),
             playback_rate=seconds(content.get("playback_rate")) or 1.0,
             volume=1.0 if volume is None else min(volume, 1.0),

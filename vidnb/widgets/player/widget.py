@@ -11,8 +11,8 @@ with the views (`widgets/js`), version `v: 1`, whose unknown messages both sides
   while playing; so it is current while a cell runs. On a route without a message endpoint it comes
   over the comm, where Python acknowledges each tick by `state_ack`; a view has at most two
   unacknowledged, so that a kernel which was busy for an hour finds two messages, not 15,000.
-- Over the comm alone: `hello`, answered by `ack`; `page_host`; `byte_range` and `index`, answered
-  by `bytes` and `index`.
+- Over the comm alone: `hello`, answered by `ack`; `page_host`; `byte_range` and `segment`, answered
+  by `bytes`.
 - `ready`, answered by `restore` and `frame_times`; `bye`; `marker`; `snapshot`; `download_state`;
   `thumbnail` with `t_s`, answered by `thumbnail` (`thumbnails.py`).
 
@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import traitlets as t
 
@@ -38,6 +38,7 @@ from vidnb.widgets.job import DownloadJob
 from vidnb.widgets.player.arguments import check_integer, check_number
 from vidnb.widgets.player.channel import MessageChannel, is_message
 from vidnb.widgets.player.controls import ControlsMixin
+from vidnb.widgets.player.deliveries import PlaybackReader, as_dicts, check_convert
 from vidnb.widgets.player.download_state import DownloadStateSender, serve_stream
 from vidnb.widgets.player.event_waiter import EventWaiters
 from vidnb.widgets.player.events import EventMixin
@@ -49,12 +50,15 @@ from vidnb.widgets.player.files import (
     serve_video,
 )
 from vidnb.widgets.player.frame_numbers import FrameMixin
-from vidnb.widgets.player.kernel_bytes import send_byte_range, send_index
+from vidnb.widgets.player.kernel_bytes import SegmentSender, send_byte_range
 from vidnb.widgets.player.markers import Markers, MarkersMixin, check_markers
 from vidnb.widgets.player.routes import Routes
 from vidnb.widgets.player.snapshot import SnapshotMixin, Snapshots
 from vidnb.widgets.player.state import StateMixin
 from vidnb.widgets.player.views import Views
+
+if TYPE_CHECKING:
+    from vidnb.media.playback import Playback
 
 __all__ = ["Player", "play"]
 
@@ -90,6 +94,10 @@ class Player(
     tracks: t.List[dict[str, Any]] = t.List(help="Subtitles: label, lang, urls.").tag(sync=True)
     poster: t.List[dict[str, Any]] = t.List(help="Routes to the poster.").tag(sync=True)
     file_problem = t.Unicode(help="A sentence about a damaged file.").tag(sync=True)
+    deliveries: t.List[dict[str, Any]] | None = t.List(
+        default_value=None, allow_none=True, help="How the video can be delivered, best first."
+    ).tag(sync=True)
+    playback_problem = t.Unicode(help="A sentence if no delivery plays.").tag(sync=True)
 
     def __init__(
         self,
@@ -98,6 +106,7 @@ class Player(
         served: Served | None = None,
         download_state: DownloadStateSender | None = None,
         routes: Routes | None = None,
+        playback: PlaybackReader | None = None,
         markers: Iterable[tuple[float, str]] = (),
         picture: str | None = None,
         **config: Any,
@@ -111,11 +120,18 @@ class Player(
         self._vidnb_snapshots = Snapshots()
         self._vidnb_comm_thread = None
         self._vidnb_download_state = download_state
+        self._vidnb_playback = playback
+        self._vidnb_generation = 0
         self._vidnb_channel = MessageChannel(
             owned, self._vidnb_handle_message, self._vidnb_snapshots.receive
         )
         if served is not None:
             config["urls"] = self._vidnb_routes.to_video(served, self._vidnb_channel)
+        self._vidnb_segments = SegmentSender(self._vidnb_routes.resources, self._vidnb_send_to)
+        owned.callback(self._vidnb_segments.close)
+        if playback is not None and playback.known is not None:
+            config["deliveries"] = as_dicts(playback.known)
+            config["playback_problem"] = printable(playback.known.problem)
         self._vidnb_open_frames(served, owned)
         super().__init__(owned=owned, **config)
         owned.callback(self._vidnb_remove_callbacks)
@@ -123,11 +139,12 @@ class Player(
             self._vidnb_outbox, lambda markers: self.set_trait("marker_list", markers)
         )
         self.markers.replace(markers)
+        if playback is not None and playback.known is None:
+            owned.callback(playback.close)
+            playback.start(self._vidnb_publish_playback)
         if download_state is not None:
             owned.callback(download_state.stop)
-            download_state.start(
-                lambda content: self._vidnb_send_to("", "download_state", None, **content)
-            )
+            download_state.start(self._vidnb_send_download_state)
 
     @property
     def download(self) -> DownloadJob | None:
@@ -146,6 +163,22 @@ class Player(
     def _vidnb_lengths_s(self) -> tuple[float | None, ...]:
         return (self.duration,)
 
+    def _vidnb_publish_playback(self, playback: "Playback") -> None:
+        """Send the deliveries of a file that is downloaded; on a thread."""
+        self._vidnb_set_trait("playback_problem", printable(playback.problem))
+        self._vidnb_set_trait("deliveries", as_dicts(playback))
+        self._vidnb_outbox.flush()
+        if playback.start_s:  # frame times may have been sent without it
+            self._vidnb_send_frame_times("")
+
+    def _vidnb_send_download_state(self, content: dict[str, Any]) -> None:
+        """Send the state of the download; of a file that changed the deliveries are read again."""
+        if content["generation"] > self._vidnb_generation and self._vidnb_playback is not None:
+            self._vidnb_generation = content["generation"]
+            self._vidnb_set_trait("deliveries", None)
+            self._vidnb_playback.start(self._vidnb_publish_playback)
+        self._vidnb_send_to("", "download_state", None, **content)
+
     def _vidnb_begin_command(self) -> None:
         self._vidnb_waiters.reset()
 
@@ -153,18 +186,17 @@ class Player(
         """Handle a message of the comm; some kinds are allowed only there."""
         self._vidnb_comm_thread = threading.get_ident()
         self._vidnb_handle_message(content, buffers)
-        view, sources = content["view"], self._vidnb_routes.sources
+        view = content["view"]
         match content.get("kind"):
             case "hello":
                 self._vidnb_send_to(view, "ack")
             case "page_host":
                 self._vidnb_routes.allow_page_host(content.get("host"))
             case "byte_range":
-                response, data = send_byte_range(sources, content)
+                response, data = send_byte_range(self._vidnb_routes.resources, content)
                 self._vidnb_send_to(view, "bytes", data, **response)
-            case "index":
-                response, data = send_index(sources, content)
-                self._vidnb_send_to(view, "index", data, **response)
+            case "segment":
+                self._vidnb_segments.handle_message(view, content)
 
     def _vidnb_handle_message(self, content: Mapping[str, Any], buffers: object = None) -> None:
         """Handle a message that came over the comm or by HTTP; on any thread."""
@@ -241,6 +273,7 @@ def play(
     markers: Iterable[tuple[float, str]] = (),
     save_to: StrPath | None = None,
     end_s: float | None = None,
+    convert: str = "auto",
 ) -> Player:
     """Return a player for `source`: a path, an http(s) URL, a `Served`, or a `DownloadResult`.
 
@@ -268,10 +301,14 @@ def play(
     "colab", "proxy", "direct", "files" or "kernel" allow that one alone, and so does a URL with
     `{port}` and `{path}` in it, as `/user/me/proxy/{port}/{path}`.
 
+    `convert` says what happens to a file that the browser does not play, such as Matroska or HEVC:
+    with "auto" it is remuxed or transcoded while it plays, which needs the extra `media`; "never"
+    plays the file itself alone, "always" transcodes any. `player.delivery` is what is done.
+
     `ServeError` where a file cannot be served; `ValueError` for an invalid argument, also for an
-    `end_s` that is not later than `start_s`. Chromium,
-    Firefox and Safari decode H.264 in MP4 and VP9 in WebM.
+    `end_s` that is not later than `start_s`.
     """
+    check_convert(convert)
     if save_to is not None and not is_url(source):
         raise ValueError("save_to is for a URL; a local file stays where it is")
     start_s = 0.0 if start_s is None else check_number("start_s", start_s, minimum=0)
@@ -290,11 +327,15 @@ def play(
             served, download_state = serve_stream(source, folder_or_file, owned)
         else:
             served = serve_video(source, owned)
+        playback = PlaybackReader(served, convert)
+        if served.path is not None:
+            playback.read()
         return Player(
             owned=owned,
             served=served,
             download_state=download_state,
             routes=routes,
+            playback=playback,
             name=printable(served.name),
             file_problem=printable(file_problem(served)),
             start_s=start_s,
