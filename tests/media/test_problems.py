@@ -1,4 +1,4 @@
-"""What is wrong with a media file, and what a browser needs: tables of decisions."""
+"""What is wrong with a media file: tables of decisions."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -25,68 +25,6 @@ TICK = Fraction(1, 25)
 def table(*pts: int, keys: tuple[int, ...] = (0,)) -> FrameTable:
     entries = [PacketEntry(one, one, 100 * n, n in keys) for n, one in enumerate(pts)]
     return FrameTable.of_packets(entries, TICK)
-
-
-@pytest.mark.parametrize(
-    ("container", "video", "audio", "expected"),
-    [
-        ("mp4", "h264 yuv420p", "aac", "direct"),
-        ("mp4", "h264 yuvj420p", "", "direct"),
-        ("mp4", "h264 yuv420p", "mp3", "direct"),
-        ("mp4", "h264 yuv420p", "opus", "direct"),
-        ("mp4", "h264 yuv420p", "flac", "direct"),
-        ("mp4", "vp9 yuv444p10le", "aac", "direct"),
-        ("mp4", "av1 yuv420p10le", "opus", "direct"),
-        ("quicktime", "h264 yuv420p", "aac", "direct"),
-        ("webm", "vp8 yuv420p", "vorbis", "direct"),
-        ("webm", "vp8 yuva420p", "", "direct"),
-        ("webm", "vp9 yuv420p", "opus", "direct"),
-        ("webm", "av1 yuv420p", "opus", "direct"),
-        ("mp4", "", "aac", "direct"),
-        ("mp3", "", "mp3", "direct"),
-        ("ogg", "", "vorbis", "direct"),
-        ("flac", "", "flac", "direct"),
-        ("aac", "", "aac", "direct"),
-        ("wav", "", "pcm_s16le", "direct"),
-        # The browser decodes it, but not from this container.
-        ("matroska", "h264 yuv420p", "aac", "remux"),
-        ("mpegts", "h264 yuv420p", "aac", "remux"),
-        ("flv", "h264 yuv420p", "mp3", "remux"),
-        ("avi", "h264 yuv420p", "", "remux"),
-        ("webm", "h264 yuv420p", "opus", "remux"),
-        ("mp4", "vp8 yuv420p", "", "remux"),
-        ("mp4", "h264 yuv420p", "vorbis", "remux"),
-        ("webm", "vp9 yuv420p", "aac", "remux"),
-        ("ogg", "vp8 yuv420p", "vorbis", "remux"),
-        # It does not decode it.
-        ("mp4", "h264 yuv422p", "aac", "transcode"),
-        ("mp4", "h264 yuv420p10le", "aac", "transcode"),
-        ("mp4", "h264 yuv444p", "aac", "transcode"),
-        ("mp4", "av1 yuv444p", "aac", "transcode"),
-        ("mp4", "hevc yuv420p", "aac", "transcode"),
-        ("mp4", "mpeg4 yuv420p", "aac", "transcode"),
-        ("mp4", "h264 yuv420p", "ac3", "transcode"),
-        ("mp4", "h264 yuv420p", "pcm_s16le", "transcode"),
-        ("quicktime", "prores yuv422p10le", "pcm_s16le", "transcode"),
-        ("avi", "mjpeg yuvj420p", "pcm_s16le", "transcode"),
-        ("mpegts", "mpeg2video yuv420p", "mp2", "transcode"),
-        ("ogg", "theora yuv420p", "vorbis", "transcode"),
-        ("png_pipe", "png rgb24", "", "transcode"),
-        ("wav", "", "pcm_s16be", "transcode"),
-        ("mp4", "unknown ", "aac", "transcode"),
-    ],
-)
-def test_what_a_browser_needs(container: str, video: str, audio: str, expected: str) -> None:
-    codec, _, pixel_format = video.partition(" ")
-    streams = [replace(VIDEO, codec=codec, pixel_format=pixel_format or None)] if video else []
-    sounds = [replace(AUDIO, codec=audio)] if audio else []
-    assert problems.playable_as(container, streams, sounds) == expected
-
-
-def test_only_the_first_streams_are_played() -> None:
-    videos, audios = [VIDEO, replace(VIDEO, codec="hevc")], [AUDIO, replace(AUDIO, codec="ac3")]
-    assert problems.playable_as("mp4", videos, audios) == "direct"
-    assert problems.playable_as("mp4", videos[::-1], audios) == "transcode"
 
 
 @pytest.mark.parametrize(

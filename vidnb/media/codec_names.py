@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from struct import unpack_from
 from typing import Final
 
-__all__ = ["MP4_AUDIO", "MP4_VIDEO", "av1", "boxes", "child"]
+__all__ = ["MP4_AUDIO", "MP4_VIDEO", "av1", "boxes", "child", "mime_type"]
 
 
 def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -108,3 +108,35 @@ MP4_AUDIO: Final[dict[bytes, _CodecName]] = {
     b"Opus": (b"dOps", lambda _name, _config: "opus"),
     b"fLaC": (b"dfLa", lambda _name, _config: "flac"),
 }
+
+
+def mime_type(init: bytes) -> str:
+    """Return the MIME type of an initialization segment with its codecs, video first.
+
+    Such as `video/mp4; codecs="avc1.64001F,mp4a.40.2"`. `ValueError` for a codec without a name.
+    """
+    tracks = [
+        _track_codec(trak) for kind, trak in boxes(child(init, b"moov") or b"") if kind == b"trak"
+    ]
+    tracks.sort(key=lambda track: not track[0])
+    if not tracks:
+        raise ValueError("no track")
+    kind = "video" if tracks[0][0] else "audio"
+    return f'{kind}/mp4; codecs="{",".join(name for _, name in tracks)}"'
+
+
+def _track_codec(trak: bytes) -> tuple[bool, str]:
+    """Return whether a track is video, and the name of its codec (ISO/IEC 14496-12 section 8.5.2).
+
+    The fields before the boxes of a sample entry are those of 12.1.3 and 12.2.3.
+    """
+    entries = child(trak, b"mdia", b"minf", b"stbl", b"stsd")
+    if entries is None:
+        raise ValueError("a track without a description")
+    kind, entry = next(boxes(entries[8:]), (b"", b""))
+    is_video = kind in MP4_VIDEO
+    box, codec_name = (MP4_VIDEO if is_video else MP4_AUDIO).get(kind, (b"", None))
+    config = child(entry[78 if is_video else 28 :], box)
+    if codec_name is None or config is None:
+        raise ValueError("an unknown codec")
+    return is_video, codec_name(kind.decode(), config)

@@ -25,6 +25,8 @@ __all__ = [
     "Playability",
     "SubtitleStream",
     "VideoStream",
+    "codec_title",
+    "container_title",
     "creation_time",
     "hdr_kind",
     "one_line",
@@ -56,7 +58,8 @@ _CODEC_TITLES: Final = {
     "hevc": "HEVC", "mjpeg": "Motion JPEG", "mov_text": "MP4 text", "mp2": "MP2", "mp3": "MP3",
     "mpeg1video": "MPEG-1", "mpeg2video": "MPEG-2", "mpeg4": "MPEG-4 Part 2", "opus": "Opus",
     "prores": "ProRes", "subrip": "SubRip", "theora": "Theora", "vorbis": "Vorbis", "vp8": "VP8",
-    "vp9": "VP9", "vvc": "VVC", "webvtt": "WebVTT",
+    "vc1": "VC-1", "vp9": "VP9", "vvc": "VVC", "webvtt": "WebVTT", "wmv1": "WMV 7", "wmv2": "WMV 8",
+    "wmv3": "WMV 9",
 }  # fmt: skip
 _CONTAINER_TITLES: Final = {
     "mp4": "MP4", "quicktime": "QuickTime", "webm": "WebM", "matroska": "Matroska", "avi": "AVI",
@@ -65,7 +68,7 @@ _CONTAINER_TITLES: Final = {
 }  # fmt: skip
 _PLAYABILITY_TEXTS: Final = {
     "direct": "plays as it is",
-    "remux": "its streams play, in another container (remux)",
+    "remux": "its video plays, in another container (remux)",
     "transcode": "must be transcoded",
 }
 _MAX_TEXT: Final = 300  # characters of one tag or title in a table
@@ -138,7 +141,7 @@ class VideoStream:
 
     def facts(self) -> Iterator[str]:
         """Yield what a person reads about the stream."""
-        yield _codec(self.codec, self.profile)
+        yield codec_title(self.codec, self.profile)
         stored, shown = (self.width, self.height), (self.display_width, self.display_height)
         size = f"{stored[0]} x {stored[1]}"
         if self.rotation:
@@ -178,7 +181,7 @@ class AudioStream:
 
     def facts(self) -> Iterator[str]:
         """Yield what a person reads about the stream."""
-        yield _codec(self.codec, self.profile)
+        yield codec_title(self.codec, self.profile)
         if self.sample_rate_hz:
             yield f"{self.sample_rate_hz / 1000:g} kHz"
         if self.channels:
@@ -198,7 +201,7 @@ class SubtitleStream:
 
     def facts(self) -> Iterator[str]:
         """Yield what a person reads about the stream."""
-        yield _codec(self.codec, None)
+        yield codec_title(self.codec)
         yield from _stream_facts(self, None)
 
 
@@ -233,11 +236,12 @@ class MediaInfo:
     """The facts of a media file, as `vidnb.probe` returns them.
 
     Durations are in seconds, sizes in bytes, bit rates in bits per second; None: not known.
-    `playable_as` says what a browser needs: "direct" (the bytes as they are), "remux" (its streams
-    in another container) or "transcode". `problems` are sentences for a person; a file that is
-    damaged raises no error as long as its header is readable. `damage` has the
-    damaged places of a deep probe, None if the file was not decoded. The last line of a cell shows
-    a table, `str(info)` the same as text, `info.to_dict()` is for `json.dumps`.
+    `playable_as` says what every browser needs: "direct" (the bytes as they are), "remux" (its
+    video in another container, its sound perhaps encoded again) or "transcode". `problems` are
+    sentences for a person; a file that is damaged raises no error as long as its header is
+    readable. `damage` has the damaged places of a deep probe, None if the file was not decoded. The
+    last line of a cell shows a table, `str(info)` the same as text, `info.to_dict()` is for
+    `json.dumps`.
     """
 
     name: str
@@ -264,8 +268,8 @@ class MediaInfo:
             facts.append(f"{video.display_width} x {video.display_height}")
             if video.average_frame_rate:
                 facts.append(f"{float(video.average_frame_rate):.5g} fps")
-            facts += [_codec(video.codec, video.profile), *([video.hdr] if video.hdr else [])]
-        facts += [" ".join([_codec(a.codec, None), a.layout or ""]).strip() for a in self.audio[:1]]
+            facts += [codec_title(video.codec, video.profile), *([video.hdr] if video.hdr else [])]
+        facts += [" ".join([codec_title(a.codec), a.layout or ""]).strip() for a in self.audio[:1]]
         return " · ".join(facts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -297,7 +301,7 @@ class MediaInfo:
 
     def _rows(self) -> Iterator[tuple[str, list[str]]]:
         """Yield the rows of the table: a label, and the lines beside it."""
-        file = [_CONTAINER_TITLES.get(self.container, self.container)]
+        file = [container_title(self.container)]
         file += [] if self.duration_s is None else [format_duration_s(self.duration_s)]
         file.append(format_bytes(self.size_bytes))
         file += [_format_bit_rate(self.bits_per_s)] if self.bits_per_s else []
@@ -353,7 +357,13 @@ def creation_time(tags: Mapping[str, str]) -> datetime | None:
     return None
 
 
-def _codec(name: str, profile: str | None) -> str:
+def container_title(name: str) -> str:
+    """Return what a person calls a container of FFmpeg's name."""
+    return _CONTAINER_TITLES.get(name, name)
+
+
+def codec_title(name: str, profile: str | None = None) -> str:
+    """Return what a person calls a codec of FFmpeg's name."""
     title = _CODEC_TITLES.get(name, name)
     return f"{title} {profile}" if profile else title
 

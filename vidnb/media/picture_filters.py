@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, cast
 
 from vidnb.media.container import require_av
+from vidnb.media.delivery import fit_size
 from vidnb.media.export import display_matrix
 from vidnb.media.filter_graph import add_filters, run_filters
 from vidnb.media.frames import FIRST_HD_HEIGHT
@@ -106,7 +107,9 @@ class PictureFilters:
         self._source_matrix = self._matrix_of_source()
         self._matrix = matrix or ("bt709" if self._is_hdr else self._source_matrix)
         upright = self._upright_size()
-        self.size = _fitted(upright, max_size, width, step=2 if is_even else 1)
+        factor = Fraction(1) if width is None else width / upright[0]
+        step = 2 if is_even else 1
+        self.size = fit_size(upright[0] * factor, upright[1] * factor, max_size, step)
         self.is_temporal = self._is_interlaced or fps is not None
         self.changes = tuple(self._changes(upright))
 
@@ -246,22 +249,3 @@ def _turns(frame: "VideoFrame") -> tuple[tuple[str, str], ...]:
         return ()
     signs = [(value > 0) - (value < 0) for value in (matrix[0], matrix[1], matrix[3], matrix[4])]
     return _TURNS.get((signs[0], signs[1], signs[2], signs[3]), ())
-
-
-def _fitted(
-    upright: tuple[Fraction, Fraction],
-    max_size: tuple[int, int] | None,
-    width: int | None,
-    step: int,
-) -> tuple[int, int]:
-    """Return the size of the result in multiples of `step` pixels."""
-    factor = Fraction(1)
-    if width is not None:
-        factor = width / upright[0]
-    elif max_size is not None:
-        long, short = max(max_size), min(max_size)
-        factor = min(1, long / max(upright), short / min(upright))
-    return (
-        max(step, round(upright[0] * factor / step) * step),
-        max(step, round(upright[1] * factor / step) * step),
-    )

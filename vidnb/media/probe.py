@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from vidnb.errors import MediaError
 from vidnb.media.container import MediaFile, MediaSource, demux, require_av, scan_boxes
+from vidnb.media.delivery import playable_as
 from vidnb.media.frame_table import FrameTable, PacketEntry
 from vidnb.media.media_info import (
     COLOR_MATRICES,
@@ -31,7 +32,6 @@ from vidnb.media.problems import (
     holes,
     key_frame_problems,
     missing_bytes_problem,
-    playable_as,
     stream_problems,
     timestamp_problems,
 )
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.stream import Stream
 
-__all__ = ["probe", "read_info"]
+__all__ = ["codec_name", "container_name", "probe", "read_info"]
 
 _MAX_COUNTED_BYTES: Final = 256 * 2**20
 """Frames of a local file without an index are counted up to this size (B), about a second."""
@@ -105,7 +105,7 @@ class _Prober:
                     f"{self._file.name} has neither video nor audio that FFmpeg can read"
                     f"{'; it holds subtitles' if subtitles else ''}; check the file."
                 )
-            name = _container_name(self._file, container)
+            name = container_name(self._file, container)
             tags = {**container.metadata, **({} if not video else _own_tags(streams[0]))}
             duration_s, bits_per_s = self._duration_s(container), container.bit_rate or None
             chapters = tuple(_chapters(container))
@@ -144,7 +144,7 @@ class _Prober:
         table = self._table(stream, number)
         return VideoStream(
             index=stream.index,
-            codec=_codec(stream),
+            codec=codec_name(stream),
             profile=_of(context, "profile", None),
             pixel_format=_of(pixel_format, "name", None),
             bit_depth=max((one.bits for one in _of(pixel_format, "components", ())), default=None),
@@ -328,7 +328,7 @@ def _audio(stream: Any) -> AudioStream:
     layout = _of(_of(context, "layout", None), "name", "")  # "2 channels" if it is not known
     return AudioStream(
         index=stream.index,
-        codec=_codec(stream),
+        codec=codec_name(stream),
         profile=_of(context, "profile", None),
         sample_rate_hz=_of(context, "sample_rate", 0),
         channels=channels,
@@ -343,7 +343,7 @@ def _audio(stream: Any) -> AudioStream:
 def _subtitles(stream: Any) -> SubtitleStream:
     return SubtitleStream(
         index=stream.index,
-        codec=_codec(stream),
+        codec=codec_name(stream),
         language=stream.metadata.get("language"),
         title=stream.metadata.get("title"),
         has_decoder=stream.codec_context is not None,
@@ -357,7 +357,7 @@ def _chapters(container: "InputContainer") -> Iterator[Chapter]:
         yield Chapter(*times, chapter["metadata"].get("title"))
 
 
-def _container_name(file: MediaFile, container: "InputContainer") -> str:
+def container_name(file: MediaFile, container: "InputContainer") -> str:
     """Return the format by the first bytes where FFmpeg has one name for several, else FFmpeg's."""
     name = container.format.name
     if "," not in name:
@@ -370,7 +370,7 @@ def _own_tags(stream: "Stream") -> dict[str, str]:
     return {name: value for name, value in stream.metadata.items() if name == "creation_time"}
 
 
-def _codec(stream: Any) -> str:
+def codec_name(stream: Any) -> str:
     """Return FFmpeg's name of the codec, not of the decoder (`av1`, not `libdav1d`)."""
     context = stream.codec_context
     return "unknown" if context is None else str(context.codec.canonical_name)

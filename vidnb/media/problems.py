@@ -1,4 +1,4 @@
-"""What is wrong with a media file, and what a browser needs to play it: decisions without I/O."""
+"""What is wrong with a media file: decisions without I/O."""
 
 from collections.abc import Collection, Iterator, Sequence
 from fractions import Fraction
@@ -10,7 +10,6 @@ from vidnb.media.frame_table import FrameTable, PacketEntry
 from vidnb.media.media_info import (
     AudioStream,
     DamagedPlace,
-    Playability,
     SubtitleStream,
     VideoStream,
 )
@@ -26,7 +25,6 @@ __all__ = [
     "key_frame_problems",
     "missing_bytes_problem",
     "not_a_video",
-    "playable_as",
     "stream_problems",
     "timestamp_problems",
 ]
@@ -39,48 +37,6 @@ _MIN_GAP_S: Final = 0.5
 _MIN_GAP_FRAMES: Final = 10
 _MAX_GAPS: Final = 0.01  # of all frames
 _PICTURES: Final = frozenset({"apng", "heif", "image2", "svg"})
-
-# What Chromium plays (https://www.chromium.org/audio-video/): by container, the codecs in it.
-_MP4_VIDEO, _MP4_AUDIO = {"h264", "vp9", "av1"}, {"aac", "mp3", "opus", "flac"}
-_WEBM_VIDEO, _WEBM_AUDIO = {"vp8", "vp9", "av1"}, {"opus", "vorbis"}
-_CODECS: Final[dict[str, tuple[Collection[str], Collection[str]]]] = {
-    "mp4": (_MP4_VIDEO, _MP4_AUDIO),
-    "quicktime": (_MP4_VIDEO, _MP4_AUDIO),
-    "webm": (_WEBM_VIDEO, _WEBM_AUDIO),
-    "ogg": ((), {"opus", "vorbis", "flac"}),
-    "mp3": ((), {"mp3"}),
-    "aac": ((), {"aac"}),
-    "flac": ((), {"flac"}),
-    "wav": ((), {"pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le"}),
-}
-_VIDEO: Final = frozenset(_MP4_VIDEO | _WEBM_VIDEO)
-_AUDIO: Final = frozenset(_MP4_AUDIO | _WEBM_AUDIO)
-_PIXEL_FORMATS: Final = {
-    "h264": {"yuv420p", "yuvj420p"},
-    "vp8": {"yuv420p", "yuva420p"},
-    "av1": {"yuv420p", "yuv420p10le", "gray", "gray10le"},
-}
-"""Other pixel formats of these codecs are not decoded; VP9 is, with all of them."""
-
-
-def playable_as(
-    container: str, video: Sequence[VideoStream], audio: Sequence[AudioStream]
-) -> Playability:
-    """Return what Chromium needs to play a file: its first video and its first audio stream."""
-    is_decoded = all(
-        stream.codec in _VIDEO
-        and stream.pixel_format in _PIXEL_FORMATS.get(stream.codec, {stream.pixel_format})
-        for stream in video[:1]
-    ) and all(stream.codec in _AUDIO for stream in audio[:1])
-    video_codecs, audio_codecs = _CODECS.get(container, ((), ()))
-    is_contained = all(stream.codec in video_codecs for stream in video[:1]) and all(
-        stream.codec in audio_codecs for stream in audio[:1]
-    )
-    if is_contained and (is_decoded or not video):  # PCM plays in WAV only
-        return "direct"
-    return "remux" if is_decoded else "transcode"
-
-
 _PLAYLISTS: Final = frozenset({"hls", "dash", "m3u"})
 
 
