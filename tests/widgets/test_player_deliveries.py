@@ -14,8 +14,7 @@ from tests.deadline import DEADLINE_S, wait_until
 from tests.origin import Film, Origin, noise
 from tests.widgets.comm import deliver
 from vidnb.errors import MediaError, ServeError
-from vidnb.media.delivery import Delivery
-from vidnb.media.playback import Playback
+from vidnb.media.delivery import Delivery, Playback
 from vidnb.server.registry import FileResource
 from vidnb.server.sample import sample
 from vidnb.server.server import Served

@@ -21,7 +21,7 @@ from vidnb.server.source_file import SourceFile
 from vidnb.server.sources import FileSource, Source
 
 if TYPE_CHECKING:
-    from vidnb.media.playback import Playback
+    from vidnb.media.delivery import Playback
 
 __all__ = ["FolderItem", "HtmlPage", "index", "player", "player_of"]
 

@@ -16,21 +16,23 @@ from vidnb.server.server import Served
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vidnb.media.playback import Playback
+    from vidnb.media.delivery import Playback
+    from vidnb.media.playback import Convert
 
 __all__ = ["PlaybackReader", "as_dicts", "check_convert", "read_deliveries"]
 
-_CONVERT: Final = ("auto", "never", "always")
+_CONVERT: "Final[tuple[Convert, ...]]" = ("auto", "never", "always")
 
 
-def check_convert(convert: object) -> str:
+def check_convert(convert: object) -> "Convert":
     """Return the argument `convert`; `ValueError` if it is none of its values."""
-    if not isinstance(convert, str) or convert not in _CONVERT:
-        raise ValueError(f'convert is "auto", "never" or "always", not {convert!r}')
-    return convert
+    for known in _CONVERT:
+        if convert == known:
+            return known
+    raise ValueError(f'convert is "auto", "never" or "always", not {convert!r}')
 
 
-def read_deliveries(served: Served, convert: str) -> "Playback":
+def read_deliveries(served: Served, convert: "Convert") -> "Playback":
     """Return how the file can be played; blocks while its head is read, or downloaded."""
     from vidnb.media.playback import read_playback
 
@@ -48,7 +50,7 @@ class PlaybackReader:
     `known` is the last one that was read, None before.
     """
 
-    def __init__(self, served: Served, convert: str) -> None:
+    def __init__(self, served: Served, convert: "Convert") -> None:
         self._served = served
         self._convert = convert
         self._lock = threading.Lock()  # of the next four
@@ -89,8 +91,7 @@ class PlaybackReader:
 
     def _read(self) -> "Playback":
         """Read it; where that fails the browser gets the file itself."""
-        from vidnb.media.delivery import Delivery
-        from vidnb.media.playback import Playback
+        from vidnb.media.delivery import Delivery, Playback
 
         try:
             return read_deliveries(self._served, self._convert)

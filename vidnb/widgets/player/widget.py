@@ -58,7 +58,7 @@ from vidnb.widgets.player.state import StateMixin
 from vidnb.widgets.player.views import Views
 
 if TYPE_CHECKING:
-    from vidnb.media.playback import Playback
+    from vidnb.media.delivery import Playback
 
 __all__ = ["Player", "play"]
 
@@ -308,7 +308,7 @@ def play(
     `ServeError` where a file cannot be served; `ValueError` for an invalid argument, also for an
     `end_s` that is not later than `start_s`.
     """
-    check_convert(convert)
+    wanted = check_convert(convert)
     if save_to is not None and not is_url(source):
         raise ValueError("save_to is for a URL; a local file stays where it is")
     start_s = 0.0 if start_s is None else check_number("start_s", start_s, minimum=0)
@@ -327,7 +327,7 @@ def play(
             served, download_state = serve_stream(source, folder_or_file, owned)
         else:
             served = serve_video(source, owned)
-        playback = PlaybackReader(served, convert)
+        playback = PlaybackReader(served, wanted)
         if served.path is not None:
             playback.read()
         return Player(
