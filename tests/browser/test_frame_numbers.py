@@ -19,38 +19,38 @@ SHOW = """
     import numpy as np
     import vidnb
     from tests.clips import shown_number
-    player = vidnb.play({path!r}, muted=True, width=400)
+    player = vidnb.play({path!r}, muted=True, width=400, route={route!r})
     player
 """
 # For each frame: its number in the picture of the browser, in Python's report, and in the file.
 COMPARE = """
-    player.wait_for("route", timeout_s=DEADLINE_S)
+    await player.wait_for_async("route", timeout_s=DEADLINE_S)
     count = len(vidnb.frames({path!r}))
     rows = []
     for index in range(count):
-        player.seek_frame(index).wait_for("seeked", timeout_s=DEADLINE_S)
-        picture = shown_number(np.asarray(player.snapshot(DEADLINE_S)))
+        await player.seek_frame(index).wait_for_async("seeked", timeout_s=DEADLINE_S)
+        picture = shown_number(np.asarray(await player.snapshot_async(DEADLINE_S)))
         rows.append((picture, player.frame_index, shown_number(player.frame().image)))
-    report(count=count, rows=rows)
+    report(count=count, rows=rows, delivery=player.delivery, route=player.route)
 """
 STEPS = """
-    player.seek_frame(5).wait_for("seeked", timeout_s=DEADLINE_S)
+    await player.seek_frame(5).wait_for_async("seeked", timeout_s=DEADLINE_S)
     steps = []
     for frames in (1, 1, 3, -2, -1, 1):
-        player.step(frames).wait_for("seeked", timeout_s=DEADLINE_S)
-        picture = shown_number(np.asarray(player.snapshot(DEADLINE_S)))
+        await player.step(frames).wait_for_async("seeked", timeout_s=DEADLINE_S)
+        picture = shown_number(np.asarray(await player.snapshot_async(DEADLINE_S)))
         steps.append((picture, player.frame_index))
     report(steps=steps)
 """
 STEPPED = [6, 7, 10, 8, 7, 8]
 PLAY = """
     import time
-    player.set(playback_rate=0.5).seek_frame(2).wait_for("seeked", timeout_s=DEADLINE_S)
-    player.play().wait_for("playing", timeout_s=DEADLINE_S)
+    await player.set(playback_rate=0.5).seek_frame(2).wait_for_async("seeked", timeout_s=DEADLINE_S)
+    await player.play().wait_for_async("playing", timeout_s=DEADLINE_S)
     time.sleep(0.7)
-    player.pause().wait_for("pause", timeout_s=DEADLINE_S)
+    await player.pause().wait_for_async("pause", timeout_s=DEADLINE_S)
     time.sleep(0.5)  # a frame that appears after the pause is reported
-    picture = shown_number(np.asarray(player.snapshot(DEADLINE_S)))
+    picture = shown_number(np.asarray(await player.snapshot_async(DEADLINE_S)))
     report(paused=(picture, player.frame_index))
 """
 CLIPS = (
@@ -65,13 +65,22 @@ CLIPS = (
 # Firefox 153 plays the frames before an edit list that begins within a group of pictures, so all
 # its frames are later there. Other edit lists (that of h264.mp4, for its B-frames) it applies.
 FIREFOX_CLIPS = tuple(name for name in CLIPS if name != "h264-edit-list.mp4")
+# Played in segments: the times of a transport stream begin at 1.48 s, those of the player at 0.
+FED = {
+    "h264.ts": "remux",
+    "h264.mkv": "remux",
+    "h264-variable.mkv": "remux",
+    "h264-open-gop.ts": "transcode",
+    "hevc.mp4": "transcode",
+    "mpeg2.mpg": "transcode",
+}
 FIRST = {"h264-edit-list.mp4": 18}
 
 
-def cells(name: str) -> list[str]:
+def cells(name: str, route: str = "auto") -> list[str]:
     path = str(clip(name))
     return [
-        SHOW.format(root=str(ROOT), path=path),
+        SHOW.format(root=str(ROOT), path=path, route=route),
         COMPARE.format(path=path),
         STEPS,
         PLAY,
@@ -83,6 +92,7 @@ def check(name: str, reports: Iterator[dict[str, Any]]) -> None:
     found = next(reports)
     expected = [[n + first, n, n + first] for n in range(found["count"])]
     assert found["rows"] == expected
+    assert found["delivery"] == FED.get(name, "remux" if found["route"] == "kernel" else "direct")
     assert next(reports)["steps"] == [[n + first, n] for n in STEPPED]
     picture, index = next(reports)["paused"]
     assert picture == index + first
@@ -101,6 +111,30 @@ def test_python_and_chromium_agree_on_every_frame(lab: Lab, chromium: Chromium, 
     assert book.errors == []
 
 
+@pytest.mark.parametrize(
+    ("name", "route"),
+    [
+        ("h264.ts", "auto"),
+        *(
+            pytest.param(name, route, marks=pytest.mark.slow)
+            for name in FED
+            for route in ("auto", "proxy", "kernel")
+            if (name, route) != ("h264.ts", "auto")
+        ),
+        pytest.param("h264.mp4", "kernel", marks=pytest.mark.slow),
+    ],
+)
+def test_python_and_chromium_agree_on_every_frame_in_segments(
+    lab: Lab, chromium: Chromium, name: str, route: str
+) -> None:
+    title = f"frames-{name}-{route}"
+    book = OpenNotebook(lab, chromium, title, cells(name, route), "127.0.0.1")
+    check(name, iter(book.report, None))
+    label = book.page.locator(".vidnb-delivery")
+    assert label.inner_text() == ("transcoded" if FED.get(name) == "transcode" else "remuxed")
+    assert book.errors == []
+
+
 @pytest.fixture
 def firefox(tmp_path: Path) -> Iterator[Firefox]:
     missing = "Firefox is not installed (Debian: apt-get install firefox-esr)"
@@ -109,9 +143,14 @@ def firefox(tmp_path: Path) -> Iterator[Firefox]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FIREFOX_CLIPS)
-def test_python_and_firefox_agree_on_every_frame(lab: Lab, firefox: Firefox, name: str) -> None:
-    book = NotebookFile(lab.root, f"frame-numbers-firefox-{name}", cells(name))
+@pytest.mark.parametrize(
+    ("name", "route"),
+    [*((name, "auto") for name in (*FIREFOX_CLIPS, *FED)), ("h264.mkv", "kernel")],
+)
+def test_python_and_firefox_agree_on_every_frame(
+    lab: Lab, firefox: Firefox, name: str, route: str
+) -> None:
+    book = NotebookFile(lab.root, f"frame-numbers-firefox-{name}-{route}", cells(name, route))
     firefox.open(lab.url(book.file, workspace=book.name))
     firefox.wait_for("document.body.innerText.includes('Python 3 (ipykernel) | Idle')")
     firefox.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
