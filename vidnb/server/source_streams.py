@@ -78,8 +78,9 @@ class SourceStream:
         part = await service.fetch(self, version, variant, number, name)
         if self._is_closed:  # while the cache was searched
             service.release(self)
-        if number == PLAYLIST and isinstance(part, bytes) and not self._variant:
-            return self._beside_the_file(part, variant)
+        if number == PLAYLIST and part is not None and not self._variant:
+            text = part if isinstance(part, bytes) else await asyncio.to_thread(part.read_bytes)
+            return name_parts_by_folder(text.decode(), variant).encode()
         return part
 
     def close(self) -> None:
@@ -103,12 +104,6 @@ class SourceStream:
             return SourceVersion.of(self._source, opened)
         finally:
             opened.close()
-
-    def _beside_the_file(self, playlist: bytes, variant: str) -> bytes:
-        """Name the parts by their folder if the file itself has the name of one."""
-        if number_of(self._source.name) is None:
-            return playlist
-        return name_parts_by_folder(playlist.decode(), variant).encode()
 
     def _gone(self) -> ServeError:
         return ServeError(f"{self._source.name} is gone, or is not served any more.")
