@@ -17,7 +17,7 @@ from tests.assets import CACHE, made_by_ffmpeg
 from tests.clips import CLIPS, COPIES, clip, shown_number
 from tests.media import clips
 from vidnb.errors import MediaError
-from vidnb.media import segments
+from vidnb.media import segments, table_reader
 from vidnb.media.codec_names import boxes
 from vidnb.media.packet_reader import frame_time, packet_time
 from vidnb.media.segments import SegmentMaker
@@ -91,7 +91,7 @@ def test_remux_by_the_index_of_the_container(name: str, monkeypatch: pytest.Monk
 
 def test_remux_without_an_index_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "has_table", lambda *_: False)
-    monkeypatch.setattr(segments, "_MAX_GAP_S", 1)
+    monkeypatch.setattr(table_reader, "_MAX_GAP_S", 1)
     with pytest.raises(MediaError, match="no index of its key frames"):
         SegmentMaker(clips.clip("h264.ts"), "copy.copy")
 
@@ -191,7 +191,7 @@ def test_times_before_zero_are_moved_and_start_says_so(monkeypatch: pytest.Monke
     read = segments._read_timeline
 
     def earlier(*arguments: Any, **options: Any) -> segments._Timeline:
-        return read(*arguments, **options)._replace(start_s=Fraction(-1))
+        return read(*arguments, **options)._replace(earliest_s=Fraction(-1))
 
     path = clips.clip("h264.mkv")
     with SegmentMaker(path, "copy.copy") as maker:
@@ -199,7 +199,7 @@ def test_times_before_zero_are_moved_and_start_says_so(monkeypatch: pytest.Monke
     monkeypatch.setattr(segments, "_read_timeline", earlier)
     for variant in ("h264.aac", "copy.copy"):
         with SegmentMaker(path, variant) as maker:
-            assert [maker.start_s, maker.playlist.start_s] == [-1, 0]
+            assert maker.playlist.start_s == maker.start_s + 1
             after = list(decoded(whole(maker)))
         assert [time_s - 1 for time_s, _ in after] == pytest.approx([one for one, _ in before])
 

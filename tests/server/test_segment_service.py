@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from vidnb.errors import MediaError, ServeError, VidnbError
 from vidnb.io import loop
 from vidnb.server import segment_cache, segment_service
 from vidnb.server.segment_cache import SegmentCache
-from vidnb.server.segment_session import Found, SessionKey
+from vidnb.server.segment_session import SessionKey
 from vidnb.server.server import Served, serve
 from vidnb.server.source_streams import SourceStream
 
@@ -179,7 +178,7 @@ def test_a_request_that_is_withdrawn_is_not_made(film: Film, served: Served) -> 
         one = stream(served)
         tasks = [asyncio.ensure_future(one.fetch(f"{number}.m4s")) for number in (0, 20, 30)]
         async with asyncio.timeout(DEADLINE_S):
-            while film.numbers != [0] or len(queue.requests) < 3:  # noqa: ASYNC110
+            while film.numbers != [0] or len(queue.requests) < 3:
                 await asyncio.sleep(0.001)
         tasks[1].cancel()
         await asyncio.wait([tasks[1]])

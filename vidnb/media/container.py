@@ -10,6 +10,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from typing import (
@@ -38,8 +39,10 @@ from vidnb.media.sniff import SNIFF_BYTES, BoxScanner, Layout, sniff
 
 if TYPE_CHECKING:
     from av import Packet
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.stream import Stream
+    from av.video.stream import VideoStream
 
 __all__ = [
     "MediaFile",
@@ -47,9 +50,12 @@ __all__ = [
     "close_container",
     "demux",
     "discard_others",
+    "picture_streams",
+    "played_streams",
     "require_av",
     "require_pillow",
     "scan_boxes",
+    "start_time_s",
 ]
 
 
@@ -261,6 +267,31 @@ def discard_others(container: "InputContainer", stream: "Stream") -> None:
     for other in container.streams:
         if other is not stream:
             other.discard = require_av().stream.Discard.all
+
+
+def picture_streams(container: "InputContainer") -> "list[VideoStream]":
+    """Return the video streams of a container without attached pictures."""
+    attached = require_av().stream.Disposition.attached_pic
+    return [one for one in container.streams.video if not one.disposition & attached]
+
+
+def played_streams(
+    container: "InputContainer",
+) -> "tuple[VideoStream | None, AudioStream | None]":
+    """Return the streams that are played: the first video, and the default or first sound."""
+    default = require_av().stream.Disposition.default
+    audio = sorted(container.streams.audio, key=lambda one: not one.disposition & default)
+    return next(iter(picture_streams(container)), None), next(iter(audio), None)
+
+
+def start_time_s(*streams: "Stream | None") -> Fraction:
+    """Return the earliest presentation time of some streams (s), at least 0."""
+    starts = [
+        one.start_time * (one.time_base or Fraction(0))
+        for one in streams
+        if one is not None and one.start_time is not None
+    ]
+    return max(Fraction(0), min(starts, default=Fraction(0)))
 
 
 def _reason(av: Any, error: Exception) -> str:

@@ -110,7 +110,8 @@ class PlaybackFacts:
     `video` and `audio` are FFmpeg's codec names, None without such a stream; `video_type` and
     `audio_type` their names by RFC 6381, "" if MP4 cannot hold them; `sample_entry` is the name in
     an MP4 where segments have another one ("hev1"); `size` is in pixels. `has_times`: whether the
-    packets have the right timestamps; `hides_frames`: an edit list hides the frames at the start;
+    packets have the right timestamps, `has_index` whether the places of the key frames are known
+    without reading the whole file; `hides_frames`: an edit list hides the frames at the start;
     `has_open_groups`: there are key frames of H.264 that are followed by references to frames
     before them; `keeps_rotation`: the container carries the rotation, not only the frames.
     """
@@ -132,6 +133,7 @@ class PlaybackFacts:
     keeps_rotation: bool = True
     hides_frames: bool = False
     has_open_groups: bool = False
+    has_index: bool = True
 
 
 def playable_as(
@@ -239,6 +241,8 @@ def _copy_reason(facts: PlaybackFacts) -> str:
         return f"its {title} cannot be copied into another container"
     if not facts.has_times:
         return "its frames have no correct timestamps"
+    if not facts.has_index:
+        return "it has no index of its key frames"
     if facts.has_open_groups:
         return "its key frames do not start anew, so that a browser cannot start at all of them"
     return _frames_reason(facts)

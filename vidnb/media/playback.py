@@ -1,7 +1,6 @@
 """Read what decides about the playback of a file: its headers and its first packets, with PyAV."""
 
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from struct import error as StructError  # noqa: N812 - the name of a class
 from struct import unpack_from
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -9,7 +8,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from vidnb.errors import MediaError, MissingExtra, VidnbError
 from vidnb.http.ranges import ByteRange
 from vidnb.media.codec_names import child, mime_type
-from vidnb.media.container import MediaFile, MediaSource, demux, discard_others, require_av
+from vidnb.media.container import (
+    MediaFile,
+    MediaSource,
+    demux,
+    discard_others,
+    picture_streams,
+    played_streams,
+    require_av,
+    start_time_s,
+)
 from vidnb.media.delivery import (
     MAX_PIXELS,
     Delivery,
@@ -22,16 +30,15 @@ from vidnb.media.export import display_matrix
 from vidnb.media.h264 import AvcConfig, is_idr
 from vidnb.media.init_segment import copied_init
 from vidnb.media.probe import codec_name, container_name
-from vidnb.media.table_reader import packet_of, tag_packet
+from vidnb.media.table_reader import has_table, key_times, packet_of, tag_packet
 
 if TYPE_CHECKING:
     from av import VideoFrame
-    from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.stream import Stream
     from av.video.stream import VideoStream
 
-__all__ = ["played_streams", "read_playback"]
+__all__ = ["read_playback"]
 
 Convert: TypeAlias = Literal["auto", "never", "always"]
 _Signs: TypeAlias = tuple[int, int, int, int]
@@ -79,17 +86,6 @@ def read_playback(source: MediaSource | MediaFile, *, convert: Convert = "auto")
         return Playback((_DIRECT,), str(error), 0.0)
 
 
-def played_streams(
-    container: "InputContainer",
-) -> "tuple[VideoStream | None, AudioStream | None]":
-    """Return the streams that are played: the first video, and the default or first sound."""
-    disposition = require_av().stream.Disposition
-    attached, default = disposition.attached_pic, disposition.default
-    video = (one for one in container.streams.video if not one.disposition & attached)
-    audio = sorted(container.streams.audio, key=lambda one: not one.disposition & default)
-    return next(video, None), next(iter(audio), None)
-
-
 def _read(file: MediaFile, convert: Convert) -> Playback:
     with file.open() as container:
         video, audio = played_streams(container)
@@ -107,23 +103,13 @@ def _read(file: MediaFile, convert: Convert) -> Playback:
             )
         if video is not None:
             facts = _with_video(facts, file, container, video)
-        start_s = _start_s(video, audio)
+        start_s = float(start_time_s(video, audio))
     problem = playback_problem(file.name, facts)
     return Playback(deliveries(facts, convert) or (_DIRECT,), problem, start_s)
 
 
 def _has_decoder(stream: Any) -> bool:
     return stream.codec_context is not None
-
-
-def _start_s(*streams: "Stream | None") -> float:
-    """Return the earliest presentation time (s), at least 0."""
-    starts = [
-        one.start_time * (one.time_base or Fraction(0))
-        for one in streams
-        if one is not None and one.start_time is not None
-    ]
-    return max(0.0, float(min(starts, default=Fraction(0))))
 
 
 def _copied(stream: "Stream") -> tuple[bytes, str]:
@@ -164,6 +150,8 @@ def _with_video(
         has_times=head.has_times,
         hides_frames=head.hides_frames,
         has_open_groups=head.has_open_groups,
+        has_index=has_table(file, video)
+        or bool(key_times(file, picture_streams(container).index(video))),
     )
     if head.frame is None:
         return facts

@@ -4,6 +4,7 @@ A segment is made from the file, the settings and its interval alone: each has a
 own, so the same bytes come out whatever was made before, and decoding can start at each.
 """
 
+import os
 from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final, cast
 from vidnb.errors import MediaError
 from vidnb.media.container import MediaFile, require_av
 from vidnb.media.decoder import FrameDecoder
+from vidnb.media.delivery import MAX_PIXELS, output_size
 from vidnb.media.export import color_facts, require_encoder
 from vidnb.media.fragment import Sample
 from vidnb.media.frame_table import FrameTable
@@ -39,7 +41,6 @@ Interval = tuple[Fraction | None, Fraction | None]
 _ENCODER: Final = "libx264"
 _OPTIONS: Final = {"preset": "superfast", "crf": "21", "x264-params": "bframes=0:scenecut=0"}
 _LONGEST_GROUP: Final = 100_000
-_MAX_SIZE: Final = (1920, 1080)
 _LARGEST_DELAY_S: Final = Fraction(1, 2)
 """More than the reordering of any codec (s): 16 frames of H.264."""
 _DECODED_BYTES: Final = 64 * 2**20
@@ -253,6 +254,12 @@ class EncodedVideo:
         self, file: MediaFile, stream: "VideoStream", number: int, table: FrameTable | None
     ) -> None:
         require_encoder(_ENCODER)
+        size = stream.codec_context.width, stream.codec_context.height
+        if size[0] * size[1] > MAX_PIXELS:
+            raise MediaError(
+                f"The frames of {file.name} have {size[0]} x {size[1]} pixels, too many to convert"
+                " them while they play; make them smaller with vidnb.convert(width=…)."
+            )
         self._frames: _TableFrames | _TimedFrames = (
             _TimedFrames(file, stream.index) if table is None else _TableFrames(file, number, table)
         )
@@ -266,7 +273,7 @@ class EncodedVideo:
             first,
             pixel_aspect_ratio=pixel_aspect_ratio(stream),
             time_base=self._time_base,
-            max_size=_MAX_SIZE,
+            max_size=output_size(first.width, first.height, float(self._rate), os.cpu_count() or 1),
         )
         self._first = next(iter(self._filters.run([first])))
         self.changes = self._filters.changes

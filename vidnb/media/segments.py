@@ -5,36 +5,31 @@ frames and sound that are encoded again (transcode). Its times are those of the 
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from fractions import Fraction
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast, overload
 
 from vidnb.errors import MediaError
-from vidnb.media.container import MediaFile, MediaSource, close_container, require_av
+from vidnb.media.container import (
+    MediaFile,
+    MediaSource,
+    close_container,
+    played_streams,
+    start_time_s,
+)
 from vidnb.media.fragment import TrackRun, with_edit_list, write_fragment
 from vidnb.media.frame_table import FrameTable
 from vidnb.media.init_segment import write_init
 from vidnb.media.playlist import SEGMENT_S, Playlist, at_frames, at_intervals, at_keys
 from vidnb.media.segment_sound import CopiedSound, EncodedSound
 from vidnb.media.segment_video import CopiedVideo, EncodedVideo
-from vidnb.media.table_reader import read_table
+from vidnb.media.table_reader import has_table, key_times, read_table
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-__all__ = ["SegmentMaker", "has_table", "key_times", "picture_streams", "sound_stream"]
-
-_MAX_READ_BYTES: Final = 2**30
-"""A larger file is not read as a whole for its frame table, before it plays (B)."""
-_WHOLE_INDEX: Final = {"mp4", "quicktime"}
-"""Containers whose index lists every frame."""
-_MAX_GAP_S: Final = 20
-"""Key frames farther apart (s) mean that a container has no index of them."""
-_REORDERED: Final = {"h264", "hevc"}
-"""Codecs whose frames a decoder gives no times in AVI, which has no presentation timestamps."""
+__all__ = ["SegmentMaker"]
 
 
 class SegmentMaker:
@@ -59,12 +54,13 @@ class SegmentMaker:
     def _open(self, video: str, audio: str) -> None:
         file = self._file
         self._container = container = file.open_container()
-        pictures = next(iter(picture_streams(container)), None) if video != "none" else None
-        sound = sound_stream(container) if audio != "none" else None
+        pictures, sound = played_streams(container)
+        pictures = None if video == "none" else pictures
+        sound = None if audio == "none" else sound
         timeline = _read_timeline(file, container, pictures, sound, is_copied=video == "copy")
         self.start_s = timeline.start_s
         # The decoding time of a fragment cannot be negative.
-        self._shift_s = shift_s = max(Fraction(0), -timeline.start_s)
+        self._shift_s = shift_s = max(Fraction(0), -timeline.earliest_s)
         self.playlist = Playlist(
             timeline.start_s + shift_s,
             tuple(start_s + shift_s for start_s in timeline.starts),
@@ -141,48 +137,11 @@ class SegmentMaker:
 class _Timeline(NamedTuple):
     """What the segments of a file are cut from; times in seconds on the container's clock."""
 
+    earliest_s: Fraction
     start_s: Fraction
     end_s: Fraction
     starts: tuple[Fraction, ...]
     table: FrameTable | None
-
-
-def picture_streams(container: "InputContainer") -> "list[VideoStream]":
-    """Return the video streams of a container without attached pictures."""
-    attached = require_av().stream.Disposition.attached_pic
-    return [one for one in container.streams.video if not one.disposition & attached]
-
-
-def sound_stream(container: "InputContainer") -> "AudioStream | None":
-    """Return the first sound stream with a decoder, None if there is none."""
-    return next(
-        (
-            one
-            for one in container.streams.audio
-            if one.codec_context is not None and one.codec_context.sample_rate
-        ),
-        None,
-    )
-
-
-def has_table(file: MediaFile, video: "VideoStream") -> bool:
-    """Return whether the frame table of a file is made before it plays: it is needed, or cheap."""
-    codec = video.codec_context.codec.canonical_name
-    is_needed = file.kind == "avi" and codec in _REORDERED
-    is_local = file.identity is not None and file.size_bytes <= _MAX_READ_BYTES
-    return is_needed or is_local or file.kind in _WHOLE_INDEX
-
-
-def key_times(file: MediaFile, number: int) -> list[Fraction]:
-    """Return the times (s) of the key frames that the index of a container lists; maybe none."""
-    with file.open() as container:
-        stream = picture_streams(container)[number]
-        # The demuxer of Matroska reads its index at the first seek.
-        with suppress(MediaError), file.errors():
-            container.seek(0, stream=stream)
-        time_base = cast(Fraction, stream.time_base)
-        entries = stream.index_entries
-        return sorted({one.timestamp * time_base for one in entries if one.is_keyframe})
 
 
 def _read_timeline(
@@ -196,39 +155,32 @@ def _read_timeline(
     table = None
     is_known = container.duration is not None and container.duration > 0
     if video is not None and (has_table(file, video) or not is_known):
-        number = picture_streams(container).index(video)
-        table = read_table(file, number)
-    start_s = Fraction(container.start_time or 0, 1_000_000)
+        table = read_table(file, 0)
+    start_s = start_time_s(video, sound)
     end_s = start_s + Fraction(container.duration or 0, 1_000_000)
-    if video is None:
-        return _Timeline(start_s, end_s, at_intervals(start_s, end_s), None)
+    if video is None or (table is None and not is_copied):
+        return _Timeline(start_s, start_s, end_s, at_intervals(start_s, end_s), None)
     if table is None:
-        if not is_copied:
-            return _Timeline(start_s, end_s, at_intervals(start_s, end_s), None)
-        keys = key_times(file, picture_streams(container).index(video))
-        if max((b - a for a, b in pairwise((start_s, *keys, end_s))), default=0) > _MAX_GAP_S:
+        keys = key_times(file, 0)
+        if not keys:
             raise MediaError(f"{file.name} has no index of its key frames, so it is not copied.")
-        return _Timeline(start_s, end_s, at_keys(keys, end_s), None)
+        return _Timeline(start_s, start_s, end_s, at_keys(keys, end_s), None)
     times = _Times(table)
     last = len(table) - 1
     gap_s = times[last] - times[last - 1] if last else 1 / (video.average_rate or Fraction(25))
     video_end_s = times[last] + gap_s
-    if sound is None:
-        start_s, end_s = times[0], video_end_s
-    else:
+    sound_end_s = video_end_s if sound is None else end_s
+    if sound is not None and sound.duration is not None:
         time_base = cast(Fraction, sound.time_base)
-        first_s = (sound.start_time or 0) * time_base
-        start_s = min(times[0], max(Fraction(0), first_s))
-        sound_end_s = end_s if sound.duration is None else first_s + sound.duration * time_base
-        end_s = max(video_end_s, sound_end_s)
+        sound_end_s = ((sound.start_time or 0) + sound.duration) * time_base
+    end_s = max(video_end_s, sound_end_s)
     if is_copied:
-        shown = [times[index] for index in table.keyframes()]
-        starts = at_keys(shown, end_s)
+        starts = at_keys([times[index] for index in table.keyframes()], end_s)
     else:
         starts = at_frames(times, end_s)
     if end_s > video_end_s + SEGMENT_S:  # sound after the last frame
         starts += at_intervals(video_end_s, end_s)
-    return _Timeline(start_s, end_s, starts, table)
+    return _Timeline(times[0], start_s, end_s, starts, table)
 
 
 class _Times(Sequence[Fraction]):

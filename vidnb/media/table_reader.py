@@ -12,14 +12,21 @@ import threading
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from platformdirs import user_cache_path
 
 from vidnb.errors import MediaError
-from vidnb.media.container import MediaFile, demux, discard_others, require_av
+from vidnb.media.container import (
+    MediaFile,
+    demux,
+    discard_others,
+    picture_streams,
+    require_av,
+    start_time_s,
+)
 from vidnb.media.frame_table import FrameTable, PacketEntry
 
 if TYPE_CHECKING:
@@ -32,6 +39,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 __all__ = [
+    "has_table",
+    "key_times",
     "open_stream",
     "packet_of",
     "pixel_aspect_ratio",
@@ -48,6 +57,14 @@ _CHECKED_FRAMES: Final = 16
 _MIN_CACHED_PACKETS: Final = 500
 """A shorter table is made again as fast as it is read."""
 _MAX_CACHED_TABLES: Final = 1000
+_MAX_READ_BYTES: Final = 2**30
+"""A larger file is not read as a whole for its frame table, before it plays (B)."""
+_WHOLE_INDEX: Final = {"mp4", "quicktime"}
+"""Containers whose index lists every frame."""
+_MAX_GAP_S: Final = 20
+"""Key frames farther apart (s) mean that a container has no index of them."""
+_REORDERED: Final = {"h264", "hevc"}
+"""Codecs whose frames a decoder gives no times in AVI, which has no presentation timestamps."""
 _MAX_PACKETS: Final = 2**26
 """More than twelve days of 60 frames a second: a hostile file that never ends."""
 
@@ -62,8 +79,7 @@ def open_stream(
     makes one up from its neighbours.
     """
     av = require_av()
-    attached = av.stream.Disposition.attached_pic
-    streams = [one for one in container.streams.video if not one.disposition & attached]
+    streams = picture_streams(container)
     if not 0 <= number < len(streams):
         count = len(streams)
         raise MediaError(
@@ -132,6 +148,32 @@ def tag_packet(packet: "Packet[VideoStream]", number: int) -> None:
 def packet_of(frame: "VideoFrame") -> int:
     """Return the number of the packet that a frame was decoded from."""
     return cast("list[int]", frame.opaque)[0]
+
+
+def has_table(file: MediaFile, video: "VideoStream") -> bool:
+    """Return whether the frame table of a file is made before it plays: it is needed, or cheap."""
+    codec = video.codec_context.codec.canonical_name
+    is_needed = file.kind == "avi" and codec in _REORDERED
+    is_local = file.identity is not None and file.size_bytes <= _MAX_READ_BYTES
+    return is_needed or is_local or file.kind in _WHOLE_INDEX
+
+
+def key_times(file: MediaFile, number: int) -> list[Fraction]:
+    """Return the times (s) of the key frames that the index of a container lists.
+
+    None where it has no index: some are listed all the same, those that were met.
+    """
+    with file.open() as container:
+        stream = picture_streams(container)[number]
+        # The demuxer of Matroska reads its index at the first seek.
+        with suppress(MediaError), file.errors():
+            container.seek(0, stream=stream)
+        time_base = cast(Fraction, stream.time_base)
+        entries = stream.index_entries
+        times = sorted({one.timestamp * time_base for one in entries if one.is_keyframe})
+        end_s = Fraction(container.duration or 0, 1_000_000) + start_time_s(stream)
+        gaps = (after - before for before, after in pairwise((*times, end_s)))
+        return times if max(gaps, default=0) <= _MAX_GAP_S else []
 
 
 def read_table(file: MediaFile, number: int) -> FrameTable:
