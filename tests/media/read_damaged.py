@@ -1,8 +1,9 @@
 """Read damaged files in a process of its own: `python -m tests.media.read_damaged SEED COUNT FILE…`
 
 A crash or a hang of FFmpeg ends this process, and the memory is limited. For each seed the header
-of one of the files is changed and then probed and read. The last line on standard output names the
-seed that was being read; a fault of vidnb (any error but a `VidnbError`) is a traceback.
+of one of the files is changed; then the file is probed and read, and asked for the ways to play it.
+The last line on standard output names the seed that was being read; a fault of vidnb (any error but
+a `VidnbError`) is a traceback.
 """
 
 import io
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import vidnb
 from tests.deadline import SLOWNESS
+from vidnb.media.playback import read_playback
 
 MEMORY_BYTES = 4 * 2**30
 """Of address space, which the stacks of decoder threads use, too."""
@@ -55,6 +57,9 @@ def read(data: bytes) -> None:
             str(info), info._repr_html_(), info.to_dict()
         except vidnb.VidnbError as error:
             assert str(error).count("\n") == 0, error  # noqa: PT017 - any of them may come
+    playback = read_playback(io.BytesIO(data))
+    assert playback.deliveries
+    assert "\n" not in playback.problem
     try:
         with vidnb.frames(io.BytesIO(data)) as frames:
             for index in {0, len(frames) // 2, len(frames) - 1}:

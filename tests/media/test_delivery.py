@@ -191,6 +191,7 @@ def test_packets_that_cannot_be_cut_are_encoded_but_play_directly() -> None:
     for change, reason in (
         ({"has_open_groups": True}, "its key frames do not start anew"),
         ({"has_times": False}, "its frames have no correct timestamps"),
+        ({"has_index": False}, "it has no index of its key frames"),
         ({"video_type": ""}, "its H.264 cannot be copied into another container"),
     ):
         found = facts("mp4", "h264", "aac", **change)
@@ -266,8 +267,8 @@ def test_the_type_of_the_file_as_it_is(
 
 
 def test_the_types_of_segments() -> None:
-    def types(*codecs: str, **more: object) -> list[str]:
-        return [one.type for one in deliveries(facts("matroska", *codecs, **more))]
+    def types(video: str, audio: str, **more: object) -> list[str]:
+        return [one.type for one in deliveries(facts("matroska", video, audio, **more))]
 
     assert types("h264", "flac") == [
         f'video/mp4; codecs="{AVC},flac"',

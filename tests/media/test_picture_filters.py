@@ -173,8 +173,10 @@ def test_frames_that_change_their_size_or_format_are_scaled_to_the_first() -> No
         assert [one.pts for one in results] == [0, 100, 200, 300]
 
 
-def test_the_range_of_a_computer_becomes_that_of_a_television() -> None:
-    frame = grey(160, 128, "yuvj420p")
+@pytest.mark.parametrize("pixels", ["yuvj420p", "yuv420p"])
+def test_the_range_of_a_computer_becomes_that_of_a_television(pixels: str) -> None:
+    frame = grey(160, 128, "yuvj420p").reformat(format=pixels, dst_color_range=2)
+    frame.color_range = 2
     (result,) = filters([frame]).run([frame])
     assert result.format.name == "yuv420p"
     assert abs(int(np.asarray(result.planes[0])[0]) - (16 + 128 * 219 // 255)) <= 1

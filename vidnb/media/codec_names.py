@@ -136,7 +136,7 @@ def _track_codec(trak: bytes) -> tuple[bool, str]:
     kind, entry = next(boxes(entries[8:]), (b"", b""))
     is_video = kind in MP4_VIDEO
     box, codec_name = (MP4_VIDEO if is_video else MP4_AUDIO).get(kind, (b"", None))
-    config = child(entry[78 if is_video else 28 :], box)
+    config = child(entry[78 if is_video else 28 :], box) if codec_name else None
     if codec_name is None or config is None:
         raise ValueError("an unknown codec")
     return is_video, codec_name(kind.decode(), config)

@@ -7,7 +7,7 @@ is white. They are constants, so that all frames and parts of a film are mapped 
 """
 
 from functools import cache
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +55,8 @@ def tone_map(rgb: "Values", transfer: int) -> "Values":
         grey / np.maximum(grey - below, 1e-9), (1 - grey) / np.maximum(above - grey, 1e-9)
     )
     fitted = grey + (linear - grey) * np.minimum(share, 1)
-    return cast("Values", np.clip(fitted, 0, 1) ** (1 / 2.4))
+    signals: Values = np.clip(fitted, 0, 1) ** (1 / 2.4)
+    return signals
 
 
 def _pq_light(signal: "Values") -> "Values":
@@ -63,13 +64,13 @@ def _pq_light(signal: "Values") -> "Values":
     import numpy as np
 
     power = np.clip(signal, 0, 1) ** (1 / _M2)
-    return cast("Values", 10000 * (np.maximum(power - _C1, 0) / (_C2 - _C3 * power)) ** (1 / _M1))
+    return 10000 * (np.maximum(power - _C1, 0) / (_C2 - _C3 * power)) ** (1 / _M1)
 
 
 def _pq_signal(light: "Values") -> "Values":
     """Return the PQ signal of light (cd/m²)."""
     power = (light / 10000) ** _M1
-    return cast("Values", ((_C1 + _C2 * power) / (1 + _C3 * power)) ** _M2)
+    return ((_C1 + _C2 * power) / (1 + _C3 * power)) ** _M2
 
 
 def _hlg_light(signal: "Values") -> "Values":
@@ -78,7 +79,7 @@ def _hlg_light(signal: "Values") -> "Values":
 
     scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - _C) / _A) + _B) / 12)
     luma = np.maximum(scene @ (0.2627, 0.6780, 0.0593), 1e-9)[..., None]
-    return cast("Values", _PEAK * scene * luma**0.2)
+    return _PEAK * scene * luma**0.2
 
 
 def _compress(light: "Values") -> "Values":
