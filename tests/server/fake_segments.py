@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.deadline import DEADLINE_S
-from vidnb.media.container import MediaFile
+from vidnb.media.container import MediaFile, MediaSource
 from vidnb.media.playlist import Playlist
 from vidnb.server import segment_cache, segment_service
 
@@ -52,7 +52,7 @@ class Film:
     closed: int = 0
     held: dict[int, threading.Event] = field(default_factory=dict)
     errors: dict[int, Exception] = field(default_factory=dict)
-    on_open: Callable[[MediaFile], None] = lambda _: None
+    on_open: Callable[[MediaSource], None] = lambda _: None
     problem: str = ""
     playbacks: int = 0
 
@@ -86,9 +86,9 @@ def faked(monkeypatch: pytest.MonkeyPatch, root: Path) -> Iterator[Film]:
     film = Film()
 
     class SegmentMaker:
-        def __init__(self, source: MediaFile, variant: str) -> None:
+        def __init__(self, source: MediaSource, variant: str) -> None:
             film.on_open(source)
-            self._source, self._variant = source, variant
+            self._file, self._variant = MediaFile(source), variant
             self._thread = threading.get_ident()
             self.playlist = playlist(film.count)
             film.opened += 1
@@ -103,10 +103,11 @@ def faked(monkeypatch: pytest.MonkeyPatch, root: Path) -> Iterator[Film]:
                 assert film.held[number].wait(DEADLINE_S)
             if number in film.errors:
                 raise film.errors[number]
-            return segment(number, self._variant, self._source.head[:8])
+            return segment(number, self._variant, self._file.head[:8])
 
         def close(self) -> None:
             assert threading.get_ident() == self._thread
+            self._file.close()
             film.closed += 1
 
     def read_playback(source: object, *, convert: str = "auto") -> Playback:

@@ -55,9 +55,9 @@ def test_read_ahead_follows_the_last_delivered_segment_within_the_video() -> Non
     one.set_count("a", 12)
     one.request("a", 7)
     assert [number for _, number in run(one)] == [7, 8, 9, 10, 11]
-    one.watch("a", 2)
+    one.add_made("a", 2)
     assert [number for _, number in run(one)] == [3, 4, 5, 6]
-    one.watch("a", 0)
+    one.add_made("a", 0)
     assert [number for _, number in run(one)] == [1]
 
 
@@ -76,7 +76,7 @@ def test_the_playlist_and_the_init_segment_start_no_read_ahead() -> None:
 
 def test_a_request_precedes_read_ahead_of_every_session() -> None:
     one = queue("a", "b")
-    one.watch("a", 0)
+    one.add_made("a", 0)
     assert one.start() == ("a", 1)
     one.request("b", 50)
     assert one.start() is None  # one encoder
@@ -158,7 +158,7 @@ def test_a_withdrawn_request_that_is_being_made_starts_no_read_ahead() -> None:
 
 def test_nothing_is_read_ahead_after_a_failure_until_the_next_delivery() -> None:
     one = queue("a", ahead=2)
-    one.watch("a", 0)
+    one.add_made("a", 0)
     assert one.start() == ("a", 1)
     one.finish("a", is_made=False)
     assert one.start() is None
@@ -166,7 +166,7 @@ def test_nothing_is_read_ahead_after_a_failure_until_the_next_delivery() -> None
     assert one.start() == ("a", 1)
     one.finish("a", is_made=False)
     assert one.start() is None
-    one.watch("a", 5)
+    one.add_made("a", 5)
     assert run(one) == [("a", 6), ("a", 7)]
 
 
@@ -232,7 +232,7 @@ class Requests(RuleBasedStateMachine):
 
     @rule(session=sessions, number=st.integers(0, COUNT - 1))
     def watch(self, session: str, number: int) -> None:
-        self.queue.watch(session, number)
+        self.queue.add_made(session, number)
         self.delivered[session] = number
 
     @rule()

@@ -13,7 +13,7 @@ from hmac import compare_digest
 from typing import Any, Final, Literal, TypeAlias, cast
 from urllib.parse import unquote_to_bytes
 
-from vidnb.errors import ServeError, VidnbError
+from vidnb.errors import VidnbError
 from vidnb.http.allowed_hosts import is_disallowed_host, partial_limit_bytes
 from vidnb.http.media_types import media_type_of
 from vidnb.http.range_response import RangeResponse, build_response
@@ -31,17 +31,13 @@ from vidnb.server.segment_stream import (
     WithdrawableStream,
     parse_segment_path,
 )
-from vidnb.server.sources import ChangedError, FileSource, OpenVersion, StoredBytes, open_once
+from vidnb.server.sources import ChangedError, FileSource, OpenVersion, StoredBytes
 
 __all__ = ["App"]
 
 MESSAGE_THREADS: Final = 8
 """The number of message handlers that run at the same time."""
 
-SEGMENT_THREADS: Final = 16
-"""The number of requests that wait at the same time for streams which can only block."""
-
-_MAX_TRIES: Final = 3
 _PAGE: Final = "page"
 _Below: TypeAlias = SegmentPath | Literal["page"] | None
 """What a path names below the token of a file: a part of a stream, the page, or the file itself."""
@@ -80,14 +76,12 @@ class App:
         self.memory = new_memory()
         self._registry = registry
         self._threads = DaemonThreads("vidnb-messages", MESSAGE_THREADS)
-        self._segment_threads = DaemonThreads("vidnb-segment-reads", SEGMENT_THREADS)
 
     def close(self) -> None:
         """Drop all connections."""
         for connection in tuple(self.connections):
             connection.transport.abort()
         self._threads.shutdown()
-        self._segment_threads.shutdown()
 
     def handle_request(self, connection: HttpConnection) -> Coroutine[Any, Any, None] | None:
         """Respond to `connection.response.request`, or return a coroutine that does."""
@@ -111,7 +105,7 @@ class App:
             return _send_page(resource, response, cors)
         file = cast("FileResource", resource)
         if isinstance(below, SegmentPath):
-            return self._send_segment(file, below, response, cors)
+            return _send_segment(file, below, response, cors)
         more = _CACHE_CONTROL + cors + response.connection_field
         return self._send_file(file, response, more)
 
@@ -164,51 +158,43 @@ class App:
                 return None
         return _send_in_task(resource, response, more)
 
-    async def _send_segment(
-        self, resource: FileResource, part: SegmentPath, response: ResponseWriter, cors: str
-    ) -> None:
-        """Send a part of a stream, once it is made.
 
-        404 where there is none, 422 with a sentence where it cannot be made (RFC 9110 section
-        15.5.21): a 5xx would make players request it again.
-        """
-        _note_task(resource)
-        method = response.request.method
-        try:
-            version = await self._open_segment(resource, part)
-        except VidnbError as error:
-            resource.count(method, 422)
-            fields = (("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store"))
-            response.send(422, fields, cors, f"{error}\n".encode("utf-8", "replace"))
-            return
-        if version is None:
-            response.send_status(404, cors)
-            return
-        with closing(version):
-            media_type = media_type_of(PLAYLIST_NAME if part.name == PLAYLIST_NAME else INIT_NAME)
-            judged = _judge(resource, response.request, version, media_type)
-            resource.count(method, judged.status)
-            more = _CACHE_CONTROL + cors + response.connection_field
-            await response.send_response(judged, more, version)
+async def _send_segment(
+    resource: FileResource, part: SegmentPath, response: ResponseWriter, cors: str
+) -> None:
+    """Send a part of a stream, once it is made.
 
-    async def _open_segment(self, resource: FileResource, part: SegmentPath) -> OpenVersion | None:
-        """Open a part of a stream; None if there is no such part."""
-        stream = resource.stream(part.variant)
-        if stream is None:
-            return None
-        for _ in range(_MAX_TRIES):
-            if isinstance(stream, WithdrawableStream):
-                found = await stream.fetch(part.name)
-            else:
-                reading = asyncio.get_running_loop().run_in_executor
-                found = await reading(self._segment_threads, stream.read, part.name)
-            if found is None or isinstance(found, bytes):
-                return None if found is None else await asyncio.to_thread(StoredBytes, found)
-            try:
-                return await asyncio.to_thread(open_once, found)
-            except OSError:  # evicted by another process in this moment
-                continue
-        raise ServeError(f"{part.name} is removed from the cache as soon as it is made.")
+    404 where there is none, 422 with a sentence where it cannot be made (RFC 9110 section
+    15.5.21): a 5xx would make players request it again.
+    """
+    _note_task(resource)
+    try:
+        version = await _read_part(resource, part)
+    except VidnbError as error:
+        resource.count(response.request.method, 422)
+        fields = (("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store"))
+        response.send(422, fields, cors, f"{error}\n".encode("utf-8", "replace"))
+        return
+    if version is None:
+        response.send_status(404, cors)
+        return
+    media_type = media_type_of(PLAYLIST_NAME if part.name == PLAYLIST_NAME else INIT_NAME)
+    judged = _judge(resource, response.request, version, media_type)
+    resource.count(response.request.method, judged.status)
+    more = _CACHE_CONTROL + cors + response.connection_field
+    await response.send_response(judged, more, version)
+
+
+async def _read_part(resource: FileResource, part: SegmentPath) -> StoredBytes | None:
+    """Read a part of a stream into memory; None if there is no such part."""
+    stream = resource.stream(part.variant)
+    if stream is None:
+        return None
+    if isinstance(stream, WithdrawableStream):
+        found = await stream.fetch(part.name)
+    else:
+        found = await asyncio.to_thread(stream.read, part.name)
+    return None if found is None else await asyncio.to_thread(StoredBytes, found)
 
 
 def _judge(

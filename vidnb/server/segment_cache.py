@@ -1,14 +1,12 @@
 """Made segments in the user's cache folder, shared by processes; in memory where it is unusable.
 
-A file has its final name when it is complete. The least recently used are removed beyond a limit:
-the access time, set at each use, says when that was, so that the modification time stays that of
-the file's validator.
+A file has its final name when it is complete. The least recently used are removed beyond a limit;
+the modification time, set at each use, says when that was.
 """
 
 import logging
 import os
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -33,8 +31,6 @@ _MEMORY_BYTES: Final = 64 * 2**20
 """The limit (B) of what is kept in memory; read-ahead of 15 segments fits up to 17 Mbit/s."""
 _SWEEP_BYTES: Final = 64 * 2**20
 """How much is written (B) until the size of the folder is determined again."""
-_IN_USE_S: Final = 60.0
-"""A file that was used in this time is about to be sent, and stays."""
 _PLAYLIST_END: Final = b"#EXT-X-ENDLIST\n"
 
 
@@ -53,7 +49,7 @@ class SegmentCache:
         self._unswept_bytes = _SWEEP_BYTES  # the first file of a process begins with a sweep
         self._is_warned = False
 
-    def find(self, key: str, name: str) -> Path | bytes | None:
+    def find(self, key: str, name: str) -> bytes | None:
         """Return a part that was made before; None if there is none, or it is damaged."""
         with self._lock:
             data = self._memory.get((key, name))
@@ -62,37 +58,34 @@ class SegmentCache:
                 return data
         path = segment_root() / key / name
         try:
-            descriptor, status = open_regular(path)
+            with open(open_regular(path)[0], "rb") as file:  # noqa: PTH123 - a descriptor
+                data = file.read()
         except (OSError, ValueError):
             return None
-        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-            if not _is_complete(file.fileno(), status.st_size, name):
-                return None
+        if not _is_complete(name, data):
+            return None
         with suppress(OSError):  # a read-only cache is used as it is
-            os.utime(path, ns=(time.time_ns(), status.st_mtime_ns))
-        return path
+            os.utime(path)
+        return data
 
-    def save(self, key: str, name: str, data: bytes) -> Path | bytes:
-        """Keep a part; return its path, or the data where it is not on disk.
-
-        `ValueError` if the environment variable of the limit is no number.
-        """
+    def save(self, key: str, name: str, data: bytes) -> None:
+        """Keep a part; `ValueError` if the environment variable of the limit is no number."""
         limit_bytes = cache_limit_bytes(LIMIT_VARIABLE, LIMIT_BYTES)
         if len(data) <= limit_bytes:
             try:
-                return self._write(segment_root(), key, name, data, limit_bytes)
+                self._write(segment_root(), key, name, data)
+                self._sweep(len(data), limit_bytes)
             except OSError as error:
                 self._warn(error)
+            else:
+                return
         with self._lock:
-            replaced = self._memory.pop((key, name), b"")
+            self._memory_bytes += len(data) - len(self._memory.pop((key, name), b""))
             self._memory[key, name] = data
-            self._memory_bytes += len(data) - len(replaced)
             while self._memory_bytes > _MEMORY_BYTES and len(self._memory) > 1:
-                _, removed = self._memory.popitem(last=False)
-                self._memory_bytes -= len(removed)
-        return data
+                self._memory_bytes -= len(self._memory.popitem(last=False)[1])
 
-    def _write(self, root: Path, key: str, name: str, data: bytes, limit_bytes: int) -> Path:
+    def _write(self, root: Path, key: str, name: str, data: bytes) -> None:
         if not root.is_absolute():
             raise FileNotFoundError("there is no home folder")
         folder = root / key
@@ -105,14 +98,21 @@ class SegmentCache:
             with suppress(OSError):
                 part.unlink()
             raise
+
+    def _sweep(self, written_bytes: int, limit_bytes: int) -> None:
+        """Remove the least recently used files, now and then, until the rest fits the limit."""
         with self._lock:
-            self._unswept_bytes += len(data)
-            is_due = self._unswept_bytes >= min(_SWEEP_BYTES, max(1, limit_bytes // 8))
-            if is_due:
-                self._unswept_bytes = 0
-        if is_due:
-            _evict(root, limit_bytes)
-        return folder / name
+            self._unswept_bytes += written_bytes
+            if self._unswept_bytes < min(_SWEEP_BYTES, limit_bytes // 8):
+                return
+            self._unswept_bytes = 0
+        root = segment_root()
+        with suppress(OSError):
+            for name in select_evictions(list(_entries(root)), limit_bytes):
+                with suppress(OSError):  # another process removes it too
+                    (root / name).unlink()
+                with suppress(OSError):  # not empty yet
+                    (root / name).parent.rmdir()
 
     def _warn(self, error: OSError) -> None:
         if not self._is_warned:
@@ -125,45 +125,29 @@ class SegmentCache:
             )
 
 
-def _evict(root: Path, limit_bytes: int) -> None:
-    """Remove the least recently used files until the rest fits the limit."""
-    with suppress(OSError):
-        entries = list(_entries(root))
-        for name in select_evictions(entries, limit_bytes):
-            with suppress(OSError):  # another process removes it too
-                (root / name).unlink()
-            with suppress(OSError):  # not empty yet
-                (root / name).parent.rmdir()
-
-
 def _entries(root: Path) -> Iterator[CacheEntry]:
-    now_s = time.time()
     for folder in root.iterdir():
         with suppress(OSError):  # removed meanwhile
             for file in folder.iterdir():
                 status = file.lstat()
-                used_s = max(status.st_atime, status.st_mtime)
-                name = f"{folder.name}/{file.name}"
-                yield CacheEntry(name, status.st_size, used_s, is_open=used_s > now_s - _IN_USE_S)
+                yield CacheEntry(f"{folder.name}/{file.name}", status.st_size, status.st_mtime)
 
 
-def _is_complete(descriptor: int, size_bytes: int, name: str) -> bool:
-    """Whether a file is whole: nothing is synced, so that a power failure may leave half of one.
+def _is_complete(name: str, data: bytes) -> bool:
+    """Whether a part is whole: nothing is synced, so that a power failure may leave half of one.
 
     A playlist ends with its last tag (RFC 8216 section 4.3.3.4); the boxes of a segment (ISO/IEC
     14496-12 section 4.2) end with the file.
     """
     if name == PLAYLIST_NAME:
-        start = max(0, size_bytes - len(_PLAYLIST_END))
-        return os.pread(descriptor, len(_PLAYLIST_END), start) == _PLAYLIST_END
+        return data.endswith(_PLAYLIST_END)
     kinds, offset = set(), 0
-    while offset < size_bytes:
-        header = os.pread(descriptor, 16, offset)
-        box_bytes = int.from_bytes(header[:4])
+    while offset < len(data):
+        box_bytes = int.from_bytes(data[offset : offset + 4])
         if box_bytes == 1:
-            box_bytes = int.from_bytes(header[8:])
+            box_bytes = int.from_bytes(data[offset + 8 : offset + 16])
         if box_bytes < 8:
             return False
-        kinds.add(header[4:8])
+        kinds.add(data[offset + 4 : offset + 8])
         offset += box_bytes
-    return offset == size_bytes and (b"moov" if name == INIT_NAME else b"mdat") in kinds
+    return offset == len(data) and (b"moov" if name == INIT_NAME else b"mdat") in kinds

@@ -1,7 +1,7 @@
 """Which segment is made next, of which session: decisions without threads, clock and I/O.
 
 A session makes one segment at a time. Those that are waited for come first, then those that follow
-the segment that was delivered last (read-ahead).
+the one that was requested last (read-ahead).
 """
 
 from collections.abc import Hashable
@@ -27,28 +27,19 @@ class Job(NamedTuple, Generic[_S]):
 
 
 @dataclass(slots=True)
-class _Request:
-    """A number that is waited for: how many wait, and when the last of them began to."""
-
-    order: int
-    waiters: int = 0
-
-
-@dataclass(slots=True)
 class _State:
     """One session.
 
-    `delivered` is the segment from which it reads ahead, None for no read-ahead, and `order` when
-    it was requested; `turn` is when the last job began.
+    `waiters` has how many wait for a number, the latest request last; `latest` is the segment from
+    which it reads ahead, None for no read-ahead; `turn` is when its last job began.
     """
 
     is_transcode: bool
     read_ahead: int
     count: int | None = None
-    requests: dict[int, _Request] = field(default_factory=dict)
+    waiters: dict[int, int] = field(default_factory=dict)
     made: set[int] = field(default_factory=set)
-    delivered: int | None = None
-    order: int = 0
+    latest: int | None = None
     turn: int = 0
     running: int | None = None
     is_blocked: bool = False
@@ -60,31 +51,26 @@ class _State:
         The run of numbers with the latest request comes first, as a seek leaves the others behind;
         in it the lowest number. Numbers below 0, without which nothing plays, precede all.
         """
-        if not self.requests:
+        if not self.waiters:
             return None
-        numbers = sorted(self.requests)
+        numbers = sorted(self.waiters)
         if numbers[0] < 0:
             return numbers[0]
-        found = max(numbers, key=lambda number: self.requests[number].order)
+        found = next(reversed(self.waiters))
         for number in reversed(numbers):
-            if number < found and found - number <= MAX_GAP:
+            if 0 < found - number <= MAX_GAP:
                 found = number
         return found
 
     def next_ahead(self) -> int | None:
         """Return the number to make although nobody waits for it."""
-        if self.delivered is None:
+        if self.latest is None:
             return None
-        first = self.delivered + 1
-        stop = first + self.read_ahead
+        stop = self.latest + 1 + self.read_ahead
         if self.count is not None:
             stop = min(stop, self.count)
-        return next((number for number in range(first, stop) if number not in self.made), None)
-
-    def deliver(self, number: int, order: int) -> None:
-        """Read ahead from `number` on, unless a later request was delivered before."""
-        if number >= 0 and order >= self.order:
-            self.delivered, self.order = number, order
+        numbers = range(self.latest + 1, stop)
+        return next((number for number in numbers if number not in self.made), None)
 
 
 class SegmentQueue(Generic[_S]):
@@ -98,7 +84,7 @@ class SegmentQueue(Generic[_S]):
     def __init__(self, max_transcodes: int) -> None:
         self._max_transcodes = max_transcodes
         self._sessions: dict[_S, _State] = {}
-        self._clock = 0
+        self._turn = 0
 
     def open(self, session: _S, *, is_transcode: bool, read_ahead: int) -> None:
         """Add a session, which reads so many segments ahead."""
@@ -108,20 +94,21 @@ class SegmentQueue(Generic[_S]):
         """Forget the requests of a session; its job counts until `finish`."""
         state = self._sessions[session]
         state.is_closed = True
-        state.requests.clear()
-        state.delivered = None
+        state.waiters.clear()
+        state.latest = None
         if state.running is None:
             del self._sessions[session]
 
     def set_count(self, session: _S, count: int) -> None:
-        """Set the number of segments, beyond which nothing is read ahead."""
-        self._sessions[session].count = count
+        """Note that there are at most so many segments: nothing is read ahead beyond them."""
+        state = self._sessions[session]
+        state.count = count if state.count is None else min(count, state.count)
 
     def request(self, session: _S, number: int) -> None:
         """Note that somebody waits for a segment."""
-        request = self._sessions[session].requests.setdefault(number, _Request(0))
-        request.order = self._tick()
-        request.waiters += 1
+        state = self._sessions[session]
+        state.waiters[number] = state.waiters.pop(number, 0) + 1
+        state.latest = number if number >= 0 else state.latest
 
     def withdraw(self, session: _S, number: int) -> bool:
         """Note that somebody waits no more; return whether it was the last one.
@@ -129,40 +116,48 @@ class SegmentQueue(Generic[_S]):
         Without effect after `finish` and `close`.
         """
         state = self._sessions.get(session)
-        request = state.requests.get(number) if state else None
-        if state is None or request is None:
+        if state is None or number not in state.waiters:
             return False
-        request.waiters -= 1
-        if request.waiters:
+        state.waiters[number] -= 1
+        if state.waiters[number]:
             return False
-        del state.requests[number]
+        del state.waiters[number]
+        if state.latest == number:
+            state.latest = None
         return True
 
-    def watch(self, session: _S, number: int) -> None:
-        """Note that a segment was delivered that was made before: read ahead from there."""
+    def add_made(self, session: _S, number: int) -> None:
+        """Note that a segment was requested that was made before: read ahead from there."""
         state = self._sessions[session]
         state.made.add(number)
-        state.deliver(number, self._tick())
+        state.latest = number
 
     def start(self) -> Job[_S] | None:
         """Return the next job, which then runs until `finish`; None if none may start now.
 
         Sessions take turns.
         """
-        ready = [
-            (session, state)
-            for session, state in self._sessions.items()
-            if state.running is None and self._has_room(state)
-        ]
-        ready.sort(key=lambda one: one[1].turn)
+        ready = sorted(self._ready(), key=lambda one: one[1].turn)
         for choose in (_State.next_request, _State.next_ahead):
             for session, state in ready:
                 number = choose(state)
                 if number is not None:
-                    state.running = number
-                    state.turn = self._tick()
+                    self._turn += 1
+                    state.running, state.turn = number, self._turn
                     return Job(session, number)
         return None
+
+    def _ready(self) -> list[tuple[_S, _State]]:
+        states = self._sessions.values()
+        running = [one for one in states if one.running is not None and not one.is_blocked]
+        if len(running) > self._max_transcodes:
+            return []
+        is_full = sum(one.is_transcode for one in running) >= self._max_transcodes
+        return [
+            (session, one)
+            for session, one in self._sessions.items()
+            if one.running is None and not (one.is_transcode and is_full)
+        ]
 
     def finish(self, session: _S, *, is_made: bool) -> None:
         """End the job of a session; all who wait for its segment have it.
@@ -174,13 +169,11 @@ class SegmentQueue(Generic[_S]):
         if state.is_closed:
             del self._sessions[session]
         elif number is not None:
-            request = state.requests.pop(number, None)
-            if not is_made:
-                state.delivered = None
-                return
-            state.made.add(number)
-            if request is not None:
-                state.deliver(number, request.order)
+            state.waiters.pop(number, None)
+            if is_made:
+                state.made.add(number)
+            else:
+                state.latest = None
 
     def set_blocked(self, session: _S, *, is_blocked: bool) -> None:
         """Note that the job of a session waits for bytes of its file, and leaves its place."""
@@ -191,18 +184,4 @@ class SegmentQueue(Generic[_S]):
     def is_busy(self, session: _S) -> bool:
         """Whether a job of the session runs, or a segment of it is waited for."""
         state = self._sessions[session]
-        return state.running is not None or bool(state.requests)
-
-    def _has_room(self, state: _State) -> bool:
-        running = [
-            one.is_transcode
-            for one in self._sessions.values()
-            if one.running is not None and not one.is_blocked
-        ]
-        if state.is_transcode and sum(running) >= self._max_transcodes:
-            return False
-        return len(running) <= self._max_transcodes
-
-    def _tick(self) -> int:
-        self._clock += 1
-        return self._clock
+        return state.running is not None or bool(state.waiters)

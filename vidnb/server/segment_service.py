@@ -7,15 +7,16 @@ file in one variant, and is closed with the last of them, or when it was idle fo
 
 import asyncio
 import os
-from pathlib import Path
 from typing import Final
 
-from vidnb.errors import ServeError
+from vidnb.errors import ServeError, VidnbError
 from vidnb.io import loop
 from vidnb.io.calls import NoThreadError
 from vidnb.server.segment_cache import SegmentCache
 from vidnb.server.segment_queue import SegmentQueue
-from vidnb.server.segment_session import Found, Session, SessionKey, SourceVersion, find
+from vidnb.server.segment_session import Result, Session, SessionKey
+from vidnb.server.segment_stream import PLAYLIST
+from vidnb.server.source_version import SourceVersion
 
 __all__ = ["SegmentService", "segment_service"]
 
@@ -39,24 +40,51 @@ class SegmentService:
         self._ending: set[asyncio.Future[None]] = set()
         self._is_registered = False
 
-    async def fetch(
-        self, user: object, version: SourceVersion, variant: str, number: int, name: str
-    ) -> Path | bytes | None:
-        """Return a part of a stream, from the cache or as soon as it is made.
+    def join(self, user: object, source: SourceVersion, variant: str) -> Session:
+        """Return the session of a version and variant for a request of `user`'s, its only one."""
+        key = SessionKey(source.tag, variant)
+        self.release(user, keep=key)  # that of an earlier version
+        session = self.sessions.get(key)
+        if session is None:
+            session = self.sessions[key] = self._open(key, source)
+        session.users.add(user)
+        session.used_s = asyncio.get_running_loop().time()
+        return session
 
-        None if there is no such part; a `VidnbError` with a sentence if it cannot be made.
-        Cancelling withdraws the request.
-        """
-        key = SessionKey(version.identity, variant)
-        found = await asyncio.to_thread(find, self.cache, key, name)
-        session = self._session(key, version, user)
-        if found is None:
-            return await self._wait(session, number)
-        self._note(session, found)
+    def _open(self, key: SessionKey, source: SourceVersion) -> Session:
+        if not self._is_registered:
+            self._is_registered = True
+            loop.server.at_exit(self.stop)
+        session = Session(key, source, self.cache, self._finish, self._block)
+        ahead = READ_AHEAD_TRANSCODE if key.is_transcode else READ_AHEAD_REMUX
+        self._queue.open(session, is_transcode=key.is_transcode, read_ahead=ahead)
+        asyncio.get_running_loop().call_later(IDLE_S, self._close_if_idle, session)
+        return session
+
+    def note(self, session: Session, number: int, part: bytes) -> None:
+        """Note that a part that was in the cache is delivered: read ahead from there."""
+        self._set_count(session, number, part)
         if number >= 0:
-            self._queue.watch(session, number)
+            self._queue.add_made(session, number)
             self._start()
-        return found.part
+
+    async def wait(self, session: Session, number: int) -> bytes | None:
+        """Return a part as soon as it is made; None if there is no such part.
+
+        A `VidnbError` with a sentence if it cannot be made. Cancelling withdraws the request.
+        """
+        result = session.results.get(number)
+        if result is None:
+            result = session.results[number] = asyncio.get_running_loop().create_future()
+        self._queue.request(session, number)
+        self._start()
+        try:
+            await asyncio.wait([result])  # which does not cancel it: others wait, too
+        except asyncio.CancelledError:
+            if self._queue.withdraw(session, number):
+                session.results.pop(number, None)
+            raise
+        return result.result()
 
     def release(self, user: object, *, keep: SessionKey | None = None) -> None:
         """Close the sessions that only `user` uses, except one."""
@@ -73,36 +101,6 @@ class SegmentService:
         if self._ending:
             await asyncio.wait(self._ending, timeout=EXIT_S)
 
-    def _session(self, key: SessionKey, version: SourceVersion, user: object) -> Session:
-        session = self.sessions.get(key)
-        if session is None:
-            if not self._is_registered:
-                self._is_registered = True
-                loop.server.at_exit(self.stop)
-            running = asyncio.get_running_loop()
-            session = Session(key, version, self.cache, running, self._block, self._finish)
-            self.sessions[key] = session
-            ahead = READ_AHEAD_TRANSCODE if key.is_transcode else READ_AHEAD_REMUX
-            self._queue.open(session, is_transcode=key.is_transcode, read_ahead=ahead)
-            running.call_later(IDLE_S, self._close_if_idle, session)
-        session.users.add(user)
-        session.used_s = asyncio.get_running_loop().time()
-        return session
-
-    async def _wait(self, session: Session, number: int) -> Path | bytes | None:
-        result = session.results.get(number)
-        if result is None:
-            result = session.results[number] = asyncio.get_running_loop().create_future()
-        self._queue.request(session, number)
-        self._start()
-        try:
-            await asyncio.wait([result])  # which does not cancel it: others wait, too
-        except asyncio.CancelledError:
-            if self._queue.withdraw(session, number):
-                session.results.pop(number, None)
-            raise
-        return result.result().part
-
     def _start(self) -> None:
         """Start the jobs that may run now."""
         while (job := self._queue.start()) is not None:
@@ -112,28 +110,30 @@ class SegmentService:
                 self._settle(job.session, job.number, error)
                 self._queue.finish(job.session, is_made=False)
 
-    def _finish(self, session: Session, number: int, result: Found | Exception) -> None:
+    def _finish(self, session: Session, number: int, result: Result) -> None:
         """Deliver what a thread has made."""
         session.used_s = asyncio.get_running_loop().time()
         self._settle(session, number, result)
-        self._queue.finish(session, is_made=isinstance(result, Found))
+        self._queue.finish(session, is_made=not isinstance(result, VidnbError))
         self._start()
 
-    def _settle(self, session: Session, number: int, result: Found | Exception) -> None:
-        if isinstance(result, Found):
-            self._note(session, result)
+    def _settle(self, session: Session, number: int, result: Result) -> None:
         waiting = session.results.pop(number, None)
-        if waiting is None or waiting.done():
+        if isinstance(result, VidnbError):
+            if waiting is not None:
+                waiting.set_exception(result)
+                waiting.exception()  # counts as retrieved: they may have gone
             return
-        if isinstance(result, Found):
+        if self.sessions.get(session.key) is session:
+            self._set_count(session, number, result)
+        if waiting is not None:
             waiting.set_result(result)
-        else:
-            waiting.set_exception(result)
-            waiting.exception()  # counts as retrieved: they may have gone
 
-    def _note(self, session: Session, found: Found) -> None:
-        if found.count is not None and self.sessions.get(session.key) is session:
-            self._queue.set_count(session, found.count)
+    def _set_count(self, session: Session, number: int, part: bytes | None) -> None:
+        if part is None:
+            self._queue.set_count(session, number)
+        elif number == PLAYLIST:
+            self._queue.set_count(session, part.count(b"#EXTINF:"))
 
     def _block(self, session: Session, *, is_blocked: bool) -> None:
         self._queue.set_blocked(session, is_blocked=is_blocked)
@@ -154,13 +154,13 @@ class SegmentService:
     def _close(self, session: Session) -> None:
         del self.sessions[session.key]
         self._queue.close(session)
-        name = session.version.source.name
+        name = session.source.source.name
         for number in tuple(session.results):
             self._settle(session, number, ServeError(f"{name} is not served any more."))
         if session.ended is not None:
             self._ending.add(session.ended)
             session.ended.add_done_callback(self._ending.discard)
-        session.close()
+            session.close()
         self._start()
 
 

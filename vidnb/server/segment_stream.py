@@ -1,7 +1,6 @@
 """What the server needs of a video in segments, and the names of its parts in a URL."""
 
 import re
-from pathlib import Path
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 __all__ = [
@@ -28,23 +27,19 @@ INIT: Final = -1
 
 _VARIANT: Final = re.compile(r"(?!none\.none)(copy|h264|none)\.(copy|aac|opus|none)")
 _SEGMENT: Final = re.compile(r"(0|[1-9][0-9]{0,7})\.m4s")
-_MAP_URI: Final = re.compile(r'^(#EXT-X-MAP:.*?\bURI=")', re.MULTILINE)
-_URI_LINE: Final = re.compile(r"^(?=[^#\n])", re.MULTILINE)
+_URI: Final = re.compile(r'^(?=[^#\n])|(?<=^#EXT-X-MAP:URI=")', re.MULTILINE)
 
 
 class SegmentStream(Protocol):
-    """The playlist, the init segment and the segments of one source in one variant.
-
-    All methods may be called in any thread but the server's.
-    """
+    """The playlist, the init segment and the segments of one source in one variant."""
 
     def playlist(self) -> str:
-        """Return the playlist; may block."""
+        """Return the playlist; may block, so never on the server's loop."""
 
-    def read(self, name: str) -> Path | bytes | None:
+    def read(self, name: str) -> bytes | None:
         """Return "index.m3u8", "init.mp4" or a segment ("3.m4s"); block until it is made.
 
-        None if there is no such segment; `MediaError` if it cannot be made.
+        None if there is no such part; a `VidnbError` with a sentence if it cannot be made.
         """
 
     def close(self) -> None:
@@ -55,7 +50,7 @@ class SegmentStream(Protocol):
 class WithdrawableStream(SegmentStream, Protocol):
     """A stream whose requests can be withdrawn: what nobody waits for any more is not made."""
 
-    async def fetch(self, name: str) -> Path | bytes | None:
+    async def fetch(self, name: str) -> bytes | None:
         """Do what `read` does, on the server's loop; cancelling withdraws the request."""
 
 
@@ -83,21 +78,15 @@ def parse_segment_path(path: str) -> SegmentPath | None:
 
 def number_of(name: str) -> int | None:
     """Return the number of a part: that of a segment, `INIT` or `PLAYLIST`; None for others."""
-    if name == PLAYLIST_NAME:
-        return PLAYLIST
-    if name == INIT_NAME:
-        return INIT
     found = _SEGMENT.fullmatch(name)
-    return int(found[1]) if found else None
+    return int(found[1]) if found else {PLAYLIST_NAME: PLAYLIST, INIT_NAME: INIT}.get(name)
 
 
 def name_of(number: int) -> str:
     """Return the name of a part."""
-    if number == PLAYLIST:
-        return PLAYLIST_NAME
-    return INIT_NAME if number == INIT else f"{number}.m4s"
+    return {PLAYLIST: PLAYLIST_NAME, INIT: INIT_NAME}.get(number, f"{number}.m4s")
 
 
 def name_parts_by_folder(playlist: str, folder: str) -> str:
     """Return a playlist for the folder above: every URI in it (RFC 8216) begins with `folder`."""
-    return _URI_LINE.sub(f"{folder}/", _MAP_URI.sub(rf"\g<1>{folder}/", playlist))
+    return _URI.sub(f"{folder}/", playlist)

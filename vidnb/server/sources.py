@@ -26,7 +26,6 @@ __all__ = [
     "OpenVersion",
     "Source",
     "StoredBytes",
-    "open_once",
 ]
 
 RESOLVE_EVERY_S: Final = 1.0
@@ -189,13 +188,6 @@ class OpenFile:
 
     def __del__(self) -> None:
         self.shut()  # opened in a thread for a response that was cancelled meanwhile
-
-
-def open_once(path: StrPath) -> OpenFile:
-    """Open a file for one response, whose end closes it; `OSError` where there is none."""
-    file = OpenFile(*open_regular(path))
-    file.users, file.current = 1, False
-    return file
 
 
 class StoredBytes:
