@@ -47,8 +47,10 @@ if TYPE_CHECKING:
     from vidnb.server.server import Served, serve
     from vidnb.widgets.api import download, download_async, start_download
     from vidnb.widgets.compare.comparison import Comparison, compare
+    from vidnb.widgets.encoding import Encoding, ShowResult
     from vidnb.widgets.job import DownloadJob
     from vidnb.widgets.player.widget import Player, play
+    from vidnb.widgets.show import show
 
     open = open_source  # noqa: A001 - see `__getattr__`
 
@@ -59,6 +61,7 @@ __all__ = [
     "ConvertResult",
     "DownloadJob",
     "DownloadResult",
+    "Encoding",
     "Frame",
     "Frames",
     "MediaError",
@@ -72,6 +75,7 @@ __all__ = [
     "ServeError",
     "Served",
     "Sheet",
+    "ShowResult",
     "SourceChanged",
     "StatusError",
     "StorageError",
@@ -95,6 +99,7 @@ __all__ = [
     "save_video_from_url",
     "serve",
     "sheet",
+    "show",
     "start_download",
 ]
 
@@ -106,11 +111,13 @@ _MODULES = {
     "ConvertResult": "vidnb.media.convert",
     "DownloadJob": "vidnb.widgets.job",
     "DownloadResult": "vidnb.download.request",
+    "Encoding": "vidnb.widgets.encoding",
     "Frame": "vidnb.media.frames",
     "Frames": "vidnb.media.frames",
     "MediaInfo": "vidnb.media.media_info",
     "Player": "vidnb.widgets.player.widget",
     "RetryPolicy": "vidnb.download.planner.retry",
+    "ShowResult": "vidnb.widgets.encoding",
     "Served": "vidnb.server.server",
     "clip": "vidnb.media.clip",
     "Sheet": "vidnb.media.sheet",
@@ -126,6 +133,7 @@ _MODULES = {
     "save_video_from_url": "vidnb.compat",
     "serve": "vidnb.server.server",
     "sheet": "vidnb.media.sheet",
+    "show": "vidnb.widgets.show",
     "start_download": "vidnb.widgets.api",
 }
 

@@ -100,14 +100,18 @@ def cache_limit_bytes(
     return int(said)
 
 
-def open_folder(address: str) -> "CachedFolder":
+def open_folder(
+    address: str, kind: str = "streams", limit_bytes: int | None = None
+) -> "CachedFolder":
     """Return the folder of `address` in the cache, after evicting what exceeds the limit.
 
-    In the temporary cache if the user's own cannot be used, which is logged once.
+    `kind` names the folder of all entries of one kind, which have a limit of their own (B; None:
+    that of `cache_limit_bytes`). In the temporary cache if the user's own cannot be used, which is
+    logged once.
     """
-    limit_bytes = cache_limit_bytes()
+    limit_bytes = cache_limit_bytes() if limit_bytes is None else limit_bytes
     try:
-        return _open_folder(cache_root(), address, limit_bytes)
+        return _open_folder(cache_root().with_name(kind), address, limit_bytes)
     except OSError as error:
         root = _temporary_root()
         folder = _open_folder(root, address, limit_bytes)
@@ -175,6 +179,12 @@ class CachedFolder:
             if self._lock is None:
                 time.sleep(_RETRY_S)
         os.utime(self.folder)
+
+    def discard(self) -> None:
+        """Remove the folder, in which nothing is of use any more, and release the lock."""
+        with contextlib.suppress(OSError):
+            _remove(self.folder)
+        self.close()
 
     def close(self) -> None:
         """Release the lock, so that the folder can be evicted."""

@@ -27,6 +27,7 @@ from vidnb.io import loop
 from vidnb.io.proxy import own_ports
 from vidnb.io.regular_file import StrPath, expand_user
 from vidnb.server.app import App
+from vidnb.server.growing_source import GrowingSource
 from vidnb.server.partial_source import PartialSource
 from vidnb.server.protocol import HttpConnection
 from vidnb.server.registry import FileResource, Registry, Resource
@@ -171,6 +172,12 @@ class Served(Closable):
         """The local file, symbolic links resolved; None while it is being downloaded."""
         source = self._resource.source
         return Path(source.path) if isinstance(source, FileSource) else None
+
+    @property
+    def growing(self) -> str:
+        """How far its encoding is while there is no file, as a clause; empty if there is one."""
+        source = self._resource.source
+        return source.state() if isinstance(source, GrowingSource) else ""
 
     def open_bytes(self, *, waits: bool = True) -> SourceFile:
         """Return a binary file object over the same bytes, also while they are downloaded.

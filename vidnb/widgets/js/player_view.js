@@ -296,6 +296,7 @@ export class PlayerView {
   handleDownloadState(/** @type {any} */ content) {
     this.toolbar.showDownload(content);
     this.timeline.showDownloaded(content.state === "downloading" ? content.ranges : []);
+    if (content.problem) this.showMessage(content.problem);
     if (!(content.generation > this.generation)) return;
     this.generation = content.generation;
     this.thumbnails.clear();

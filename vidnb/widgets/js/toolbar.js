@@ -130,12 +130,13 @@ export class PlayerToolbar extends Toolbar {
   }
 
   /**
-   * Show how far the download of the file is, or how it ended.
-   * @param {{ state: string, ranges: [number, number][], note: string }} download ranges are fractions of the file
+   * Show how far the download or the encoding of the file is, or how it ended.
+   * @param {{ state: string, ranges: [number, number][], note: string, text?: string }} download
+   *   `ranges` are fractions of the file, `text` is shown instead of one made of them
    */
-  showDownload({ state, ranges, note }) {
+  showDownload({ state, ranges, note, text: given }) {
     const fraction = ranges.reduce((sum, [from, to]) => sum + to - from, 0);
-    const text = { downloading: `downloading ${Math.floor(100 * fraction)} %`, saved: "saved", failed: "not saved" }[state] ?? "";
+    const text = given ?? { downloading: `downloading ${Math.floor(100 * fraction)} %`, saved: "saved", failed: "not saved" }[state] ?? "";
     setText(this.download, text);
     this.download.title = note;
     this.download.classList.toggle("vidnb-failed", state === "failed");

@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self, cast
 
-from vidnb.errors import ServeError, VidnbError
+from vidnb.errors import MediaError, ServeError, VidnbError
 from vidnb.server.server import Served
 from vidnb.widgets.player.arguments import check_integer
 from vidnb.widgets.player.commands import CommandMixin
@@ -59,10 +59,17 @@ class PlayerFrames:
     def get(self) -> "Frames":
         """Return the frames; blocks until the table is made.
 
-        Raises `MissingExtra` without the extra `media`, `MediaError` for a file without frames.
+        Raises `MissingExtra` without the extra `media`, `MediaError` for a file without frames, and
+        while they are still encoded.
         """
         from vidnb.media.frames import frames
 
+        state = self._served.growing
+        if state:
+            raise MediaError(
+                f"{self._served.name} has no frame numbers yet ({state}); wait for"
+                " player.encoding.result()."
+            )
         with self._lock:
             if self._error is not None:
                 raise self._error
@@ -104,7 +111,7 @@ class PlayerFrames:
         served = self._served
         is_read_at_once = self.is_local and served.size_bytes <= _MAX_READ_BYTES
         is_cheap = is_read_at_once or served.media_type in _INDEXED_TYPES
-        if self._is_loading or self._frames is not None or not is_cheap:
+        if self._is_loading or self._frames is not None or not is_cheap or served.growing:
             return
         self._is_loading = True
 

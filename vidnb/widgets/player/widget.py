@@ -40,6 +40,7 @@ from vidnb.widgets.player.channel import MessageChannel, is_message
 from vidnb.widgets.player.controls import ControlsMixin
 from vidnb.widgets.player.deliveries import PlaybackReader, as_dicts, check_convert
 from vidnb.widgets.player.download_state import DownloadStateSender, serve_stream
+from vidnb.widgets.player.encoding_state import EncodingMixin, EncodingState
 from vidnb.widgets.player.event_waiter import EventWaiters
 from vidnb.widgets.player.events import EventMixin
 from vidnb.widgets.player.files import (
@@ -49,7 +50,6 @@ from vidnb.widgets.player.files import (
     serve_tracks,
     serve_video,
 )
-from vidnb.widgets.player.frame_numbers import FrameMixin
 from vidnb.widgets.player.kernel_bytes import SegmentSender, send_byte_range
 from vidnb.widgets.player.markers import Markers, MarkersMixin, check_markers
 from vidnb.widgets.player.routes import Routes
@@ -66,7 +66,7 @@ _DEFAULT_WIDTH_PX: Final = 960
 
 
 class Player(
-    EventMixin, StateMixin, MarkersMixin, ControlsMixin, FrameMixin, SnapshotMixin, CardMixin
+    EventMixin, StateMixin, MarkersMixin, ControlsMixin, EncodingMixin, SnapshotMixin, CardMixin
 ):
     """One video, shown in as many places as it is displayed; made by `play`.
 
@@ -227,8 +227,10 @@ class Player(
         if report is not None:
             self._vidnb_send_to(view, "restore", t_s=report.current_time)
         self._vidnb_send_frame_times(view)
-        if self._vidnb_download_state is not None:
-            self._vidnb_send_to(view, "download_state", None, **self._vidnb_download_state.content)
+        state: DownloadStateSender | EncodingState | None
+        state = self._vidnb_download_state or self._vidnb_encoding
+        if state is not None:
+            self._vidnb_send_to(view, "download_state", None, **state.content)
 
     def _vidnb_handle_state(self, view: str, content: Mapping[str, object]) -> None:
         event, tick = content.get("event"), content.get("tick")

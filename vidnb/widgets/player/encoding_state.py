@@ -1,0 +1,122 @@
+"""A player of frames that are still being encoded: segments, progress, the complete file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from vidnb.server.growing_source import VARIANT, GrowingSource
+from vidnb.server.server import Served
+from vidnb.widgets.player.frame_numbers import FrameMixin
+from vidnb.widgets.player.routes import Routes
+
+if TYPE_CHECKING:
+    from vidnb.widgets.encoding import Encoding
+
+__all__ = ["EncodingMixin", "EncodingState"]
+
+_REASON: Final = "its frames are encoded while it plays"
+_MAX_REASON: Final = 300
+"""So many characters of an error (of the user's code) are shown in the page."""
+
+
+class EncodingState:
+    """The state of an encoding for the toolbar of a player; see `DownloadStateSender`."""
+
+    def __init__(self, encoding: "Encoding", *, is_kept: bool, is_shown: bool) -> None:
+        self.encoding = encoding
+        self._is_kept = is_kept
+        self._is_shown = is_shown
+
+    @property
+    def problem(self) -> str:
+        """A sentence if not all frames are encoded, else an empty text."""
+        encoding, error = self.encoding, self.encoding.error
+        if encoding.phase == "cancelled":
+            return f"The encoding was {encoding.state}; the video ends there."
+        if encoding.phase != "failed" or error is None:
+            return ""
+        kept = "the video ends there" if encoding.frames else "there is no video"
+        reason = " ".join(str(error).split())[:_MAX_REASON] or "no reason given"
+        return (
+            f"The encoding {encoding.state}; {kept}. {type(error).__name__}: {reason.rstrip('.')}."
+            " player.encoding.result() raises it."
+        )
+
+    @property
+    def content(self) -> dict[str, object]:
+        """The current state, for a message."""
+        encoding, phase = self.encoding, self.encoding.phase
+        text = encoding.state
+        if phase == "encoded":
+            text = "saved" if self._is_kept else ""
+        elif phase == "encoding" and not self._is_shown:
+            text = ""
+        return {
+            "state": {"encoded": "saved", "encoding": "encoding"}.get(phase, "failed"),
+            "ranges": [],
+            "generation": 0,
+            "text": text,
+            "note": self.problem or encoding.state,
+            "problem": self.problem,
+        }
+
+
+class EncodingMixin(FrameMixin):
+    """The part of `Player` that shows frames while they are encoded."""
+
+    _vidnb_encoding: "EncodingState | None" = None
+    _vidnb_encoded: Served
+    _vidnb_codecs = ""
+    _vidnb_size_bytes: int | None
+    _vidnb_routes: Routes
+
+    @property
+    def encoding(self) -> "Encoding | None":
+        """The encoding behind a player of `vidnb.show`, else None."""
+        return None if self._vidnb_encoding is None else self._vidnb_encoding.encoding
+
+    def _vidnb_follow(self, state: EncodingState, served: Served) -> None:
+        """Show the state of the encoding of what is served."""
+        self._vidnb_encoding, self._vidnb_encoded = state, served
+        self._vidnb_size_bytes = None
+
+    def _vidnb_show_segments(self, codecs: str) -> None:
+        """Play the segments from now on."""
+        self._vidnb_codecs = codecs
+        self._vidnb_set_deliveries([_segments(codecs)])
+
+    def _vidnb_show_progress(self) -> None:
+        """Show how many frames are encoded."""
+        if self._vidnb_encoding is not None:
+            self._vidnb_send_to("", "download_state", None, **self._vidnb_encoding.content)
+
+    def _vidnb_show_file(self, path: Path | None) -> None:
+        """Play the complete file from now on; views that play the segments go on with these.
+
+        The file ends early where the encoding failed or was cancelled; without one there was no
+        frame.
+        """
+        problem = "" if self._vidnb_encoding is None else self._vidnb_encoding.problem
+        codecs, resource = self._vidnb_codecs, self._vidnb_encoded._resource  # noqa: SLF001 - of the same package
+        if path is not None and isinstance(resource.source, GrowingSource):
+            resource.source = source = resource.source.complete(path)
+            self._vidnb_routes.sources["video"] = source
+            self._vidnb_size_bytes = path.stat().st_size
+            direct = {"kind": "direct", "variant": "", "type": _mime(codecs), "reason": ""}
+            self._vidnb_set_deliveries([direct, _segments(codecs)])
+            self._vidnb_load_frame_times()
+        if problem:
+            self._vidnb_set_trait("file_problem", problem)
+        self._vidnb_show_progress()
+
+    def _vidnb_set_deliveries(self, deliveries: list[dict[str, str]]) -> None:
+        self._vidnb_set_trait("deliveries", deliveries)
+        self._vidnb_outbox.flush()
+
+
+def _mime(codecs: str) -> str:
+    return f'video/mp4; codecs="{codecs}"'
+
+
+def _segments(codecs: str) -> dict[str, str]:
+    kind = "transcode"
+    return {"kind": kind, "variant": VARIANT, "type": _mime(codecs), "reason": _REASON}
