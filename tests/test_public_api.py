@@ -38,6 +38,9 @@ FUNCTIONS = {
     "sheet": "(source, n=24, *, every_s=None, at_s=None, columns=None, width=1200, stream=0,"
     " keyframes=False, dark=False)",
 }
+FUNCTIONS["show"] = (
+    "(frames, *, fps=30, loop=True, titles=None, path=None, progress=None, **play_options)"
+)
 FUNCTIONS["download_async"] = FUNCTIONS["start_download"] = FUNCTIONS["download"]
 RESULT_FIELDS = [
     "path", "url", "size_bytes", "sha256", "elapsed_s", "resumed_from_bytes", "connections",
@@ -69,12 +72,13 @@ CLASSES = {
         "ConvertResult",
         "DownloadResult",
         "DownloadJob",
+        "Encoding",
         "Frame",
         "Frames",
         "Served",
         "Player",
     ),
-    *("MediaInfo", "RetryPolicy", "Sheet"),
+    *("MediaInfo", "RetryPolicy", "Sheet", "ShowResult"),
 }
 
 

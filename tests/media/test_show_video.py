@@ -31,7 +31,7 @@ class Encoded(NamedTuple):
     codecs: str
 
 
-def encode(folder: Path, frames: Any, fps: float = 30) -> Encoded:
+def encode(folder: Path, frames: Any, fps: float | Fraction = 30) -> Encoded:
     folder.mkdir(exist_ok=True)
     path = folder / "made.mp4"
     with closing(GrowingVideo(folder / "segments.mp4")) as video, OutputFile(path) as output:
@@ -44,6 +44,10 @@ def encode(folder: Path, frames: Any, fps: float = 30) -> Encoded:
         names = ["init.mp4", *(f"{number}.m4s" for number in range(len(video)))]
         parts = [video.read(name) or b"" for name in names]
         return Encoded(path, video.path, parts, video.playlist(), encoder.codecs)
+
+
+def opened(data: bytes) -> Any:
+    return av.open(io.BytesIO(data))
 
 
 def decoded_numbers(path: Path) -> list[int | None]:
@@ -78,11 +82,15 @@ def test_each_segment_decodes_by_itself(tmp_path: Path) -> None:
     assert b"".join(made.parts) == made.segments.read_bytes()
     found = []
     for segment in segments:
-        with av.open(io.BytesIO(init + segment)) as container:
+        with opened(init + segment) as container:
             packets = [packet for packet in container.demux(video=0) if packet.size]
-            assert [packet.is_keyframe for packet in packets] == [True, *[False] * (len(packets) - 1)]
+            assert [packet.is_keyframe for packet in packets] == [
+                True,
+                *[False] * (len(packets) - 1),
+            ]
             assert all(packet.pts == packet.dts for packet in packets)
-        with av.open(io.BytesIO(init + segment)) as container:
+        with opened(init + segment) as container:
+            frames: list[Any]
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         found.append([shown_number(frame) for frame in frames])
     assert found == [[*range(8)], [*range(8, 30)], [*range(30, 60)], [*range(60, 75)]]

@@ -55,7 +55,7 @@ class Timing(NamedTuple):
         A float is taken for the nearest fraction with a denominator up to 1001: 29.97 as 2997/100
         and 30000 / 1001 as 30000/1001.
         """
-        if isinstance(fps, bool) or not isinstance(fps, Real) or not 0 < fps <= _MAX_FPS:
+        if isinstance(fps, bool) or not isinstance(fps, Real) or not 0 < float(fps) <= _MAX_FPS:
             raise ValueError(f"fps={fps!r} must be a number of frames a second, at most {_MAX_FPS}")
         exact = Fraction(fps) if isinstance(fps, Rational) else Fraction(float(fps))
         rate = exact.limit_denominator(_MAX_DENOMINATOR)

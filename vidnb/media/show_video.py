@@ -112,7 +112,7 @@ class ShowEncoder:
         container = self._output.open(
             "mp4", {"movflags": "+faststart", "video_track_timescale": scale}
         )
-        stream = cast("VideoStream", container.add_stream("libx264", rate=timing.fps))
+        stream = container.add_stream("libx264", rate=timing.fps)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"
         context.time_base = Fraction(timing.ticks, timing.timescale)

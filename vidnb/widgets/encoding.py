@@ -30,9 +30,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ShowResult:
-    """A video that `vidnb.show` has made: `frames` frames, complete at `path`.
+    """A video that `vidnb.show` has made, at `path`; an error is raised instead of a part of it.
 
-    It has `size_bytes` (B), pictures of `width` x `height` pixels, and lasts `duration_s` (s).
+    It has `size_bytes` (B), `frames` frames of `width` x `height` pixels, and lasts `duration_s`
+    (s).
     """
 
     path: Path
@@ -57,10 +58,10 @@ class EncodingEvents:
 
 
 class Encoding:
-    """One encoding in the background, as `player.encoding`; safe from any thread.
+    """One encoding in the background: `player.encoding` of `vidnb.show`, safe from any thread.
 
-    `await encoding` and `encoding.result()` wait for the `ShowResult`. Interrupting the wait leaves
-    the encoding running.
+    `await encoding` and `encoding.result()` wait for the `ShowResult` (size in B, times in s) and
+    raise what went wrong. Interrupting the wait leaves the encoding running.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -43,7 +44,7 @@ _INSTEAD: Final = {
 def show(
     frames: Any,
     *,
-    fps: float = 30,
+    fps: float | Fraction = 30,
     loop: bool = True,
     titles: str | Sequence[str] | None = None,
     path: StrPath | None = None,
@@ -140,7 +141,8 @@ def _show_several(
 ) -> Comparison:
     targets: list[Path | None] = [None] * len(videos)
     if folder is not None:
-        names = [file_name(None, f"{quote(label, safe='')}.mp4", None) for label in labels]
+        flat = [label.replace("/", "_").replace("\\", "_") for label in labels]
+        names = [file_name(None, f"{quote(label, safe='')}.mp4", None) for label in flat]
         repeated = next((name for name in names if names.count(name) > 1), None)
         if repeated is not None:
             raise ValueError(f"two of the videos would be saved as {repeated}: rename one of them")
