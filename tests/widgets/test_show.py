@@ -6,10 +6,13 @@ import errno
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -165,6 +168,58 @@ def test_only_one_frame_is_read_while_the_encoder_is_busy(
     assert player.encoding.frames == 0
     may_encode.set()
     assert player.encoding.result(DEADLINE_S).frames == 20
+
+
+def test_segments_are_served_beside_the_url_before_there_is_a_file(show: Any) -> None:
+    gate = Gate()
+    player = show(iter(gate), route="direct")
+    wait_until(lambda: player.encoding.frames == 40)
+    url = player.urls[0]["url"]
+    folder = url.rpartition("/")[0]
+    assert get(url)[0] == 404
+    for base in (folder, f"{folder}/h264.none"):
+        status, text = get(f"{base}/index.m3u8")
+        assert status == 200
+        assert text.endswith(b"0.m4s\n#EXTINF:0.733333,\n1.m4s\n")
+        assert get(f"{base}/2.m4s")[0] == 404
+    parts = [get(f"{folder}/{name}") for name in ("init.mp4", "0.m4s", "1.m4s")]
+    assert [status for status, _ in parts] == [200, 200, 200]
+    gate.open.set()
+    result = player.encoding.result(DEADLINE_S)
+    assert get(url) == (200, result.path.read_bytes())
+    assert get(f"{folder}/index.m3u8")[1].endswith(b"#EXT-X-ENDLIST\n")
+    assert get(f"{folder}/1.m4s") == parts[2]
+    player.close()
+    assert {get(f"{folder}/index.m3u8")[0], get(url)[0]} == {404}
+
+
+def get(url: str) -> tuple[int, bytes]:
+    """Return the status and the body of a response."""
+    try:
+        with urllib.request.urlopen(url, timeout=DEADLINE_S) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, b""
+
+
+def test_ffmpeg_plays_a_playlist_that_grows(show: Any) -> None:
+    program = shutil.which("ffmpeg")
+    if program is None:
+        pytest.skip("ffmpeg is not installed")
+    gate = Gate()
+    player = show(iter(gate), route="direct")
+    wait_until(lambda: player.encoding.frames == 40)
+    playlist_url = player.urls[0]["url"].rpartition("/")[0] + "/index.m3u8"
+    command = [program, "-v", "error", "-nostdin", "-live_start_index", "0", "-i", playlist_url]
+    command += ["-pix_fmt", "gray", "-f", "rawvideo", "-"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as reading:
+        assert reading.stdout is not None
+        first = reading.stdout.read(128 * 160)
+        gate.open.set()
+        data = first + reading.stdout.read()
+    frames = np.frombuffer(data, np.uint8).reshape(-1, 128, 160)
+    assert [shown_number(frame) for frame in frames] == list(range(75))
 
 
 def test_frame_numbers_work_when_the_file_is_complete(
@@ -547,7 +602,7 @@ def test_the_least_recently_used_videos_are_removed(
     assert path.is_file(), "it can be found by the result until the space is needed"
     second = show(numbered_frames(40))
     second.encoding.result(DEADLINE_S)
-    monkeypatch.setenv("VIDNB_CACHE_BYTES", "1")
+    monkeypatch.setenv("VIDNB_SHOWN_CACHE_BYTES", "1")
     third = show(numbered_frames(40))
     kept = third.encoding.result(DEADLINE_S).path
     assert not path.exists()

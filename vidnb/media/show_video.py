@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from vidnb.errors import MediaError
 from vidnb.media.container import require_av
 from vidnb.media.export import OutputFile
-from vidnb.media.filter_graph import link_filters
+from vidnb.media.filter_graph import add_filters
 from vidnb.media.fragment import Sample, TrackRun, write_fragment
 from vidnb.media.frame_shapes import Timing, even, starts_segment
 from vidnb.media.growing_video import GrowingVideo
@@ -145,7 +145,8 @@ class ShowEncoder:
             range=str(_FULL),
         )
         self._end = graph.add("buffersink")
-        link_filters(graph, self._entry, [("scale", _SCALE), ("format", "yuv420p")], self._end)
+        filters = [("scale", _SCALE), ("format", "yuv420p")]
+        add_filters(graph, self._entry, filters).link_to(self._end)
         graph.configure()
 
     def _converted(self, pixels: "NDArray[np.uint8]") -> "VideoFrame":

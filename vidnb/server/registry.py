@@ -59,7 +59,6 @@ class FileResource:
     page_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     answered: Counter[int] = field(default_factory=Counter)
     running: set[asyncio.Task[Any]] = field(default_factory=set)
-    streams: Any = None
     quoted_name: str = field(init=False)
     streams: SegmentStreams = field(init=False)
     opened: dict[str, SegmentStream | None] = field(default_factory=dict)

@@ -64,7 +64,8 @@ def show(
         loop: play again from the start.
         titles: the name below the video; for a dict a list of labels in place of its names.
         path: where to keep the complete video, an .mp4; of a dict a folder, with a file for each
-            name. None: in the user's cache, where the least recently used are removed beyond 2 GiB.
+            name. None: in the user's cache, where the least recently used are removed beyond 2 GiB
+            (or the bytes in `VIDNB_SHOWN_CACHE_BYTES`).
         progress: None or True: the toolbar shows how many frames are encoded. False: it does not. A
             function: called with a `vidnb.media.export.ExportProgress` at most five times a second,
             on the encoding thread.
@@ -214,7 +215,7 @@ class _Folder:
     """A folder of its own in the user's cache, removed when it is closed unless it `is_kept`."""
 
     def __init__(self) -> None:
-        limit_bytes = min(_CACHE_BYTES, cache_limit_bytes())
+        limit_bytes = cache_limit_bytes("VIDNB_SHOWN_CACHE_BYTES", _CACHE_BYTES)
         self._folder = open_folder(f"shown {uuid4()}", _CACHE, limit_bytes)
         self.path = self._folder.folder
         self.is_kept = False
