@@ -66,8 +66,11 @@ class PlaybackReader:
     def start(self, publish: "Callable[[Playback], object]") -> None:
         """Read it on a thread, once more where the file changed meanwhile.
 
-        `publish` is called with it on that thread, and must not block.
+        `publish` is called with it on that thread, and must not block. Of frames that are still
+        encoded nothing is read: their player knows how they are delivered.
         """
+        if self._served.growing:
+            return
         with self._lock:
             self._wanted += 1
             self.known = None

@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from vidnb.media.delivery import Delivery, Playback
 from vidnb.server.growing_source import VARIANT, GrowingSource
 from vidnb.server.server import Served
+from vidnb.widgets.player.files import printable
 from vidnb.widgets.player.frame_numbers import FrameMixin
-from vidnb.widgets.player.routes import Routes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vidnb.widgets.encoding import Encoding
 
 __all__ = ["EncodingMixin", "EncodingState"]
@@ -67,7 +70,7 @@ class EncodingMixin(FrameMixin):
     _vidnb_encoded: Served
     _vidnb_codecs = ""
     _vidnb_size_bytes: int | None
-    _vidnb_routes: Routes
+    _vidnb_publish_playback: "Callable[[Playback], None]"
 
     @property
     def encoding(self) -> "Encoding | None":
@@ -82,7 +85,7 @@ class EncodingMixin(FrameMixin):
     def _vidnb_show_segments(self, codecs: str) -> None:
         """Play the segments from now on."""
         self._vidnb_codecs = codecs
-        self._vidnb_set_deliveries([_segments(codecs)])
+        self._vidnb_deliver(_segments(codecs))
 
     def _vidnb_show_progress(self) -> None:
         """Show how many frames are encoded."""
@@ -98,25 +101,26 @@ class EncodingMixin(FrameMixin):
         problem = "" if self._vidnb_encoding is None else self._vidnb_encoding.problem
         codecs, resource = self._vidnb_codecs, self._vidnb_encoded._resource  # noqa: SLF001 - of the same package
         if path is not None and isinstance(resource.source, GrowingSource):
-            resource.source = source = resource.source.complete(path)
-            self._vidnb_routes.sources["video"] = source
+            resource.source = resource.source.complete(path)
             self._vidnb_size_bytes = path.stat().st_size
-            direct = {"kind": "direct", "variant": "", "type": _mime(codecs), "reason": ""}
-            self._vidnb_set_deliveries([direct, _segments(codecs)])
+            self._vidnb_deliver(Delivery("direct", "", _mime(codecs), ""), _segments(codecs))
             self._vidnb_load_frame_times()
+        elif problem:
+            self._vidnb_deliver(problem=problem)
         if problem:
-            self._vidnb_set_trait("file_problem", problem)
+            self._vidnb_set_trait("file_problem", printable(problem))
         self._vidnb_show_progress()
 
-    def _vidnb_set_deliveries(self, deliveries: list[dict[str, str]]) -> None:
-        self._vidnb_set_trait("deliveries", deliveries)
-        self._vidnb_outbox.flush()
+    def _vidnb_deliver(self, *deliveries: Delivery, problem: str = "") -> None:
+        playback = Playback(deliveries, problem, start_s=0.0)
+        if self._vidnb_playback is not None:
+            self._vidnb_playback.known = playback
+        self._vidnb_publish_playback(playback)
 
 
 def _mime(codecs: str) -> str:
     return f'video/mp4; codecs="{codecs}"'
 
 
-def _segments(codecs: str) -> dict[str, str]:
-    kind = "transcode"
-    return {"kind": kind, "variant": VARIANT, "type": _mime(codecs), "reason": _REASON}
+def _segments(codecs: str) -> Delivery:
+    return Delivery("transcode", VARIANT, _mime(codecs), _REASON)
