@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from tests.deadline import DEADLINE_S
+from vidnb.io import loop
 from vidnb.media.container import MediaFile, MediaSource
 from vidnb.media.playlist import Playlist
 from vidnb.server import segment_cache, segment_service
 
+_T = TypeVar("_T")
 COUNT = 40
 
 
@@ -128,3 +130,24 @@ def faked(monkeypatch: pytest.MonkeyPatch, root: Path) -> Iterator[Film]:
     monkeypatch.setattr(segment_service, "_service", segment_service.SegmentService())
     yield film
     film.let()
+
+
+def sessions() -> int:
+    return len(segment_service.segment_service().sessions)
+
+
+def waited_for() -> set[int]:
+    """Return the numbers that somebody waits for; on the server's loop."""
+    open_sessions = segment_service.segment_service().sessions.values()
+    return {number for session in open_sessions for number in session.results}
+
+
+def on_loop(fn: Callable[[], _T]) -> _T:
+    async def call() -> _T:
+        return fn()
+
+    return loop.server.run(call())
+
+
+def segment_threads() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name == "vidnb-segments"]

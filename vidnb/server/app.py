@@ -168,6 +168,7 @@ async def _send_segment(
     15.5.21): a 5xx would make players request it again.
     """
     _note_task(resource)
+    response.is_being_made = True
     try:
         version = await _read_part(resource, part)
     except VidnbError as error:
@@ -175,6 +176,8 @@ async def _send_segment(
         fields = (("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store"))
         response.send(422, fields, cors, f"{error}\n".encode("utf-8", "replace"))
         return
+    finally:
+        response.is_being_made = False
     if version is None:
         response.send_status(404, cors)
         return

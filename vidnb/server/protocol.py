@@ -120,9 +120,13 @@ class HttpConnection(asyncio.BufferedProtocol):
             self.transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Keep the sending half open while a response is sent (RFC 9112 section 9.6)."""
+        """Keep the sending half open while a response is sent (RFC 9112 section 9.6).
+
+        Not while it is made: a browser that gives up a request closes the connection like this.
+        """
         self._has_ended = True
-        if self._is_closing or not (self._body_end is None or self._body_end.done()):
+        is_body_complete = self._body_end is None or self._body_end.done()
+        if self._is_closing or self.response.is_being_made or not is_body_complete:
             return False
         return self._task is not None or self.response.is_paused or self._is_scheduled
 

@@ -86,13 +86,15 @@ def fill(
 class ResponseWriter:
     """The sending side of one connection: one response after the other.
 
-    `request` is the one that is responded to, `keep_alive` whether another may follow it.
+    `request` is the one that is responded to, `keep_alive` whether another may follow it,
+    `is_being_made` whether what it gets is still to be made, at a cost.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
         self.request = NO_REQUEST
         self.keep_alive = True
+        self.is_being_made = False
         self.is_paused = False
         self._pending = bytearray()
         self._resumed = asyncio.Event()
