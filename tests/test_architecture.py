@@ -13,7 +13,7 @@ PURE = sorted(
     for folder in ("http", "media", "download/planner")
     for path in (ROOT / "vidnb" / folder).glob("*.py")
 )
-PURE += [ROOT / "vidnb/server/listing.py", ROOT / "vidnb/server/routes.py"]
+PURE += [ROOT / f"vidnb/server/{name}.py" for name in ("listing", "routes", "segment_queue")]
 
 
 def test_import_contracts() -> None:

@@ -171,7 +171,7 @@ def test_the_first_segments_of_a_download_come_before_its_end(variant: str) -> N
         init, first, last = (ask(served, f"{variant}/{name}").body for name in names)
         assert origin.sent_bytes < len(data) * 0.8
     for found, expected in ((first, times[:40]), (last, times[-40:])):
-        with av.open(io.BytesIO(init + found)) as container:
+        with av.open(io.BytesIO(init + found), "r") as container:
             found_times = [frame.time for frame in container.decode(video=0)]
         assert {round(one, 3) for one in expected} <= {round(one, 3) for one in found_times}
 

@@ -277,7 +277,7 @@ class Requests(RuleBasedStateMachine):
             self.waiting.pop((session, self.running.pop(session)), None)
             self.queue.finish(session, is_made=True)
         for job in run(self.queue, limit=10_000):
-            self.waiting.pop((job.session, job.number), None)
+            self.waiting.pop(job, None)
         assert not self.waiting
         assert not any(self.queue.is_busy(session) for session in "abC")
 

@@ -261,21 +261,19 @@ def test_a_download_that_cannot_be_read_plays_as_the_file_itself(
 class FakeStream:
     """A stream of one segment, whose other parts fail or never come."""
 
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "0.m4s"
-        self.file.write_bytes(b"from a file")
+    def __init__(self) -> None:
         self.entered = threading.Event()
         self.proceed = threading.Event()
 
     def playlist(self) -> str:
         return "#EXTM3U\n"
 
-    def read(self, name: str) -> Path | bytes | None:
+    def read(self, name: str) -> bytes | None:
         match name:
             case "index.m3u8":
                 return self.playlist().encode()
             case "0.m4s":
-                return self.file
+                return b"segment"
             case "1.m4s":
                 self.entered.set()
                 assert self.proceed.wait(DEADLINE_S)
@@ -293,11 +291,11 @@ class FakeStream:
 class WithdrawableFake(FakeStream):
     """A stream that notices when nobody waits for a segment any more."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self) -> None:
+        super().__init__()
         self.withdrawn = threading.Event()
 
-    async def fetch(self, name: str) -> Path | bytes | None:
+    async def fetch(self, name: str) -> bytes | None:
         if name != "1.m4s":
             return self.read(name)
         self.entered.set()
@@ -313,12 +311,11 @@ class WithdrawableFake(FakeStream):
 def ask(
     player: Player,
     sent: list[tuple[dict[str, Any], Any]],
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> Iterator[Callable[..., None]]:
     """Request a part over the comm."""
-    stream = getattr(request, "param", FakeStream)(tmp_path)
+    stream = getattr(request, "param", FakeStream)()
     monkeypatch.setattr(
         FileResource,
         "stream",
@@ -350,7 +347,7 @@ BOTH = pytest.mark.parametrize("ask", [FakeStream, WithdrawableFake], indirect=T
     ("name", "expected"),
     [
         ("index.m3u8", ({"number": 7}, [b"#EXTM3U\n"])),
-        ("0.m4s", ({"number": 7}, [b"from a file"])),
+        ("0.m4s", ({"number": 7}, [b"segment"])),
         ("2.m4s", ({"number": 7, "problem": "Frame 7 is damaged."}, [])),
         ("3.m4s", ({"number": 7, "reason": "it cannot be read (Input/output error)"}, [])),
         ("9.m4s", ({"number": 7, "reason": "there is no such segment"}, [])),
@@ -389,7 +386,7 @@ def test_a_segment_that_takes_long_blocks_neither_the_kernel_nor_another_view(
     assert ask.stream.entered.wait(DEADLINE_S)
     ask("0.m4s", 2, view="b")
     wait_until(lambda: bool(responses(sent)))
-    assert responses(sent) == [({"number": 2}, [b"from a file"])]
+    assert responses(sent) == [({"number": 2}, [b"segment"])]
 
 
 @BOTH

@@ -28,7 +28,6 @@ from vidnb.server.segment_stream import (
     INIT_NAME,
     PLAYLIST_NAME,
     SegmentPath,
-    WithdrawableStream,
     parse_segment_path,
 )
 from vidnb.server.sources import ChangedError, FileSource, OpenVersion, StoredBytes
@@ -170,7 +169,7 @@ async def _send_segment(
     _note_task(resource)
     response.is_being_made = True
     try:
-        version = await _read_part(resource, part)
+        data = await resource.read_part(*part)
     except VidnbError as error:
         resource.count(response.request.method, 422)
         fields = (("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store"))
@@ -178,26 +177,15 @@ async def _send_segment(
         return
     finally:
         response.is_being_made = False
-    if version is None:
+    if data is None:
         response.send_status(404, cors)
         return
+    version = await asyncio.to_thread(StoredBytes, data)
     media_type = media_type_of(PLAYLIST_NAME if part.name == PLAYLIST_NAME else INIT_NAME)
     judged = _judge(resource, response.request, version, media_type)
     resource.count(response.request.method, judged.status)
     more = _CACHE_CONTROL + cors + response.connection_field
     await response.send_response(judged, more, version)
-
-
-async def _read_part(resource: FileResource, part: SegmentPath) -> StoredBytes | None:
-    """Read a part of a stream into memory; None if there is no such part."""
-    stream = resource.stream(part.variant)
-    if stream is None:
-        return None
-    if isinstance(stream, WithdrawableStream):
-        found = await stream.fetch(part.name)
-    else:
-        found = await asyncio.to_thread(stream.read, part.name)
-    return None if found is None else await asyncio.to_thread(StoredBytes, found)
 
 
 def _judge(

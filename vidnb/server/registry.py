@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from vidnb.http.allowed_hosts import AllowedHosts
 from vidnb.server.pages import page
-from vidnb.server.segment_stream import SegmentStream, SegmentStreams
+from vidnb.server.segment_stream import SegmentStream, SegmentStreams, WithdrawableStream
 from vidnb.server.source_streams import SourceStreams
 from vidnb.server.sources import Source
 
@@ -82,6 +82,19 @@ class FileResource:
         if variant not in self.opened:
             self.opened[variant] = self.streams.stream(variant)
         return self.opened[variant]
+
+    async def read_part(self, variant: str, name: str) -> bytes | None:
+        """Return the playlist or a segment of a variant once it is made; None if there is none.
+
+        On the server's loop. Cancelling withdraws the request, where the stream can do that. A
+        `VidnbError` with a sentence if it cannot be made.
+        """
+        stream = self.stream(variant)
+        if stream is None:
+            return None
+        if isinstance(stream, WithdrawableStream):
+            return await stream.fetch(name)
+        return await asyncio.to_thread(stream.read, name)
 
     async def page(self) -> page.HtmlPage:
         """Return the player page, with the size that the file has now."""

@@ -8,7 +8,6 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import CancelledError, Future
-from pathlib import Path
 from typing import Any, Final
 
 from vidnb.errors import VidnbError
@@ -16,7 +15,6 @@ from vidnb.http.ranges import ByteRange
 from vidnb.io import loop
 from vidnb.io.calls import DaemonThreads
 from vidnb.server.registry import FileResource
-from vidnb.server.segment_stream import WithdrawableStream
 from vidnb.server.sources import OpenVersion, Source
 
 __all__ = ["MAX_RANGE_BYTES", "SegmentSender", "send_byte_range"]
@@ -106,7 +104,7 @@ class SegmentSender:
             response, _ = _failed(content, "there is no such resource")
             self._send(view, "bytes", [], **response)
             return
-        part = _read_part(resource, str(content.get("variant")), str(content.get("name")))
+        part = resource.read_part(str(content.get("variant")), str(content.get("name")))
         reading = asyncio.run_coroutine_threadsafe(part, loop.server.loop)
         with self._lock:
             before = self._reading.pop(view, None)
@@ -146,15 +144,3 @@ class SegmentSender:
         for each in reading:
             each.cancel()
         self._threads.shutdown()
-
-
-async def _read_part(resource: FileResource, variant: str, name: str) -> bytes | None:
-    """Read the playlist or a segment, once it is made; on the server's loop."""
-    stream = resource.stream(variant)
-    if stream is None:
-        return None
-    if isinstance(stream, WithdrawableStream):
-        found = await stream.fetch(name)
-    else:
-        found = await asyncio.to_thread(stream.read, name)
-    return await asyncio.to_thread(found.read_bytes) if isinstance(found, Path) else found
