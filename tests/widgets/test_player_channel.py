@@ -129,6 +129,38 @@ def test_an_old_message_never_overwrites_a_newer_one(page: Page) -> None:
     assert page.player.current_time == 1.0
 
 
+def test_the_event_of_a_message_that_was_overtaken_counts_once(page: Page) -> None:
+    """ipykernel's subshells may swap two messages of the comm."""
+    player, events = page.player, list[str]()
+    player.on("seeked", lambda player: events.append(f"seeked at {player.current_time}"))
+    player.seek(3)
+    head = {"v": 1, "view": page.name, "kind": "state", "seq": 1}
+    first = {**head, "n": 2, "event": "seeked", "current_time": 1.0}
+    deliver(player, {**head, "n": 1, "event": "seeking", "seeking": True})
+    deliver(player, {**head, "n": 3, "event": "timeupdate", "current_time": 3.0})
+    for _ in range(2):
+        deliver(player, first)
+    player.wait_for("seeked", timeout_s=0)
+    player.seek(4)
+    deliver(player, {**head, "n": 4, "event": "pause"})
+    deliver(player, {**head, "n": 9, "seq": 2, "event": "timeupdate", "current_time": 3.0})
+    deliver(player, {**first, "n": 5})
+    with pytest.raises(PlayerTimeout):
+        player.wait_for("seeked", timeout_s=0)
+    assert events == 2 * ["seeked at 3.0"]
+
+
+def test_only_so_many_overtaken_messages_are_remembered() -> None:
+    views = Views()
+    assert views.is_new("a", 1)
+    assert views.is_new("a", 10_000)
+    assert not views.is_new("a", 9_000)
+    assert [views.is_late("a", n) for n in (9_000, 9_950, 9_950, None, "1")] == [
+        *(False, True, False, False, False)
+    ]
+    assert not views.is_late("b", 1)
+
+
 def test_each_view_numbers_its_own_messages() -> None:
     views = Views()
     assert [views.is_new("a", n) for n in (1, 3, 2, 3, 4)] == [True, True, False, False, True]

@@ -20,6 +20,7 @@ MAX_EXTRAPOLATION_S: Final = 1.0
 """How far a report may be extrapolated (s): the next is due in 0.25 s, and may be delayed."""
 
 _MAX_NUMBERED_VIEWS: Final = 1000
+_MAX_SKIPPED: Final = 100
 _MAX_RANGES: Final = 64
 _CLOCK_DRIFT: Final = 1e-4
 """How fast two clocks may drift apart (s per s); quartz stays below a tenth of it."""
@@ -105,6 +106,7 @@ class Views:
         self._reports: dict[str, Report] = {}
         self._leader = ""
         self._numbers: dict[str, int] = {}
+        self._skipped: dict[str, set[int]] = {}
         self._clocks: dict[str, tuple[float, float]] = {}
 
     @property
@@ -131,9 +133,26 @@ class Views:
         # Re-inserted, so that the first ones are those of views without recent messages.
         last = self._numbers.pop(view, 0)
         self._numbers[view] = max(last, number)
+        skipped = self._skipped.setdefault(view, set())
+        skipped.update(range(max(last + 1, number - _MAX_SKIPPED), number))
+        while len(skipped) > _MAX_SKIPPED:
+            skipped.remove(min(skipped))
         if len(self._numbers) > _MAX_NUMBERED_VIEWS:
-            del self._numbers[next(iter(self._numbers))]
+            oldest = next(iter(self._numbers))
+            del self._numbers[oldest], self._skipped[oldest]
         return number > last
+
+    def is_late(self, view: str, number: object) -> bool:
+        """Return whether a message that is not new comes for the first time.
+
+        ipykernel 7 may swap two messages of the comm by its subshells. The state of the earlier one
+        is outdated; the event that it reports has happened all the same.
+        """
+        skipped = self._skipped.get(view, set())
+        is_late = isinstance(number, int) and number in skipped
+        if is_late:
+            skipped.remove(number)
+        return is_late
 
     def update(self, view: str, content: Mapping[str, object], now_s: float) -> bool:
         """Apply a report of `view`; return whether that view is now the leader.

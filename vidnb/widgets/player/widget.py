@@ -205,11 +205,14 @@ class Player(
         view = content["view"]
         with self._vidnb_lock:
             is_new = self._vidnb_views.is_new(view, content.get("n"))
+            is_late = not is_new and self._vidnb_views.is_late(view, content.get("n"))
         match content.get("kind"):
             case "ready" if is_new:
                 self._vidnb_handle_ready(view)
             case "state" if is_new:
                 self._vidnb_handle_state(view, content)
+            case "state" if is_late:
+                self._vidnb_handle_late_state(view, content)
             case "marker":
                 if self.markers.handle_message(content):
                     self._vidnb_emit("marker")
@@ -245,6 +248,13 @@ class Player(
         if event == "timeupdate" and isinstance(tick, int):
             self._vidnb_send_to(view, "state_ack", tick=tick)
         self._vidnb_outbox.flush()
+
+    def _vidnb_handle_late_state(self, view: str, content: Mapping[str, object]) -> None:
+        """Notify of the event of a report that came after a later one."""
+        event = content.get("event")
+        with self._vidnb_lock:
+            if isinstance(event, str) and self._vidnb_views.leader == view:
+                self._vidnb_notify(event, is_last=content.get("seq") == self._vidnb_seq)
 
     def _vidnb_notify(self, event: str, *, is_last: bool) -> None:
         """Notify waiters and callbacks of an event; `is_last`: it follows the last command.
