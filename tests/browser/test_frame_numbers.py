@@ -64,6 +64,7 @@ CLIPS = (
 )
 # Firefox 153 plays the frames before an edit list that begins within a group of pictures, so all
 # its frames are later there. Other edit lists (that of h264.mp4, for its B-frames) it applies.
+# HEVC it plays itself where the system has a decoder.
 FIREFOX_CLIPS = tuple(name for name in CLIPS if name != "h264-edit-list.mp4")
 # Played in segments: the times of a transport stream begin at 1.48 s, those of the player at 0.
 FED = {
@@ -145,7 +146,11 @@ def firefox(tmp_path: Path) -> Iterator[Firefox]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "route"),
-    [*((name, "auto") for name in (*FIREFOX_CLIPS, *FED)), ("h264.mkv", "kernel")],
+    [
+        *((name, "auto") for name in (*FIREFOX_CLIPS, *FED) if name != "hevc.mp4"),
+        ("h264.mkv", "kernel"),
+        ("h264.mp4", "kernel"),
+    ],
 )
 def test_python_and_firefox_agree_on_every_frame(
     lab: Lab, firefox: Firefox, name: str, route: str

@@ -110,7 +110,9 @@ export class PlayerToolbar extends Toolbar {
     this.download.hidden = true;
     this.delivery = make("span", "vidnb-delivery");
     this.delivery.hidden = true;
-    this.root.append(title, this.download, this.delivery, this.route);
+    const source = make("span", "vidnb-source");
+    source.append(this.delivery, this.route);
+    this.root.append(title, this.download, source);
     this.showFrameDuration();
   }
 
