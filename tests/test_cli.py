@@ -229,6 +229,7 @@ def test_demo_copies_the_notebooks_and_opens_the_first(
         "player.ipynb",
         "stream.ipynb",
         "frames.ipynb",
+        "any_file.ipynb",
         "flaky_origin.py",
     }
     Path("quickstart.ipynb").write_text("mine")
