@@ -100,18 +100,17 @@ def cache_limit_bytes(
     return int(said)
 
 
-def open_folder(
-    address: str, kind: str = "streams", limit_bytes: int | None = None
-) -> "CachedFolder":
+def open_folder(address: str, kind: str = "", limit_bytes: int | None = None) -> "CachedFolder":
     """Return the folder of `address` in the cache, after evicting what exceeds the limit.
 
-    `kind` names the folder of all entries of one kind, which have a limit of their own (B; None:
-    that of `cache_limit_bytes`). In the temporary cache if the user's own cannot be used, which is
-    logged once.
+    `kind` names the folder of all entries of one kind, beside that of the downloads ("" for these),
+    which have a limit of their own (B; None: that of `cache_limit_bytes`). In the temporary cache
+    if the user's own cannot be used, which is logged once.
     """
     limit_bytes = cache_limit_bytes() if limit_bytes is None else limit_bytes
     try:
-        return _open_folder(cache_root().with_name(kind), address, limit_bytes)
+        root = cache_root().with_name(kind) if kind else cache_root()
+        return _open_folder(root, address, limit_bytes)
     except OSError as error:
         root = _temporary_root()
         folder = _open_folder(root, address, limit_bytes)
