@@ -72,6 +72,11 @@ def fragmented_film(name: str) -> Path:
     return made_by_ffmpeg(CACHE / "fragmented-1" / name, lambda: [*twice, str(film()), *options])
 
 
+def matroska_film() -> Path:
+    """Return `film` in Matroska; skips without ffmpeg and where `film` does."""
+    return made_by_ffmpeg(CACHE / "film.mkv", lambda: ["-i", str(film()), "-c", "copy"])
+
+
 def made_by_ffmpeg(path: Path, arguments: Callable[[], list[str]]) -> Path:
     """Return a file, made by ffmpeg if it does not exist; skips without ffmpeg."""
     if not path.is_file():

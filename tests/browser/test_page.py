@@ -4,10 +4,13 @@ import struct
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import vidnb
-from tests.browser.lab import Chromium
+from tests.browser.lab import Chromium, record_errors
+from tests.clips import clip as numbered
+from tests.clips import shown_number
 
 SIZE_BYTES = 255_849
 SHOTS = Path(__file__).parent / "shots"
@@ -95,7 +98,55 @@ def test_a_file_that_cannot_be_played_shows_a_message(tmp_path: Path, chromium: 
     page = chromium.new_page()
     with vidnb.serve(path) as served:
         page.goto(served.page_url)
-        page.get_by_text("This browser cannot play the file").wait_for()
+        page.get_by_text("no film.mp4 is text").wait_for()
+        assert str(tmp_path) not in page.content()
+
+
+NUMBER = """v => {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [v.videoWidth, v.videoHeight];
+    const context = canvas.getContext("2d");
+    context.drawImage(v, 0, 0);
+    return Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data);
+}"""
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("h264.mkv", "remuxed"),
+        *(
+            pytest.param(name, label, marks=pytest.mark.slow)
+            for name, label in (
+                ("h264.ts", "remuxed"),
+                ("mpeg2.mpg", "transcoded"),
+                ("h264.mp4", ""),
+            )
+        ),
+    ],
+)
+def test_the_page_plays_what_the_browser_does_not_and_seeks_to_the_frame(
+    chromium: Chromium, name: str, label: str
+) -> None:
+    """The times of a transport stream begin at 1.48 s, those of the page at 0."""
+    page = chromium.new_page(viewport={"width": 600, "height": 640})
+    errors: list[str] = []
+    record_errors(page, errors)
+    with vidnb.serve(numbered(name)) as served:
+        page.goto(served.page_url)
+        page.wait_for_function("() => document.querySelector('video').readyState >= 2")
+        video = page.locator("video")
+        assert video.evaluate("v => v.duration") == pytest.approx(60 / 25, abs=1 / 25)
+        for frame in (48, 0, 17, 59):
+            video.evaluate(
+                "(v, t) => new Promise(done => {v.addEventListener('seeked', done, {once: true});"
+                " v.currentTime = t})",
+                (frame + 0.5) / 25,
+            )
+            pixels = np.array(video.evaluate(NUMBER), np.uint8).reshape(128, 160, 4)
+            assert shown_number(pixels) == frame
+        assert page.locator("#delivery").inner_text() == label
+    assert errors == []
 
 
 @pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])

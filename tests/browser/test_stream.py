@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.assets import film
+from tests.assets import film, matroska_film
 from tests.browser.cells import OpenNotebook
 from tests.browser.lab import Chromium, Lab
 from tests.origin import Exchange, Film, Origin
@@ -31,6 +31,10 @@ SEEK = """
     player.seek(0.9 * player.duration).wait_for("seeked", timeout_s=DEADLINE_S)
     report(first_s=first_s, seek_s=time.perf_counter() - start_s, duration=player.duration,
            before_seek=before_seek, after_seek=player.download.done, route=player.route)
+"""
+DELIVERY = """
+    player.download.result(DEADLINE_S)
+    report(delivery=player.delivery, error=player.error, size=player.size)
 """
 FINISH = """
     result = player.download.result(DEADLINE_S)
@@ -116,6 +120,25 @@ def test_the_first_frame_appears_before_the_download_is_complete(
         # Usually below 1.01. Bytes in flight at a segment boundary are sent twice; on a busy
         # machine they may be a megabyte in the buffer of a socket.
         assert origin.sent_bytes <= 1.35 * len(data)
+    assert opened.errors == []
+
+
+@pytest.mark.slow
+def test_a_film_in_matroska_plays_before_the_download_is_complete(shown: Any) -> None:
+    """It is remuxed from what is stored; a seek to 90 % requests the bytes there first."""
+    data = matroska_film().read_bytes()
+    handler = WithheldPart(range(len(data) // 2, len(data) // 2 + 2**15), None)
+    with (
+        Origin(Film(data), rate=4e6, otherwise=handler) as origin,
+        shown(PLAY.format(url=origin.url, folder="matroska"), SEEK, DELIVERY) as opened,
+    ):
+        found = opened.report()
+        print(found)
+        assert not found["before_seek"]
+        assert not found["after_seek"]
+        assert found["duration"] == pytest.approx(30, abs=0.1)
+        handler.resume.set()
+        assert opened.report() == {"delivery": "remux", "error": None, "size": [1920, 1080]}
     assert opened.errors == []
 
 

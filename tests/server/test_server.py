@@ -5,6 +5,7 @@ import gc
 import hashlib
 import http.client
 import io
+import json
 import logging
 import os
 import re
@@ -15,12 +16,14 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
+from html import unescape
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests.clips import clip
 from tests.deadline import DEADLINE_S, wait_until
 from vidnb.download.planner.progress import format_bytes
 from vidnb.errors import ServeError
@@ -862,6 +865,26 @@ def test_the_page_shows_the_file_and_fetches_nothing_else(served: Served) -> Non
     assert source == ".." + urlsplit(served.url).path
     assert_closed(reply)
     assert get(served, path=urlsplit(served.page_url).path, method="HEAD").body == b""
+
+
+def test_the_page_has_the_deliveries_and_the_problem_of_the_file(tmp_path: Path) -> None:
+    """Those of the version that is served now, without the folder that it is in."""
+    for name, kinds, problem in (
+        ("h264.mkv", ["remux", "transcode"], ""),
+        ("h264.mp4", ["direct", "remux", "transcode"], ""),
+        ("no film.mp4", ["direct"], "no film.mp4 is text"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(clip(name).read_bytes() if not problem else b"not a film " * 100)
+        with serve(path) as served:
+            reply = get(served, path=urlsplit(served.page_url).path)
+        html = reply.body.decode()
+        (found,) = re.findall(r'data-deliveries="([^"]*)"', html)
+        assert [one["kind"] for one in json.loads(unescape(found))] == kinds
+        (sentence,) = re.findall(r'data-problem="([^"]*)"', html)
+        assert sentence.startswith(problem)
+        assert bool(sentence) == bool(problem)
+        assert str(tmp_path) not in html
 
 
 def assert_closed(reply: Reply) -> None:

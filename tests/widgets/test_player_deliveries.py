@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def test_a_download_sends_its_deliveries_when_they_are_known(
             assert player.current_time == 2.0
             known.set()
             wait_until(lambda: player.deliveries is not None)
-            assert [one["kind"] for one in player.deliveries or ()] == ["remux"]
+            assert player.deliveries == [asdict(REMUX)]
             assert threads == ["vidnb-playback"]
         finally:
             player.close()
@@ -200,7 +201,7 @@ def test_the_deliveries_are_read_again_when_the_source_changes(
             player.download.result(DEADLINE_S)
             wait_until(lambda: len(order) == 2)
             assert order[0] is None
-            assert [one["kind"] for one in player.deliveries or ()] == ["remux"]
+            assert player.deliveries == [asdict(REMUX)]
             assert player._vidnb_shift_s == START_S
         finally:
             player.close()

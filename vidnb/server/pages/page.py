@@ -102,7 +102,9 @@ async def player_of(source: Source, url: str, size_bytes: int, back: str) -> Htm
     """Return the page for a source at the (relative) URL `url`; its head is read in a thread."""
     playback = await asyncio.to_thread(_read_playback, source)
     deliveries = [asdict(delivery) for delivery in playback.deliveries]
-    problem = playback.problem
+    # The page does not tell in which folder the file is.
+    where = source.path if isinstance(source, FileSource) else source.name
+    problem = playback.problem.replace(where, source.name)
     return player(source.name, url, size_bytes, back, deliveries=deliveries, problem=problem)
 
 

@@ -149,10 +149,10 @@ class Views:
         is outdated; the event that it reports has happened all the same.
         """
         skipped = self._skipped.get(view, set())
-        is_late = isinstance(number, int) and number in skipped
-        if is_late:
-            skipped.remove(number)
-        return is_late
+        if not isinstance(number, int) or number not in skipped:
+            return False
+        skipped.remove(number)
+        return True
 
     def update(self, view: str, content: Mapping[str, object], now_s: float) -> bool:
         """Apply a report of `view`; return whether that view is now the leader.
