@@ -202,6 +202,12 @@ def get(url: str) -> tuple[int, bytes]:
             return error.code, b""
 
 
+def test_segments_are_offered_by_the_kernel_channel(show: Any) -> None:
+    player = show(numbered_frames(9), route="kernel")
+    assert [url["route"] for url in player.urls] == ["kernel"]
+    assert "files" not in {url["route"] for url in show(numbered_frames(9)).urls}
+
+
 def test_ffmpeg_plays_a_playlist_that_grows(show: Any) -> None:
     program = shutil.which("ffmpeg")
     if program is None:
@@ -469,9 +475,13 @@ def test_progress_can_be_left_out_of_the_toolbar(
 ) -> None:
     gate = Gate()
     player = show(iter(gate), progress=progress)
-    wait_until(lambda: player.encoding.frames == 40)
-    texts = {one["text"] for one in sent if one["kind"] == "download_state"}
-    assert any(texts) is (progress is not False)
+    expected = "" if progress is False else "encoding 40 frames"
+
+    def notes() -> list[tuple[str, str]]:
+        return [(one["note"], one["text"]) for one in sent if one["kind"] == "download_state"]
+
+    # Also while the generator waits: the last number is shown, not one from 0.2 s before.
+    wait_until(lambda: ("encoding 40 frames", expected) in notes())
     gate.open.set()
 
 

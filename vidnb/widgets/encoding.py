@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from vidnb.io.calls import CLEANUP_S, start_thread
+from vidnb.io.calls import CLEANUP_S, NoThreadError, start_thread
 from vidnb.media.export import ExportProgress, OutputFile, ProgressFunction
 from vidnb.media.frame_input import FrameInput
 from vidnb.media.frame_shapes import Timing
@@ -46,10 +46,11 @@ class ShowResult:
 
 @dataclass(frozen=True, slots=True)
 class EncodingEvents:
-    """What is called while frames are encoded, on the encoding thread.
+    """What is called while frames are encoded, on the encoding thread but for `advanced`.
 
-    `started` with the codecs (RFC 6381) once there is a segment to play, `advanced` at most five
-    times a second, `ended` with the file of all encoded frames, None if there is none.
+    `started` with the codecs (RFC 6381) once there is a segment to play, `ended` with the file of
+    all encoded frames, None if there is none. `advanced`, at most five times a second, is called on
+    a thread beside: the one that encodes may wait for the next frame.
     """
 
     started: Callable[[str], object]
@@ -91,13 +92,15 @@ class Encoding:
         self._has_thread = False
         self._frames = 0
         self._started_s = time.monotonic()
-        self._updated_s = 0.0
+        self._progress_lock = threading.Lock()
 
     def start(self, events: EncodingEvents) -> None:
         """Start the thread; `NoThreadError` where there can be none."""
         self._events = events
         start_thread(self._run, "vidnb-show")
         self._has_thread = True
+        with suppress(NoThreadError):
+            start_thread(self._report_progress, "vidnb-show-progress")
         _running.add(self)
 
     @property
@@ -210,7 +213,7 @@ class Encoding:
                     raise concurrent.futures.CancelledError
                 encoder.add(pixels)
                 self._frames += 1
-                self._report(encoder)
+                self._report_start(encoder)
         finally:
             self._input.close()
 
@@ -219,20 +222,27 @@ class Encoding:
             encoder.flush()
         finally:
             self._video.complete()
-            self._report(encoder, is_last=True)
+            self._report_start(encoder)
 
-    def _report(self, encoder: ShowEncoder, *, is_last: bool = False) -> None:
-        """Tell the player what has changed."""
+    def _report_start(self, encoder: ShowEncoder) -> None:
         if not self._is_started and len(self._video):
             self._is_started = True
             self._call("started", encoder.codecs)
-        now_s = time.monotonic()
-        if not is_last and now_s < self._updated_s + _UPDATE_INTERVAL_S:
-            return
-        self._updated_s = now_s
-        self._call("advanced")
-        if self._progress is not None:
-            elapsed_s = now_s - self._started_s
+
+    def _report_progress(self) -> None:
+        """Report how many frames are encoded; on a thread of its own."""
+        reported = -1
+        while not self._thread_ended.wait(_UPDATE_INTERVAL_S):
+            if self._frames != reported:
+                reported = self._frames
+                self._call("advanced")
+                self._call_progress()
+
+    def _call_progress(self) -> None:
+        with self._progress_lock:
+            if self._progress is None:
+                return
+            elapsed_s = time.monotonic() - self._started_s
             try:
                 self._progress(ExportProgress(self._frames, self._input.total or 0, elapsed_s))
             except Exception:  # a broken display must not break the work it shows
@@ -245,6 +255,9 @@ class Encoding:
                 self._phase = "encoded" if error is None else "failed"
                 self._error = error
             is_cancelled = self._phase == "cancelled"
+        self._call_progress()
+        with self._progress_lock:
+            self._progress = None  # that was the last call
         if result is not None:
             self._call("ended", result.path)
         else:

@@ -68,7 +68,7 @@ def show(
             (or the bytes in `VIDNB_SHOWN_CACHE_BYTES`).
         progress: None or True: the toolbar shows how many frames are encoded. False: it does not. A
             function: called with a `vidnb.media.export.ExportProgress` at most five times a second,
-            on the encoding thread.
+            on another thread.
         play_options: `start_s`, `autoplay`, `muted`, `width`, `markers`, `route`, `poster` and
             `subtitles` of `vidnb.play`.
 

@@ -111,6 +111,24 @@ test("the view waits until the deliveries are known", async () => {
   assert.equal(video.src, "/proxy/9/T/film.mp4", "it is loaded already");
 });
 
+test("a seek beyond the end of a video that grows waits until it is there", async () => {
+  let list = { count: 2, isComplete: false };
+  const responses = { "index.m3u8": () => new Response(playlistText(list)) };
+  const { deliver, mse, video } = await fed({ deliveries: [TRANSCODE], responses });
+  assert.deepEqual([video.readyState > 0, mse.media.duration], [true, 4]);
+  Object.defineProperty(video, "duration", { get: () => mse.media.duration });
+  deliver({ kind: "command", seq: 1, t_s: 7 });
+  await wait();
+  assert.equal(video.currentTime, 0);
+  list = { count: 5 };
+  deliver({ kind: "command", seq: 2, t_s: 9 });
+  await wait();
+  assert.deepEqual([video.currentTime, mse.media.duration], [9, 10]);
+  deliver({ kind: "command", seq: 3, t_s: 99 });
+  await wait();
+  assert.equal(video.currentTime, Math.min(99, video.duration), "a complete one ends there");
+});
+
 test("a file that changed waits for its new deliveries, and has URLs of its own", async () => {
   const { deliver, playlists, root, set } = await fed();
   root.find("vidnb-download").classList = { toggle() {} };

@@ -593,3 +593,19 @@ test("PageUp and PageDown move the slider by a tenth", () => {
   assert.equal(video.currentTime, 0);
   assert.ok(!press("ArrowLeft"), "a key of the whole player");
 });
+
+test("a player of frames that are encoded shows how many are, and why they end early", () => {
+  const { root, deliver } = page();
+  const shown = root.find("vidnb-download");
+  const states = [];
+  shown.classList = { toggle: (name, isOn) => states.push([name, isOn]) };
+  const state = { kind: "download_state", view: "", ranges: [], generation: 0, note: "", problem: "" };
+  deliver({ ...state, state: "encoding", text: "encoding 12 frames", note: "encoding 12 frames" });
+  assert.deepEqual([shown.textContent, shown.hidden], ["encoding 12 frames", false]);
+  deliver({ ...state, state: "saved", text: "" });
+  assert.ok(shown.hidden);
+  assert.equal(texts(root).message, "");
+  deliver({ ...state, state: "failed", text: "failed after 12 frames", problem: "It failed: KeyError." });
+  assert.deepEqual([shown.textContent, texts(root).message], ["failed after 12 frames", "It failed: KeyError."]);
+  assert.deepEqual(states.at(-1), ["vidnb-failed", true]);
+});

@@ -234,6 +234,43 @@ test("a playlist that grows is read again while more is needed, until it is comp
   assert.equal(polls(), 4);
 });
 
+test("a time that a growing video does not reach yet is waited for", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let now = 60_000;
+  t.mock.method(performance, "now", () => now);
+  const made = makeFeeder({ playlist: { count: 5, isComplete: false } });
+  const { feeder } = made;
+  const pass = async (ms) => {
+    now += ms;
+    t.mock.timers.tick(ms);
+    await made.idle();
+  };
+  await made.idle();
+  assert.deepEqual([feeder.isShorterThan(10), feeder.isShorterThan(10.1)], [false, true]);
+  const reached = [];
+  feeder.reach(15).then(() => reached.push(15));
+  made.playlist = { count: 6, isComplete: false };
+  await made.idle();
+  assert.equal(made.media.duration, 12, "the playlist is read at once");
+  feeder.reach(14).then(() => reached.push(14));
+  await made.idle();
+  assert.deepEqual(reached, []);
+  made.playlist = { count: 7, isComplete: false };
+  await pass(500);
+  assert.deepEqual(reached, [14], "the last one counts");
+  feeder.reach(99).then(() => reached.push(99));
+  await made.idle();
+  await made.seek(1);
+  made.playlist = { count: 8, isComplete: false };
+  feeder.reach(50).then(() => reached.push(50));
+  await made.idle();
+  assert.deepEqual(reached, [14], "a seek to another position ends the wait");
+  made.playlist = { count: 9 };
+  await pass(500);
+  assert.deepEqual(reached, [14, 50], "a complete video gets no longer");
+  assert.equal(feeder.isShorterThan(99), false);
+});
+
 for (const [what, options, prepare, kind] of [
   ["a browser without a source buffer", { refuses: true }, () => {}, DOMException],
   ["a browser that rejects the data", {}, (made) => { if (made.buffer) made.buffer.failsAt = "15.m4s"; }, Error],

@@ -363,6 +363,9 @@ export class PlayerView {
       this.suspension.seek(seconds);
     } else if (this.video.readyState === 0) {
       Object.assign(this, { pendingTime: seconds, pendingSeek: true, pendingStep: 0 });
+    } else if (this.loader.feeder?.isShorterThan(seconds)) {
+      // Its frames are still being encoded: it goes there once they are.
+      this.loader.feeder.reach(seconds).then(() => this.seek(seconds));
     } else {
       const { duration } = this.video;
       this.video.currentTime = Number.isFinite(duration) ? Math.min(seconds, duration) : seconds;

@@ -70,11 +70,16 @@ export class SegmentFeeder {
     this.readMs = 0; // when the playlist was read
     /** @type {Set<number>} segments that were appended since the last seek and did not fill their time */
     this.holes = new Set();
+    /** @type {{ time_s: number, resolve: () => void } | null} a time that a growing video does not reach yet */
+    this.awaited = null;
     /** @type {() => void} */
     this.wake = () => {};
 
     const { signal } = this.controller;
-    video.addEventListener("seeking", () => this.holes.clear(), { signal });
+    video.addEventListener("seeking", () => {
+      this.holes.clear();
+      this.awaited = null; // another position is wanted
+    }, { signal });
     for (const event of ["timeupdate", "seeking", "play", "waiting", "loadedmetadata"]) {
       video.addEventListener(event, () => this.wake(), { signal });
     }
@@ -117,6 +122,24 @@ export class SegmentFeeder {
     const { duration_s } = this.playlist;
     // It only grows here: a shorter one is set by the browser when all is appended.
     if (duration_s && !(this.media.duration >= duration_s)) this.media.duration = duration_s;
+    if (this.awaited && !this.isShorterThan(this.awaited.time_s)) {
+      this.awaited.resolve();
+      this.awaited = null;
+    }
+  }
+
+  /** Whether the video grows and does not reach a time yet, as far as is known. */
+  isShorterThan(/** @type {number} */ time_s) {
+    return !this.playlist.isComplete && this.playlist.duration_s < time_s;
+  }
+
+  /** Wait until the video reaches a time or is complete; for the last time that was asked, until another seek. */
+  reach(/** @type {number} */ time_s) {
+    this.readMs = -Infinity; // it may have grown since
+    return /** @type {Promise<void>} */ (new Promise((resolve) => {
+      this.awaited = { time_s, resolve };
+      this.wake();
+    }));
   }
 
   /** Wait for an event of the video, or so long. @returns {Promise<boolean>} whether there was none */
@@ -133,6 +156,7 @@ export class SegmentFeeder {
   /** Load the segment that is needed next, or wait. */
   async advance() {
     const { media, video } = this;
+    if (this.awaited && performance.now() - this.readMs >= POLL_MS) await this.readPlaylist();
     // Before the metadata are loaded the position is not known.
     const number = video.readyState > 0 ? this.nextSegment() : -1;
     if (number >= 0) {
@@ -142,7 +166,7 @@ export class SegmentFeeder {
     const { isComplete } = this.playlist;
     const isAtEnd = video.readyState > 0 && this.readsTo() >= this.playlist.duration_s;
     if (isComplete && isAtEnd && media.readyState === "open") media.endOfStream();
-    const pollMs = isAtEnd ? POLL_MS : SLOW_POLL_MS;
+    const pollMs = isAtEnd || this.awaited ? POLL_MS : SLOW_POLL_MS;
     const at_s = video.currentTime;
     const isGap = video.readyState > 0 && !this.isBuffered(at_s, at_s, EDGE_S);
     const isIdle = await this.nextEvent(isGap ? GAP_MS : isComplete ? undefined : pollMs);

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from vidnb.http.allowed_hosts import AllowedHosts
+from vidnb.server.growing_source import GrowingSource
 from vidnb.server.routes import ROUTE_NAMES, NotebookHost, Route, check_template, find_routes
 from vidnb.server.server import Served
 from vidnb.server.sources import FileSource
@@ -62,6 +63,8 @@ class Routes:
         resource = served._resource  # noqa: SLF001 - of the same package
         self.resources["video"], source = resource, resource.source
         path = source.path if isinstance(source, FileSource) else ""
+        if isinstance(source, GrowingSource):
+            path = served.url  # a path makes the comm a candidate, for its segments
         routes = find_routes(
             self._host, served.url, endpoint=channel.url, path=path, route=self._route
         )
