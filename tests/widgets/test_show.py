@@ -474,7 +474,7 @@ def test_progress_can_be_left_out_of_the_toolbar(
     show: Any, sent: list[dict[str, Any]], progress: bool | None
 ) -> None:
     gate = Gate()
-    player = show(iter(gate), progress=progress)
+    show(iter(gate), progress=progress)
     expected = "" if progress is False else "encoding 40 frames"
 
     def notes() -> list[tuple[str, str]]:
