@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.clips import clip
+from tests.clips import clip as numbered
 from tests.deadline import DEADLINE_S, wait_until
 from vidnb.download.planner.progress import format_bytes
 from vidnb.errors import ServeError

@@ -171,7 +171,7 @@ def test_a_download_sends_its_deliveries_when_they_are_known(
     with Origin(Film(noise(100_000))) as origin:
         player = play(origin.url, save_to=tmp_path / "a.mp4")
         try:
-            assert player.deliveries is None
+            assert not player.deliveries
             report(player, current_time=2.0)
             assert player.current_time == 2.0
             known.set()
