@@ -26,24 +26,27 @@ SHOW = """
     player = vidnb.show(frames(), width=400, route={route!r}, loop=False)
     player
 """
+# Cells that await, so that messages arrive by every route.
 BEFORE_THE_END = """
-    player.wait_for("loadeddata", timeout_s=DEADLINE_S)
-    player.seek(20.5 / 30).wait_for("seeked", timeout_s=DEADLINE_S)
-    picture = shown_number(np.asarray(player.snapshot(DEADLINE_S)))
-    report(picture=picture, done=player.encoding.done, frames=player.encoding.frames,
+    import asyncio
+    async def show(t_s=None, index=None):
+        moved = player.seek(t_s) if index is None else player.seek_frame(index)
+        await moved.wait_for_async("seeked", timeout_s=DEADLINE_S)
+        return shown_number(np.asarray(await player.snapshot_async(timeout_s=DEADLINE_S)))
+    await player.wait_for_async("loadeddata", timeout_s=DEADLINE_S)
+    report(picture=await show(20.5 / 30), done=player.encoding.done, frames=player.encoding.frames,
            route=player.route, delivery=player.delivery)
     while not os.path.exists("continue-" + player.route):
-        time.sleep(0.05)
+        await asyncio.sleep(0.05)
 """
 AFTER_THE_END = """
     go.set()
-    result = player.encoding.result(DEADLINE_S)
+    result = await player.encoding
     rows = []
     for index in (74, 0, 7, 8, 29, 30, 31, 41, 60, 73, 20):
-        player.seek_frame(index).wait_for("seeked", timeout_s=DEADLINE_S)
-        picture = shown_number(np.asarray(player.snapshot(DEADLINE_S)))
+        picture = await show(index=index)
         rows.append((index, picture, player.frame_index, shown_number(player.frame().image)))
-    player.seek(0).play().wait_for("ended", timeout_s=DEADLINE_S)
+    await player.seek(0).play().wait_for_async("ended", timeout_s=DEADLINE_S)
     report(rows=rows, duration=player.duration, error=player.error)
 """
 
