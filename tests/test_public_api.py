@@ -26,8 +26,9 @@ FUNCTIONS = {
     " check_video=True, idle_timeout_s=30.0, progress=None)",
     "serve": "(path, *, max_partial_bytes=None, host='127.0.0.1', allowed_hosts=())",
     "play": "(source, *, start_s=None, autoplay=False, muted=False, loop=False, width=None,"
-    " subtitles=None, poster=None, route='auto', markers=(), save_to=None, end_s=None)",
-    "compare": "(*sources, labels=None, columns=None, offsets_s=None)",
+    " subtitles=None, poster=None, route='auto', markers=(), save_to=None, end_s=None,"
+    " convert='auto')",
+    "compare": "(*sources, labels=None, columns=None, offsets_s=None, convert='auto')",
     "sample": "()",
     "clip": "(source, start_s, end_s, path=None, *, mode='copy', progress=None, cancel=None)",
     "convert": "(source, path, *, width=None, fps=None, keyframe_s=1.0, progress=None,"

@@ -875,7 +875,7 @@ def test_the_page_has_the_deliveries_and_the_problem_of_the_file(tmp_path: Path)
         ("no film.mp4", ["direct"], "no film.mp4 is text"),
     ):
         path = tmp_path / name
-        path.write_bytes(clip(name).read_bytes() if not problem else b"not a film " * 100)
+        path.write_bytes(numbered(name).read_bytes() if not problem else b"not a film " * 100)
         with serve(path) as served:
             reply = get(served, path=urlsplit(served.page_url).path)
         html = reply.body.decode()

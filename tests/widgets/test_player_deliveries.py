@@ -171,7 +171,7 @@ def test_a_download_sends_its_deliveries_when_they_are_known(
     with Origin(Film(noise(100_000))) as origin:
         player = play(origin.url, save_to=tmp_path / "a.mp4")
         try:
-            assert not player.deliveries
+            assert player.get_state("deliveries") == {"deliveries": None}
             report(player, current_time=2.0)
             assert player.current_time == 2.0
             known.set()
