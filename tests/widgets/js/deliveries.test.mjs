@@ -190,6 +190,15 @@ test("a file that no delivery plays shows Python's sentence, but not while it pl
   assert.equal(texts(other.root).error, playback_problem);
 });
 
+test("of a file that ends early no other way is tried", async () => {
+  const file_problem = "film.mp4 ends early, so it plays up to there.";
+  const { root, video, playlists } = await fed({ deliveries: [FILE, REMUX], file_problem });
+  video.arrive(10);
+  video.fail(3);
+  await wait(2);
+  assert.deepEqual([texts(root).error, playlists()], [file_problem, []]);
+});
+
 test("Jupyter's files deliver the file alone: a later route is taken for segments", async () => {
   const range = () => new Response("", { status: 206, headers: { "Content-Range": "bytes 0-0/5" } });
   const { playlists } = await fed({ urls: [FILES, ROUTE], responses: { "/files/": range } });

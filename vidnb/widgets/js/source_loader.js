@@ -398,7 +398,10 @@ export class SourceLoader {
       view.pendingTime = lastTime;
       view.pendingPlay ||= wasPlaying;
     };
-    if (isFile && this.nextDelivery(this.knownProblem() || mediaErrorMessage(code, view.name, lastTime, status))) return;
+    // Python has checked the file itself; the browser only knows where it gave up.
+    const text = (isFile && this.knownProblem()) || mediaErrorMessage(code, view.name, lastTime, status);
+    // Of a file that ends early segments have no more.
+    if (isFile && !view.model.get("file_problem") && this.nextDelivery(text)) return;
     if (code === 2 && status !== null && status < 400 && !this.hasRetried) {
       this.hasRetried = true; // the route works: once more
       continueThere();
@@ -407,9 +410,8 @@ export class SourceLoader {
       if (this.route !== null) continueThere();
       this.nextRoute(status === null ? NO_RESPONSE : `status ${status || "hidden by the browser"}`);
     } else {
-      // Python has checked the file itself; the browser only knows where it gave up.
-      const text = (isFile && this.problem) || mediaErrorMessage(code, view.name, lastTime, status);
-      if (text) view.showError(text);
+      const shown = (isFile && this.problem) || text;
+      if (shown) view.showError(shown);
     }
   }
 
