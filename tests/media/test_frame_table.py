@@ -1,5 +1,6 @@
 """The frame table as a pure data structure."""
 
+import time
 from fractions import Fraction
 
 import pytest
@@ -230,3 +231,15 @@ def test_frames_between_two_times(start_s: float, end_s: float, frames: tuple[in
 
 def test_no_frame_is_shown_before_the_first_one() -> None:
     assert not table(entry(1000, key=True), entry(1040)).frames_between(0, 1)
+
+
+def test_a_stream_of_key_frames_takes_time_in_proportion_to_its_length() -> None:
+    def cpu_s(count: int) -> float:
+        entries = [entry(40 * number, key=True, position=number) for number in range(count)]
+        started_s = time.process_time()
+        assert len(table(*entries)) == count
+        return time.process_time() - started_s
+
+    cpu_s(1000)
+    # Eight times as many take about eight times as long; 64 times if each looks at all.
+    assert cpu_s(16_000) < 30 * max(cpu_s(2000), 0.002)

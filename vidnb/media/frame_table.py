@@ -112,12 +112,13 @@ class FrameTable:
             order = list(decoded)
             pts = _decoded_pts(entries, order)
         keys = [number for number, entry in enumerate(entries) if entry.is_key or not number]
+        first = min(pts, default=0)
         return cls(
             time_base,
             pts=pts,
             packets=order,
             keys=keys,
-            key_ticks=[_seek_ticks(entries[number], min(pts, default=0)) for number in keys],
+            key_ticks=[_seek_ticks(entries[number], first) for number in keys],
             positions=[entry.position for entry in entries],
         )
 
