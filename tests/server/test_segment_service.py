@@ -578,7 +578,9 @@ def test_the_folder_depends_on_file_variant_and_encoder(monkeypatch: pytest.Monk
     folders.append(keys[0].folder)
     monkeypatch.setattr("vidnb.server.segment_session._encoder", lambda: "99")
     folders.append(keys[0].folder)
-    assert len(set(folders)) == 5
+    monkeypatch.setattr(os, "cpu_count", lambda: 77)
+    folders.append(keys[0].folder)
+    assert len(set(folders)) == 6
     assert keys[0].folder == folders[-1]
 
 

@@ -7,6 +7,7 @@ parent, which would wait for threads that do not exist there.
 
 import asyncio
 import hashlib
+import os
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -47,8 +48,12 @@ class SessionKey:
 
     @property
     def folder(self) -> str:
-        """The name of its folder in the cache; another encoder may give other segments."""
-        text = "\n".join((str(FORMAT), _encoder(), self.variant, self.tag))
+        """The name of its folder in the cache; another encoder may give other segments.
+
+        So may another machine with the same home: the size depends on the number of processors.
+        """
+        made_by = (str(FORMAT), _encoder(), str(os.cpu_count()))
+        text = "\n".join((*made_by, self.variant, self.tag))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
