@@ -105,14 +105,25 @@ def clip(name: str) -> Path:
         source, before, after = COPIES[name]
         return _made(name, [*before.split(), "-i", str(clip(source)), "-c", "copy", *after.split()])
     count, rate, options = CLIPS[name]
+    color = [] if "-pix_fmt" in options or "prores" in options else ["-pix_fmt", "yuv420p"]
+    words = [word.strip("'").replace("\\,", "\\,") for word in options.split()]
+    return _encoded(name, count, rate, [*color, *words])
+
+
+def long_clip(count: int, rate: str) -> Path:
+    """Return a lossless clip of up to 1024 frames, from which others are made."""
+    options = ["-c:v", "libx264", "-preset", "ultrafast", "-qp", "0", "-pix_fmt", "yuv420p"]
+    return _encoded(f"{count}-at-{rate}.mkv", count, rate, options)
+
+
+def _encoded(name: str, count: int, rate: str, options: list[str]) -> Path:
+    """Return a clip of frames that show their numbers, encoded with ffmpeg's options."""
     path = _folder() / name
     if path.is_file():
         return path
     size = f"{WIDTH}x{HEIGHT}"
     raw = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", size, "-r", rate, "-i", "-"]
-    color = ["-pix_fmt", "yuv420p"] if "-pix_fmt" not in options and "prores" not in options else []
-    words = [word.strip("'").replace("\\,", "\\,") for word in options.split()]
-    return _made(name, [*raw, *color, *words], numbered_frames(count).tobytes())
+    return _made(name, [*raw, *options], numbered_frames(count).tobytes())
 
 
 def _folder() -> Path:
