@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 
+import vidnb
 from tests.browser.any_file import FORMATS, FPS, Format, format_file, times_of
 from tests.browser.cells import NotebookFile, OpenNotebook
 from tests.browser.firefox import Firefox, find_firefox
 from tests.browser.lab import Chromium, Lab, require_program
+from tests.browser.sound import RECORD as RECORD_SOUND
+from tests.browser.sound import SEEKS_S, delay_s, sync_clip
 
 ROOT = Path(__file__).parents[2]
 FRAME_S = 1 / FPS
@@ -42,13 +46,14 @@ LOOP = """
             await player.wait_for_async("loadeddata", timeout_s=DEADLINE_S / 4)
             found["first_s"] = time.perf_counter() - start_s
             found["pictures"] = [await picture(player)]
-            found["duration_s"] = player.duration
             for time_s in times_s:
                 start_s = time.perf_counter()
                 player.seek(time_s)
                 await player.wait_for_async("seeked", timeout_s=DEADLINE_S / 4)
                 found.setdefault("seeks_s", []).append(time.perf_counter() - start_s)
                 found["pictures"].append(await picture(player))
+            # Firefox knows the duration of a fragmented file that declares none after it has read it.
+            found["duration_s"] = player.duration
         except Exception as error:
             found["failed"] = repr(error)
         report(**found, delivery=player.delivery, route=player.route, size=player.size,
@@ -147,4 +152,53 @@ def test_firefox_plays_every_format(lab: Lab, firefox: Firefox, route: str) -> N
     report = open_in_firefox(lab, firefox, f"any-firefox-{route}", cells(names, route))
     plays_hevc = bool(firefox.evaluate(FED_HEVC if route == "kernel" else HEVC))
     check("Firefox", route, names, report, plays_hevc)
+    assert firefox.errors == []
+
+
+# How they are delivered; their own sound is in step by less than 40 ms.
+SYNC_CLIPS = {
+    "sync.mp4": "direct",
+    "sync.mkv": "remux",
+    "sync.ts": "remux",
+    "sync-ac3.mkv": "remux",
+    "sync.avi": "transcode",
+    "sync.mpg": "transcode",
+    "sync.wmv": "transcode",
+}
+
+
+def check_sound(browser: str, record: Callable[[str], Any]) -> None:
+    """Compare the delays between flashes and clicks with those of the file that plays as it is."""
+    delays_s = {}
+    for name in SYNC_CLIPS:
+        with vidnb.serve(sync_clip(name)) as served:
+            delays_s[name] = [delay_s(part) for part in record(served.page_url)]
+        print(f"{browser} {name}: " + ", ".join(f"{1000 * one:.0f} ms" for one in delays_s[name]))
+    constant_s = median(delays_s["sync.mp4"])
+    for name, found in delays_s.items():
+        assert len(found) == 1 + len(SEEKS_S)
+        assert max(abs(one - constant_s) for one in found) < 0.04, name
+
+
+@pytest.mark.slow
+def test_sound_is_in_step_in_chromium(chromium: Chromium) -> None:
+    def record(url: str) -> Any:
+        page = chromium.new_page()
+        page.goto(url)
+        page.wait_for_function("() => document.querySelector('video').readyState >= 2")
+        parts = page.evaluate(RECORD_SOUND, SEEKS_S)
+        page.close()
+        return parts
+
+    check_sound("Chromium", record)
+
+
+@pytest.mark.slow
+def test_sound_is_in_step_in_firefox(firefox: Firefox) -> None:
+    def record(url: str) -> Any:
+        firefox.open(url)
+        firefox.wait_for("document.querySelector('video').readyState >= 2")
+        return firefox.evaluate(f"({RECORD_SOUND})({list(SEEKS_S)})")
+
+    check_sound("Firefox", record)
     assert firefox.errors == []
