@@ -113,6 +113,13 @@ def _arguments(found: Format) -> list[str]:
     return [*source, *streams, "-vf", found.filters, *found.options.split()]
 
 
+def long_file() -> Path:
+    """Return an AVI of MPEG-4 part 2 of 60 s at 15 fps, so that each frame has its own number."""
+    options = "-vf scale=320:256:flags=neighbor -c:v mpeg4 -g 30 -q:v 4 -pix_fmt yuv420p".split()
+    source = ["-i", str(long_clip(900, "15")), *"-f lavfi -i sine=r=48000:d=60".split()]
+    return made_by_ffmpeg(_FOLDER / "long.avi", lambda: [*source, *options, "-c:a", "mp3"])
+
+
 @dataclass(frozen=True, slots=True)
 class Times:
     """When the first frame is shown and when picture and sound end, from the start of a player (s)."""

@@ -1,19 +1,29 @@
 """Files of any format in real browsers: the first picture, frames after seeks, sound, sharing."""
 
+import base64
+import io
+import shutil
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+from playwright.sync_api import Page
 
 import vidnb
-from tests.browser.any_file import FORMATS, FPS, Format, format_file, times_of
+from tests.browser.any_file import FORMATS, FPS, Format, format_file, long_file, times_of
 from tests.browser.cells import NotebookFile, OpenNotebook
 from tests.browser.firefox import Firefox, find_firefox
 from tests.browser.lab import Chromium, Lab, require_program
 from tests.browser.sound import RECORD as RECORD_SOUND
 from tests.browser.sound import SEEKS_S, delay_s, sync_clip
+from tests.clips import shown_number
+from tests.origin import Film, Origin
+from vidnb.server.folder import serve_folder
 
 ROOT = Path(__file__).parents[2]
 FRAME_S = 1 / FPS
@@ -60,6 +70,14 @@ LOOP = """
                error=player.error, tried=player.routes_tried)
         player.close()
 """
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No segments of earlier tests for what is served by the process of the tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 HEVC = 'document.createElement("video").canPlayType(\'video/mp4; codecs="hev1.1.6.L93.90"\')'
 FED_HEVC = "MediaSource.isTypeSupported('video/mp4; codecs=\"hvc1.1.6.L93.90\"')"
 
@@ -167,38 +185,276 @@ SYNC_CLIPS = {
 }
 
 
-def check_sound(browser: str, record: Callable[[str], Any]) -> None:
-    """Compare the delays between flashes and clicks with those of the file that plays as it is."""
+@pytest.mark.slow
+def test_sound_is_in_step_with_the_pictures(chromium: Chromium) -> None:
+    """Compared with a file that plays as it is, also after seeks.
+
+    Without a device for sound, the clock of Web Audio does not run in Firefox.
+    """
     delays_s = {}
-    for name in SYNC_CLIPS:
+    for name, delivery in SYNC_CLIPS.items():
         with vidnb.serve(sync_clip(name)) as served:
-            delays_s[name] = [delay_s(part) for part in record(served.page_url)]
-        print(f"{browser} {name}: " + ", ".join(f"{1000 * one:.0f} ms" for one in delays_s[name]))
+            page = chromium.new_page()
+            page.goto(served.page_url)
+            page.wait_for_function("() => document.querySelector('video').readyState >= 2")
+            is_fed = page.evaluate("document.querySelector('video').src.startsWith('blob:')")
+            assert is_fed == (delivery != "direct")
+            delays_s[name] = [delay_s(part) for part in page.evaluate(RECORD_SOUND, SEEKS_S)]
+            page.close()
+        print(f"{name}: " + ", ".join(f"{1000 * one:.0f} ms" for one in delays_s[name]))
     constant_s = median(delays_s["sync.mp4"])
     for name, found in delays_s.items():
         assert len(found) == 1 + len(SEEKS_S)
         assert max(abs(one - constant_s) for one in found) < 0.04, name
 
 
+SEEK_OFTEN = """
+    import random, threading
+    from vidnb.media.segments import SegmentMaker
+    made, opened = [], []
+    make, init = SegmentMaker.segment, SegmentMaker.init
+    def counted(self, number):
+        made.append(number)
+        return make(self, number)
+    def counted_init(self):
+        opened.append(self)
+        return init(self)
+    SegmentMaker.segment, SegmentMaker.init = counted, counted_init
+    def open_things():
+        return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+    def seek_often(count):
+        player = vidnb.play({path!r}, muted=True, width=320)
+        box.children = [player]
+        player.wait_for("loadeddata", timeout_s=DEADLINE_S)
+        pictures = []
+        for number in range(count):
+            index = random.randrange(900)
+            # Half of them while the one before is not yet done.
+            player.seek((index + 0.5) / 15)
+            time.sleep(random.choice([0, 0.02, 0.2]))
+            if number % 20 == 19:
+                player.seek((index + 0.5) / 15).wait_for("seeked", timeout_s=DEADLINE_S)
+                pictures.append((index, shown_number(np.asarray(player.snapshot(DEADLINE_S)))))
+        during = open_things()
+        player.close()
+        return pictures, during, player.delivery
+    random.seed(1)
+    seek_often(20)
+    def settled():
+        # Threads and files of the player end a moment after it is closed.
+        end_s, lowest = time.monotonic() + 8, open_things()
+        while time.monotonic() < end_s:
+            time.sleep(0.2)
+            lowest = tuple(map(min, lowest, open_things()))
+        return lowest
+    before = settled()
+    pictures, during, delivery = seek_often(200)
+    report(pictures=pictures, before=before, during=during, after=settled(), delivery=delivery,
+           made=len(made), distinct=len(set(made)), threads=[t.name for t in threading.enumerate()])
+"""
+SHARE = """
+    shutil_cache = tempfile.mkdtemp()
+    os.environ["XDG_CACHE_HOME"] = shutil_cache  # nothing is cached
+    made.clear(), opened.clear()
+    two = [vidnb.play({other!r}, muted=True, width=320) for _ in range(2)]
+    box.children = two
+    for player in two:
+        player.wait_for("loadeddata", timeout_s=DEADLINE_S)
+    pictures = []
+    for player, index in zip(two, (100, 101)):
+        player.seek((index + 0.5) / 15).wait_for("seeked", timeout_s=DEADLINE_S)
+        pictures.append(shown_number(np.asarray(player.snapshot(DEADLINE_S))))
+    time.sleep(2)  # read ahead
+    report(pictures=pictures, made=sorted(made), opened=len(opened))
+    for player in two:
+        player.close()
+"""
+
+
 @pytest.mark.slow
-def test_sound_is_in_step_in_chromium(chromium: Chromium) -> None:
-    def record(url: str) -> Any:
-        page = chromium.new_page()
-        page.goto(url)
-        page.wait_for_function("() => document.querySelector('video').readyState >= 2")
-        parts = page.evaluate(RECORD_SOUND, SEEKS_S)
-        page.close()
-        return parts
+def test_many_seeks_leave_no_thread_or_file_and_players_share_segments(
+    lab: Lab, chromium: Chromium, tmp_path: Path
+) -> None:
+    other = shutil.copy(long_file(), tmp_path / "other.avi")
+    texts = [SHOW, SEEK_OFTEN.format(path=str(long_file())), SHARE.format(other=str(other))]
+    book = OpenNotebook(lab, chromium, "any-seeks", texts, "127.0.0.1")
+    found = book.report()
+    print(found)
+    assert found["delivery"] == "transcode"
+    assert len(found["pictures"]) == 10
+    assert [shown for _, shown in found["pictures"]] == [index for index, _ in found["pictures"]]
+    assert found["after"][0] <= found["before"][0]
+    assert found["after"][1] <= found["before"][1]
+    assert found["made"] == found["distinct"]  # 30 segments, each made once at most
+    found = book.report()
+    print(found)
+    assert found["pictures"] == [100, 101]
+    assert found["opened"] == 1
+    assert len(found["made"]) == len(set(found["made"])) > 3
+    assert book.errors == []
 
-    check_sound("Chromium", record)
+
+PIXELS = """(video) => {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+    canvas.getContext("2d").drawImage(video, 0, 0);
+    return canvas.toDataURL("image/png").split(",")[1];
+}"""
+
+
+def shown_in(page: Page) -> int | None:
+    """Return the number that the video of a page shows."""
+    png = base64.b64decode(page.locator("video").evaluate(PIXELS))
+    return shown_number(np.asarray(Image.open(io.BytesIO(png)).convert("RGB")))
+
+
+def check_page(page: Page, path: Path) -> None:
+    """Check the duration, the first frame and a frame at 80 % of the video of a page."""
+    page.wait_for_function("() => document.querySelector('video')?.readyState >= 2")
+    video = page.locator("video")
+    times = times_of(path)
+    assert video.evaluate("v => v.duration") == pytest.approx(times.duration_s, abs=FRAME_S)
+    assert shown_in(page) == 0
+    video.evaluate(
+        "(v, t) => new Promise(done => {v.addEventListener('seeked', done, {once: true});"
+        " v.currentTime = t})",
+        times.of_frame(SEEKS[0]),
+    )
+    assert shown_in(page) == SEEKS[0]
+
+
+def listen(page: Page) -> list[str]:
+    """Return a list to which the messages of the console are added."""
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    return problems
 
 
 @pytest.mark.slow
-def test_sound_is_in_step_in_firefox(firefox: Firefox) -> None:
-    def record(url: str) -> Any:
-        firefox.open(url)
-        firefox.wait_for("document.querySelector('video').readyState >= 2")
-        return firefox.evaluate(f"({RECORD_SOUND})({list(SEEKS_S)})")
+@pytest.mark.parametrize("name", ["mpeg4-b-frames.avi", "h264.ts"])
+def test_the_pages_of_a_file_and_of_a_folder_play_it(
+    chromium: Chromium, tmp_path: Path, name: str
+) -> None:
+    path = format_file(name)
+    page = chromium.new_page()
+    problems = listen(page)
+    with vidnb.serve(path) as served:
+        page.goto(served.page_url)
+        check_page(page, path)
+    folder = tmp_path / "Films"
+    folder.mkdir()
+    shutil.copy(path, folder)
+    with serve_folder(folder) as served_folder:
+        page.goto(served_folder.page_url)
+        page.get_by_text(name, exact=True).click()
+        check_page(page, path)
+    assert problems == []
 
-    check_sound("Firefox", record)
-    assert firefox.errors == []
+
+COMPARE = """
+    await both.players[0].wait_for_async("loadeddata", timeout_s=DEADLINE_S)
+    await both.players[1].wait_for_async("loadeddata", timeout_s=DEADLINE_S)
+    deliveries = [player.delivery for player in both.players]
+    pictures = []
+    for index in (200, 50, 123):
+        both.seek((index + 0.5) / 25)
+        for player in both.players:
+            await player.wait_for_async("seeked", timeout_s=DEADLINE_S)
+        pictures.append([await picture(player) for player in both.players])
+    both.seek(1)
+    report(deliveries=deliveries, pictures=pictures)
+"""
+TIMES = "() => [...document.querySelectorAll('.vidnb-compare video')].map((v) => v.currentTime)"
+
+
+@pytest.mark.slow
+def test_a_direct_and_a_transcoded_video_share_one_clock(lab: Lab, chromium: Chromium) -> None:
+    names = [str(format_file(name)) for name in ("h264-tail.mp4", "mjpeg.avi")]
+    show = f"both = vidnb.compare(*{names!r})\nboth"
+    book = OpenNotebook(lab, chromium, "any-compare", [SHOW, show, COMPARE], "127.0.0.1")
+    found = book.report()
+    assert found["deliveries"] == ["direct", "transcode"]
+    assert found["pictures"] == [[200, 200], [50, 50], [123, 123]]
+    page = book.page
+    page.get_by_role("button", name="Play all").click()
+    page.wait_for_function(f"() => ({TIMES})().every((time) => time >= 4)")
+    differences = []
+    for _ in range(20):
+        first_s, second_s = page.evaluate(TIMES)
+        differences.append(abs(first_s - second_s))
+        page.wait_for_timeout(50)
+    print(f"direct and transcoded: {1000 * median(differences):.0f} ms apart")
+    assert median(differences) <= FRAME_S
+    assert book.errors == []
+
+
+PART = """
+    player = vidnb.play({path!r}, muted=True, width=400, start_s={start_s}, end_s={end_s})
+    player
+"""
+PLAY_PART = """
+    player.wait_for("loadeddata", timeout_s=DEADLINE_S)
+    while await_picture(player) is None:
+        time.sleep(0.05)
+    pictures = [await_picture(player)]
+    player.play().wait_for("ended", timeout_s=DEADLINE_S)
+    pictures.append(await_picture(player))
+    report(pictures=pictures, delivery=player.delivery, ended=player.ended)
+"""
+
+
+@pytest.mark.slow
+def test_a_part_of_a_remuxed_file_starts_and_ends_at_its_frames(
+    lab: Lab, chromium: Chromium
+) -> None:
+    path = format_file("h264.mkv")
+    times = times_of(path)
+    part = PART.format(path=str(path), start_s=times.of_frame(75), end_s=times.of_frame(119))
+    helper = """
+    def await_picture(player):
+        return shown_number(np.asarray(player.snapshot(DEADLINE_S)))
+    """
+    book = OpenNotebook(
+        lab, chromium, "any-part", [SHOW, helper, part, PLAY_PART], "127.0.0.1"
+    )
+    found = book.report()
+    assert found["delivery"] == "remux"
+    assert found["pictures"] == [75, 119]
+    assert found["ended"]
+    assert book.errors == []
+
+
+STREAM = """
+    player = vidnb.play({url!r}, muted=True, width=400)
+    player
+"""
+SEEK_AHEAD = """
+    player.wait_for("loadeddata", timeout_s=DEADLINE_S)
+    pictures = [shown_number(np.asarray(player.snapshot(DEADLINE_S)))]
+    is_done = [player.download.done]
+    player.seek({time_s}).wait_for("seeked", timeout_s=DEADLINE_S)
+    pictures.append(shown_number(np.asarray(player.snapshot(DEADLINE_S))))
+    is_done.append(player.download.done)
+    report(pictures=pictures, is_done=is_done, delivery=player.delivery, duration=player.duration)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["h264.mkv", "mpeg4-b-frames.avi"])
+def test_a_file_plays_while_it_is_downloaded(lab: Lab, chromium: Chromium, name: str) -> None:
+    """The last bytes but the index arrive only after the test has seen the pictures."""
+    path = format_file(name)
+    data, times = path.read_bytes(), times_of(path)
+    film = Film(data, media_type="application/octet-stream")
+    with Origin(film, rate=len(data) / 60) as origin:
+        url = f"{origin.url.rpartition('/')[0]}/{name}"
+        ahead = SEEK_AHEAD.format(time_s=times.of_frame(SEEKS[0]))
+        texts = [SHOW, STREAM.format(url=url), ahead]
+        book = OpenNotebook(lab, chromium, f"any-stream-{name}", texts, "127.0.0.1")
+        found = book.report()
+    print(found)
+    assert found["pictures"] == [0, SEEKS[0]]
+    assert found["is_done"] == [False, False]
+    assert found["duration"] == pytest.approx(times.duration_s, abs=FRAME_S)
+    assert book.errors == []
