@@ -113,11 +113,23 @@ def _arguments(found: Format) -> list[str]:
     return [*source, *streams, "-vf", found.filters, *found.options.split()]
 
 
+_LARGE = {
+    "large.mkv": "-c:v libx264 -preset ultrafast -qp 25 -g 50 -pix_fmt yuv420p -c:a aac",
+    "large.avi": "-c:v mpeg4 -g 50 -q:v 2 -pix_fmt yuv420p -c:a pcm_s16le",
+}
+
+
+def large_file(name: str) -> Path:
+    """Return one of `_LARGE`: 250 frames, noisy, so that a part of it takes time to download."""
+    large = Format(_LARGE[name], "", "", "scale=320:256:flags=neighbor,setsar=1,noise=alls=20:allf=t")
+    return made_by_ffmpeg(_FOLDER / name, lambda: _arguments(large))
+
+
 def long_file() -> Path:
-    """Return an AVI of MPEG-4 part 2 of 60 s at 15 fps, so that each frame has its own number."""
+    """Return an AVI of MPEG-4 part 2 of 60 s at 10 fps, so that each frame has its own number."""
     options = "-vf scale=320:256:flags=neighbor -c:v mpeg4 -g 30 -q:v 4 -pix_fmt yuv420p".split()
-    source = ["-i", str(long_clip(900, "15")), *"-f lavfi -i sine=r=48000:d=60".split()]
-    return made_by_ffmpeg(_FOLDER / "long.avi", lambda: [*source, *options, "-c:a", "mp3"])
+    source = ["-i", str(long_clip(600, "10")), *"-f lavfi -i sine=r=48000:d=60".split()]
+    return made_by_ffmpeg(_FOLDER / "long-10.avi", lambda: [*source, *options, "-c:a", "pcm_s16le"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,13 @@ from PIL import Image
 from playwright.sync_api import Page
 
 import vidnb
-from tests.browser.any_file import FORMATS, FPS, Format, format_file, long_file, times_of
+from tests.browser.any_file import FORMATS, FPS, Format, format_file, large_file, long_file, times_of
 from tests.browser.cells import NotebookFile, OpenNotebook
 from tests.browser.firefox import Firefox, find_firefox
 from tests.browser.lab import Chromium, Lab, require_program
 from tests.browser.sound import RECORD as RECORD_SOUND
 from tests.browser.sound import SEEKS_S, delay_s, sync_clip
+from tests.browser.test_stream import WithheldPart
 from tests.clips import shown_number
 from tests.origin import Film, Origin
 from vidnb.server.folder import serve_folder
@@ -210,6 +211,7 @@ def test_sound_is_in_step_with_the_pictures(chromium: Chromium) -> None:
 
 SEEK_OFTEN = """
     import random, threading
+    from contextlib import suppress
     from vidnb.media.segments import SegmentMaker
     made, opened = [], []
     make, init = SegmentMaker.segment, SegmentMaker.init
@@ -221,19 +223,27 @@ SEEK_OFTEN = """
         return init(self)
     SegmentMaker.segment, SegmentMaker.init = counted, counted_init
     def open_things():
-        return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+        # The workers of pools stay, and their number is bounded.
+        workers = sum("-worker-" in thread.name for thread in threading.enumerate())
+        targets = []
+        for name in os.listdir("/proc/self/fd"):
+            with suppress(OSError):  # that of the list itself
+                targets.append(os.readlink("/proc/self/fd/" + name))
+        # The browser keeps some of its connections.
+        files = [target for target in targets if not target.startswith("socket:")]
+        return len(files), len(os.listdir("/proc/self/task")) - workers
     def seek_often(count):
         player = vidnb.play({path!r}, muted=True, width=320)
         box.children = [player]
         player.wait_for("loadeddata", timeout_s=DEADLINE_S)
         pictures = []
         for number in range(count):
-            index = random.randrange(900)
+            index = random.randrange(600)
             # Half of them while the one before is not yet done.
-            player.seek((index + 0.5) / 15)
+            player.seek({first_s} + (index + 0.5) / 10)
             time.sleep(random.choice([0, 0.02, 0.2]))
             if number % 20 == 19:
-                player.seek((index + 0.5) / 15).wait_for("seeked", timeout_s=DEADLINE_S)
+                player.seek({first_s} + {first_s} + (index + 0.5) / 10).wait_for("seeked", timeout_s=DEADLINE_S)
                 pictures.append((index, shown_number(np.asarray(player.snapshot(DEADLINE_S)))))
         during = open_things()
         player.close()
@@ -253,8 +263,6 @@ SEEK_OFTEN = """
            made=len(made), distinct=len(set(made)), threads=[t.name for t in threading.enumerate()])
 """
 SHARE = """
-    shutil_cache = tempfile.mkdtemp()
-    os.environ["XDG_CACHE_HOME"] = shutil_cache  # nothing is cached
     made.clear(), opened.clear()
     two = [vidnb.play({other!r}, muted=True, width=320) for _ in range(2)]
     box.children = two
@@ -262,7 +270,7 @@ SHARE = """
         player.wait_for("loadeddata", timeout_s=DEADLINE_S)
     pictures = []
     for player, index in zip(two, (100, 101)):
-        player.seek((index + 0.5) / 15).wait_for("seeked", timeout_s=DEADLINE_S)
+        player.seek((index + 0.5) / 10).wait_for("seeked", timeout_s=DEADLINE_S)
         pictures.append(shown_number(np.asarray(player.snapshot(DEADLINE_S))))
     time.sleep(2)  # read ahead
     report(pictures=pictures, made=sorted(made), opened=len(opened))
@@ -276,7 +284,12 @@ def test_many_seeks_leave_no_thread_or_file_and_players_share_segments(
     lab: Lab, chromium: Chromium, tmp_path: Path
 ) -> None:
     other = shutil.copy(long_file(), tmp_path / "other.avi")
-    texts = [SHOW, SEEK_OFTEN.format(path=str(long_file())), SHARE.format(other=str(other))]
+    first_s = times_of(long_file()).first_s
+    texts = [
+        SHOW,
+        SEEK_OFTEN.format(path=str(long_file()), first_s=first_s),
+        SHARE.format(other=str(other), first_s=first_s),
+    ]
     book = OpenNotebook(lab, chromium, "any-seeks", texts, "127.0.0.1")
     found = book.report()
     print(found)
@@ -285,7 +298,7 @@ def test_many_seeks_leave_no_thread_or_file_and_players_share_segments(
     assert [shown for _, shown in found["pictures"]] == [index for index, _ in found["pictures"]]
     assert found["after"][0] <= found["before"][0]
     assert found["after"][1] <= found["before"][1]
-    assert found["made"] == found["distinct"]  # 30 segments, each made once at most
+    assert found["made"] == found["distinct"]  # each segment was made once at most
     found = book.report()
     print(found)
     assert found["pictures"] == [100, 101]
@@ -441,18 +454,20 @@ SEEK_AHEAD = """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["h264.mkv", "mpeg4-b-frames.avi"])
+@pytest.mark.parametrize("name", ["large.mkv", "large.avi"])
 def test_a_file_plays_while_it_is_downloaded(lab: Lab, chromium: Chromium, name: str) -> None:
-    """The last bytes but the index arrive only after the test has seen the pictures."""
-    path = format_file(name)
+    """A part of the middle arrives after the pictures before it and behind it were seen."""
+    path = large_file(name)
     data, times = path.read_bytes(), times_of(path)
     film = Film(data, media_type="application/octet-stream")
-    with Origin(film, rate=len(data) / 60) as origin:
+    handler = WithheldPart(range(len(data) * 4 // 10, len(data) * 5 // 10), None)
+    with Origin(film, otherwise=handler, rate=2e7) as origin:
         url = f"{origin.url.rpartition('/')[0]}/{name}"
         ahead = SEEK_AHEAD.format(time_s=times.of_frame(SEEKS[0]))
         texts = [SHOW, STREAM.format(url=url), ahead]
         book = OpenNotebook(lab, chromium, f"any-stream-{name}", texts, "127.0.0.1")
         found = book.report()
+        handler.resume.set()
     print(found)
     assert found["pictures"] == [0, SEEKS[0]]
     assert found["is_done"] == [False, False]

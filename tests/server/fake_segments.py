@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.deadline import DEADLINE_S
+from vidnb.http.ranges import ByteRange
 from vidnb.io import loop
 from vidnb.media.container import MediaFile, MediaSource
 from vidnb.media.playlist import Playlist
@@ -44,7 +45,7 @@ class Film:
     """What the makers do, and what they have done.
 
     `made` are variant and number of all segments; `held` are numbers that wait until `let(number)`;
-    `errors` are raised in place of a segment.
+    `errors` are raised in place of a segment; for those in `reads` the bytes are read.
     """
 
     variant: str = "copy.copy"
@@ -55,6 +56,8 @@ class Film:
     held: dict[int, threading.Event] = field(default_factory=dict)
     errors: dict[int, Exception] = field(default_factory=dict)
     on_open: Callable[[MediaSource], None] = lambda _: None
+    reads: dict[int, ByteRange] = field(default_factory=dict)
+    bytes_read: dict[int, bytes] = field(default_factory=dict)
     problem: str = ""
     playbacks: int = 0
 
@@ -103,6 +106,8 @@ def faked(monkeypatch: pytest.MonkeyPatch, root: Path) -> Iterator[Film]:
             film.made.append((self._variant, number))
             if number in film.held:
                 assert film.held[number].wait(DEADLINE_S)
+            if number in film.reads:
+                film.bytes_read[number] = self._file.read(film.reads[number])
             if number in film.errors:
                 raise film.errors[number]
             return segment(number, self._variant, self._file.head[:8])

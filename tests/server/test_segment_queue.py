@@ -136,6 +136,46 @@ def test_a_job_that_waits_for_bytes_leaves_its_place() -> None:
     assert one.start() == ("b", 1)
 
 
+def test_a_job_that_waits_for_bytes_is_overtaken_by_what_is_made_first() -> None:
+    one = queue("a", ahead=2)
+    one.request("a", 0)
+    assert one.start() == ("a", 0)
+    one.finish("a", is_made=True)
+    assert one.start() == ("a", 1)  # read ahead
+    one.set_blocked("a", is_blocked=True)
+    assert one.overtaken() == []  # nobody waits
+    one.request("a", 1)
+    assert one.overtaken() == []  # it is what is waited for
+    one.request("a", 30)
+    assert one.overtaken() == ["a"]
+    one.set_blocked("a", is_blocked=False)
+    assert one.overtaken() == []  # it is being made
+    one.set_blocked("a", is_blocked=True)
+    one.put_back("a")
+    assert one.start() == ("a", 30)
+    assert one.overtaken() == []
+    one.set_blocked("a", is_blocked=True)
+    assert one.overtaken() == []  # the earlier request does not interrupt it again
+    one.finish("a", is_made=True)
+    assert one.start() == ("a", 1)  # it is still waited for
+    one.set_blocked("a", is_blocked=True)
+    one.request("a", -1)
+    assert one.overtaken() == ["a"]
+
+
+def test_an_overtaken_job_of_a_closed_session_ends_it() -> None:
+    one = queue("a", "b", transcodes=1)
+    one.request("a", 0)
+    assert one.start() == ("a", 0)
+    one.set_blocked("a", is_blocked=True)
+    one.close("a")
+    assert one.overtaken() == []
+    one.put_back("a")
+    assert not one.withdraw("a", 0)
+    one.request("b", 3)
+    assert run(one)[0] == ("b", 3)
+
+
 def test_what_nobody_waits_for_any_more_is_not_made() -> None:
     one = queue("a", ahead=0)
     for number in (4, 4, 60):

@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.deadline import DEADLINE_S, wait_until
+from tests.origin import Exchange, Origin, noise
+from tests.origin import Film as Source
 from tests.server.fake_segments import (
     COUNT,
     Film,
@@ -28,6 +31,7 @@ from tests.server.fake_segments import (
 )
 from tests.server.test_server import descriptors
 from vidnb.errors import MediaError, ServeError, VidnbError
+from vidnb.http.ranges import ByteRange
 from vidnb.io import loop
 from vidnb.server import segment_cache, segment_service
 from vidnb.server.segment_cache import SegmentCache
@@ -419,7 +423,7 @@ def test_a_session_that_waits_for_bytes_leaves_its_place_to_others(
         blocked = pool.submit(stream(second, "h264.aac").read, "8.m4s")
         wait_until(lambda: on_loop(lambda: len(queue._sessions) == 2))
         assert film.numbers == [3]
-        with session._waiting():
+        with session._waiting(lambda: None):
             assert blocked.result(DEADLINE_S) == expected(8, "h264.aac")
         film.let()
         assert waiting.result(DEADLINE_S) == expected(3, "h264.aac")
@@ -662,3 +666,70 @@ print("end")
 """,
     )
     assert printed.split()[0] == "end"
+
+
+# --- bytes that are still downloaded
+
+
+class Bytes:
+    """A handler of an origin that sends all but one part, and that one when it is told to."""
+
+    def __init__(self, part: range) -> None:
+        self.resume = threading.Event()
+        self._part = part
+
+    def __call__(self, exchange: Exchange) -> None:
+        response = exchange.response()
+        exchange.head(response.status, (*response.headers, *exchange.film.headers))
+        for body in response.body:
+            assert not isinstance(body, bytes)
+            for at in range(body.start, body.stop, 2**14):
+                stop = min(body.stop, at + 2**14)
+                if at < self._part.stop and stop > self._part.start:
+                    self.resume.wait(DEADLINE_S)
+                exchange.send(exchange.film.data[at:stop])
+
+
+@pytest.fixture
+def download() -> Iterator[tuple[Bytes, Served, bytes]]:
+    """A file of 4 MB whose second quarter is withheld."""
+    data = HEAD + noise(4_000_000)
+    handler = Bytes(range(1_000_000, 2_000_000))
+    with Origin(Source(data), otherwise=handler) as origin, serve(f"{origin.base}/a.mkv") as served:
+        yield handler, served, data
+        handler.resume.set()
+
+
+@pytest.mark.parametrize("variant", ["copy.copy", "h264.aac"])
+@pytest.mark.parametrize("is_read_ahead", [True, False])
+def test_a_seek_beyond_what_is_downloaded_does_not_wait_for_what_comes_before(
+    film: Film, download: tuple[Bytes, Served, bytes], variant: str, is_read_ahead: bool
+) -> None:
+    handler, served, data = download
+    film.reads = {1: ByteRange(1_200_000, 1_200_100), 30: ByteRange(3_000_000, 3_000_100)}
+    one = stream(served, variant)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = pool.submit(one.read, "0.m4s" if is_read_ahead else "1.m4s")
+        wait_until(lambda: 1 in film.numbers)
+        wait_until(lambda: on_loop(lambda: bool(segment_service.segment_service()._waits)))
+        assert one.read("30.m4s") == expected(30, variant)
+        assert film.bytes_read == {30: data[3_000_000:3_000_100]}
+        handler.resume.set()  # the one that was interrupted is made now
+        assert waiting.result(DEADLINE_S) == expected(0 if is_read_ahead else 1, variant)
+    if not is_read_ahead:
+        assert film.bytes_read[1] == data[1_200_000:1_200_100]
+
+
+def test_closing_ends_the_wait_for_bytes(
+    film: Film, download: tuple[Bytes, Served, bytes]
+) -> None:
+    _, served, _ = download
+    film.reads = {1: ByteRange(1_200_000, 1_200_100)}
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(stream(served).read, "1.m4s")
+        wait_until(lambda: on_loop(lambda: bool(segment_service.segment_service()._waits)))
+        served.close()
+        with pytest.raises(ServeError, match="not served any more"):
+            waiting.result(DEADLINE_S)
+    wait_until(lambda: not segment_threads())
+    assert on_loop(lambda: segment_service.segment_service()._waits) == {}

@@ -76,7 +76,7 @@ MediaSource: TypeAlias = StrPath | DownloadResult | OpensBytes | BinaryIO
 _BUFFER_BYTES: Final = 2**18
 """The size of one read by FFmpeg (B): a call into Python costs as much as reading 30 KiB."""
 _URL_BUFFER_BYTES: Final = 2**15
-"""The same for a URL, where every byte is fetched: FFmpeg reads ahead by a whole buffer."""
+"""The same where every byte is fetched or waited for: FFmpeg reads ahead by a whole buffer."""
 _READ_AHEAD_BYTES: Final = 2**20
 """The largest read-ahead of a URL (B): the next frame is often another group of pictures."""
 _OPTIONS: Final = {"protocol_whitelist": "none"}
@@ -145,7 +145,7 @@ class MediaFile:
         elif callable(getattr(source, "read", None)) and callable(getattr(source, "seek", None)):
             self.name = str(getattr(source, "name", None) or f"the {type(source).__name__}")
             self._file = cast(BinaryIO, source)
-            self._buffer_bytes = _BUFFER_BYTES
+            self._buffer_bytes = _URL_BUFFER_BYTES if self.is_remote else _BUFFER_BYTES
         else:
             raise ValueError(
                 "source must be a path, a URL, a DownloadResult, a Served or a binary file object,"

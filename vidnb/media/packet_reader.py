@@ -20,6 +20,8 @@ _EARLIER_S: Final = (0, 2, 10, 60)
 """How much earlier (s) is tried where a seek finds only later packets."""
 _SKIPPED_S: Final = 10
 """A read that begins less than this (s) after the last one goes on without a seek."""
+_SKIPPED_REMOTE_S: Final = 1
+"""The same where bytes are still to be fetched: those between would be waited for."""
 
 
 def packet_time(packet: "Packet[Any]") -> Fraction | None:
@@ -100,7 +102,8 @@ class PacketReader:
     def _holds(self, since_s: Fraction) -> bool:
         """Whether the kept packets begin at or before a time, and end not long before it."""
         times = [time for one in self._kept if (time := packet_time(one)) is not None]
-        return bool(times) and times[0] <= since_s <= times[-1] + _SKIPPED_S
+        skipped_s = _SKIPPED_REMOTE_S if self._file.is_remote else _SKIPPED_S
+        return bool(times) and times[0] <= since_s <= times[-1] + skipped_s
 
     def _seek(self, since_s: Fraction) -> None:
         stream = self.stream

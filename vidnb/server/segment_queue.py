@@ -175,6 +175,25 @@ class SegmentQueue(Generic[_S]):
             else:
                 state.latest = None
 
+    def put_back(self, session: _S) -> None:
+        """End the job of a session without a result; who waits for its segment still does."""
+        state = self._sessions[session]
+        state.running, state.is_blocked = None, False
+        if state.is_closed:
+            del self._sessions[session]
+
+    def overtaken(self) -> list[_S]:
+        """Return the sessions whose job waits for bytes while another segment is to be made first.
+
+        The bytes of that one may be there: after a seek beyond what is downloaded, or where it was
+        read ahead up to there.
+        """
+        return [
+            session
+            for session, one in self._sessions.items()
+            if one.is_blocked and one.next_request() not in {None, one.running}
+        ]
+
     def set_blocked(self, session: _S, *, is_blocked: bool) -> None:
         """Note that the job of a session waits for bytes of its file, and leaves its place."""
         state = self._sessions.get(session)

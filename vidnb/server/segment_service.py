@@ -7,6 +7,7 @@ file in one variant, and is closed with the last of them, or when it was idle fo
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import Final
 
 from vidnb.errors import ServeError, VidnbError
@@ -14,7 +15,7 @@ from vidnb.io import loop
 from vidnb.io.calls import NoThreadError
 from vidnb.server.segment_cache import SegmentCache
 from vidnb.server.segment_queue import SegmentQueue
-from vidnb.server.segment_session import Result, Session, SessionKey
+from vidnb.server.segment_session import OvertakenError, Result, Session, SessionKey
 from vidnb.server.segment_stream import PLAYLIST
 from vidnb.server.source_version import SourceVersion
 
@@ -37,6 +38,7 @@ class SegmentService:
         self.sessions: dict[SessionKey, Session] = {}
         self.cache = SegmentCache()
         self._queue: SegmentQueue[Session] = SegmentQueue(max(1, (os.cpu_count() or 1) // 2))
+        self._waits: dict[Session, Callable[[], object]] = {}
         self._ending: set[asyncio.Future[None]] = set()
         self._is_registered = False
 
@@ -102,7 +104,9 @@ class SegmentService:
             await asyncio.wait(self._ending, timeout=EXIT_S)
 
     def _start(self) -> None:
-        """Start the jobs that may run now."""
+        """Start the jobs that may run now; end those that wait for bytes while others could run."""
+        for session in self._queue.overtaken():
+            self._waits[session]()
         while (job := self._queue.start()) is not None:
             try:
                 job.session.make(job.number)
@@ -113,8 +117,11 @@ class SegmentService:
     def _finish(self, session: Session, number: int, result: Result) -> None:
         """Deliver what a thread has made."""
         session.used_s = asyncio.get_running_loop().time()
-        self._settle(session, number, result)
-        self._queue.finish(session, is_made=not isinstance(result, VidnbError))
+        if isinstance(result, OvertakenError):
+            self._queue.put_back(session)
+        else:
+            self._settle(session, number, result)
+            self._queue.finish(session, is_made=not isinstance(result, VidnbError))
         self._start()
 
     def _settle(self, session: Session, number: int, result: Result) -> None:
@@ -135,8 +142,12 @@ class SegmentService:
         elif number == PLAYLIST:
             self._queue.set_count(session, part.count(b"#EXTINF:"))
 
-    def _block(self, session: Session, *, is_blocked: bool) -> None:
-        self._queue.set_blocked(session, is_blocked=is_blocked)
+    def _block(self, session: Session, cancel: Callable[[], object] | None) -> None:
+        if cancel is None:
+            self._waits.pop(session, None)
+        else:
+            self._waits[session] = cancel
+        self._queue.set_blocked(session, is_blocked=cancel is not None)
         self._start()
 
     def _close_if_idle(self, session: Session) -> None:
@@ -154,6 +165,8 @@ class SegmentService:
     def _close(self, session: Session) -> None:
         del self.sessions[session.key]
         self._queue.close(session)
+        if session in self._waits:
+            self._waits[session]()
         name = session.source.source.name
         for number in tuple(session.results):
             self._settle(session, number, ServeError(f"{name} is not served any more."))

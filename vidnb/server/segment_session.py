@@ -10,9 +10,10 @@ import hashlib
 import os
 import queue
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -25,13 +26,17 @@ from vidnb.server.source_version import SourceVersion
 if TYPE_CHECKING:
     from vidnb.media.segments import SegmentMaker
 
-__all__ = ["Result", "Session", "SessionKey"]
+__all__ = ["OvertakenError", "Result", "Session", "SessionKey"]
 
 FORMAT: Final = 1
 """Changes whenever the same file gives other segments than before."""
 
 Result: TypeAlias = bytes | VidnbError | None
 """A part, why it could not be made, or None if there is no such part."""
+
+
+class OvertakenError(VidnbError):
+    """A part was not made, because its bytes are not downloaded yet and another one is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +74,20 @@ def _encoder() -> str:
 class Session:
     """The thread of one key, its users and what they wait for; on the server's loop.
 
-    `on_end` gets each result, `on_wait` whether the thread waits for bytes.
+    `on_end` gets each result; `on_wait` the function that ends the thread's waiting for bytes with
+    an `OvertakenError` as the result, and None when it does not wait any more.
     """
 
     key: SessionKey
     source: SourceVersion
     cache: SegmentCache
     on_end: Callable[["Session", int, Result], None]
-    on_wait: Callable[..., None]
+    on_wait: Callable[["Session", Callable[[], object] | None], None]
     users: set[object] = field(default_factory=set)
     results: dict[int, asyncio.Future[bytes | None]] = field(default_factory=dict)
     used_s: float = 0.0
     ended: asyncio.Future[None] | None = None
+    _is_overtaken: bool = False
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _jobs: "queue.SimpleQueue[int | None]" = field(default_factory=queue.SimpleQueue)
 
@@ -100,16 +107,20 @@ class Session:
         maker: SegmentMaker | None = None
         while (number := self._jobs.get()) is not None:
             result: Result
+            self._is_overtaken = False
             try:
                 result = self.cache.find(self.key.folder, name_of(number))
                 if result is None:
                     maker = maker or _open_maker(source, self.key.variant)
                     result = _make(maker, number)
+                    if self._is_overtaken:
+                        raise OvertakenError
                     source.check()
                     if result is not None:
                         self.cache.save(self.key.folder, name_of(number), result)
             except Exception as error:  # noqa: BLE001 - they wait for it
-                result = source.sentence(error)
+                is_overtaken = self._is_overtaken
+                result = OvertakenError() if is_overtaken else source.sentence(error)
                 if maker is not None:  # it may have stopped anywhere
                     maker.close()
                 maker = None
@@ -121,12 +132,15 @@ class Session:
         self._call(self._end)
 
     @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        self._call(partial(self.on_wait, self, is_blocked=True))
+    def _waiting(self, cancel: Callable[[], object]) -> Iterator[None]:
+        self._call(self.on_wait, self, cancel)
         try:
             yield
+        except CancelledError:
+            self._is_overtaken = True  # whatever error FFmpeg makes of it
+            raise
         finally:
-            self._call(partial(self.on_wait, self, is_blocked=False))
+            self._call(self.on_wait, self, None)
 
     def _end(self) -> None:
         if self.ended is not None:

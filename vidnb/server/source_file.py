@@ -8,9 +8,10 @@ from vidnb.io.loop import server
 from vidnb.io.random_access import RandomAccessFile
 from vidnb.server.sources import ChangedError, Source
 
-__all__ = ["NotStoredError", "SourceFile"]
+__all__ = ["TIMEOUT_S", "NotStoredError", "SourceFile"]
 
-_TIMEOUT_S: Final = 60.0
+TIMEOUT_S: Final = 60.0
+"""How long a read waits for its bytes."""
 
 
 class NotStoredError(ServeError):
@@ -31,7 +32,7 @@ class SourceFile(RandomAccessFile):
         self.name = source.name
         self._waits = waits
         try:
-            self._version = server.run(source.version(), timeout_s=_TIMEOUT_S)
+            self._version = server.run(source.version(), timeout_s=TIMEOUT_S)
         except (OSError, ChangedError) as error:
             raise ServeError(f"{self.name} cannot be read: it is gone, or it changed.") from error
         self.size_bytes = self._version.size_bytes
@@ -47,11 +48,15 @@ class SourceFile(RandomAccessFile):
             byte_range = self._version.stored(byte_range)
             if not byte_range:
                 raise NotStoredError(f"Byte {self._position} of {self.name} is not downloaded yet.")
-        data = server.run(self._version.read(byte_range), timeout_s=_TIMEOUT_S)
+        data = self._read(byte_range)
         if len(data) != byte_range.size_bytes or not self._version.intact():
             raise ServeError(f"{self.name} changed while it was read; open it again.")
         view[: len(data)] = data
         return len(data)
+
+    def _read(self, byte_range: ByteRange) -> bytes | bytearray:
+        """Return bytes of the version; fewer if it is not intact any more."""
+        return server.run(self._version.read(byte_range), timeout_s=TIMEOUT_S)
 
     def close(self) -> None:
         """Release the version."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,31 +10,46 @@ from typing import TypeAlias
 
 from vidnb.errors import MediaError, ServeError, VidnbError
 from vidnb.http.ranges import ByteRange
+from vidnb.io.loop import server
 from vidnb.io.regular_file import open_regular
-from vidnb.server.source_file import SourceFile
+from vidnb.server.source_file import TIMEOUT_S, SourceFile
 from vidnb.server.sources import FileSource, OpenFile, Source
 
 __all__ = ["SourceVersion", "Waiting"]
 
 logger = logging.getLogger(__name__)
 
-Waiting: TypeAlias = Callable[[], AbstractContextManager[None]]
+Waiting: TypeAlias = Callable[[Callable[[], object]], AbstractContextManager[None]]
+"""What surrounds a read that waits for bytes; it gets the function that ends the waiting.
+
+That read then raises `concurrent.futures.CancelledError`.
+"""
 
 
 class _WaitingFile(SourceFile):
-    """The bytes of a source; within `waiting()` it waits for those that are still downloaded."""
+    """The bytes of a source; within `waiting` it waits for those that are still downloaded."""
 
-    def __init__(self, source: Source, waiting: Waiting) -> None:
+    def __init__(self, source: Source, waiting: Waiting | None) -> None:
         super().__init__(source)
         self._waiting = waiting
+        self._is_cancelled = False
 
     def _read_into(self, view: memoryview, byte_range: ByteRange) -> int:
+        # FFmpeg goes on after an error, and PyAV keeps one error only: the file seems to end here.
+        return 0 if self._is_cancelled else super()._read_into(view, byte_range)
+
+    def _read(self, byte_range: ByteRange) -> bytes | bytearray:
         if self._version.stored(byte_range) == byte_range:
-            return super()._read_into(view, byte_range)
+            return super()._read(byte_range)
+        reading = server.submit(self._version.read(byte_range))
         try:
-            with self._waiting():
-                return super()._read_into(view, byte_range)
+            with nullcontext() if self._waiting is None else self._waiting(reading.cancel):
+                return reading.result(TIMEOUT_S)
+        except CancelledError:
+            self._is_cancelled = True
+            raise
         except TimeoutError as error:
+            reading.cancel()
             raise ServeError(
                 f"Bytes of {self.name} that this moment needs were not downloaded in time; wait for"
                 " the download, then seek there again."
@@ -45,12 +61,12 @@ class SourceVersion:
     """A source in the version with an entity tag, as a `MediaSource`; not for the server's loop.
 
     Its file is opened by the path, or by its bytes while there is none; a read waits within
-    `waiting()` for bytes that are still downloaded.
+    `waiting` for bytes that are still downloaded.
     """
 
     source: Source
     tag: str
-    waiting: Waiting = nullcontext
+    waiting: Waiting | None = None
 
     @property
     def path(self) -> Path | None:
