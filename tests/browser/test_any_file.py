@@ -21,6 +21,7 @@ from tests.browser.firefox import Firefox, find_firefox
 from tests.browser.lab import Chromium, Lab, require_program
 from tests.browser.sound import RECORD as RECORD_SOUND
 from tests.browser.sound import SEEKS_S, delay_s, sync_clip
+from tests.browser.test_compare import switch_theme
 from tests.browser.test_stream import WithheldPart
 from tests.clips import shown_number
 from tests.origin import Film, Origin
@@ -28,6 +29,7 @@ from vidnb.server.folder import serve_folder
 
 ROOT = Path(__file__).parents[2]
 FRAME_S = 1 / FPS
+SHOTS = Path(__file__).parent / "shots"
 DEFAULT_TIER = ("h264.mkv", "mpeg4-b-frames.avi")
 SEEKS = (200, 50)  # frames at 80 % and 20 %
 
@@ -472,4 +474,50 @@ def test_a_file_plays_while_it_is_downloaded(lab: Lab, chromium: Chromium, name:
     assert found["pictures"] == [0, SEEKS[0]]
     assert found["is_done"] == [False, False]
     assert found["duration"] == pytest.approx(times.duration_s, abs=FRAME_S)
+    assert book.errors == []
+
+
+SHOW_SHOTS = """
+    good = vidnb.play({good!r}, muted=True, width={width})
+    good
+"""
+SHOW_BAD = """
+    bad = vidnb.play({bad!r}, width={width})
+    bad
+"""
+
+
+@pytest.mark.slow
+def test_labels_and_the_error_of_a_damaged_file_in_both_themes_and_a_narrow_cell(
+    lab: Lab, chromium: Chromium, tmp_path: Path
+) -> None:
+    SHOTS.mkdir(exist_ok=True)
+    bad = tmp_path / "damaged.avi"
+    good = format_file("mpeg4-b-frames.avi")
+    noise = np.random.default_rng(1).bytes(60_000)
+    bad.write_bytes(good.read_bytes()[:200] + noise)
+    texts = [
+        SHOW,
+        *(SHOW_SHOTS.format(good=str(good), width=width) for width in (640, 300)),
+        *(SHOW_BAD.format(bad=str(bad), width=width) for width in (640, 300)),
+    ]
+    book = OpenNotebook(lab, chromium, "any-shots", texts, "127.0.0.1")
+    page = book.page
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('video')].filter((v) => v.readyState >= 2).length >= 2"
+    )
+    labels = page.locator(".vidnb-delivery", has_text="transcoded")
+    assert labels.count() == 2
+    assert labels.first.get_attribute("title")
+    page.locator("[role=alert], .vidnb-notice").filter(has_text="damaged.avi").last.wait_for()
+    page.set_viewport_size({"width": 1280, "height": 2600})
+    page.wait_for_timeout(500)
+    page.screenshot(path=SHOTS / "any-file-light.png")
+    switch_theme(page, "JupyterLab Dark")
+    page.wait_for_timeout(500)
+    page.screenshot(path=SHOTS / "any-file-dark.png")
+    switch_theme(page, "JupyterLab Light")
+    assert page.locator(".vidnb-player").evaluate_all(
+        "all => all.every((one) => one.scrollWidth <= one.clientWidth + 1)"
+    )
     assert book.errors == []
