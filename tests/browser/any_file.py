@@ -91,7 +91,11 @@ def format_file(name: str) -> Path:
     if name == "prores-rotated.mov":
         return made_by_ffmpeg(
             _FOLDER / name,
-            lambda: ["-i", str(_encoded(name, found)), *"-c copy -metadata:s:v:0 rotate=-90".split()],
+            lambda: [
+                "-i",
+                str(_encoded(name, found)),
+                *["-c", "copy", "-metadata:s:v:0", "rotate=-90"],
+            ],
         )
     return _encoded(name, found)
 
@@ -104,7 +108,7 @@ def _encoded(name: str, found: Format) -> Path:
 def _arguments(found: Format) -> list[str]:
     source = ["-i", str(long_clip(FRAMES, str(FPS)))]
     source += f"-f lavfi -i sine=r=48000:d={DURATION_S}".split()
-    streams = "-map 0:v -map 1:a".split()
+    streams = ["-map", "0:v", "-map", "1:a"]
     if found.has_subtitles:
         text = _FOLDER / "subtitles.srt"
         text.write_text(_SUBTITLES)
@@ -113,6 +117,7 @@ def _arguments(found: Format) -> list[str]:
     return [*source, *streams, "-vf", found.filters, *found.options.split()]
 
 
+_LONG = "-vf scale=320:256:flags=neighbor -c:v mpeg4 -g 30 -q:v 4 -pix_fmt yuv420p"
 _LARGE = {
     "large.mkv": "-c:v libx264 -preset ultrafast -qp 25 -g 50 -pix_fmt yuv420p -c:a aac",
     "large.avi": "-c:v mpeg4 -g 50 -q:v 2 -pix_fmt yuv420p -c:a pcm_s16le",
@@ -121,20 +126,24 @@ _LARGE = {
 
 def large_file(name: str) -> Path:
     """Return one of `_LARGE`: 250 frames, noisy, so that a part of it takes time to download."""
-    large = Format(_LARGE[name], "", "", "scale=320:256:flags=neighbor,setsar=1,noise=alls=20:allf=t")
+    large = Format(
+        _LARGE[name], "", "", "scale=320:256:flags=neighbor,setsar=1,noise=alls=20:allf=t"
+    )
     return made_by_ffmpeg(_FOLDER / name, lambda: _arguments(large))
 
 
 def long_file() -> Path:
     """Return an AVI of MPEG-4 part 2 of 60 s at 10 fps, so that each frame has its own number."""
-    options = "-vf scale=320:256:flags=neighbor -c:v mpeg4 -g 30 -q:v 4 -pix_fmt yuv420p".split()
-    source = ["-i", str(long_clip(600, "10")), *"-f lavfi -i sine=r=48000:d=60".split()]
-    return made_by_ffmpeg(_FOLDER / "long-10.avi", lambda: [*source, *options, "-c:a", "pcm_s16le"])
+    sound = ["-f", "lavfi", "-i", "sine=r=48000:d=60"]
+    options = f"{_LONG} -c:a pcm_s16le".split()
+    return made_by_ffmpeg(
+        _FOLDER / "long-10.avi", lambda: ["-i", str(long_clip(600, "10")), *sound, *options]
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """When the first frame is shown and when picture and sound end, from the start of a player (s)."""
+    """When the first frame is shown and when picture and sound end, in the time of a player (s)."""
 
     first_s: float
     duration_s: float

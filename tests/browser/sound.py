@@ -59,7 +59,9 @@ RECORD = """async (seeks) => {
     const record = async () => {
         await wait(300);
         parts.push(part = { clicks: [], frames: [], clock: [], peak: 0 });
-        const timer = setInterval(() => part.clock.push([context.currentTime, video.currentTime]), 10);
+        const timer = setInterval(() => {
+            part.clock.push([context.currentTime, video.currentTime]);
+        }, 10);
         await wait(1800);
         clearInterval(timer);
         part = { clicks: [], frames: [], clock: [], peak: 0 };
@@ -67,12 +69,15 @@ RECORD = """async (seeks) => {
     part = { clicks: [], frames: [], clock: [], peak: 0 };
     video.muted = false;
     video.requestVideoFrameCallback(onFrame);
-    const playing = new Promise((done) => { video.addEventListener("playing", done, { once: true }); });
+    const next = (name) => new Promise((done) => {
+        video.addEventListener(name, done, { once: true });
+    });
+    const playing = next("playing");
     await video.play();
     await playing;
     await record();
     for (const time of seeks) {
-        const sought = new Promise((done) => { video.addEventListener("seeked", done, { once: true }); });
+        const sought = next("seeked");
         video.currentTime = time;
         await sought;
         await record();
@@ -91,7 +96,7 @@ def sync_clip(name: str) -> Path:
 
 def delay_s(part: dict[str, Any]) -> float:
     """Return by how much the clicks are later than the flashes, as the median (s)."""
-    offset_s = median(media_s - audio_s for audio_s, media_s in part["clock"])
+    offset_s: float = median(media_s - audio_s for audio_s, media_s in part["clock"])
     flashes_s = [
         time_s
         for (before_s, was_white), (time_s, is_white) in zip(
@@ -106,7 +111,7 @@ def delay_s(part: dict[str, Any]) -> float:
     assert flashes_s, part["frames"]
     assert clicks_s, part["peak"]
     # Flashes are a period apart from each other, whichever of them was seen.
-    phase_s = median(time_s % PERIOD_S for time_s in flashes_s)
+    phase_s: float = median(time_s % PERIOD_S for time_s in flashes_s)
     return median(
         (click_s - phase_s + PERIOD_S / 2) % PERIOD_S - PERIOD_S / 2 for click_s in clicks_s
     )

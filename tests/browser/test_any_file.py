@@ -3,7 +3,6 @@
 import base64
 import io
 import shutil
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
@@ -15,7 +14,15 @@ from PIL import Image
 from playwright.sync_api import Page
 
 import vidnb
-from tests.browser.any_file import FORMATS, FPS, Format, format_file, large_file, long_file, times_of
+from tests.browser.any_file import (
+    FORMATS,
+    FPS,
+    Format,
+    format_file,
+    large_file,
+    long_file,
+    times_of,
+)
 from tests.browser.cells import NotebookFile, OpenNotebook
 from tests.browser.firefox import Firefox, find_firefox
 from tests.browser.lab import Chromium, Lab, require_program
@@ -65,7 +72,7 @@ LOOP = """
                 await player.wait_for_async("seeked", timeout_s=DEADLINE_S / 4)
                 found.setdefault("seeks_s", []).append(time.perf_counter() - start_s)
                 found["pictures"].append(await picture(player))
-            # Firefox knows the duration of a fragmented file that declares none after it has read it.
+            # Firefox learns the duration of a fragmented file that declares none as it reads.
             found["duration_s"] = player.duration
         except Exception as error:
             found["failed"] = repr(error)
@@ -105,7 +112,7 @@ def expected_delivery(name: str, route: str, plays_hevc: bool) -> str:
 def check(
     browser: str, route: str, names: tuple[str, ...], report: Callable[[], Any], plays_hevc: bool
 ) -> None:
-    """Read the report of each format, print the times, and fail with all that is not as expected."""
+    """Read the report of each format, print the times, and fail with all that is wrong."""
     wrong = []
     for name in names:
         found = report()
@@ -245,7 +252,8 @@ SEEK_OFTEN = """
             player.seek({first_s} + (index + 0.5) / 10)
             time.sleep(random.choice([0, 0.02, 0.2]))
             if number % 20 == 19:
-                player.seek({first_s} + {first_s} + (index + 0.5) / 10).wait_for("seeked", timeout_s=DEADLINE_S)
+                player.seek({first_s} + (index + 0.5) / 10)
+                player.wait_for("seeked", timeout_s=DEADLINE_S)
                 pictures.append((index, shown_number(np.asarray(player.snapshot(DEADLINE_S)))))
         during = open_things()
         player.close()
@@ -272,7 +280,7 @@ SHARE = """
         player.wait_for("loadeddata", timeout_s=DEADLINE_S)
     pictures = []
     for player, index in zip(two, (100, 101)):
-        player.seek((index + 0.5) / 10).wait_for("seeked", timeout_s=DEADLINE_S)
+        player.seek({first_s} + (index + 0.5) / 10).wait_for("seeked", timeout_s=DEADLINE_S)
         pictures.append(shown_number(np.asarray(player.snapshot(DEADLINE_S))))
     time.sleep(2)  # read ahead
     report(pictures=pictures, made=sorted(made), opened=len(opened))
@@ -430,9 +438,7 @@ def test_a_part_of_a_remuxed_file_starts_and_ends_at_its_frames(
     def await_picture(player):
         return shown_number(np.asarray(player.snapshot(DEADLINE_S)))
     """
-    book = OpenNotebook(
-        lab, chromium, "any-part", [SHOW, helper, part, PLAY_PART], "127.0.0.1"
-    )
+    book = OpenNotebook(lab, chromium, "any-part", [SHOW, helper, part, PLAY_PART], "127.0.0.1")
     found = book.report()
     assert found["delivery"] == "remux"
     assert found["pictures"] == [75, 119]

@@ -720,9 +720,7 @@ def test_a_seek_beyond_what_is_downloaded_does_not_wait_for_what_comes_before(
         assert film.bytes_read[1] == data[1_200_000:1_200_100]
 
 
-def test_closing_ends_the_wait_for_bytes(
-    film: Film, download: tuple[Bytes, Served, bytes]
-) -> None:
+def test_closing_ends_the_wait_for_bytes(film: Film, download: tuple[Bytes, Served, bytes]) -> None:
     _, served, _ = download
     film.reads = {1: ByteRange(1_200_000, 1_200_100)}
     with ThreadPoolExecutor(1) as pool:

@@ -113,8 +113,7 @@ class Session:
                 if result is None:
                     maker = maker or _open_maker(source, self.key.variant)
                     result = _make(maker, number)
-                    if self._is_overtaken:
-                        raise OvertakenError
+                    self._check_read()
                     source.check()
                     if result is not None:
                         self.cache.save(self.key.folder, name_of(number), result)
@@ -130,6 +129,11 @@ class Session:
             maker.close()
         maker = None
         self._call(self._end)
+
+    def _check_read(self) -> None:
+        """Raise `OvertakenError` if the waiting was ended, though FFmpeg reported no error."""
+        if self._is_overtaken:
+            raise OvertakenError
 
     @contextmanager
     def _waiting(self, cancel: Callable[[], object]) -> Iterator[None]:
