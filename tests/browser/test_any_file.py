@@ -516,6 +516,8 @@ def test_labels_and_the_error_of_a_damaged_file_in_both_themes_and_a_narrow_cell
     assert labels.count() == 2
     assert labels.first.get_attribute("title")
     page.locator("[role=alert], .vidnb-notice").filter(has_text="damaged.avi").last.wait_for()
+    networks = page.locator("video").evaluate_all("all => all.map((one) => one.networkState)")
+    assert networks[2:] == [0, 0], "the controls show that it is loading"
     page.set_viewport_size({"width": 1280, "height": 2600})
     page.wait_for_timeout(500)
     page.screenshot(path=SHOTS / "any-file-light.png")

@@ -228,7 +228,9 @@ export class SourceLoader {
 
   /** Nothing is left to try. */
   fail(/** @type {string} */ text) {
-    this.stop();
+    // Controls of a video whose source never loads show that it is loading.
+    if (this.view.video.readyState === 0) this.release();
+    else this.stop();
     this.view.showError(text);
   }
 
