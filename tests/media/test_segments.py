@@ -89,6 +89,22 @@ def test_remux_by_the_index_of_the_container(name: str, monkeypatch: pytest.Monk
         assert_same_frames(whole(maker), clips.clip(name))
 
 
+@pytest.mark.parametrize("name", ["h264-variable.mkv", "h264-variable.mp4", "h264-60.mp4"])
+def test_a_copied_frame_lasts_until_the_next_one_is_shown(name: str) -> None:
+    with SegmentMaker(clip(name), "copy.none") as maker:
+        data = whole(maker)
+    assert_same_frames(data, clip(name))
+    with av.open(io.BytesIO(data), "r") as container:
+        shown = sorted(
+            (packet.pts or 0, packet.duration or 0)
+            for packet in container.demux(video=0)
+            if packet.size
+        )
+    assert len(shown) == 60
+    for (start, length), (after, _) in pairwise(shown):
+        assert start + length == after
+
+
 def test_remux_without_an_index_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "has_table", lambda *_: False)
     monkeypatch.setattr(table_reader, "_MAX_GAP_S", 1)

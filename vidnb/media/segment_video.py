@@ -9,7 +9,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
-from itertools import chain, pairwise
+from itertools import accumulate, chain, pairwise
+from math import ceil
 from typing import TYPE_CHECKING, Final, cast
 
 from vidnb.errors import MediaError
@@ -41,8 +42,8 @@ Interval = tuple[Fraction | None, Fraction | None]
 _ENCODER: Final = "libx264"
 _OPTIONS: Final = {"preset": "superfast", "crf": "21", "x264-params": "bframes=0:scenecut=0"}
 _LONGEST_GROUP: Final = 100_000
-_LARGEST_DELAY_S: Final = Fraction(1, 2)
-"""More than the reordering of any codec (s): 16 frames of H.264."""
+_LARGEST_DELAY_S: Final = Fraction(1)
+"""More than the reordering of any codec (s) at a usual rate: 16 frames of H.264."""
 _DECODED_BYTES: Final = 64 * 2**20
 
 
@@ -95,7 +96,7 @@ class CopiedVideo:
         )
 
     def _delay(self) -> int:
-        """Return by how much (ticks) a frame is decoded later than its place among all frames."""
+        """Return by how much (ticks) a frame is decoded later than it is shown, at most."""
         table = self._table
         if table is None:
             return round(_LARGEST_DELAY_S * self.timescale)
@@ -104,8 +105,12 @@ class CopiedVideo:
             for number in range(table.packet_count)
             if (index := table.frame_of(number)) is not None
         ]
-        late = (table.pts[at] - table.pts[index] for at, index in enumerate(shown))
-        return round(max(late, default=0) * table.time_base * self.timescale)
+        pts, late, decoded = table.pts, 0, table.pts[0]
+        for index in shown:
+            late = max(late, decoded - pts[index])
+            if index + 1 < len(pts):
+                decoded += pts[index + 1] - pts[index]
+        return ceil(late * table.time_base * self.timescale)
 
     def _time(self, packet: "Packet[VideoStream]") -> Fraction | None:
         table = self._table
@@ -123,22 +128,31 @@ class CopiedVideo:
 def _in_order(
     packets: Sequence[tuple[int, bytes, bool]], end: int | None, delay: int = 0
 ) -> tuple[int, list[Sample]]:
-    """Return samples whose decoding times are their sorted presentation times.
+    """Return the first decoding time and the samples of packets in decoding order.
 
-    These increase over all segments, whatever the delay of the file's own decoding times is, and
-    the durations of the samples are those of the frames. `delay` is added to each composition
+    Each sample lasts as long as its frame is shown, and is decoded after the ones before it: a
+    player takes the durations of samples for those of frames. The times increase over all segments,
+    whatever the delay of the file's own decoding times is. `delay` is added to each composition
     offset, so that none is negative; the edit list takes it off again.
     """
     if not packets:
         return 0, []
-    due = sorted(pts for pts, _, _ in packets)
+    ranks = sorted(range(len(packets)), key=lambda number: packets[number][0])
+    due = [packets[number][0] for number in ranks]
     gaps = [after - before for before, after in pairwise(due)]
     last = gaps[-1] if gaps else 1
     if end is not None and end > due[-1]:
         last = end - due[-1]
+    durations = [0] * len(packets)
+    for number, duration in zip(ranks, (*gaps, last), strict=True):
+        durations[number] = duration
+    decoded = list(accumulate(durations[:-1], initial=due[0]))
+    late = max(time - pts for time, (pts, _, _) in zip(decoded, packets, strict=True))
+    if late > delay:  # without a frame table the delay was not known
+        durations, decoded = [*gaps, last], due
     samples = [
-        Sample(data, duration, pts - decoded + delay, is_key)
-        for (pts, data, is_key), decoded, duration in zip(packets, due, [*gaps, last], strict=True)
+        Sample(data, duration, pts - time + delay, is_key)
+        for (pts, data, is_key), time, duration in zip(packets, decoded, durations, strict=True)
     ]
     return due[0], samples
 
