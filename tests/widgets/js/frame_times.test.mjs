@@ -66,6 +66,23 @@ test("a snapshot waits for the end of a seek", async () => {
   assert.equal(result, "no frame is shown yet");
 });
 
+test("a snapshot after a seek waits for the frame that it leads to", async () => {
+  const video = Object.assign(new EventTarget(), { seeking: false, readyState: 4, videoWidth: 0, videoHeight: 0 });
+  let show = () => {};
+  video.requestVideoFrameCallback = (callback) => { show = callback; };
+  const one = new Stepper(video, new AbortController().signal);
+  let result = null;
+  const taken = takeSnapshot(video, Infinity, one).then((found) => { result = found; });
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(result, null);
+  show();
+  await taken;
+  assert.notEqual(result, null);
+  one.media_s = 1; // the frame is known: nothing to wait for
+  video.requestVideoFrameCallback = () => assert.fail("it waits");
+  await takeSnapshot(video, Infinity, one);
+});
+
 test("in a video made of segments times begin at the start of the file", () => {
   const message = { count: 4, first: 35, interval: 1, tick_s: 0.04 };
   const times = FrameTimes.fromMessage({ ...message, start_s: 1.4 });

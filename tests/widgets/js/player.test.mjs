@@ -536,6 +536,7 @@ test("a frame that cannot be saved causes a message", async () => {
   await settle();
   assert.match(texts(root).notice, /could not be saved: no frame is shown yet/);
   Object.assign(video, { readyState: 4, videoWidth: 4, videoHeight: 2, duration: 10 });
+  video.requestVideoFrameCallback = (callback) => callback(0, { mediaTime: 0, presentedFrames: 1 });
   root.all("vidnb-button").find((button) => button.getAttribute("aria-label").startsWith("Save")).click();
   await settle();
   assert.match(texts(root).notice, /could not be saved: the browser offers no canvas here|the browser does not allow reading a frame/);

@@ -125,7 +125,7 @@ export class Controls {
     const { player } = this;
     await player.resumed();
     const seconds = this.video.currentTime;
-    const picture = await takeSnapshot(this.video, Infinity);
+    const picture = await takeSnapshot(this.video, Infinity, this.stepper);
     if (typeof picture === "string") {
       player.notify(`The frame could not be saved: ${picture}.`);
       return;

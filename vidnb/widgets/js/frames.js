@@ -61,6 +61,8 @@ export class FrameClock {
   }
 }
 
+const SHOWN_MS = 500; // to the frame after a seek; a page that is hidden shows none
+
 /** Steps through one video. */
 export class Stepper {
   constructor(/** @type {HTMLVideoElement} */ video, /** @type {AbortSignal} */ signal) {
@@ -106,6 +108,17 @@ export class Stepper {
       video.requestVideoFrameCallback(observe);
     };
     video.requestVideoFrameCallback(observe);
+  }
+
+  /** Wait until the frame that a seek led to is shown: the event `seeked` may come before it. */
+  async shown() {
+    const { video } = this;
+    const isKnown = this.media_s !== null || !("requestVideoFrameCallback" in video);
+    if (isKnown || video.seeking || video.readyState < 2) return;
+    await Promise.race([
+      new Promise((resolve) => video.requestVideoFrameCallback(resolve)),
+      new Promise((resolve) => setTimeout(resolve, SHOWN_MS)),
+    ]);
   }
 
   /**

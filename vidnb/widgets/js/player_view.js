@@ -289,7 +289,7 @@ export class PlayerView {
 
   async sendSnapshot(/** @type {{ number: string, max_pixels: number }} */ { number, max_pixels }) {
     await this.resumed();
-    await this.channel.sendSnapshot(number, await takeSnapshot(this.video, max_pixels));
+    await this.channel.sendSnapshot(number, await takeSnapshot(this.video, max_pixels, this.controls.stepper));
   }
 
   /** Show the state of the download; a file that changed at its source is loaded again. */

@@ -21,10 +21,12 @@ function seekEnd(/** @type {HTMLVideoElement} */ video) {
  * Draw the current frame as PNG; during a seek, the frame that it leads to.
  * @param {HTMLVideoElement} video
  * @param {number} maxPixels a larger frame is scaled down
+ * @param {import("./frames.js").Stepper} [stepper] which knows when the frame after a seek is shown
  * @returns {Promise<Blob | string>} the picture, or the reason why there is none
  */
-export async function takeSnapshot(video, maxPixels) {
+export async function takeSnapshot(video, maxPixels, stepper = undefined) {
   await seekEnd(video);
+  await stepper?.shown();
   const { videoWidth, videoHeight } = video;
   if (video.readyState < 2 || !videoWidth || !videoHeight) return "no frame is shown yet";
   const scale = Math.min(1, Math.sqrt(maxPixels / (videoWidth * videoHeight)));
