@@ -15,7 +15,7 @@ from pathlib import Path
 from vidnb.download.error_messages import read_error
 from vidnb.download.part_file import DiskSpace, PartFile, RecordStore, hash_file
 from vidnb.download.planner.journal import Journal, Record, is_hash_of
-from vidnb.download.planner.naming import file_name
+from vidnb.download.planner.naming import file_name, numbered
 from vidnb.download.request import DownloadRequest
 from vidnb.download.stale_files import sweep
 from vidnb.errors import StorageError
@@ -31,7 +31,7 @@ from vidnb.io.regular_file import (
 )
 from vidnb.media import sniff
 
-__all__ = ["FOLDER", "MAX_SAME_NAMES", "Destination", "numbered", "part_key"]
+__all__ = ["FOLDER", "MAX_SAME_NAMES", "Destination", "own_folder", "part_key"]
 
 FOLDER = ".vidnb"
 """The folder beside the files for part files and records."""
@@ -53,10 +53,7 @@ class Destination:
 
     def _place_beside(self, file: Path) -> None:
         """Use the folder for part files that is on the same file system as `file`."""
-        self.folder = file.parent / FOLDER
-        # Its mode is 0700, so in a folder that several users share each has one.
-        if self.folder.is_dir() and not os.access(self.folder, os.R_OK | os.X_OK):
-            self.folder = self.folder.with_name(f"{FOLDER}-{os.geteuid()}")
+        self.folder = own_folder(file.parent)
 
     def disk_space(self, part: PartFile) -> DiskSpace:
         """Return the disk space for the part file."""
@@ -237,6 +234,17 @@ class Destination:
         )
 
 
+def own_folder(parent: Path) -> Path:
+    """Return the folder for vidnb's own files beside the files of `parent`; it may not exist.
+
+    Its mode is 0700, so in a folder that several users share each has one.
+    """
+    folder = parent / FOLDER
+    if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+        return folder.with_name(f"{FOLDER}-{os.geteuid()}")
+    return folder
+
+
 def _is_unchanged(path: Path, record: Record) -> bool:
     """Whether a file has the size and the modification time of its record."""
     try:
@@ -244,12 +252,6 @@ def _is_unchanged(path: Path, record: Record) -> bool:
     except OSError:
         return False
     return (status.st_size, status.st_mtime_ns) == (record.size_bytes, record.modified_ns)
-
-
-def numbered(name: str, number: int) -> str:
-    """Return the name for another file of this name: `film (1).mp4`; with 0 the name itself."""
-    path = Path(name)
-    return f"{path.stem} ({number}){path.suffix}" if number else name
 
 
 def _exists(request: DownloadRequest, path: Path) -> StorageError:

@@ -44,6 +44,8 @@ __all__ = [
     "UnwritablePart",
     "boot_id",
     "hash_file",
+    "open_fresh",
+    "open_or_create",
     "remove_abandoned",
 ]
 
@@ -87,7 +89,7 @@ class PartFile:
         held = _open_locked(shared)
         self.is_private = held is None
         if held is None:
-            shared, held = _open_fresh(folder, key, "part")
+            shared, held = open_fresh(folder, key, "part")
         self.path = shared
         self._file = held
         self._journal_path = folder / f"{key}.journal"
@@ -151,7 +153,7 @@ class PartFile:
         if self.is_private or len(data) > SLOT_BYTES:
             return False
         if self._journal is None:
-            self._journal = _open(self._journal_path)
+            self._journal = open_or_create(self._journal_path)
         self._journal.seek(self._marks % 2 * SLOT_BYTES)
         self._journal.write(data)
         return True
@@ -318,7 +320,7 @@ def hash_file(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def _open(path: Path) -> BinaryIO:
+def open_or_create(path: Path) -> BinaryIO:
     """Open a file for writing; create it if it does not exist.
 
     So is its folder, repeatedly if need be: other downloads remove it when it is empty. It
@@ -352,11 +354,11 @@ def _new_file_mode(folder: Path, key: str) -> int:
         path.unlink(missing_ok=True)
 
 
-def _open_fresh(folder: Path, key: str, kind: str) -> tuple[Path, BinaryIO]:
+def open_fresh(folder: Path, key: str, kind: str) -> tuple[Path, BinaryIO]:
     """Create a new file, locked if locks work, so that no sweep removes it."""
     while True:
         path = folder / f"{key}.{secrets.token_hex(8)}.{kind}"
-        file = _open(path)
+        file = open_or_create(path)
         is_held = lock(file.fileno())
         if is_held is None:
             return path, file
@@ -388,7 +390,7 @@ def _open_locked(path: Path) -> BinaryIO | None:
     while can_lock():
         is_new = not path.exists()
         try:
-            file = _open(path)
+            file = open_or_create(path)
         except PermissionError:
             if is_new:
                 raise
@@ -428,7 +430,7 @@ def _move_to_new(source: Path, target: Path) -> None:
 
 def _replace_with(path: Path, data: bytes) -> None:
     """Replace a small file atomically."""
-    fresh, file = _open_fresh(path.parent, path.name, "new")
+    fresh, file = open_fresh(path.parent, path.name, "new")
     try:
         with file:  # locked until it has its name
             file.write(data)

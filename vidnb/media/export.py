@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar, cast
 
-from vidnb.download.destination import FOLDER, MAX_SAME_NAMES, numbered, part_key
+from vidnb.download.destination import FOLDER, MAX_SAME_NAMES, part_key
 from vidnb.download.part_file import PartFile
+from vidnb.download.planner.naming import numbered
 from vidnb.errors import MediaError, StorageError
 from vidnb.io.calls import CLEANUP_S, DaemonThreads
 from vidnb.io.regular_file import IrregularFileError, os_error_reason, resolve_target

@@ -13,7 +13,7 @@ from vidnb.http.charsets import decode_text
 from vidnb.http.headers import parse_content_disposition
 from vidnb.http.media_types import extension_of
 
-__all__ = ["MAX_NAME_BYTES", "file_name"]
+__all__ = ["MAX_NAME_BYTES", "clean_name", "file_name", "numbered"]
 
 MAX_NAME_BYTES = 200
 """The longest name (UTF-8, B): file systems allow 255, and a part file's name is longer."""
@@ -78,6 +78,23 @@ def file_name(
     name = name or _sanitize(_last_segment(url)) or _FALLBACK
     extension = (extension_of(media_type) if media_type else None) or _KINDS.get(kind)
     return _avoid_device_name(_truncate(*_split_extension(name, extension)))
+
+
+def clean_name(wanted: str) -> str:
+    """Return one component of a path that a caller wants as a safe name; empty if nothing is left.
+
+    The same rules as for `file_name`; the extension is the caller's.
+    """
+    name = _sanitize(wanted)
+    return _avoid_device_name(_truncate(*_split_extension(name, None))) if name else ""
+
+
+def numbered(name: str, number: int) -> str:
+    """Return the name for another file of this name: `film (1).mp4`; with 0 the name itself."""
+    if not number:
+        return name
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem} ({number}).{suffix}" if stem and dot else f"{name} ({number})"
 
 
 def _last_segment(url: str) -> str:
