@@ -171,7 +171,7 @@ class LedgerLine:
         except (ValueError, RecursionError):
             return None
         columns = {name: fields.get(name, default) for name, default in _DEFAULTS.items()}
-        if columns["state"] not in _STATES or not all(map(_has_type, columns.items())):
+        if not all(map(_has_type, columns.items())) or columns["state"] not in _STATES:
             return None
         return cls(fields["key"], str(fields.get("boot", "")), RowResult(**columns))
 

@@ -15,6 +15,7 @@ __all__ = ["BadRow", "Item", "read_csv", "read_csv_header", "read_json_lines", "
 # Those that `csv.Sniffer` prefers, and "|". The header decides, which has the column of the URLs:
 # in the URLs themselves each of these may be more frequent than the delimiter.
 _DELIMITERS: Final = ",\t;| :"
+_IN_NAMES: Final = " :"
 _ARIA2_OPTIONS: Final = {"out": "out", "checksum": "checksum", "header": "headers"}
 
 
@@ -84,10 +85,13 @@ def read_json_lines(lines: Iterable[str], file: str, url: str) -> Iterator[Item]
 def read_csv_header(line: str, file: str, url: str) -> tuple[str, list[str]]:
     """Return the delimiter and the columns by the first line; `ValueError` without column `url`.
 
-    The delimiter is the one with which the line has that column and the most others.
+    The delimiter is the one with which the line has that column and the most others; a space or a
+    colon, which the name of a column may have, only if no other gives that column.
     """
     readings = [(_split(line, delimiter), delimiter) for delimiter in _DELIMITERS]
-    columns, delimiter = max(readings, key=lambda reading: (url in reading[0], len(reading[0])))
+    columns, delimiter = max(
+        readings, key=lambda it: (url in it[0], it[1] not in _IN_NAMES, len(it[0]))
+    )
     if url in columns:
         return delimiter, columns
     columns = _split(line, ",")
@@ -105,7 +109,11 @@ def read_csv_header(line: str, file: str, url: str) -> tuple[str, list[str]]:
 def _split(line: str, delimiter: str) -> list[str]:
     """Return the cells of one line; it counts as one cell if it is malformed."""
     try:
-        cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True))
+        cells = next(
+            csv.reader(
+                [line.rstrip(" \r\n")], delimiter=delimiter, skipinitialspace=True, strict=True
+            )
+        )
     except csv.Error:
         cells = [line]
     return [cell.strip() for cell in cells]
