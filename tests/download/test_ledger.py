@@ -21,6 +21,7 @@ from vidnb.download.ledger import Ledger, RowResult, check_status_path, write_st
 from vidnb.download.part_file import hash_file
 from vidnb.download.planner.rows import MAX_HEADER_BYTES, Row
 from vidnb.errors import MissingExtra, StorageError
+from vidnb.io.locks import lock
 
 ROOT = Path(__file__).parents[2]
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no such locks here")
@@ -264,6 +265,26 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
             check=True,
         )
         assert done.stdout.strip() == sentence
+        ledger.append([failed(1)])
+    assert set(loaded(tmp_path)) == {"0.mp4", "1.mp4"}
+
+
+def test_a_ledger_replaced_between_open_and_lock_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another process does that rewrites it: a line in the old file would be lost."""
+    with Ledger(tmp_path) as ledger:
+        ledger.append([failed(0)])
+    path = ledger_file(tmp_path)
+
+    def replace_first(descriptor: int) -> bool | None:
+        monkeypatch.undo()
+        path.with_suffix(".copy").write_bytes(path.read_bytes())
+        path.with_suffix(".copy").replace(path)
+        return lock(descriptor)
+
+    monkeypatch.setattr(ledger_module, "lock", replace_first)
+    with Ledger(tmp_path) as ledger:
         ledger.append([failed(1)])
     assert set(loaded(tmp_path)) == {"0.mp4", "1.mp4"}
 
