@@ -1,11 +1,21 @@
-"""`BatchProgress`: the counts of a batch of downloads at one moment, as a display shows them."""
+"""`BatchProgress`: the counts of a batch of downloads at one moment; failures by sentence."""
 
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, Protocol
 
-__all__ = ["BatchProgress", "BatchState"]
+__all__ = ["BatchObserver", "BatchProgress", "BatchState", "FailureGroups", "general_sentence"]
 
 BatchState = Literal["running", "paused", "cancelled", "done"]
+
+_MOST_GROUPS: Final = 100
+_OTHERS: Final = "other errors"
+_VARYING: Final = (
+    (re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s]*[^\s;:,.)\]}>\"'”]"), "URL"),
+    (re.compile(r"\b[0-9a-fA-F]{32,}\b"), "…"),  # a digest; MD5 has 32 digits
+    (re.compile(r"\b[0-9]+(?:\.[0-9]+)? (?=(?:B|[kMGTPE]B|bytes?|s|seconds?)\b)"), "N "),
+)
+"""What differs from row to row in one kind of failure, and what stands for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +63,56 @@ class BatchProgress:
         if self.total is None:
             return None
         return min(1.0, self.ended / self.total) if self.total else 1.0
+
+
+class BatchObserver(Protocol):
+    """Follows a batch: `DownloadBatch.add_display` takes one. No method raises.
+
+    `show` is called at once, `update` at most five times a second on a thread that may block,
+    `finish` once at the end, before `result()` and `await` return.
+    """
+
+    def show(self) -> None:
+        """Begin."""
+
+    def update(self) -> None:
+        """Read the batch's `progress`."""
+
+    def finish(self) -> None:
+        """Read the batch's final `progress`."""
+
+
+def general_sentence(sentence: str, path: str = "") -> str:
+    """Return an error's sentence without what differs from row to row.
+
+    URLs become `URL`, `path` (the row's file) and its folder `FILE` and `FOLDER`, digests `…`,
+    amounts in bytes and seconds `N`. A status stays, since it says which failure it is.
+    """
+    folder = path.rpartition("/")[0]
+    for known, word in ((path, "FILE"), (folder, "FOLDER")):
+        if len(known) > 1:
+            sentence = sentence.replace(known, word)
+    for pattern, word in _VARYING:
+        sentence = pattern.sub(word, sentence)
+    return sentence
+
+
+class FailureGroups:
+    """Counts failures by their general sentence, in bounded memory."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def add(self, sentence: str, path: str = "") -> None:
+        """Count the failure of a row whose file is `path`."""
+        key = general_sentence(sentence, path)
+        if key not in self._counts and len(self._counts) >= _MOST_GROUPS:
+            key = _OTHERS
+        self._counts[key] = self._counts.get(key, 0) + 1
+
+    def most_frequent(self, count: int = _MOST_GROUPS + 1) -> tuple[tuple[str, int], ...]:
+        """Return at most `count` sentences with their numbers of rows, the most frequent first."""
+        ordered = sorted(self._counts.items(), key=lambda pair: -pair[1])
+        return tuple(ordered[:count])
