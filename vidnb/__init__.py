@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vidnb.compat import get_video_data, save_video_from_url
+    from vidnb.download.batch import DownloadBatch, download_many
     from vidnb.download.file_object import open_source
     from vidnb.download.planner.retry import RetryPolicy
     from vidnb.download.request import DownloadResult
@@ -59,6 +60,7 @@ __all__ = [
     "ClipResult",
     "Comparison",
     "ConvertResult",
+    "DownloadBatch",
     "DownloadJob",
     "DownloadResult",
     "Encoding",
@@ -91,6 +93,7 @@ __all__ = [
     "convert",
     "download",
     "download_async",
+    "download_many",
     "frames",
     "get_video_data",
     "play",
@@ -106,6 +109,8 @@ __all__ = [
 __version__ = "0.1.0"
 
 _MODULES = {
+    "DownloadBatch": "vidnb.download.batch",
+    "download_many": "vidnb.download.batch",
     "ClipResult": "vidnb.media.clip",
     "Comparison": "vidnb.widgets.compare.comparison",
     "ConvertResult": "vidnb.media.convert",

@@ -75,8 +75,10 @@ class TransferError(VidnbError):
     """A download did not end with a complete, verified file.
 
     `url` is the URL as the caller gave it, `resumable_bytes` the number of bytes (B) on disk that
-    the next run resumes from.
+    the next run resumes from. `is_transient`: the same download may succeed if it is run again.
     """
+
+    is_transient = False
 
     def __init__(self, message: str, *, url: str = "", resumable_bytes: int = 0) -> None:
         super().__init__(message)

@@ -114,6 +114,15 @@ def transfer_error(
 
     `login_remedy` is `refusal_remedy`'s clause for the last 401 or 403.
     """
+    error = _given_up(end, url, folder, resumable_bytes, login_remedy)
+    may_pass = end.reason in {GiveUpReason.FAILED, GiveUpReason.CHANGED}
+    error.is_transient = may_pass and end.failure.is_transient
+    return error
+
+
+def _given_up(
+    end: GiveUp, url: str, folder: Path, resumable_bytes: int, login_remedy: str
+) -> TransferError:
     failure = end.failure
     shown, kept = redact(url), _kept(resumable_bytes, folder)
     rest = f"{kept}; {_remedy(failure, resumable_bytes, login_remedy)}"
@@ -162,6 +171,18 @@ def _status_error(
         f"{redact(url)} answered {phrase}{wait}{tries}; {rest}.",
         status=status,
         retry_after_s=wait_s,
+        url=url,
+        resumable_bytes=resumable_bytes,
+    )
+
+
+def deadline_error(
+    url: str, deadline_s: float, folder: Path, resumable_bytes: int
+) -> TransferTimeout:
+    """Return the error for a row of a batch that was not complete at its deadline."""
+    return TransferTimeout(
+        f"{redact(url)} was not complete within the {deadline_s:g} s of deadline_s;"
+        f" {describe_kept(resumable_bytes, folder)}; raise deadline_s to wait longer.",
         url=url,
         resumable_bytes=resumable_bytes,
     )
@@ -263,11 +284,13 @@ def checksum_error(url: str, algorithm: str, expected: str, actual: str) -> Chec
 
 def incomplete_error(url: str, missing: str) -> TransportError:
     """Return the error for a body without a length that ended before its file did."""
-    return TransportError(
+    error = TransportError(
         f"{redact(url)} could not be downloaded: the connection closed before the file was complete"
         f" ({missing}); nothing was kept; run the same download again.",
         url=url,
     )
+    error.is_transient = True
+    return error
 
 
 def _named(sniffed: SniffResult, url: str) -> tuple[str, str]:

@@ -150,18 +150,24 @@ _PATH_HELP = (
 
 
 def with_download_options(function: _F) -> _F:
-    """Replace `**options` by the options in the signature, and append them to the docstring."""
+    """Replace `**options` by the options in the signature, and append them to the docstring.
+
+    A parameter of the function with the name of an option takes its place.
+    """
     signature = inspect.signature(function)
     own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     hints = get_type_hints(DownloadOptions)
+    names = {parameter.name for parameter in own}
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=o.default, annotation=hint)
         for (name, o), hint in zip(_OPTIONS.items(), hints.values(), strict=True)
+        if name not in names
     ]
     shown: Any = function
     shown.__signature__ = signature.replace(parameters=[*own, *added])
     if function.__doc__:  # there is none under -OO
-        texts = {"path": _PATH_HELP, **{name: option.help for name, option in _OPTIONS.items()}}
+        texts = {"path": _PATH_HELP} if "path" in names else {}
+        texts |= {name: o.help for name, o in _OPTIONS.items() if name not in names}
         lines = [f"    {name}: {text}" for name, text in texts.items()]
         function.__doc__ = "\n".join([inspect.cleandoc(function.__doc__), "", "Options", *lines])
     return function

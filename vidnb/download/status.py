@@ -34,7 +34,8 @@ class Phase(Enum):
 class DownloadStatus:
     """The state of one download; any thread may read a field, since each is replaced whole.
 
-    `name`: the file's name. `done_bytes`: stored so far (B). `total_bytes`: the length (B), None
+    `name`: the file's name. `done_bytes`: stored so far (B),
+    `initial_bytes` of them by an earlier run. `total_bytes`: the length (B), None
     while unknown. `resumable_bytes`: what a later run could resume from (B). `note`: one clause
     about `phase`. `retries`: the number of retries, each after a delay; `retry_note`: one clause
     about the last. `lock` protects `meter` and the `done_bytes` that it starts from. `resumed` is
@@ -45,6 +46,7 @@ class DownloadStatus:
     phase: Phase = Phase.CONNECTING
     note: str = ""
     done_bytes: int = 0
+    initial_bytes: int = 0
     total_bytes: int | None = None
     resumable_bytes: int = 0
     retries: int = 0
@@ -89,7 +91,7 @@ class DownloadHandle:
         """Start to measure the throughput; `done_bytes` of an earlier run do not count as speed."""
         status = self.status
         with status.lock:
-            status.done_bytes = status.resumable_bytes = done_bytes
+            status.done_bytes = status.initial_bytes = status.resumable_bytes = done_bytes
             status.meter = ProgressMeter(time.monotonic(), done_bytes)
 
     def end(self, phase: Phase, note: str) -> None:

@@ -30,6 +30,7 @@ class _Entry(Generic[_T]):
     row: _T
     attempts: int = 0
     failures: int = 0
+    kept_bytes: int = 0
     deadline_s: float | None = None
 
 
@@ -126,9 +127,14 @@ class BatchQueue(Generic[_T]):
         return self._held
 
     @property
-    def wants_rows(self) -> bool:
-        """Whether there is room for another row."""
-        return self._held < self._capacity and not self._is_closed
+    def free(self) -> int:
+        """How many more rows of all hosts there is room for."""
+        return 0 if self._is_closed else self._capacity - self._held
+
+    @property
+    def is_low(self) -> bool:
+        """Whether fewer rows are held than one host may have."""
+        return self._held < self._share
 
     @property
     def is_starved(self) -> bool:
@@ -140,10 +146,10 @@ class BatchQueue(Generic[_T]):
         """The rows that run, those that started first first."""
         return iter(self._running)
 
-    def has_room(self, host: str) -> bool:
-        """Whether `add` accepts a row of this host now."""
+    def room(self, host: str) -> int:
+        """Return how many rows of this host `add` accepts now."""
         known = self._hosts.get(host)
-        return self.wants_rows and (known is None or known.held < self._share)
+        return min(self._share - (0 if known is None else known.held), self.free)
 
     def slowed(self, now_s: float) -> tuple[SlowedHost, ...]:
         """Return the hosts that have fewer slots than `per_host`, or that pause."""
@@ -154,8 +160,8 @@ class BatchQueue(Generic[_T]):
         )
 
     def add(self, row: _T, host: str) -> None:
-        """Append a row; `ValueError` where `has_room` is False."""
-        if not self.has_room(host):
+        """Append a row; `ValueError` where there is no room."""
+        if self.room(host) < 1:
             raise ValueError(f"the queue has no room for another row of {host}")
         known = self._hosts.get(host)
         if known is None:
@@ -201,12 +207,13 @@ class BatchQueue(Generic[_T]):
         now_s: float,
         jitter: float,
         *,
-        has_progress: bool = False,
+        kept_bytes: int = 0,
     ) -> bool:
         """Report the end of an attempt; return whether the row will be tried again.
 
-        `failure` is None for a success. `has_progress`: bytes were stored that the next attempt
-        need not fetch; then the failures before do not count. `jitter` is a number in [0, 1).
+        `failure` is None for a success. `kept_bytes` are those that the next attempt need not
+        fetch: more than before are progress, and the failures before do not count then. `jitter`
+        is a number in [0, 1).
         """
         host, entry = self._hosts[started.host], started.entry
         if failure is None:
@@ -215,7 +222,8 @@ class BatchQueue(Generic[_T]):
         else:
             if failure.status in _OVERLOADED or failure.retry_after_s is not None:
                 self._slow_down(host, started.lane.number, failure, now_s, jitter)
-            entry.failures = 1 if has_progress else entry.failures + 1
+            entry.failures = 1 if kept_bytes > entry.kept_bytes else entry.failures + 1
+            entry.kept_bytes = kept_bytes
             delay_s = self._policy.delay_s(failure, entry.failures, jitter)
         if delay_s is not None and entry.deadline_s is not None:
             start_s = max(now_s + delay_s, host.paused_until_s)

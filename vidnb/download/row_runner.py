@@ -1,0 +1,211 @@
+"""`RowRunner`: downloads one row of a batch and reports the outcome; also in a worker process.
+
+It makes one attempt: the queue of the batch decides on another one, so that a row which waits for
+its next attempt uses no connection. Every error becomes an outcome.
+"""
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vidnb.download.destination import FOLDER, Destination
+from vidnb.download.error_messages import deadline_error
+from vidnb.download.options import DownloadOptions
+from vidnb.download.planner.retry import Failure, FailureKind, RetryPolicy
+from vidnb.download.planner.rows import Row, RowResult
+from vidnb.download.registry import download
+from vidnb.download.request import DownloadRequest, DownloadResult
+from vidnb.download.status import DownloadHandle
+from vidnb.errors import StatusError, TransferError, URLNotAllowed, VidnbError
+from vidnb.http.urls import origin
+from vidnb.io.threads import run_in_thread
+
+__all__ = ["PreparedRow", "RowOutcome", "RowRunner", "host_of"]
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(slots=True, eq=False)
+class PreparedRow:
+    """A row and its checked request; `result`: it has failed, or its file is there already.
+
+    `is_recorded`: the ledger has that result. `spent_s`: the time of its attempts so far (s).
+    """
+
+    row: Row
+    host: str
+    request: DownloadRequest | None = None
+    result: RowResult | None = None
+    is_recorded: bool = False
+    spent_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RowOutcome:
+    """The result of one attempt; `failure` is None for a success.
+
+    `kept_bytes`: how many bytes the next attempt need not fetch.
+    """
+
+    result: RowResult
+    failure: Failure | None = None
+    kept_bytes: int = 0
+
+
+class RowRunner:
+    """Downloads rows into `folder` with the options of the batch.
+
+    `deadline_s` is the time (s) that a row has, None without a limit; `worker` names where it runs.
+    """
+
+    def __init__(
+        self, folder: Path, options: DownloadOptions, *, deadline_s: float | None, worker: str
+    ) -> None:
+        self._folder = folder
+        self._options = options
+        self._deadline_s = deadline_s
+        self._worker = worker
+
+    def prepare(self, row: Row) -> PreparedRow:
+        """Check a row and look for its file; blocks on the disk.
+
+        A row that cannot be requested has failed. A complete file that an earlier download recorded
+        and that is unchanged since is taken as it is: its origin is not asked.
+        """
+        if row.error or row.name is None:
+            return PreparedRow(row, "", result=self.failed(row, ValueError(row.error)))
+        started_s = time.monotonic()
+        try:
+            request = self._request(row, row.name)
+            return PreparedRow(
+                row, host_of(request.url), request, self._find(row, request, started_s)
+            )
+        except (VidnbError, ValueError, OSError) as error:
+            return PreparedRow(row, "", result=self.failed(row, error))
+
+    def _request(self, row: Row, name: str) -> DownloadRequest:
+        """Return the request of a row; raises as `DownloadRequest.of`."""
+        target = self._folder / name
+        options = DownloadOptions(**self._options)
+        if row.checksum is not None:
+            options["checksum"] = row.checksum
+        if row.headers:
+            options["headers"] = {**(options.get("headers") or {}), **dict(row.headers)}
+        # The attempts are counted by the queue of the batch.
+        options["retry"] = replace(options.get("retry") or RetryPolicy(), attempts=1)
+        request = DownloadRequest.of(row.url, target, **options)
+        return replace(request, folder=target.parent, target=target)
+
+    def _find(self, row: Row, request: DownloadRequest, started_s: float) -> RowResult | None:
+        """Return the result of a row whose file an earlier download published."""
+        target = request.target
+        if target is None or request.if_exists != "refresh" or not target.is_file():
+            return None
+        destination = Destination(request)
+        record = destination.find_finished()
+        if record is None or not record.url_hash:
+            return None
+        if request.checksum is not None and not destination.has_digest(record):
+            return None
+        if request.max_bytes is not None and record.size_bytes > request.max_bytes:
+            return None
+        etag = record.validators.etag
+        return replace(
+            self._result(row),
+            state="done",
+            size_bytes=record.size_bytes,
+            sha256=record.sha256,
+            media_type=record.media_type or "",
+            elapsed_s=time.monotonic() - started_s,
+            modified_ns=record.modified_ns,
+            etag="" if etag is None else str(etag),
+        )
+
+    async def run(
+        self,
+        row: Row,
+        request: DownloadRequest,
+        handle: DownloadHandle,
+        *,
+        attempt: int,
+        left_s: float | None = None,
+    ) -> RowOutcome:
+        """Make one attempt; `attempt` counts from 1, `left_s` is the time (s) until the deadline.
+
+        Raises nothing but `asyncio.CancelledError`.
+        """
+        started_s = time.monotonic()
+        try:
+            result = await self._download(request, handle, left_s)
+            if result.reused:
+                handle.status.initial_bytes = result.size_bytes
+            status = await run_in_thread(os.stat, result.path)
+        except Exception as error:  # noqa: BLE001 - one row never ends the batch
+            failed = replace(
+                self.failed(row, error), attempts=attempt, elapsed_s=time.monotonic() - started_s
+            )
+            return RowOutcome(failed, _failure_of(error), handle.status.resumable_bytes)
+        return RowOutcome(
+            replace(
+                self._result(row),
+                state="done",
+                size_bytes=result.size_bytes,
+                sha256=result.sha256,
+                media_type=result.media_type or "",
+                attempts=attempt,
+                elapsed_s=time.monotonic() - started_s,
+                modified_ns=status.st_mtime_ns,
+                etag=result.etag or "",
+                checksum=row.checksum or "",
+            )
+        )
+
+    async def _download(
+        self, request: DownloadRequest, handle: DownloadHandle, left_s: float | None
+    ) -> DownloadResult:
+        deadline = asyncio.timeout(left_s)
+        try:
+            async with deadline:
+                return await download(request, handle)
+        except TimeoutError as error:
+            if not deadline.expired() or isinstance(error, VidnbError):
+                raise
+            resumable_bytes = handle.status.resumable_bytes
+            raise deadline_error(
+                request.url, self._deadline_s or 0, request.folder / FOLDER, resumable_bytes
+            ) from None
+
+    def failed(self, row: Row, error: Exception) -> RowResult:
+        """Return the result of a row that failed with `error`."""
+        known = isinstance(error, VidnbError | ValueError | OSError)
+        # The text of another error may be anything, also a secret.
+        sentence = str(error) if known else type(error).__name__
+        return replace(self._result(row), error_type=type(error).__name__, error=sentence)
+
+    def _result(self, row: Row) -> RowResult:
+        path = "" if row.name is None else str(self._folder / row.name)
+        return RowResult(
+            row.number, row.url, "failed", path, host=host_of(row.url), worker=self._worker
+        )
+
+
+def host_of(url: str) -> str:
+    """Return host and port of a URL for limits and display, "" for one that is not allowed."""
+    try:
+        scheme, host, port = origin(url)
+    except URLNotAllowed:
+        return ""
+    shown = f"[{host}]" if ":" in host else host
+    return shown if port == _DEFAULT_PORTS[scheme] else f"{shown}:{port}"
+
+
+def _failure_of(error: Exception) -> Failure:
+    """Return what the queue needs to know of an error."""
+    if isinstance(error, StatusError):
+        return Failure(
+            FailureKind.STATUS, str(error), error.status, retry_after_s=error.retry_after_s
+        )
+    is_transient = isinstance(error, TransferError) and error.is_transient
+    return Failure(FailureKind.LOST if is_transient else FailureKind.REFUSED, str(error))
