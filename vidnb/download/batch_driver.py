@@ -12,13 +12,13 @@ import random
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from vidnb.download.destination import FOLDER
+from vidnb.download.destination import own_folder
 from vidnb.download.ledger import Ledger, write_status
 from vidnb.download.options import DownloadOptions
 from vidnb.download.planner.batch_progress import BatchProgress, BatchState, FailureGroups
@@ -29,6 +29,8 @@ from vidnb.download.planner.rows import Row, RowResult
 from vidnb.download.result_store import ResultStore
 from vidnb.download.row_overflow import RowOverflow
 from vidnb.download.row_runner import PreparedRow, RowOutcome, RowRunner
+from vidnb.download.small_file import SmallFile
+from vidnb.download.stale_files import sweep
 from vidnb.download.status import DownloadHandle
 from vidnb.errors import StorageError
 from vidnb.io.threads import run_in_thread, to_thread
@@ -114,7 +116,9 @@ class BatchDriver:
             settings.options,
             deadline_s=settings.deadline_s,
             worker=f"{platform.node()}:{os.getpid()}",
+            record=self._record_small,
         )
+        self._ledger: Ledger | None = None
         self._overflow = RowOverflow()
         self._rejected: list[tuple[str, Row]] = []
         self._same: dict[bytes, _Same] = {}
@@ -169,7 +173,13 @@ class BatchDriver:
         except BaseException:
             ledger.close()
             raise
+        sweep(own_folder(self._settings.folder))
+        self._ledger = ledger
         return ledger
+
+    def _record_small(self, files: Sequence[SmallFile]) -> None:
+        if self._ledger is not None:
+            self._ledger.append([file.result for file in files])
 
     def _close(self, ledger: Ledger) -> None:
         ledger.close()
@@ -185,6 +195,7 @@ class BatchDriver:
         for task in (*tasks, *helpers):
             task.cancel()
         await asyncio.gather(*tasks, *helpers, return_exceptions=True)
+        await self._runner.close()
 
     def _fail_with(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -342,11 +353,7 @@ class BatchDriver:
         try:
             if prepared.request is not None:
                 outcome = await self._runner.run(
-                    prepared.row,
-                    prepared.request,
-                    handle,
-                    attempt=started.attempt,
-                    left_s=left_s,
+                    prepared, handle, attempt=started.attempt, left_s=left_s
                 )
         finally:
             del self._running[started]
@@ -526,7 +533,7 @@ def _duplicate_of(first: RowResult, prepared: PreparedRow) -> RowResult:
 
 def _make_same(source: Path, target: Path, *, is_link: bool) -> None:
     """Make `target` a hard link to `source` or a copy of it, atomically."""
-    folder = target.parent / FOLDER
+    folder = own_folder(target.parent)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = folder / f"copy-{secrets.token_hex(8)}.part"
     try:

@@ -13,7 +13,7 @@ from vidnb.download.task import DownloadTask
 from vidnb.io.client import HttpClient
 from vidnb.io.loop import transfers
 
-__all__ = ["download"]
+__all__ = ["download", "shared_client"]
 
 
 @dataclass(slots=True)
@@ -92,10 +92,12 @@ async def _run_exclusively(request: DownloadRequest, handle: DownloadHandle) -> 
     if request.target is not None:
         lock = _state().file_locks.setdefault(str(request.target), lock)
     async with lock:
-        return await DownloadTask(request, handle, _client(public_only=request.public_only)).run()
+        return await DownloadTask(
+            request, handle, shared_client(public_only=request.public_only)
+        ).run()
 
 
-def _client(*, public_only: bool) -> HttpClient:
+def shared_client(*, public_only: bool) -> HttpClient:
     """Return the loop's HTTP client, so that downloads share their connections."""
     clients = _state().clients
     if public_only not in clients:

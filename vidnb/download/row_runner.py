@@ -7,19 +7,24 @@ its next attempt uses no connection. Every error becomes an outcome.
 import asyncio
 import os
 import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vidnb.download.destination import FOLDER, Destination
+from vidnb.download.destination import FOLDER, Destination, own_folder
 from vidnb.download.error_messages import deadline_error
 from vidnb.download.options import DownloadOptions
 from vidnb.download.planner.retry import Failure, FailureKind, RetryPolicy
 from vidnb.download.planner.rows import Row, RowResult
-from vidnb.download.registry import download
-from vidnb.download.request import DownloadRequest, DownloadResult
+from vidnb.download.registry import download, shared_client
+from vidnb.download.request import DownloadRequest
+from vidnb.download.small_file import SmallBody, SmallFile, SmallFilePublisher, fetch_small
 from vidnb.download.status import DownloadHandle
 from vidnb.errors import StatusError, TransferError, URLNotAllowed, VidnbError
+from vidnb.http.credentials import Netrc
 from vidnb.http.urls import origin
+from vidnb.io.netrc_file import read_netrc
 from vidnb.io.threads import run_in_thread
 
 __all__ = ["PreparedRow", "RowOutcome", "RowRunner", "host_of"]
@@ -31,13 +36,15 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 class PreparedRow:
     """A row and its checked request; `result`: it has failed, or its file is there already.
 
-    `is_recorded`: the ledger has that result. `spent_s`: the time of its attempts so far (s).
+    `is_new`: nothing is there of its file. `is_recorded`: the ledger has its result. `spent_s`: the
+    time of its attempts so far (s).
     """
 
     row: Row
     host: str
     request: DownloadRequest | None = None
     result: RowResult | None = None
+    is_new: bool = False
     is_recorded: bool = False
     spent_s: float = 0.0
 
@@ -58,15 +65,27 @@ class RowRunner:
     """Downloads rows into `folder` with the options of the batch.
 
     `deadline_s` is the time (s) that a row has, None without a limit; `worker` names where it runs.
+    `record` writes down which small files are about to be published, in a thread.
     """
 
     def __init__(
-        self, folder: Path, options: DownloadOptions, *, deadline_s: float | None, worker: str
+        self,
+        folder: Path,
+        options: DownloadOptions,
+        *,
+        deadline_s: float | None,
+        worker: str,
+        record: Callable[[Sequence[SmallFile]], object],
     ) -> None:
         self._folder = folder
         self._options = options
         self._deadline_s = deadline_s
         self._worker = worker
+        self._publisher = SmallFilePublisher(record)
+        self._netrc = Netrc()
+        self._has_netrc = False
+        self._parts: dict[Path, frozenset[str]] = {}
+        self._hosts_of_large: set[str] = set()
 
     def prepare(self, row: Row) -> PreparedRow:
         """Check a row and look for its file; blocks on the disk.
@@ -79,9 +98,11 @@ class RowRunner:
         started_s = time.monotonic()
         try:
             request = self._request(row, row.name)
-            return PreparedRow(
-                row, host_of(request.url), request, self._find(row, request, started_s)
-            )
+            host, target = host_of(request.url), request.target
+            if target is not None and not os.path.lexists(target):
+                is_new = not self._has_part(request)
+                return PreparedRow(row, host, request, is_new=is_new)
+            return PreparedRow(row, host, request, self._find(row, request, started_s))
         except (VidnbError, ValueError, OSError) as error:
             return PreparedRow(row, "", result=self.failed(row, error))
 
@@ -97,6 +118,17 @@ class RowRunner:
         options["retry"] = replace(options.get("retry") or RetryPolicy(), attempts=1)
         request = DownloadRequest.of(row.url, target, **options)
         return replace(request, folder=target.parent, target=target)
+
+    def _has_part(self, request: DownloadRequest) -> bool:
+        """Whether an earlier run stored a part of the file; the folder is read once."""
+        folder = own_folder(request.folder)
+        parts = self._parts.get(folder)
+        if parts is None:
+            parts = frozenset()
+            with suppress(FileNotFoundError), os.scandir(folder) as entries:
+                parts = frozenset(e.name for e in entries if e.name.endswith(".part"))
+            self._parts[folder] = parts
+        return bool(parts) and f"{Destination(request).key}.part" in parts
 
     def _find(self, row: Row, request: DownloadRequest, started_s: float) -> RowResult | None:
         """Return the result of a row whose file an earlier download published."""
@@ -125,8 +157,7 @@ class RowRunner:
 
     async def run(
         self,
-        row: Row,
-        request: DownloadRequest,
+        prepared: PreparedRow,
         handle: DownloadHandle,
         *,
         attempt: int,
@@ -136,46 +167,64 @@ class RowRunner:
 
         Raises nothing but `asyncio.CancelledError`.
         """
-        started_s = time.monotonic()
-        try:
-            result = await self._download(request, handle, left_s)
-            if result.reused:
-                handle.status.initial_bytes = result.size_bytes
-            status = await run_in_thread(os.stat, result.path)
-        except Exception as error:  # noqa: BLE001 - one row never ends the batch
-            failed = replace(
-                self.failed(row, error), attempts=attempt, elapsed_s=time.monotonic() - started_s
-            )
-            return RowOutcome(failed, _failure_of(error), handle.status.resumable_bytes)
-        return RowOutcome(
-            replace(
-                self._result(row),
-                state="done",
-                size_bytes=result.size_bytes,
-                sha256=result.sha256,
-                media_type=result.media_type or "",
-                attempts=attempt,
-                elapsed_s=time.monotonic() - started_s,
-                modified_ns=status.st_mtime_ns,
-                etag=result.etag or "",
-                checksum=row.checksum or "",
-            )
-        )
-
-    async def _download(
-        self, request: DownloadRequest, handle: DownloadHandle, left_s: float | None
-    ) -> DownloadResult:
+        started_s, row, request = time.monotonic(), prepared.row, prepared.request
+        if request is None:
+            return RowOutcome(prepared.result or self._result(row))
         deadline = asyncio.timeout(left_s)
         try:
             async with deadline:
-                return await download(request, handle)
+                return RowOutcome(await self._attempt(prepared, request, handle, attempt))
         except TimeoutError as error:
-            if not deadline.expired() or isinstance(error, VidnbError):
-                raise
-            resumable_bytes = handle.status.resumable_bytes
-            raise deadline_error(
-                request.url, self._deadline_s or 0, request.folder / FOLDER, resumable_bytes
-            ) from None
+            if deadline.expired() and not isinstance(error, VidnbError):
+                folder, kept_bytes = request.folder / FOLDER, handle.status.resumable_bytes
+                error = deadline_error(request.url, self._deadline_s or 0, folder, kept_bytes)
+            failure: Exception = error
+        except Exception as error:  # noqa: BLE001 - one row never ends the batch
+            failure = error
+        elapsed_s = time.monotonic() - started_s
+        failed = replace(self.failed(row, failure), attempts=attempt, elapsed_s=elapsed_s)
+        return RowOutcome(failed, _failure_of(failure), handle.status.resumable_bytes)
+
+    async def _attempt(
+        self, prepared: PreparedRow, request: DownloadRequest, handle: DownloadHandle, attempt: int
+    ) -> RowResult:
+        """Download the file; raises as `vidnb.download`."""
+        started_s, row = time.monotonic(), prepared.row
+        done = replace(
+            self._result(row), state="done", attempts=attempt, checksum=row.checksum or ""
+        )
+        if prepared.is_new and attempt == 1 and prepared.host not in self._hosts_of_large:
+            body = await self._fetch_small(request)
+            if body is not None:
+                handle.status.done_bytes = len(body.data)
+                done = replace(done, elapsed_s=time.monotonic() - started_s)
+                prepared.is_recorded = True
+                return await self._publisher.publish(request, body, done)
+            self._hosts_of_large.add(prepared.host)
+        result = await download(request, handle)
+        if result.reused:
+            handle.status.initial_bytes = result.size_bytes
+        status = await run_in_thread(os.stat, result.path)
+        return replace(
+            done,
+            size_bytes=result.size_bytes,
+            sha256=result.sha256,
+            media_type=result.media_type or "",
+            elapsed_s=time.monotonic() - started_s,
+            modified_ns=status.st_mtime_ns,
+            etag=result.etag or "",
+        )
+
+    async def _fetch_small(self, request: DownloadRequest) -> SmallBody | None:
+        if not self._has_netrc:
+            self._netrc = await run_in_thread(read_netrc, os.environ)
+            self._has_netrc = True
+        client = shared_client(public_only=request.public_only)
+        return await fetch_small(request, client, self._netrc)
+
+    async def close(self) -> None:
+        """Publish what waits."""
+        await self._publisher.close()
 
     def failed(self, row: Row, error: Exception) -> RowResult:
         """Return the result of a row that failed with `error`."""

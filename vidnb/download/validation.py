@@ -1,6 +1,8 @@
 """Validation of a complete file before it is published; every check may block on the disk."""
 
 import logging
+from collections.abc import Callable
+from typing import TypeAlias
 
 from vidnb.download.digests import Digests
 from vidnb.download.error_messages import checksum_error, head_error, incomplete_error
@@ -12,7 +14,10 @@ from vidnb.http.ranges import ByteRange
 from vidnb.http.urls import redact
 from vidnb.media.sniff import BoxScanner, Layout, SniffResult, sniff
 
-__all__ = ["HEAD_BYTES", "is_refused", "validate"]
+__all__ = ["HEAD_BYTES", "is_refused", "validate", "validate_content"]
+
+Read: TypeAlias = Callable[[ByteRange], bytes]
+"""Returns the bytes of a range of the file."""
 
 HEAD_BYTES = 4096
 """The first bytes of a file, by which a video is told from a page."""
@@ -38,15 +43,28 @@ def validate(request: DownloadRequest, part: PartFile, digests: Digests, end: Co
     total_bytes = end.validators.total_bytes or 0
     part.trim(total_bytes)
     digests.catch_up(part, total_bytes)
+    validate_content(
+        request, lambda byte_range: b"".join(part.read(byte_range)), digests.hexdigest, end
+    )
+
+
+def validate_content(
+    request: DownloadRequest, read: Read, hexdigest: Callable[[str], str], end: Complete
+) -> None:
+    """Check digest and content of a complete file; raises as `validate`.
+
+    `hexdigest` returns the digest of the file by the name of its algorithm.
+    """
+    total_bytes = end.validators.total_bytes or 0
     checksum = request.checksum
     if checksum is not None:
-        actual = digests.hexdigest(checksum.algorithm)
+        actual = hexdigest(checksum.algorithm)
         if actual != checksum.digest:
             raise checksum_error(request.url, checksum.algorithm, checksum.digest, actual)
     if request.check_video or end.claim is not None:
-        _validate_head(request, part, end)
+        _validate_head(request, read, end)
     if request.check_video:
-        _validate_boxes(request, part, end)
+        _validate_boxes(request, read, end)
     if not end.is_size_verified:
         logger.warning(
             "%s sent no length; the %s received are taken as the whole file (size not verified).",
@@ -55,9 +73,9 @@ def validate(request: DownloadRequest, part: PartFile, digests: Digests, end: Co
         )
 
 
-def _validate_head(request: DownloadRequest, part: PartFile, end: Complete) -> None:
+def _validate_head(request: DownloadRequest, read: Read, end: Complete) -> None:
     total_bytes = end.validators.total_bytes or 0
-    sniffed = sniff(_read(part, ByteRange(0, min(total_bytes, HEAD_BYTES))))
+    sniffed = sniff(read(ByteRange(0, min(total_bytes, HEAD_BYTES))))
     if is_refused(sniffed, end.claim, check_video=request.check_video):
         raise head_error(request.url, sniffed, end.claim)
     if end.claim is not None:
@@ -69,9 +87,9 @@ def _validate_head(request: DownloadRequest, part: PartFile, end: Complete) -> N
         )
 
 
-def _validate_boxes(request: DownloadRequest, part: PartFile, end: Complete) -> None:
+def _validate_boxes(request: DownloadRequest, read: Read, end: Complete) -> None:
     total_bytes = end.validators.total_bytes or 0
-    layout = _scan_boxes(part, total_bytes)
+    layout = _scan_boxes(read, total_bytes)
     if not (layout.is_mp4 and layout.truncated):
         return
     if not end.is_size_verified:
@@ -83,13 +101,9 @@ def _validate_boxes(request: DownloadRequest, part: PartFile, end: Complete) -> 
     )
 
 
-def _read(part: PartFile, byte_range: ByteRange) -> bytes:
-    return b"".join(part.read(byte_range))
-
-
-def _scan_boxes(part: PartFile, total_bytes: int) -> Layout:
+def _scan_boxes(read: Read, total_bytes: int) -> Layout:
     """Read the box headers of an MP4: about ten bytes each, whatever the size of the file."""
     scan = BoxScanner(total_bytes)
     while (byte_range := scan.next_range()) is not None:
-        scan.feed(_read(part, byte_range))
+        scan.feed(read(byte_range))
     return scan.layout()

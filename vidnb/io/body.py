@@ -16,7 +16,7 @@ from collections import deque
 
 import aiohttp
 
-__all__ = ["ResponseBody"]
+__all__ = ["ResponseBody", "incomplete"]
 
 _DIRECT_FROM_BYTES = 8 * 2**20
 """A shorter body leaves its connection to the next request, which saves more than copying costs."""
@@ -58,7 +58,7 @@ class ResponseBody(asyncio.BufferedProtocol):
             return
         connection = response.connection
         if connection is None or connection.protocol is None or connection.transport is None:
-            self._error = _incomplete()
+            self._error = incomplete()
             return
         self._parser: asyncio.Protocol = connection.protocol
         self._transport = connection.transport
@@ -185,7 +185,7 @@ class ResponseBody(asyncio.BufferedProtocol):
             if self._left_bytes is None:  # a body may end with its connection
                 self._take_parsed()
             if not self._is_complete and self._error is None:
-                self._error = exc or _incomplete()
+                self._error = exc or incomplete()
         self._arrival.set()
 
     def pause_writing(self) -> None:
@@ -212,5 +212,6 @@ def _unused_block() -> memoryview:
     return view
 
 
-def _incomplete() -> aiohttp.ClientPayloadError:
+def incomplete() -> aiohttp.ClientPayloadError:
+    """Return the error for a body that ended before its length."""
     return aiohttp.ClientPayloadError("the connection closed before the body was complete")

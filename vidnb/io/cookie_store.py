@@ -21,8 +21,7 @@ class CookieStore:
     def __init__(self, url: str, cookies: Sequence[Cookie] = ()) -> None:
         self._origin = origin(url)
         self._for_origin = {each.name: each.value for each in cookies if each.domain is None}
-        # Unsafe means: also for hosts without a name, such as a server in the local network.
-        self._jar = aiohttp.CookieJar(unsafe=True)
+        self._lazy_jar: aiohttp.CookieJar | None = None
         # The jar of aiohttp 3.14.5 adds or removes quotes, so it gets the number of a value.
         self._numbers: dict[str, int] = {}
         for cookie in cookies:
@@ -30,8 +29,17 @@ class CookieStore:
                 site = URL.build(scheme="https", host=cookie.domain, path=cookie.path)
                 self._keep(set_cookie(cookie), site)
 
+    @property
+    def _jar(self) -> aiohttp.CookieJar:
+        if self._lazy_jar is None:
+            # Unsafe means: also for hosts without a name, such as a server in the local network.
+            self._lazy_jar = aiohttp.CookieJar(unsafe=True)
+        return self._lazy_jar
+
     def receive(self, fields: Sequence[str], url: str) -> None:
         """Keep the cookies of the Set-Cookie `fields` of a response from `url`."""
+        if not fields:
+            return
         source = origin(url)
         for field in fields:
             cookie = parse_set_cookie(field, source[1])
