@@ -213,6 +213,7 @@ def _get_to_output(url: str, options: dict[str, Any]) -> int:
     from vidnb.download.in_order import copy_in_order
     from vidnb.download.stream import Stream
     from vidnb.widgets.progress.display import choose_display
+    from vidnb.widgets.progress.download_view import download_view
 
     if is_terminal(sys.stdout):
         raise ValueError(
@@ -226,7 +227,9 @@ def _get_to_output(url: str, options: dict[str, Any]) -> int:
 
     stream = Stream(url, **options)
     try:
-        display = choose_display(options["progress"], stream.handle, cancel=stream.close)
+        display = choose_display(
+            options["progress"], download_view(stream.handle, cancel=stream.close)
+        )
         try:
             display.show()
             copy_in_order(stream, write, tick=display.update)

@@ -23,7 +23,8 @@ from vidnb.download.planner.progress import Progress
 from vidnb.download.status import DownloadHandle, DownloadStatus, Phase
 from vidnb.io import standard_streams
 from vidnb.widgets.progress import display as progress_display
-from vidnb.widgets.progress.display import CellBar, choose_display
+from vidnb.widgets.progress.display import CellBar, Display
+from vidnb.widgets.progress.download_view import download_view
 from vidnb.widgets.progress.rendering import card_html, final_html, final_text, line_html
 
 IPYKERNEL: Any = import_module("ipykernel")  # it has no types; loaded as in a kernel
@@ -38,6 +39,22 @@ def handle_at(phase: Phase = Phase.DOWNLOADING, **status: Any) -> DownloadHandle
         setattr(handle.status, name, value)
     handle.status.phase = phase
     return handle
+
+
+def choose_display(
+    progress: Any, handle: DownloadHandle, *, cancel: Callable[[], object]
+) -> Display:
+    return progress_display.choose_display(progress, download_view(handle, cancel=cancel))
+
+
+def cell_bar(handle: DownloadHandle, *, cancel: Callable[[], object] = lambda: None) -> CellBar:
+    return CellBar(download_view(handle, cancel=cancel))
+
+
+def handle_of(bar: CellBar) -> DownloadHandle:
+    view: Any = bar._view
+    found: DownloadHandle = view._handle
+    return found
 
 
 def visible_text(markup: str) -> str:
@@ -104,7 +121,7 @@ def registry() -> Iterator[dict[str, Any]]:
 @pytest.fixture
 def bar() -> Iterator[CellBar]:
     """Return a bar that is shown."""
-    shown = CellBar(handle_at(), cancel=lambda: None)
+    shown = cell_bar(handle_at())
     shown.show()
     yield shown
     shown.finish()
@@ -318,8 +335,10 @@ def test_elsewhere_nothing_is_shown(
 def test_nothing_heavy_is_imported_before_it_is_shown() -> None:
     code = (
         "import sys; from vidnb.widgets.progress.display import *;"
-        "from vidnb.download.status import DownloadHandle; handle = DownloadHandle();"
-        "choose_display(None, handle, cancel=print).show(); CellBar(handle, cancel=print);"
+        "from vidnb.widgets.progress.download_view import download_view;"
+        "from vidnb.download.status import DownloadHandle;"
+        "view = download_view(DownloadHandle(), cancel=print);"
+        "choose_display(None, view).show(); CellBar(view);"
         "print({'ipywidgets', 'IPython', 'tqdm'} & set(sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -385,13 +404,13 @@ def test_the_bar_is_a_widget_and_becomes_html_at_the_end(
     assert not first["update"]
     for kind in ("text/html", "text/plain"):
         assert "still running when the notebook was saved" in visible_text(first[kind])
-    bar._handle.end(Phase.CANCELLED, KEPT)
+    handle_of(bar).end(Phase.CANCELLED, KEPT)
     bar.finish()
     bar.finish()
     bar.update()
     [_, last] = outputs
     assert last == {
-        "text/html": final_html(bar._handle),
+        "text/html": final_html(handle_of(bar)),
         "text/plain": f"clip.mp4 cancelled: {KEPT}",
         "id": first["id"],
         "update": True,
@@ -400,13 +419,13 @@ def test_the_bar_is_a_widget_and_becomes_html_at_the_end(
 
 
 def test_a_bar_that_was_never_shown_leaves_nothing(outputs: list[object]) -> None:
-    bar = CellBar(handle_at(Phase.DONE), cancel=print)
+    bar = cell_bar(handle_at(Phase.DONE), cancel=print)
     bar.finish()
     assert outputs == []
 
 
 def test_two_bars_have_two_outputs(outputs: list[dict[str, Any]]) -> None:
-    bars = [CellBar(handle_at(Phase.DONE), cancel=print) for _ in range(2)]
+    bars = [cell_bar(handle_at(Phase.DONE), cancel=print) for _ in range(2)]
     for bar in bars:
         bar.show()
     for bar in bars:
@@ -415,7 +434,7 @@ def test_two_bars_have_two_outputs(outputs: list[dict[str, Any]]) -> None:
 
 
 def test_only_what_changed_is_sent(bar: CellBar, messages: list[dict[str, Any]]) -> None:
-    status = bar._handle.status
+    status = handle_of(bar).status
     status.phase, status.note = (
         Phase.WAITING,
         "the connection was lost",
@@ -434,7 +453,7 @@ def test_only_what_changed_is_sent(bar: CellBar, messages: list[dict[str, Any]])
 
 
 def test_the_stripes_of_an_unknown_length_move_with_the_bytes_only(bar: CellBar) -> None:
-    status = bar._handle.status
+    status = handle_of(bar).status
     status.phase, status.total_bytes, status.note = Phase.WAITING, None, "lost"
     pictures = []
     for done_bytes in (1, 1, 2, 3, 4, 5):
@@ -452,7 +471,7 @@ def test_pause_and_resume(bar: CellBar) -> None:
         button = bar._pause_button
         button.click()
         is_shown = "paused" in visible_text(bar._foot.value)
-        seen.append((bar._handle.status.is_paused, is_shown, button.description, button.tooltip))
+        seen.append((handle_of(bar).status.is_paused, is_shown, button.description, button.tooltip))
     assert seen == [
         (True, True, "Resume", "Continue"),
         (False, False, "Pause", "Stop reading until you resume"),
@@ -461,7 +480,7 @@ def test_pause_and_resume(bar: CellBar) -> None:
 
 def test_validation_cannot_be_paused(bar: CellBar) -> None:
     assert not bar._pause_button.disabled
-    bar._handle.status.phase = Phase.CHECKING
+    handle_of(bar).status.phase = Phase.CHECKING
     bar.update()
     assert bar._pause_button.disabled
     assert not bar._cancel_button.disabled
@@ -469,7 +488,7 @@ def test_validation_cannot_be_paused(bar: CellBar) -> None:
 
 def test_cancel_is_requested_once_and_shown(outputs: list[object]) -> None:
     cancels: list[int] = []
-    bar = CellBar(handle_at(), cancel=lambda: cancels.append(1))
+    bar = cell_bar(handle_at(), cancel=lambda: cancels.append(1))
     bar.show()
     pause, cancel = bar._pause_button, bar._cancel_button
     assert not cancel.disabled
@@ -483,13 +502,13 @@ def test_cancel_is_requested_once_and_shown(outputs: list[object]) -> None:
     cancel.click()
     pause.click()
     assert cancels == [1]
-    assert not bar._handle.status.is_paused
+    assert not handle_of(bar).status.is_paused
     assert len(outputs) == 2
 
 
 def test_a_click_after_the_end_does_nothing() -> None:
     cancels: list[int] = []
-    bar = CellBar(handle_at(), cancel=lambda: cancels.append(1))
+    bar = cell_bar(handle_at(), cancel=lambda: cancels.append(1))
     bar.show()
     pause, cancel = bar._pause_button, bar._cancel_button
     bar.finish()
@@ -498,7 +517,7 @@ def test_a_click_after_the_end_does_nothing() -> None:
     cancel.click()
     pause.click()
     assert cancels == []
-    assert not bar._handle.status.is_paused
+    assert not handle_of(bar).status.is_paused
 
 
 def test_an_update_does_not_bind_the_buttons_to_the_shell_of_the_cell(bar: CellBar) -> None:
@@ -528,7 +547,7 @@ def test_the_private_name_of_ipykernel_has_the_meaning_that_the_bar_relies_on(
 def test_traits_are_set_from_any_thread_but_only_under_the_lock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bar = CellBar(handle_at(), cancel=lambda: None)
+    bar = cell_bar(handle_at())
     is_locked: list[bool] = []
 
     def on_another_thread(step: Callable[[], object]) -> None:
@@ -543,7 +562,7 @@ def test_traits_are_set_from_any_thread_but_only_under_the_lock(
 
     monkeypatch.setattr(FakeComm, "send", lambda *_, **__: on_another_thread(try_lock))
     bar.show()
-    bar._handle.status.done_bytes += 1_000_000
+    handle_of(bar).status.done_bytes += 1_000_000
     on_another_thread(bar.update)
     on_another_thread(bar._pause_button.click)
     on_another_thread(bar._cancel_button.click)
@@ -566,7 +585,7 @@ def test_a_display_that_finishes_early_shows_the_current_state(
     outputs: list[dict[str, Any]],
 ) -> None:
     """Another cell may wait for the same download, which then continues."""
-    bar = CellBar(handle_at(), cancel=print)
+    bar = cell_bar(handle_at(), cancel=print)
     bar.show()
     bar.finish()
     assert visible_text(outputs[-1]["text/html"]) == (
@@ -582,9 +601,9 @@ def test_a_lost_front_end_is_logged_once_and_the_final_state_is_published(
 ) -> None:
     FakeComm.is_dead = True
     for done_bytes in (4_000_000, 5_000_000):
-        bar._handle.status.done_bytes = done_bytes
+        handle_of(bar).status.done_bytes = done_bytes
         bar.update()
-    bar._handle.end(Phase.DONE, "")
+    handle_of(bar).end(Phase.DONE, "")
     bar.finish()
     assert len(errors(caplog)) == 1
     assert outputs[-1]["update"]
@@ -597,7 +616,7 @@ def test_a_front_end_that_cannot_display_is_logged_once(
         raise BrokenPipeError
 
     monkeypatch.setattr(IPython.display, "publish_display_data", publish)
-    bar = CellBar(handle_at(name=""), cancel=print)
+    bar = cell_bar(handle_at(name=""), cancel=print)
     bar.show()
     bar.update()
     bar.finish()
@@ -609,7 +628,7 @@ def test_a_front_end_that_cannot_display_is_logged_once(
 def test_update_click_and_finish_on_three_threads(
     outputs: list[object], caplog: pytest.LogCaptureFixture
 ) -> None:
-    bar = CellBar(handle_at(), cancel=lambda: None)
+    bar = cell_bar(handle_at())
     bar.show()
     pause = bar._pause_button
     barrier = threading.Barrier(3)
@@ -726,7 +745,7 @@ def test_a_live_line_has_throughput_and_time_left(
     eta_s = 12.2 if seconds == 2.0 else None
     reading = Progress(3_200_000, 22_700_000, 3_200_000 / seconds, eta_s)
     handle.status.meter = SimpleNamespace(update=lambda *_: reading)  # type: ignore[assignment] # a clock
-    bar = CellBar(handle, cancel=print)
+    bar = cell_bar(handle, cancel=print)
     bar.show()
     assert visible_text(bar._foot.value) == line
     bar.finish()

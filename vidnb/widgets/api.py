@@ -20,6 +20,7 @@ from vidnb.io.loop import reenter, transfers
 from vidnb.io.regular_file import StrPath
 from vidnb.widgets.job import UPDATE_INTERVAL_S, DownloadJob
 from vidnb.widgets.progress.display import choose_display
+from vidnb.widgets.progress.download_view import download_view
 
 __all__ = ["download", "download_async", "start_download"]
 
@@ -41,7 +42,7 @@ def download(
     if request.session is not None:
         return reenter(_run_with_progress(request, handle), _loop_of(request.session))
     cancel = _Cancel()
-    display = choose_display(request.progress, handle, cancel=cancel)
+    display = choose_display(request.progress, download_view(handle, cancel=cancel))
     try:
         display.show()
         return transfers.run(
@@ -115,7 +116,7 @@ async def _run_cancellable(
 async def _run_with_progress(request: DownloadRequest, handle: DownloadHandle) -> DownloadResult:
     """Run a download from a coroutine of the caller's, with its progress display."""
     cancel = _Cancel()
-    display = choose_display(request.progress, handle, cancel=cancel)
+    display = choose_display(request.progress, download_view(handle, cancel=cancel))
 
     async def update() -> None:
         while True:

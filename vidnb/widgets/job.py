@@ -12,6 +12,7 @@ from vidnb.http.urls import redact
 from vidnb.io.loop import transfers
 from vidnb.io.standard_streams import write_error_line
 from vidnb.widgets.progress.display import CellBar, Display, choose_display, is_in_kernel
+from vidnb.widgets.progress.download_view import download_view
 from vidnb.widgets.progress.rendering import final_text
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class DownloadJob:
         self._displays: list[Display] = []
         if callable(request.progress):
             self._displays.append(
-                choose_display(request.progress, self._handle, cancel=self.cancel)
+                choose_display(request.progress, download_view(self._handle, cancel=self.cancel))
             )
         self._is_cancelled = False
         self._session_loop: asyncio.AbstractEventLoop | None = None
@@ -144,7 +145,7 @@ class DownloadJob:
 
     def _ipython_display_(self) -> None:
         """Show the live bar in the cell (IPython's hook)."""
-        self.add_display(CellBar(self._handle, cancel=self.cancel))
+        self.add_display(CellBar(download_view(self._handle, cancel=self.cancel)))
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -1,7 +1,8 @@
-"""Progress displays of a download: a bar in a cell or on a terminal, a callback, or nothing.
+"""Progress displays: a bar in a cell or on a terminal, a callback, or nothing.
 
-A display only reads its `DownloadHandle`. An error while it shows something (a front end that is
-gone, a callback that raises) is logged once and ends the display, never the download.
+A display reads a `ProgressView`: of a download (`download_view`) or of a batch (`batch_display`).
+An error while it shows something (a front end that is gone, a callback that raises) is logged once
+and ends the display, never the download.
 
 The bar in a cell consists of widgets while the download runs. At the end static HTML replaces them,
 so a saved notebook shows the outcome without a kernel and without widget state.
@@ -14,35 +15,102 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import uuid4
 
-from vidnb.download.options import ProgressOption
-from vidnb.download.planner.progress import Progress
-from vidnb.download.status import DownloadHandle, Phase
 from vidnb.io.standard_streams import is_terminal, write_error_line
-from vidnb.widgets.progress.rendering import (
-    STRIPE_STEPS,
-    WIDTH_PX,
-    card_html,
-    describe,
-    displayed_name,
-    displayed_phase,
-    final_text,
-    head_html,
-    line_html,
-)
+from vidnb.widgets.progress.rendering import STRIPE_STEPS, WIDTH_PX, line_html
 
-__all__ = ["CellBar", "Display", "choose_display", "is_in_kernel"]
+__all__ = [
+    "BarState",
+    "CellBar",
+    "Display",
+    "ProgressView",
+    "choose_display",
+    "current_cell",
+    "is_in_kernel",
+]
 
 logger = logging.getLogger("vidnb.progress")
 
-_SAVED_NOTE = "this download was still running when the notebook was saved; run the cell again"
+_SAVED_NOTE = "this {} was still running when the notebook was saved; run the cell again"
 _DETACHED_NOTE = "no longer followed here"
 
 
+@dataclass(frozen=True, slots=True)
+class BarState:
+    """A bar on a terminal: `n` of `total` (None: unknown); `initial` of them are of earlier."""
+
+    n: int
+    total: int | None
+    initial: int = 0
+    unit: str = "B"
+    postfix: str = ""
+
+
+class ProgressView(Protocol):
+    """What a display reads of a download or a batch, as text and HTML, and what a click does."""
+
+    noun: str
+    """"download" or "batch"."""
+
+    @property
+    def name(self) -> str:
+        """Its name in text."""
+
+    @property
+    def seen_bytes(self) -> int:
+        """The bytes so far (B): the bar of an unknown length moves when they change."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing changes any more."""
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it is paused; `resume` continues it."""
+
+    @property
+    def can_pause(self) -> bool:
+        """Whether `pause` has an effect now."""
+
+    def pause(self) -> None:
+        """Pause it."""
+
+    def resume(self) -> None:
+        """Continue it."""
+
+    def cancel(self) -> None:
+        """Stop it; returns at once."""
+
+    def head_html(self, step: int) -> str:
+        """Return the name and the bar; `step` is the position of the stripes."""
+
+    def details_html(self) -> str:
+        """Return what is below the bar while it runs, with throughput and time left."""
+
+    def card_html(self, note: str = "") -> str:
+        """Return the current state and a note as HTML that needs nothing else."""
+
+    def line(self) -> str:
+        """Return the current state as one line, with throughput and time left."""
+
+    def final_text(self) -> str:
+        """Return the outcome as text."""
+
+    def new_lines(self) -> list[str]:
+        """Return what is worth a line of its own, each once: retries, kinds of failures."""
+
+    def bar(self) -> BarState | None:
+        """Return the bar on a terminal; None while there is nothing to show."""
+
+    def progress(self) -> object:
+        """Return what a `progress` function is called with."""
+
+
 class Display(Protocol):
-    """Shows one download. No method raises, whatever the state of the front end."""
+    """Shows one download or batch. No method raises, whatever the state of the front end."""
 
     def show(self) -> None:
         """Create the output."""
@@ -51,36 +119,33 @@ class Display(Protocol):
         """Show the current state; cheap, called at most five times a second."""
 
     def finish(self) -> None:
-        """Show the final phase of the handle and release all resources."""
+        """Show the final state and release all resources."""
 
 
-def choose_display(
-    progress: ProgressOption, handle: DownloadHandle, *, cancel: Callable[[], object]
-) -> Display:
+def choose_display(progress: bool | Callable[[Any], object] | None, view: ProgressView) -> Display:
     """Return the display for a `progress` option in this environment.
 
     None and True: a bar in a Jupyter cell or on a terminal; True, where standard error is neither:
-    a line for each retry. False: nothing. A function is called with `Progress` (B, B/s, s) on each
-    update and once at the end.
-    `cancel` is called, from any thread, by the bar's Cancel button.
+    the lines of `new_lines`. False: nothing. A function is called with `view.progress()` on each
+    update and once at the end. The bar's buttons call the view's methods, from any thread.
     """
     if callable(progress):
-        return _CallbackDisplay(handle, progress)
+        return _CallbackDisplay(view, progress)
     if progress is False:
         return _NoDisplay()
     kernel = _kernel()
     if kernel is not None:
-        return CellBar(handle, cancel=cancel, has_buttons=_has_subshells(kernel))
+        return CellBar(view, has_buttons=_has_subshells(kernel))
     if is_terminal(sys.stderr):
-        return _TerminalDisplay(handle)
-    return _LineDisplay(handle) if progress else _NoDisplay()
+        return _TerminalDisplay(view)
+    return _LineDisplay(view) if progress else _NoDisplay()
 
 
 class _GuardedDisplay(ABC):
     """A display whose steps may fail: the first failure is logged and ends the updates."""
 
-    def __init__(self, handle: DownloadHandle) -> None:
-        self._handle = handle
+    def __init__(self, view: ProgressView) -> None:
+        self._view = view
         self._lock = threading.RLock()  # update, click and end come from different threads
         self._is_broken = False
         self._is_finished = False
@@ -107,8 +172,9 @@ class _GuardedDisplay(ABC):
             if not self._is_broken:
                 self._is_broken = True
                 logger.exception(
-                    "The progress of %s can no longer be shown; the download itself continues.",
-                    displayed_name(self._handle.status),
+                    "The progress of %s can no longer be shown; the %s itself continues.",
+                    self._view.name,
+                    self._view.noun,
                 )
 
     def _show(self) -> None:
@@ -124,8 +190,8 @@ class _GuardedDisplay(ABC):
 class CellBar(_GuardedDisplay):
     """The bar in a Jupyter cell, with buttons to pause and to cancel.
 
-    `cancel` is called on the thread that handles the click. `has_buttons` is False where clicks are
-    handled only after the cell. Imports ipywidgets in `show`; sends only what changed.
+    The view's methods are called on the thread that handles the click. `has_buttons` is False where
+    clicks are handled only after the cell. Imports ipywidgets in `show`; sends only what changed.
 
     Threads: a job updates the bar while a cell may block the kernel's main thread, so traits are
     set on other threads. That is safe here. ipywidgets has no lock, but every trait is set, and
@@ -134,11 +200,8 @@ class CellBar(_GuardedDisplay):
     iopub socket passes each message to its own thread (`ipykernel.iostream.BackgroundSocket`).
     """
 
-    def __init__(
-        self, handle: DownloadHandle, *, cancel: Callable[[], object], has_buttons: bool = True
-    ) -> None:
-        super().__init__(handle)
-        self._cancel = cancel
+    def __init__(self, view: ProgressView, *, has_buttons: bool = True) -> None:
+        super().__init__(view)
         self._has_buttons = has_buttons
         self._display_id = f"vidnb-progress-{uuid4().hex[:12]}"
         self._is_cancelling = False
@@ -149,11 +212,12 @@ class CellBar(_GuardedDisplay):
     def _show(self) -> None:
         box = self._build()
         self._update()
+        note = _SAVED_NOTE.format(self._view.noun)
         data = {
             "application/vnd.jupyter.widget-view+json": box.get_view_spec(),
             # For a notebook that is saved before the end and read without a kernel.
-            "text/html": card_html(self._handle, [_SAVED_NOTE]),
-            "text/plain": f"{displayed_name(self._handle.status)}: {_SAVED_NOTE}",
+            "text/html": self._view.card_html(note),
+            "text/plain": f"{self._view.name}: {note}",
         }
         self._publish(data, is_update=False)
 
@@ -204,27 +268,26 @@ class CellBar(_GuardedDisplay):
 
     def _on_pause(self, _button: object) -> None:
         if not self._is_finished:
-            (self._handle.resume if self._handle.status.is_paused else self._handle.pause)()
+            (self._view.resume if self._view.is_paused else self._view.pause)()
             self.update()
 
     def _on_cancel(self, _button: object) -> None:
         if not self._is_finished and not self._is_cancelling:
-            self._cancel()
+            self._view.cancel()
             self._is_cancelling = True
             self.update()
 
     def _update(self) -> None:
-        status = self._handle.status
-        if status.done_bytes != self._seen_bytes:
-            self._seen_bytes = status.done_bytes
+        view, seen_bytes = self._view, self._view.seen_bytes
+        if seen_bytes != self._seen_bytes:
+            self._seen_bytes = seen_bytes
             self._step = (self._step + 1) % STRIPE_STEPS
-        parts = ["cancelling"] if self._is_cancelling else describe(self._handle, is_live=True)
-        self._top.value = head_html(self._handle, self._step)
-        self._foot.value = line_html(parts)
-        pause, cancel = self._pause_button, self._cancel_button
-        pause.description = "Resume" if status.is_paused else "Pause"
-        pause.tooltip = "Continue" if status.is_paused else "Stop reading until you resume"
-        pause.disabled = self._is_cancelling or status.phase is Phase.CHECKING
+        self._top.value = view.head_html(self._step)
+        self._foot.value = line_html(["cancelling"]) if self._is_cancelling else view.details_html()
+        pause, cancel, is_paused = self._pause_button, self._cancel_button, view.is_paused
+        pause.description = "Resume" if is_paused else "Pause"
+        pause.tooltip = "Continue" if is_paused else "Stop reading until you resume"
+        pause.disabled = self._is_cancelling or not view.can_pause
         cancel.disabled = self._is_cancelling
         for button in (pause, cancel):
             _forget_reply_subshell(button.comm)
@@ -232,9 +295,8 @@ class CellBar(_GuardedDisplay):
     def _finish(self) -> None:
         if not self._widgets:
             return
-        is_final = self._handle.status.phase.is_final
-        parts = [*describe(self._handle, is_live=False), *([] if is_final else [_DETACHED_NOTE])]
-        data = {"text/html": card_html(self._handle, parts), "text/plain": final_text(self._handle)}
+        note = "" if self._view.is_final else _DETACHED_NOTE
+        data = {"text/html": self._view.card_html(note), "text/plain": self._view.final_text()}
         try:
             self._publish(data, is_update=True)
         finally:
@@ -254,12 +316,12 @@ class CellBar(_GuardedDisplay):
 class _CallbackDisplay(_GuardedDisplay):
     """Calls a function of the caller's."""
 
-    def __init__(self, handle: DownloadHandle, function: Callable[[Progress], object]) -> None:
-        super().__init__(handle)
+    def __init__(self, view: ProgressView, function: Callable[[Any], object]) -> None:
+        super().__init__(view)
         self._function = function
 
     def _update(self) -> None:
-        self._function(self._handle.progress())
+        self._function(self._view.progress())
 
     def _finish(self) -> None:
         if not self._is_broken:
@@ -267,17 +329,11 @@ class _CallbackDisplay(_GuardedDisplay):
 
 
 class _LineDisplay(_GuardedDisplay):
-    """One line on standard error for each retry: why, and when."""
-
-    def __init__(self, handle: DownloadHandle) -> None:
-        super().__init__(handle)
-        self._retries = 0
+    """The view's new lines on standard error, after its name."""
 
     def _update(self) -> None:
-        status = self._handle.status
-        if status.retries != self._retries:
-            self._retries = status.retries
-            self._write_line(f"{displayed_name(status)}: {status.retry_note}")
+        for line in self._view.new_lines():
+            self._write_line(f"{self._view.name}: {line}")
 
     def _write_line(self, line: str) -> None:
         write_error_line(line)
@@ -287,13 +343,13 @@ class _LineDisplay(_GuardedDisplay):
 
 
 class _TerminalDisplay(_LineDisplay):
-    """A bar on standard error, which appears with the first bytes, and lines for the retries.
+    """A bar on standard error, which appears with the first bytes or rows, and the new lines.
 
     The bar is tqdm's; where tqdm is missing or fails, one line of text that is overwritten.
     """
 
-    def __init__(self, handle: DownloadHandle) -> None:
-        super().__init__(handle)
+    def __init__(self, view: ProgressView) -> None:
+        super().__init__(view)
         self._bar: Any = None
         self._width = 0
         try:
@@ -305,38 +361,36 @@ class _TerminalDisplay(_LineDisplay):
 
     def _update(self) -> None:
         super()._update()
-        if not self._handle.status.done_bytes and self._bar is None:
+        state = self._view.bar()
+        if state is None:
             return
         if self._tqdm is not None:
             try:
-                self._update_bar()
+                self._update_bar(state)
             except Exception:
                 logger.debug("tqdm failed; the progress is shown as text.", exc_info=True)
                 self._tqdm = self._bar = None
             else:
                 return
-        parts = describe(self._handle, is_live=True)
-        self._overwrite(f"{displayed_name(self._handle.status)}: {'; '.join(parts)}")
+        self._overwrite(f"{self._view.name}: {self._view.line()}")
 
-    def _update_bar(self) -> None:
-        status = self._handle.status
+    def _update_bar(self, state: BarState) -> None:
         if self._bar is None:
             self._bar = self._tqdm(
-                desc=displayed_name(status),
-                total=status.total_bytes,
-                initial=status.done_bytes,  # bytes of an earlier run do not count as speed
-                unit="B",
-                unit_scale=True,
+                desc=self._view.name,
+                total=state.total,
+                initial=state.initial,
+                unit=state.unit,
+                unit_scale=state.unit == "B",
                 dynamic_ncols=True,
                 miniters=0,
                 file=sys.stderr,
             )
-        bar, phase = self._bar, displayed_phase(status)
-        bar.total = status.total_bytes
-        bar.initial = min(bar.initial, status.done_bytes)
-        postfix = "" if phase in {Phase.DOWNLOADING, Phase.DONE} else phase.value
-        bar.set_postfix_str(postfix, refresh=False)
-        bar.update(status.done_bytes - bar.n)
+        bar = self._bar
+        bar.total = state.total
+        bar.initial = min(bar.initial, state.n)
+        bar.set_postfix_str(state.postfix, refresh=False)
+        bar.update(state.n - bar.n)
 
     def _overwrite(self, line: str) -> None:
         columns = shutil.get_terminal_size().columns - 1
@@ -377,6 +431,13 @@ class _NoDisplay:
 def is_in_kernel() -> bool:
     """Whether this process is a Jupyter kernel."""
     return _kernel() is not None
+
+
+def current_cell() -> object:
+    """Return what identifies the running cell, or None outside of IPython; imports nothing."""
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = None if get_ipython is None else get_ipython()
+    return getattr(shell, "execution_count", None)
 
 
 def _kernel() -> Any:
