@@ -16,17 +16,17 @@ from unittest.mock import MagicMock, Mock
 import IPython.display
 import ipywidgets
 import pytest
-from ipywidgets.widgets import widget as widget_module
 
 from tests.deadline import DEADLINE_S
+from tests.widgets.front_end import FakeComm, Terminal, errors, visible_text
 from vidnb.download.planner.progress import Progress
 from vidnb.download.status import DownloadHandle, DownloadStatus, Phase
-from vidnb.io import standard_streams
 from vidnb.widgets.progress import display as progress_display
 from vidnb.widgets.progress.display import CellBar, Display
 from vidnb.widgets.progress.download_view import download_view
 from vidnb.widgets.progress.rendering import card_html, final_html, final_text, line_html
 
+pytestmark = pytest.mark.usefixtures("messages", "outputs", "registry")
 IPYKERNEL: Any = import_module("ipykernel")  # it has no types; loaded as in a kernel
 KEPT = "stopped; 3.2 MB are kept in films/.vidnb; run the same download again to resume"
 
@@ -57,67 +57,6 @@ def handle_of(bar: CellBar) -> DownloadHandle:
     return found
 
 
-def visible_text(markup: str) -> str:
-    """Return the visible text of some HTML."""
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", markup)).split())
-
-
-class FakeComm:
-    """Records the messages to the front end; raises if `is_dead`."""
-
-    sent: list[dict[str, Any]]
-    is_dead = False
-    is_closed = False
-
-    def __init__(self, *, comm_id: str = "", **_options: object) -> None:
-        self.comm_id = comm_id or f"comm-{id(self)}"
-        # ipykernel 7.4 stores this when the cell updates a widget.
-        self._reply_subshell_id = None
-
-    def on_msg(self, callback: object) -> None: ...
-
-    def send(self, data: dict[str, Any], buffers: object = None) -> None:
-        self._reply_subshell_id = None
-        if FakeComm.is_dead:
-            raise RuntimeError("the page is gone")
-        FakeComm.sent.append(data)
-
-    def close(self) -> None:
-        if not self.is_closed:
-            self.is_closed = True
-            self.send({})
-
-
-@pytest.fixture(autouse=True)
-def messages(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Return the messages sent to the widgets of the front end."""
-    monkeypatch.setattr(FakeComm, "sent", [], raising=False)
-    monkeypatch.setattr(FakeComm, "is_dead", False)
-    monkeypatch.setattr(widget_module.comm, "create_comm", FakeComm)
-    return FakeComm.sent
-
-
-@pytest.fixture(autouse=True)
-def outputs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Return what is displayed or updated: each MIME bundle with its display id."""
-    shown: list[dict[str, Any]] = []
-
-    def publish(data: dict[str, Any], *, transient: dict[str, str], update: bool) -> None:
-        shown.append({**data, "id": transient["display_id"], "update": update})
-
-    monkeypatch.setattr(IPython.display, "publish_display_data", publish)
-    return shown
-
-
-@pytest.fixture(autouse=True)
-def registry() -> Iterator[dict[str, Any]]:
-    """Return ipywidgets' registry of open widgets; every test leaves it unchanged."""
-    living: dict[str, Any] = widget_module._instances
-    before = set(living)
-    yield living
-    assert set(living) <= before  # widgets of other tests may be collected meanwhile
-
-
 @pytest.fixture
 def bar() -> Iterator[CellBar]:
     """Return a bar that is shown."""
@@ -127,35 +66,7 @@ def bar() -> Iterator[CellBar]:
     shown.finish()
 
 
-def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.message for record in caplog.records if record.name == "vidnb.progress"]
-
-
 # Choice of the display
-
-
-@pytest.fixture
-def in_kernel(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    kernel = SimpleNamespace(kernel_info={"supported_features": ["kernel subshells"]})
-    shell = SimpleNamespace(kernel=kernel)
-    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
-    return kernel
-
-
-class Terminal(io.StringIO):
-    is_terminal = True
-
-    def isatty(self) -> bool:
-        return self.is_terminal
-
-
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    screen = Terminal()
-    # pytest puts its own sys.stderr in place after the fixtures.
-    for module in progress_display, standard_streams:
-        monkeypatch.setattr(module, "sys", SimpleNamespace(stderr=screen, modules=sys.modules))
-    return screen
 
 
 @pytest.mark.parametrize("option", [None, True])

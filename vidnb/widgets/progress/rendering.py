@@ -5,6 +5,7 @@ notebook is readable anywhere; all text from outside is escaped.
 """
 
 import html
+from collections.abc import Sequence
 from typing import Final
 
 from vidnb.download.planner.progress import format_bytes, format_duration_s, format_rate
@@ -18,18 +19,20 @@ _STRIPE_PX = 16
 _MAX_UNBROKEN = 32  # characters; a longer part is a sentence and may break anywhere
 
 # JupyterLab's colours, with fallbacks that are legible on light and dark backgrounds.
-_TRACK = "var(--jp-border-color2, rgba(128, 128, 128, 0.3))"
-_SECONDARY = "var(--jp-ui-font-color2, inherit)"
-_BUSY = "var(--jp-brand-color1, rgb(25, 118, 210))"
-_WARNING = "var(--jp-warn-color1, rgb(199, 138, 46))"
+TRACK: Final = "var(--jp-border-color2, rgba(128, 128, 128, 0.3))"
+SECONDARY: Final = "var(--jp-ui-font-color2, inherit)"
+BUSY: Final = "var(--jp-brand-color1, rgb(25, 118, 210))"
+WARNING: Final = "var(--jp-warn-color1, rgb(199, 138, 46))"
+SUCCESS: Final = "var(--jp-success-color1, rgb(56, 142, 60))"
+ERROR: Final = "var(--jp-error-color1, rgb(211, 47, 47))"
 _COLOURS: Final = {
-    Phase.WAITING: _WARNING,
-    Phase.PAUSED: _WARNING,
-    Phase.CANCELLED: _WARNING,
-    Phase.DONE: "var(--jp-success-color1, rgb(56, 142, 60))",
-    Phase.FAILED: "var(--jp-error-color1, rgb(211, 47, 47))",
+    Phase.WAITING: WARNING,
+    Phase.PAUSED: WARNING,
+    Phase.CANCELLED: WARNING,
+    Phase.DONE: SUCCESS,
+    Phase.FAILED: ERROR,
 }
-_FONT = (
+FONT: Final = (
     "font-family: var(--jp-ui-font-family, system-ui, sans-serif);"
     " font-size: var(--jp-ui-font-size1, 13px); line-height: 1.5;"
     " font-variant-numeric: tabular-nums"
@@ -90,17 +93,15 @@ def card_html(handle: DownloadHandle, parts: list[str]) -> str:
     )
 
 
-def line_html(parts: list[str]) -> str:
-    """Return the details line; it breaks between its parts."""
+def line_html(parts: Sequence[str], colour: str = SECONDARY) -> str:
+    """Return a line of details; it breaks between its parts."""
     spans = [
         html.escape(part)
         if len(part) > _MAX_UNBROKEN
         else f'<span style="white-space: nowrap">{html.escape(part)}</span>'
         for part in (*(f"{part} ·" for part in parts[:-1]), *parts[-1:])
     ]
-    return (
-        f'<div style="{_FONT}; color: {_SECONDARY}; word-wrap: break-word">{" ".join(spans)}</div>'
-    )
+    return f'<div style="{FONT}; color: {colour}; word-wrap: break-word">{" ".join(spans)}</div>'
 
 
 def head_html(handle: DownloadHandle, step: int) -> str:
@@ -112,35 +113,52 @@ def head_html(handle: DownloadHandle, step: int) -> str:
     )
     if phase is Phase.DONE:
         fraction = 1.0
-    name, colour = html.escape(displayed_name(status)), _COLOURS.get(phase, _BUSY)
+    colour = _COLOURS.get(phase, BUSY)
     mark = "" if fraction is None else f"{int(fraction * 100)} %"
-    style = f"{_FONT}; color: var(--jp-ui-font-color1, inherit)"
+    return name_html(
+        displayed_name(status),
+        phase.value if phase.is_final else mark,
+        colour if phase.is_final else None,
+    ) + bar_html(
+        displayed_name(status),
+        fraction,
+        [(fraction or 0, colour)],
+        step if status.done_bytes else None,
+    )
+
+
+def name_html(name: str, mark: str, colour: str | None) -> str:
+    """Return the line above the bar: a name, and `mark` at its end, in a colour."""
+    name, style = html.escape(name), f"{FONT}; color: var(--jp-ui-font-color1, inherit)"
+    mark_style = "" if colour is None else f' style="color: {colour}"'
     return (
         f'<div style="{style}; display: grid; grid-template-columns: minmax(0, 1fr) auto;'
         ' gap: 12px"><span style="overflow: hidden; text-overflow: ellipsis; white-space: nowrap;'
         f' font-weight: 600" title="{name}">{name}</span> '
-        + (
-            f'<span style="color: {colour}">{phase.value}</span>'
-            if phase.is_final
-            else f"<span>{mark}</span>"
-        )
-        + f"</div>{_bar(name, fraction, colour, step if status.done_bytes else None)}"
+        f"<span{mark_style}>{html.escape(mark)}</span></div>"
     )
 
 
-def _bar(name: str, fraction: float | None, colour: str, step: int | None) -> str:
-    """Return the bar; `step` is the position of the stripes that stand for an unknown length."""
+def bar_html(
+    name: str, fraction: float | None, parts: Sequence[tuple[float, str]], step: int | None
+) -> str:
+    """Return a bar whose `parts` are fractions of it, 0 to 1, with their colours.
+
+    A `fraction` of None is an unknown length; `step` is then the position of the stripes that stand
+    for it, None for an empty bar.
+    """
     value = "" if fraction is None else f' aria-valuenow="{int(fraction * 100)}"'
-    fill = f"width: {(fraction or 0) * 100:.1f}%; background-color: {colour}"
+    fills = [f"width: {share * 100:.1f}%; background-color: {colour}" for share, colour in parts]
     if fraction is None and step is not None:
-        fill = (
-            f"width: 100%; background: repeating-linear-gradient(90deg, {colour} 0 {_STRIPE_PX}px,"
-            f" {_TRACK} {_STRIPE_PX}px {2 * _STRIPE_PX}px)"
-            f" {step * 2 * _STRIPE_PX // STRIPE_STEPS}px 0"
+        colour = parts[0][1]
+        stripes = (
+            f"repeating-linear-gradient(90deg, {colour} 0 {_STRIPE_PX}px,"
+            f" {TRACK} {_STRIPE_PX}px {2 * _STRIPE_PX}px)"
         )
+        fills = [f"width: 100%; background: {stripes} {step * 2 * _STRIPE_PX // STRIPE_STEPS}px 0"]
+    divs = "".join(f'<div style="height: 6px; {fill}"></div>' for fill in fills)
     return (
-        f'<div role="progressbar" aria-label="{name}" aria-valuemin="0" aria-valuemax="100"{value}'
-        ' style="height: 6px; margin: 2px 0 3px; border-radius: 3px; overflow: hidden;'
-        f' background-color: {_TRACK}"><div style="height: 6px; border-radius: 3px; {fill}"></div>'
-        "</div>"
+        f'<div role="progressbar" aria-label="{html.escape(name)}" aria-valuemin="0"'
+        f' aria-valuemax="100"{value} style="height: 6px; margin: 2px 0 3px; border-radius: 3px;'
+        f' overflow: hidden; display: flex; background-color: {TRACK}">{divs}</div>'
     )
