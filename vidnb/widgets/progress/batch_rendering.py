@@ -38,6 +38,7 @@ _MOST_CHARACTERS: Final = 40  # of the name of a row or a host
 _SLOW_S: Final = 3.0  # a row that takes less is not worth a line
 _MIN_ROWS: Final = 5  # before that, an average says nothing about the time left
 _FINAL: Final = {"done", "cancelled"}
+_NAMED: Final = {"paused", "cancelled"}
 
 
 def is_final(progress: BatchProgress) -> bool:
@@ -47,7 +48,7 @@ def is_final(progress: BatchProgress) -> bool:
 
 def counts(progress: BatchProgress, *, is_live: bool) -> list[str]:
     """Return rows and bytes; throughput and time left only if `is_live`."""
-    parts = [progress.state] if progress.state in {"paused", "cancelled"} else []
+    parts: list[str] = [progress.state] if progress.state in _NAMED else []
     parts.append(f"{progress.done:,} done")
     if progress.skipped:
         parts.append(f"{progress.skipped:,} already here")
@@ -99,7 +100,7 @@ def waiting_lines(progress: BatchProgress) -> list[str]:
 
 def short_facts(progress: BatchProgress) -> list[str]:
     """Return what a bar on a terminal says after its count of rows."""
-    facts = [progress.state] if progress.state in {"paused", "cancelled"} else []
+    facts: list[str] = [progress.state] if progress.state in _NAMED else []
     if progress.failed:
         facts.append(f"{progress.failed:,} failed")
     facts.append(format_bytes(progress.size_bytes))
