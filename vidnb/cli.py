@@ -1,4 +1,4 @@
-"""The command line: `vidnb get URL [PATH]`, `serve FILE_OR_FOLDER`, `demo`, and `cli_media`.
+"""The command line: `get URL [PATH]`, `serve FILE_OR_FOLDER`, `demo`; `cli_media`, `cli_batch`.
 
 `python -m vidnb` is the same, and a URL alone means `get`. The path or address of the result, or
 the bytes of `get URL -`, go to standard output, everything else to standard error. The exit status
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from vidnb import __version__
+from vidnb.cli_batch import add_batch_command, get_batch, has_input
 from vidnb.cli_media import MEDIA_COMMANDS, add_media_commands
 from vidnb.cli_options import add_download_options, read_download_options
 from vidnb.errors import MissingExtra, VidnbError
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    parser, commands = _parser(argv[0] if argv else "")
+    parser, commands = _parser(argv[0] if argv else "", has_input=has_input(argv))
     if argv and argv[0] not in _COMMANDS and not argv[0].startswith("-"):
         _refuse_other_word(parser, argv[0])
         argv.insert(0, "get")
@@ -65,16 +66,11 @@ def _run(argv: list[str]) -> int:
         arguments.path = rest.pop(0)
     if rest and arguments.command != "demo":
         _refuse_rest(commands[arguments.command], rest)
+    if arguments.command is None:
+        parser.print_help()
+        return 2
     try:
-        match arguments.command:
-            case "get":
-                return _get(commands["get"], arguments)
-            case "serve":
-                return _serve(arguments)
-            case "demo":
-                return _demo(rest)
-            case command if command in MEDIA_COMMANDS:
-                return _write(*MEDIA_COMMANDS[command](arguments)) or 0
+        return _run_command(commands[arguments.command], arguments, rest)
     except (VidnbError, ValueError) as error:
         write_error_line(f"vidnb: {error}")
         return 1
@@ -82,8 +78,22 @@ def _run(argv: list[str]) -> int:
         notes = getattr(interrupt, "__notes__", None) or ["Interrupted."]
         write_error_line(f"\nvidnb: {notes[0]}")
         return 130
-    parser.print_help()
-    return 2
+
+
+def _run_command(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace, rest: Sequence[str]
+) -> int:
+    match arguments.command:
+        case "get" if "input" in arguments:
+            text, status = get_batch(parser, arguments)
+            return _write(text) or status
+        case "get":
+            return _get(parser, arguments)
+        case "serve":
+            return _serve(arguments)
+        case "demo":
+            return _demo(rest)
+    return _write(*MEDIA_COMMANDS[arguments.command](arguments)) or 0
 
 
 def _write(text: str | bytes, consequence: str = "") -> int | None:
@@ -133,28 +143,16 @@ def _is_address(word: str) -> bool:
 
 
 def _parser(
-    command: str,
+    command: str, *, has_input: bool = False
 ) -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
     """Return the parser of the command line and those of the commands, `command`'s in full."""
     parser = argparse.ArgumentParser("vidnb", description="Video in notebooks.")
     parser.add_argument("--version", action="version", version=f"vidnb {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    get = commands.add_parser(
-        "get",
-        help="download a video, complete and verified; run it again to resume",
-        epilog="example: vidnb get https://example.org/film.mp4 videos/",
-    )
-    get.add_argument("url", metavar="URL")
-    get.add_argument(
-        "path", metavar="PATH", nargs="?", help="a file, a folder (default: here), or - (see below)"
-    )
-    get.description = (
-        "Download a video. With - as PATH its bytes go to standard output while they arrive;"
-        " they are verified at the end, and only the exit status 0 means that all were right."
-        " They are kept in the cache as well, so a second run resumes."
-    )
-    if command == "get":
-        add_download_options(get)
+    if command == "get" and has_input:
+        add_batch_command(commands)
+    else:
+        _add_get(commands, with_options=command == "get")
     serve = commands.add_parser(
         "serve",
         help="show a video, or a folder of videos, in a browser tab",
@@ -182,6 +180,32 @@ def _parser(
         epilog="example: vidnb demo --no-browser",
     )
     return parser, commands.choices
+
+
+def _add_get(commands: Any, *, with_options: bool) -> None:
+    get = commands.add_parser(
+        "get",
+        help="download a video, complete and verified; run it again to resume",
+        epilog="example: vidnb get https://example.org/film.mp4 videos/",
+    )
+    get.add_argument("url", metavar="URL")
+    get.add_argument(
+        "path", metavar="PATH", nargs="?", help="a file, a folder (default: here), or - (see below)"
+    )
+    get.description = (
+        "Download a video. With - as PATH its bytes go to standard output while they arrive;"
+        " they are verified at the end, and only the exit status 0 means that all were right."
+        " They are kept in the cache as well, so a second run resumes."
+    )
+    if with_options:
+        get.add_argument_group("many files").add_argument(
+            "--input",
+            metavar="LIST",
+            default=argparse.SUPPRESS,
+            help="download the rows of a table into a folder: vidnb get --input LIST FOLDER; its"
+            " options: vidnb get --input - --help",
+        )
+        add_download_options(get)
 
 
 def _get(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:

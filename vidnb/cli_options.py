@@ -1,17 +1,24 @@
 """The options of `vidnb get`: those of `vidnb.download`, generated from `DownloadOptions`.
 
+With `--input` they are those of `vidnb.download_many`: the same and `_BATCH_FLAGS`.
 An option of a plain type has a flag by its name, `--idle-timeout` for `idle_timeout_s`. One that is
 written in another way needs a line in `_FLAGS`; an object of Python's, such as a session, has none.
 """
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal, get_args, get_origin
 
-__all__ = ["add_download_options", "parse_size", "read_download_options"]
+__all__ = [
+    "add_batch_options",
+    "add_download_options",
+    "parse_size",
+    "read_batch_options",
+    "read_download_options",
+]
 
 _SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]+)?) ?(?:([kKmMgGtT])(i)?)?[bB]?")
 
@@ -58,12 +65,56 @@ _FLAGS: Final = {
 _UNITS: Final = {"bytes": "SIZE", "s": "SECONDS"}
 
 
-def add_download_options(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for each option of `vidnb.download`, and `--quiet`."""
+# The keywords of `vidnb.download_many` that are not options of a download: type, metavar, help.
+_BATCH_FLAGS: Final[dict[str, tuple[Any, str, str]]] = {
+    "url": (str, "COLUMN", "The column with the URLs; default: url."),
+    "name": (
+        str,
+        "NAME",
+        "A column with the file names, or a pattern such as '{id}.mp4'; default: that of the URL.",
+    ),
+    "checksum": (str, "COLUMN", "The column with the checksums, as sha256:..."),
+    "concurrency": (int, "N", "The most rows at once; default: 16."),
+    "per_host": (int, "N", "The most rows at once from one host; default: 4."),
+    "attempts": (int, "N", "The most attempts for a row; default: 3."),
+    "deadline_s": (float, "SECONDS", "The longest time for a row, with all its attempts."),
+    "status": (str, "FILE", "Write what became of each row to a .csv, .jsonl or .parquet file."),
+    "dedupe": (str, "HOW", "Files with the same bytes: report (default) or link (hard links)."),
+}
+
+
+def add_batch_options(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for each keyword of `vidnb.download_many`, and `--quiet`."""
+    for name, (kind, metavar, text) in _BATCH_FLAGS.items():
+        parser.add_argument(
+            f"--{name.removesuffix('_s').replace('_', '-')}",
+            dest=name,
+            type=kind,
+            metavar=metavar,
+            choices=("report", "link") if name == "dedupe" else None,
+            help=text,
+        )
+    add_download_options(parser, without=(*_BATCH_FLAGS, "retry"))  # --attempts
+
+
+def read_batch_options(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Return the given options as `vidnb.download_many` takes them."""
+    given = {name: getattr(arguments, name) for name in _BATCH_FLAGS}
+    return read_download_options(parser, arguments) | {
+        name: value for name, value in given.items() if value is not None
+    }
+
+
+def add_download_options(parser: argparse.ArgumentParser, *, without: Collection[str] = ()) -> None:
+    """Add a flag for each option of `vidnb.download` but `without`, and `--quiet`."""
     from vidnb.download.options import option_types
 
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress, no retries")
     for name, (hint, default, text) in option_types().items():
+        if name in without:
+            continue
         flag = _FLAGS.get(name)
         shown = (
             ((flag and flag.help) or text).replace("`", "").replace("…", "...").replace("%", "%%")

@@ -5,10 +5,12 @@ are complete, one for those that failed. Below it come the counts, then one line
 that are slowed down, the slowest rows and every kind of failure; an empty line is left out.
 """
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from vidnb.download.planner.batch_progress import BatchProgress
+from vidnb.download.planner.batch_progress import BatchProgress, general_sentence
 from vidnb.download.planner.progress import format_bytes, format_duration_s, format_rate
+from vidnb.http.urls import redact
 from vidnb.widgets.progress.rendering import (
     BUSY,
     ERROR,
@@ -25,6 +27,7 @@ __all__ = [
     "counts",
     "details_html",
     "failure_lines",
+    "failure_report",
     "final_text",
     "head_html",
     "is_final",
@@ -116,6 +119,26 @@ def failure_lines(progress: BatchProgress, most: int = _MOST_KINDS) -> list[str]
     lines = [f"{_rows(count)}: {sentence}" for sentence, count in progress.failures[:most]]
     others = sum(count for _, count in progress.failures[most:])
     return [*lines, f"{_rows(others)}: other errors"] if others else lines
+
+
+def failure_report(failed: Sequence[Mapping[str, Any]], most: int = 10) -> list[str]:
+    """Return each kind of failure with its rows, at most `most` of them, the most frequent first.
+
+    `failed` has the rows of `DownloadBatch.failed()`: number (from 0), url, path and error. A row
+    is named by its URL without credentials, and by its number, from 1, which is its position in the
+    table without the header.
+    """
+    groups: dict[str, list[str]] = {}
+    for row in failed:
+        url = redact(row["url"]) if row["url"] else ""
+        shown = f"  row {row['number'] + 1}: {url}" if url else f"  row {row['number'] + 1}"
+        groups.setdefault(general_sentence(row["error"], row["path"]), []).append(shown)
+    lines = []
+    for sentence, rows in sorted(groups.items(), key=lambda group: -len(group[1])):
+        lines += [f"{_rows(len(rows))}: {sentence}", *rows[:most]]
+        if len(rows) > most:
+            lines.append(f"  and {len(rows) - most:,} more")
+    return lines
 
 
 def final_text(name: str, progress: BatchProgress) -> str:
