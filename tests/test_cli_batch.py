@@ -141,18 +141,15 @@ def test_the_help_of_both_forms_names_the_list(
     assert text.isascii()
 
 
-def test_standard_input_has_one_url_a_line(
+def test_standard_input_is_read_as_a_list(
     calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = "https://h/1\n\n  https://h/2 \r\n# a comment\nhttps://h/3"
+    lines = "https://h/1\n  out=a.mp4\nhttps://h/2"
     monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
     assert cli.main(["get", "--input", "-", "clips"]) == 0
     monkeypatch.setattr(sys, "stdin", None)  # closed by the caller
     assert cli.main(["get", "--input=-", "clips"]) == 0
-    assert [table for table, *_ in calls.args] == [
-        ["https://h/1", "https://h/2", "https://h/3"],
-        [],
-    ]
+    assert [table for table, *_ in calls.args] == [lines.splitlines(keepends=True), []]
 
 
 # The report
@@ -218,7 +215,7 @@ def test_an_interrupt_says_how_to_resume(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.strip() == (
-        f"vidnb: Interrupted; rows complete in clips: {rows}; run the same command again to download"
-        " the others."
+        f"vidnb: Interrupted; rows complete in clips: {rows}; run the same command again to"
+        " download the others."
     )
     assert calls.batch.cancels == 1

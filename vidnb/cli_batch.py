@@ -5,9 +5,10 @@ failed, 130 for an interrupt; the same command again downloads only what is miss
 """
 
 import argparse
+import io
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from vidnb.cli_options import add_batch_options, read_batch_options
@@ -43,7 +44,7 @@ def add_batch_command(commands: Any) -> None:
         metavar="LIST",
         required=True,
         help="a .csv, .jsonl or .parquet file with a column of URLs, a .txt file with a URL a line"
-        " (aria2's form, too), or - for URLs on standard input, one a line",
+        " (aria2's form, too), or - for such a list on standard input",
     )
     add_batch_options(get)
 
@@ -55,7 +56,8 @@ def get_batch(parser: argparse.ArgumentParser, arguments: argparse.Namespace) ->
 
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", arguments.folder):
         parser.error(f"{arguments.folder!r} is a URL; with --input comes the folder to save into")
-    table = _standard_input() if arguments.input == "-" else arguments.input
+    # A text stream is read as a list of URLs; there is none where the descriptor was closed.
+    table: Any = (sys.stdin or io.StringIO()) if arguments.input == "-" else arguments.input
     batch = download_many(
         table,
         arguments.folder,
@@ -83,11 +85,3 @@ def get_batch(parser: argparse.ArgumentParser, arguments: argparse.Namespace) ->
     if progress.failed:
         write_error_line("vidnb: run the same command again to try the failed rows again.")
     return f"{arguments.folder}\n", 1 if progress.failed else 0
-
-
-def _standard_input() -> Iterator[str]:
-    """Yield the URLs that standard input has, one a line."""
-    for line in sys.stdin or ():
-        url = line.strip()
-        if url and not url.startswith("#"):
-            yield url

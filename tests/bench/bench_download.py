@@ -59,8 +59,8 @@ def describe(rounds: int) -> str:
     return f"{machine}, {', '.join(filter(None, programs))}; {rounds} rounds, interleaved"
 
 
-def main() -> None:
-    """Run the requested workloads and print their tables."""
+def main(description: str | None = __doc__, only: str = "", mib: int = 1024) -> None:
+    """Run the requested workloads, by default `only` those, and print their tables."""
     # Imported here, because at first only the folder of the script is on the path.
     sys.path.insert(0, str(ROOT))
     from tests.bench.measure import floor_mib
@@ -68,10 +68,10 @@ def main() -> None:
     from tests.bench.workloads import WORKLOADS, Bench
 
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default=",".join(WORKLOADS), help="names, joined by commas")
-    parser.add_argument("--mib", type=int, default=1024, help="size of the large file")
+    parser.add_argument("--only", default=only or ",".join(WORKLOADS), help="names, with commas")
+    parser.add_argument("--mib", type=int, default=mib, help="size of the large file")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--slow-rounds", type=int, default=1)
     parser.add_argument("--folder", default=tempfile.gettempdir())
@@ -87,7 +87,9 @@ def main() -> None:
     reports = []
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.folder)))
-        files = make_files(root, arguments.mib, with_small=any("small" in one for one in names))
+        files = make_files(
+            root, arguments.mib, with_small=any(one.startswith(("small", "batch")) for one in names)
+        )
         is_tls_missing = certify(files) if "tls" in names else ""
         bench = Bench(
             root,

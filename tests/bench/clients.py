@@ -49,6 +49,20 @@ async def everything(pairs):
 pairs = json.load(open(url)) if url != "-" else []
 """
 
+DOWNLOAD_MANY = """
+import os.path
+import vidnb
+vidnb.download_many
+def everything(pairs):
+    folder = os.path.dirname(pairs[0][1])
+    urls = [url for url, path in pairs]
+    options = dict(concurrency={parallel_files}, per_host={parallel_files}, progress=False)
+    summary = vidnb.download_many(urls, folder, **options).result()
+    if summary.failed:
+        sys.exit(str(summary.failures))
+pairs = json.load(open(url)) if url != "-" else []
+"""
+
 AIOHTTP_MANY = """
 import asyncio
 import aiohttp
@@ -269,8 +283,10 @@ def _aria2c_list(job: Job) -> Path:
     return path
 
 
-def _python_many(name: str, module: str, setup: str) -> Client:
-    one = _python(name, module, setup, "asyncio.run(everything(pairs))")
+def _python_many(
+    name: str, module: str, setup: str, call: str = "asyncio.run(everything(pairs))"
+) -> Client:
+    one = _python(name, module, setup, call)
     command = one.command
 
     def with_list(job: Job) -> list[str]:
@@ -286,6 +302,18 @@ def _python_many(name: str, module: str, setup: str) -> Client:
 
 CURL_PARALLEL = "curl --parallel"
 CURL_PARALLEL_NOW = "curl --parallel-immediate"
+ARIA2C_MANY = "aria2c -j16"
+VIDNB_BATCH = "vidnb.download_many"
+
+
+def batches() -> list[Client]:
+    """Return the clients that download a list of files in one call, 16 at once."""
+    setup = DOWNLOAD_MANY.format(parallel_files=PARALLEL_FILES)
+    peers = {CURL_PARALLEL, CURL_PARALLEL_NOW, ARIA2C_MANY}
+    return [
+        _python_many(VIDNB_BATCH, "vidnb", setup, "everything(pairs)"),
+        *(one for one in with_many_files() if one.name in peers),
+    ]
 
 
 def with_many_files() -> list[Client]:
@@ -309,7 +337,7 @@ def with_many_files() -> list[Client]:
         vidnb_many("vidnb, all at once", 0),
         program(CURL_PARALLEL, curl_many),
         program(CURL_PARALLEL_NOW, lambda job: curl_many(job, "--parallel-immediate")),
-        program("aria2c -j16", aria2c_many),
+        program(ARIA2C_MANY, aria2c_many),
         _python_many(
             "aiohttp, 16 workers, no checks",
             "aiohttp",

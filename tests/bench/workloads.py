@@ -147,12 +147,7 @@ def throttled_far(bench: Bench) -> Iterator[Report]:
 
 
 def _many(bench: Bench, server: Nginx, name: str, limit: float, title: str) -> Report:
-    count, kib = SMALL[name.partition("-")[0]]
-    report = Report(
-        title,
-        f"{count} x {kib} KiB, {clients.PARALLEL_FILES} in parallel",
-        clients.with_many_files(),
-    )
+    report = _small_files(title, name, clients.with_many_files())
     peers = (clients.CURL_PARALLEL, clients.CURL_PARALLEL_NOW)
     report.targets = [
         Target("vidnb, 16 in parallel", peers, limit),
@@ -160,7 +155,24 @@ def _many(bench: Bench, server: Nginx, name: str, limit: float, title: str) -> R
             "vidnb, 16 in parallel", ("vidnb connections=1, 16 in parallel",), MAX_AUTOMATIC_RATIO
         ),
     ]
-    names = [f"{name}/{number:04}.bin" for number in range(count)]
+    _run_small_files(bench, server, name, report)
+    return report
+
+
+def _batch(bench: Bench, server: Nginx, name: str, title: str, targets: Sequence[Target]) -> Report:
+    report = _small_files(title, name, clients.batches())
+    report.targets = targets
+    _run_small_files(bench, server, name, report)
+    return report
+
+
+def _small_files(title: str, name: str, compared: list[Client]) -> Report:
+    count, kib = SMALL[name]
+    return Report(title, f"{count} x {kib} KiB, {clients.PARALLEL_FILES} in parallel", compared)
+
+
+def _run_small_files(bench: Bench, server: Nginx, name: str, report: Report) -> None:
+    names = [f"{name}/{number:04}.bin" for number in range(SMALL[name][0])]
     pairs = [(server.plain(one), one) for one in names]
     run_interleaved(
         report.clients,
@@ -169,7 +181,33 @@ def _many(bench: Bench, server: Nginx, name: str, limit: float, title: str) -> R
         env=bench.env,
         checks_bytes=True,
     )
-    return report
+
+
+_CURLS = (clients.CURL_PARALLEL, clients.CURL_PARALLEL_NOW)
+
+
+def batch(bench: Bench) -> Iterator[Report]:
+    """Many small files in one call."""
+    targets = [
+        Target(clients.VIDNB_BATCH, _CURLS, 1.5),
+        Target(clients.VIDNB_BATCH, (clients.ARIA2C_MANY,), 1.0),
+    ]
+    yield _batch(bench, bench.near, "large", "batch, 200", targets)
+    yield _batch(bench, bench.near, "tiny", "batch, 1000", targets)
+
+
+def batch_far(bench: Bench) -> Iterator[Report]:
+    """Many small files in one call with a round trip of 40 ms."""
+    try:
+        at = bench.far()
+    except DelayUnavailable as unavailable:
+        yield Report("batch-40ms", "200 files at 40 ms of round trip", skipped=str(unavailable))
+        return
+    targets = [Target(clients.VIDNB_BATCH, (*_CURLS, clients.ARIA2C_MANY), 0.9)]
+    with nginx(bench.files, at.host, at.prefix) as server:
+        report = _batch(bench, server, "large", "batch-40ms", targets)
+    report.title += f", 40 ms of round trip ({at.method})"
+    yield report
 
 
 def small(bench: Bench) -> Iterator[Report]:
@@ -293,6 +331,8 @@ WORKLOADS: dict[str, Callable[[Bench], Iterator[Report]]] = {
     "throttled-40ms": throttled_far,
     "small": small,
     "small-40ms": small_far,
+    "batch": batch,
+    "batch-40ms": batch_far,
     "resume": resume,
     "checksum": checksum,
     "import": imports,
