@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vidnb.compat import get_video_data, save_video_from_url
-    from vidnb.download.batch import DownloadBatch, download_many
+    from vidnb.download.batch import DownloadBatch
     from vidnb.download.file_object import open_source
     from vidnb.download.planner.retry import RetryPolicy
     from vidnb.download.request import DownloadResult
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from vidnb.server.sample import sample
     from vidnb.server.server import Served, serve
     from vidnb.widgets.api import download, download_async, start_download
+    from vidnb.widgets.batch import download_many
     from vidnb.widgets.compare.comparison import Comparison, compare
     from vidnb.widgets.encoding import Encoding, ShowResult
     from vidnb.widgets.job import DownloadJob
@@ -110,7 +111,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "DownloadBatch": "vidnb.download.batch",
-    "download_many": "vidnb.download.batch",
+    "download_many": "vidnb.widgets.batch",
     "ClipResult": "vidnb.media.clip",
     "Comparison": "vidnb.widgets.compare.comparison",
     "ConvertResult": "vidnb.media.convert",

@@ -26,8 +26,9 @@ from tests.origin import (
     stall,
     status,
 )
-from vidnb.download.batch import DownloadBatch, download_many
+from vidnb.download.batch import DownloadBatch
 from vidnb.download.planner.retry import RetryPolicy
+from vidnb.widgets.batch import download_many
 
 FILM = noise(50_000)
 QUICK = RetryPolicy(base_delay_s=0.01, max_delay_s=0.05)

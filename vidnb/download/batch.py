@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterat
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, Protocol, cast
 
 from vidnb.download.batch_driver import BatchDriver, BatchSettings, Dedupe
 from vidnb.download.ledger import check_status_path
@@ -57,6 +57,16 @@ class BatchSummary:
     failures: tuple[tuple[str, int], ...] = ()
 
 
+class BatchDisplays(Protocol):
+    """Shows batches; see `DownloadBatch.show_with`."""
+
+    def start(self, batch: "DownloadBatch") -> None:
+        """Show a batch that has just started."""
+
+    def show(self, batch: "DownloadBatch") -> None:
+        """Show a batch that is the last line of a cell."""
+
+
 class DownloadBatch:
     """A running batch, made by `vidnb.download_many`; safe from any thread.
 
@@ -65,22 +75,16 @@ class DownloadBatch:
     raises no error: `batch.failed()` has its sentence.
     """
 
-    def __init__(
-        self,
-        rows: Iterator[Row],
-        total: int | None,
-        settings: BatchSettings,
-        observers: Iterable[BatchObserver] = (),
-    ) -> None:
+    def __init__(self, rows: Iterator[Row], total: int | None, settings: BatchSettings) -> None:
         self._settings = settings
         self._results = ResultStore()
         self._lock = threading.Lock()
-        self._observers = list(observers)
+        self._observers: list[BatchObserver] = []
+        self._displays: BatchDisplays | None = None
+        self._is_ended = False
         self._driver: BatchDriver | None = None
         self._before: list[Callable[[BatchDriver], None]] = []
         self._rows, self._total = rows, total
-        for observer in self._observers:
-            observer.show()
         self._future = transfers.submit(self._run())
         # It was cancelled before its first step: nobody waits for results that never come.
         self._future.add_done_callback(lambda _: self._results.end())
@@ -98,6 +102,7 @@ class DownloadBatch:
             updating.cancel()
             await asyncio.wait([updating])
             self._results.end()
+            self._is_ended = True
             for observer in list(self._observers):
                 await asyncio.to_thread(observer.finish)
         return self._summary(driver)
@@ -223,7 +228,10 @@ class DownloadBatch:
                 " with batch.result() first, or cancel it."
             )
         rows = [driver.failed_rows[row["number"]] for row in self.failed() if _is_chosen(row, only)]
-        return DownloadBatch(iter(rows), len(rows), self._settings)
+        batch = DownloadBatch(iter(rows), len(rows), self._settings)
+        if self._displays is not None:
+            batch.show_with(self._displays)
+        return batch
 
     def cancel(self) -> None:
         """Stop; what is complete stays, and the same call continues. No effect after the end."""
@@ -241,8 +249,19 @@ class DownloadBatch:
         """Let `observer` follow the batch until it ends."""
         observer.show()
         self._observers.append(observer)
-        if self._future.done():
-            observer.finish()
+        if self._is_ended or self._future.done():
+            observer.finish()  # `_run` may have finished its observers already
+
+    def show_with(self, displays: BatchDisplays) -> None:
+        """Let `displays` show this batch now and in later cells, and the batches of `retry`."""
+        self._displays = displays
+        displays.start(self)
+
+    def _ipython_display_(self) -> None:
+        """Show the batch in the cell (IPython's hook)."""
+        if self._displays is None:
+            raise NotImplementedError  # IPython then shows the `repr`
+        self._displays.show(self)
 
     def __repr__(self) -> str:
         progress = self.progress
@@ -263,25 +282,6 @@ def _is_chosen(
     return row["error_type"] in ({only} if isinstance(only, str) else set(only))
 
 
-class _Callback:
-    """Calls a function with the progress of a batch."""
-
-    def __init__(self, function: Callable[[BatchProgress], object]) -> None:
-        self.batch: DownloadBatch | None = None
-        self._function = function
-
-    def show(self) -> None:
-        """Do nothing: there is no progress yet."""
-
-    def update(self) -> None:
-        """Call the function."""
-        if self.batch is not None:
-            with suppress(Exception):
-                self._function(self.batch.progress)
-
-    finish = update
-
-
 @with_download_options
 def download_many(
     table: Any,
@@ -296,7 +296,7 @@ def download_many(
     attempts: int = 3,
     deadline_s: float | None = None,
     status: StrPath | None = None,
-    progress: Callable[[BatchProgress], object] | None = None,
+    progress: bool | Callable[[BatchProgress], object] | None = None,
     dedupe: Dedupe = "report",
     **options: Any,
 ) -> DownloadBatch:
@@ -312,9 +312,10 @@ def download_many(
     rows at once, `per_host` of them from one host, which gets fewer while it answers 429 or 503.
     `attempts`: for a row without progress. `deadline_s`: the most time (s) from a row's first
     request to its end. `status`: a .csv, .jsonl or .parquet file that gets the table at the end.
-    `progress`: called with a `BatchProgress` at most five times a second. `dedupe`: the same URL is
-    downloaded once, and copied ("report") or hard-linked ("link") for other names; None: each row
-    by itself.
+    `progress`: None or True: the rows in a cell or on a terminal; True elsewhere: a line for each
+    kind of failure. False: nothing. A function: called with a `BatchProgress` at most five times a
+    second. `dedupe`: the same URL is downloaded once, and copied ("report") or hard-linked ("link")
+    for other names; None: each row by itself.
 
     Raises `ValueError` and `TypeError` for bad arguments.
     """
@@ -337,15 +338,13 @@ def download_many(
         raise ValueError(f"dedupe={dedupe!r} must be 'report', 'link' or None.")
     if settings.status is not None:
         check_status_path(settings.status)
-    if progress is not None and not callable(progress):
-        raise ValueError(f"progress must be a function or None, not {type(progress).__name__}.")
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        # It is shown by `vidnb.widgets.batch`.
+        raise ValueError(
+            f"progress must be True, False, None or a function, not {type(progress).__name__}."
+        )
     rows = read_rows(table, url=url, name=name, checksum=checksum, headers=headers)
-    batch = DownloadBatch(rows, row_count(table), settings)
-    if progress is not None:
-        callback = _Callback(progress)
-        callback.batch = batch
-        batch.add_display(callback)
-    return batch
+    return DownloadBatch(rows, row_count(table, url=url), settings)
 
 
 def _checked(options: DownloadOptions, folder: Path) -> DownloadOptions:

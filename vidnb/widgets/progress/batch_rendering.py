@@ -63,7 +63,7 @@ def counts(progress: BatchProgress, *, is_live: bool) -> list[str]:
         parts.append(
             f"{format_bytes(progress.size_bytes)} in {format_duration_s(progress.elapsed_s)}"
         )
-        return parts
+        return [*parts, "run it again to continue"] if progress.state == "cancelled" else parts
     parts.append(format_bytes(progress.size_bytes))
     if is_live and progress.state == "running":
         parts.append(format_rate(progress.bytes_per_s))
@@ -74,11 +74,15 @@ def counts(progress: BatchProgress, *, is_live: bool) -> list[str]:
 
 
 def _eta_s(progress: BatchProgress) -> float | None:
-    """Return the time (s) that the rows left take at the average speed of this run."""
+    """Return the time (s) that the rows left take at the average speed of this run.
+
+    None where a row already runs longer than that: the last rows are not like the average.
+    """
     requested = progress.done + progress.failed
     if not progress.left or requested < _MIN_ROWS:
         return None
-    return progress.left * progress.elapsed_s / requested
+    eta_s = progress.left * progress.elapsed_s / requested
+    return None if progress.slowest and progress.slowest[0][1] > eta_s else eta_s
 
 
 def waiting_lines(progress: BatchProgress) -> list[str]:
@@ -181,7 +185,9 @@ def _mark(progress: BatchProgress) -> tuple[str, str | None]:
 
 def details_html(progress: BatchProgress, *, is_live: bool, note: str = "") -> str:
     """Return the lines below the bar."""
-    parts = [*counts(progress, is_live=is_live), *([note] if note else [])]
+    # The state stands above the bar already.
+    parts = counts(progress, is_live=is_live)[progress.state in _NAMED :]
+    parts += [note] if note else []
     lines = waiting_lines(progress) if is_live else []
     return (
         line_html(parts)
