@@ -1,11 +1,13 @@
-"""An unreliable web server, the origin of the notebook `download`.
+"""Unreliable web servers, the origins of the notebooks `download` and `many`.
 
-It supports range requests and `If-Range` with a strong ETag, but closes the connection in the
-middle of its next `interruptions` responses.
+`FlakyOrigin` serves one file. It supports range requests and `If-Range` with a strong ETag, but
+closes the connection in the middle of its next `interruptions` responses. `FlakyFolder` serves the
+files of a folder, some of them not at all before it is repaired.
 """
 
 import hashlib
 import threading
+from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -71,3 +73,66 @@ class FlakyOrigin:
         first = field.removeprefix("bytes=").removesuffix("-")
         is_same = request.headers.get("If-Range", self.etag) == self.etag
         return int(first) if first.isdigit() and is_same else 0
+
+
+class FlakyFolder:
+    """Serve the files of a folder on 127.0.0.1; `requests` counts the requests.
+
+    The first response for every seventh file is 503, that for every ninth ends in the middle. The
+    files named in `missing` are answered 404 until `repair` is called.
+    """
+
+    def __init__(self, folder: Path, missing: Iterable[str] = ()) -> None:
+        self.requests = 0
+        self._files = {f"/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())}
+        self._missing = {f"/{name}" for name in missing}
+        self._faults = dict.fromkeys(list(self._files)[::7], "503")
+        self._faults |= dict.fromkeys(list(self._files)[::9], "cut")
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{self._server.server_port}"
+        self.urls = [f"{address}{path}" for path in self._files]
+
+    def repair(self) -> None:
+        """Serve all files."""
+        self._missing.clear()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        origin = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"  # connections are reused
+
+            def do_GET(self) -> None:
+                origin.respond(self)
+
+            def log_message(self, *_: object) -> None:
+                """Write no log into the notebook."""
+
+        return Handler
+
+    def respond(self, request: BaseHTTPRequestHandler) -> None:
+        """Send a file, half of it, or an error."""
+        with self._lock:
+            self.requests += 1
+            fault = self._faults.pop(request.path, "")
+        body = self._files.get(request.path)
+        if body is None or request.path in self._missing:
+            request.send_error(404)
+            return
+        if fault == "503":
+            request.send_error(503)
+            return
+        request.send_response(200)
+        request.send_header("Content-Type", "video/mp4")
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body[: len(body) // 2] if fault else body)
+        request.close_connection = bool(fault)

@@ -230,6 +230,7 @@ def test_demo_copies_the_notebooks_and_opens_the_first(
         "stream.ipynb",
         "frames.ipynb",
         "any_file.ipynb",
+        "many.ipynb",
         "flaky_origin.py",
     }
     Path("quickstart.ipynb").write_text("mine")
