@@ -1,18 +1,29 @@
-"""`vidnb get --input LIST FOLDER`: its options, its report, interrupts; the batch is a fake."""
+"""`vidnb get --input LIST FOLDER`: options, report and interrupts."""
 
 import io
+import os
+import re
+import signal
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+import vidnb
+from tests.deadline import DEADLINE_S, wait_until
+from tests.origin import Exchange, Film, Origin, noise, plain, visible_names
 from vidnb import cli
 from vidnb.cli_batch import has_input
 from vidnb.download.planner.batch_progress import BatchProgress
 from vidnb.widgets.progress.batch_rendering import failure_report
 
+ROOT = Path(__file__).parent.parent
 GONE = "answered 404 Not Found; nothing was kept; check the address."
 FAILED = [
     {"number": 2, "url": "https://u:p@h/3.mp4", "path": "", "error": f"https://h/3.mp4 {GONE}"},
@@ -141,6 +152,19 @@ def test_the_help_of_both_forms_names_the_list(
     assert text.isascii()
 
 
+def test_every_keyword_of_the_python_call_has_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    """A keyword that is added later needs a line in `cli_options`, or one here."""
+    with pytest.raises(SystemExit):
+        cli.main(["get", "--input", "-", "--help"])
+    flags = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    objects = {"executor", "auth", "ssl_context", "session"}
+    others = {"table": "--input", "headers": "--header", "progress": "--quiet"}
+    others |= {"retry": "--attempts", "check_video": "--no-check-video"}
+    for name in set(signature(vidnb.download_many).parameters) - objects - {"folder"}:
+        stem = name.removesuffix("_s").replace("_", "-")
+        assert others.get(name, f"--{stem}") in flags
+
+
 def test_standard_input_is_read_as_a_list(
     calls: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,3 +243,109 @@ def test_an_interrupt_says_how_to_resume(
         " download the others."
     )
     assert calls.batch.cancels == 1
+
+
+# With an origin
+
+
+def respond(exchange: Exchange) -> None:
+    """Send a file; 404 for "gone", and nothing for "slow"."""
+    if "gone" in exchange.request.target:
+        exchange.head(404, [("Content-Length", "0")])
+    elif "slow" in exchange.request.target:
+        exchange.wait_for_close()
+    else:
+        plain(exchange)
+
+
+@contextmanager
+def command(tmp_path: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `vidnb get` in a folder."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "vidnb", "get", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_list_is_downloaded_and_only_what_failed_is_requested_again(tmp_path: Path) -> None:
+    with Origin(Film(noise(5_000)), otherwise=respond) as origin:
+        lines = [f"{origin.base}/{name}.mp4" for name in ("a", "gone", "b")]
+        text = "\n".join(["link,id", *(f"{line},{n}" for n, line in enumerate(lines))])
+        (tmp_path / "list.csv").write_text(f"{text}\n")
+        words = ["--input", "list.csv", "clips", "--url", "link", "--name", "{id}.mp4"]
+        with command(tmp_path, *words, "--status=status.csv") as process:
+            out, err = process.communicate(timeout=DEADLINE_S)
+        assert (process.returncode, out) == (1, "clips\n"), err
+        assert err.splitlines()[0].startswith("vidnb: 2 done; 1 failed; 10.0 kB in ")
+        assert err.splitlines()[1:3] == [f"1 row: URL {GONE}", f"  row 2: {lines[1]}"]
+        assert visible_names(tmp_path / "clips") == {"0.mp4", "2.mp4"}
+        assert (tmp_path / "status.csv").read_text().count("\n") == 4
+        origin.otherwise = plain
+        count = len(origin.requests)
+        with command(tmp_path, *words) as process:
+            out, err = process.communicate(timeout=DEADLINE_S)
+        assert (process.returncode, out) == (0, "clips\n"), err
+        assert err.startswith("vidnb: 1 done; 2 already here; 5.0 kB in ")
+        assert [request.target for request in origin.requests[count:]] == ["/gone.mp4"]
+
+
+def test_standard_input_may_be_aria2s_list(tmp_path: Path) -> None:
+    with Origin(Film(noise(5_000)), otherwise=respond) as origin:
+        with command(tmp_path, "--input", "-", "clips") as process:
+            text = f"{origin.base}/a.mp4\n  out=one.mp4\n\n{origin.base}/b.mp4\n"
+            out, err = process.communicate(text, timeout=DEADLINE_S)
+        assert (process.returncode, out) == (0, "clips\n"), err
+    assert visible_names(tmp_path / "clips") == {"one.mp4", "b.mp4"}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "sentence"),
+    [
+        ("list.csv", "link\nhttps://h/a\n", "no column 'url'"),
+        ("missing.csv", None, "missing.csv"),
+        ("list.xlsx", "", "list.xlsx"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_one_sentence(
+    file: str, text: str | None, sentence: str, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / file).write_text(text)
+    with command(tmp_path, "--input", file, "clips") as process:
+        out, err = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("vidnb: ")
+    assert sentence in err
+
+
+def test_an_interrupt_keeps_what_is_complete(tmp_path: Path) -> None:
+    with Origin(Film(noise(5_000)), otherwise=respond) as origin:
+        lines = [f"{origin.base}/{name}.mp4" for name in ("a", "b", "slow")]
+        (tmp_path / "list.txt").write_text("\n".join(lines))
+        with command(tmp_path, "--input=list.txt", "clips") as process:
+            wait_until((tmp_path / "clips/b.mp4").exists)
+            wait_until((tmp_path / "clips/a.mp4").exists)
+            wait_until(lambda: len(origin.requests) == 3)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=DEADLINE_S)
+        assert (process.returncode, out) == (130, ""), err
+        # A row that was just being recorded counts only in the next run.
+        assert re.fullmatch(
+            r"vidnb: Interrupted; rows complete in clips: [12] of 3; run the same command again to"
+            r" download the others\.",
+            err.strip(),
+        )
+        origin.otherwise = plain
+        with command(tmp_path, "--input=list.txt", "clips") as process:
+            out, err = process.communicate(timeout=DEADLINE_S)
+        assert (process.returncode, out) == (0, "clips\n"), err
+        assert visible_names(tmp_path / "clips") == {"a.mp4", "b.mp4", "slow.mp4"}
