@@ -16,7 +16,7 @@ from vidnb.download.destination import FOLDER, Destination, own_folder
 from vidnb.download.error_messages import deadline_error
 from vidnb.download.options import DownloadOptions
 from vidnb.download.planner.retry import Failure, FailureKind, RetryPolicy
-from vidnb.download.planner.rows import Row, RowResult
+from vidnb.download.planner.rows import Row, RowResult, RowState
 from vidnb.download.registry import download, shared_client
 from vidnb.download.request import DownloadRequest
 from vidnb.download.small_file import SmallBody, SmallFile, SmallFilePublisher, fetch_small
@@ -190,14 +190,11 @@ class RowRunner:
     ) -> RowResult:
         """Download the file; raises as `vidnb.download`."""
         started_s, row = time.monotonic(), prepared.row
-        done = replace(
-            self._result(row), state="done", attempts=attempt, checksum=row.checksum or ""
-        )
+        done = self._result(row, state="done", attempts=attempt, checksum=row.checksum or "")
         if prepared.is_new and attempt == 1 and prepared.host not in self._hosts_of_large:
             body = await self._fetch_small(request)
             if body is not None:
                 handle.status.done_bytes = len(body.data)
-                done = replace(done, elapsed_s=time.monotonic() - started_s)
                 prepared.is_recorded = True
                 return await self._publisher.publish(request, body, done)
             self._hosts_of_large.add(prepared.host)
@@ -233,10 +230,18 @@ class RowRunner:
         sentence = str(error) if known else type(error).__name__
         return replace(self._result(row), error_type=type(error).__name__, error=sentence)
 
-    def _result(self, row: Row) -> RowResult:
-        path = "" if row.name is None else str(self._folder / row.name)
+    def _result(
+        self, row: Row, *, state: RowState = "failed", attempts: int = 0, checksum: str = ""
+    ) -> RowResult:
         return RowResult(
-            row.number, row.url, "failed", path, host=host_of(row.url), worker=self._worker
+            row.number,
+            row.url,
+            state,
+            "" if row.name is None else os.path.join(self._folder, row.name),  # noqa: PTH118
+            attempts=attempts,
+            host=host_of(row.url),
+            worker=self._worker,
+            checksum=checksum,
         )
 
 

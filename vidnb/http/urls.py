@@ -18,6 +18,7 @@ from vidnb.errors import URLNotAllowed
 MAX_REDIRECTS = 20
 """The limit of redirects: that of the Fetch standard; a sign-in takes more than a mirror."""
 
+_CACHED_URLS = 2048  # each request parses a URL several times; a batch reads ahead
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_PORT, _MAX_PORT_DIGITS = 65535, 5
 _MAX_LABEL, _MAX_HOST = 63, 253  # characters, RFC 1035 section 2.3.4
@@ -66,6 +67,7 @@ class _Url:
         return (self.scheme, self.host, self.port)
 
 
+@functools.lru_cache(maxsize=_CACHED_URLS)
 def check_url(url: str) -> str:
     """Return the normalised URL to request, or raise `URLNotAllowed` with one sentence.
 
@@ -90,6 +92,7 @@ def clean_url(text: str) -> str:
     return stripped
 
 
+@functools.lru_cache(maxsize=_CACHED_URLS)
 def origin(url: str) -> tuple[str, str, int]:
     """Return scheme, host and port (RFC 6454 4); an IPv6 host without its brackets.
 
@@ -98,6 +101,7 @@ def origin(url: str) -> tuple[str, str, int]:
     return _parsed(clean_url(url)).origin
 
 
+@functools.lru_cache(maxsize=_CACHED_URLS)
 def without_credentials(url: str) -> str:
     """Return the normalised URL without user information.
 
@@ -216,7 +220,7 @@ def next_redirect(
     return target_url, dict(headers) if is_same_origin else {}
 
 
-@functools.lru_cache(maxsize=64)  # each request parses the same few several times
+@functools.lru_cache(maxsize=_CACHED_URLS)
 def _parsed(url: str) -> _Url:
     _check_characters(url)
     match = _SCHEME.match(url)

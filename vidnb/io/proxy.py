@@ -56,7 +56,8 @@ def select_proxy(url: str, setting: str | None) -> Proxy | None:
     macOS and Windows the settings of the system follow, as in urllib. The own server is reached
     directly. Raises `ConnectionFault` for a setting that is malformed.
     """
-    environment = dict(os.environ)  # Windows: upper-case names
+    # Windows has upper-case names; elsewhere a copy would decode every variable for each request.
+    environment = dict(os.environ) if os.name == "nt" else os.environ
     try:
         if setting is not None:
             return parse_proxy(setting, "proxy=…") if setting else None
