@@ -48,7 +48,8 @@ def test_the_wheel_has_the_package_the_notebooks_the_licence_and_no_more(wheel: 
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert package <= names
-    assert "vidnb/_notebooks/quickstart.ipynb" in names
+    notebooks = {f"vidnb/_notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert notebooks <= names
     others = {name for name in names - package if not name.startswith("vidnb/_notebooks/")}
     assert all(".dist-info/" in name for name in others), others
 
