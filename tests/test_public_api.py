@@ -40,11 +40,11 @@ FUNCTIONS = {
     " keyframes=False, dark=False)",
 }
 FUNCTIONS["download_many"] = (
-    "(table, folder, *, url='url', name=None, checksum=None, headers=None, concurrency=16,"
-    " per_host=4, attempts=3, deadline_s=None, status=None, progress=None, dedupe='report',"
-    " max_bytes=None, connections=None, if_exists='refresh', retry=None, auth=None, cookies=None,"
-    " proxy=None, ssl_context=None, session=None, public_only=False, check_video=True,"
-    " idle_timeout_s=30.0)"
+    "(table, folder, *, url='url', name=None, checksum=None, headers=None, executor=None,"
+    " concurrency=16, per_host=4, attempts=3, deadline_s=None, status=None, progress=None,"
+    " dedupe='report', max_bytes=None, connections=None, if_exists='refresh', retry=None,"
+    " auth=None, cookies=None, proxy=None, ssl_context=None, session=None, public_only=False,"
+    " check_video=True, idle_timeout_s=30.0)"
 )
 FUNCTIONS["show"] = (
     "(frames, *, fps=30, loop=True, titles=None, path=None, progress=None, **play_options)"

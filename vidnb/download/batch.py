@@ -6,6 +6,7 @@ missing or failed.
 
 import asyncio
 import concurrent.futures
+import pickle
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -291,6 +292,7 @@ def download_many(
     name: str | None = None,
     checksum: str | None = None,
     headers: Any = None,
+    executor: concurrent.futures.Executor | None = None,
     concurrency: int = 16,
     per_host: int = 4,
     attempts: int = 3,
@@ -308,14 +310,15 @@ def download_many(
 
     `table`: URLs, dicts, a data frame, or the path of a .csv, .txt, .jsonl or .parquet file; it is
     read while the batch runs. `url`, `name`, `checksum`, `headers`: the columns; `name` may be a
-    format string (`"{id:05d}.mp4"`), and `headers` a mapping for all rows. `concurrency`: the most
-    rows at once, `per_host` of them from one host, which gets fewer while it answers 429 or 503.
-    `attempts`: for a row without progress. `deadline_s`: the most time (s) from a row's first
-    request to its end. `status`: a .csv, .jsonl or .parquet file that gets the table at the end.
-    `progress`: None or True: the rows in a cell or on a terminal; True elsewhere: a line for each
-    kind of failure. False: nothing. A function: called with a `BatchProgress` at most five times a
-    second. `dedupe`: the same URL is downloaded once, and copied ("report") or hard-linked ("link")
-    for other names; None: each row by itself.
+    format string (`"{id:05d}.mp4"`), and `headers` a mapping for all rows. `executor`: any of
+    `concurrent.futures`, or Dask's `client.get_executor()`, whose workers download; None: this
+    process. `concurrency`: the most rows at once, in all workers, `per_host` of them from one host,
+    which gets fewer while it answers 429 or 503. `attempts`: for a row without progress.
+    `deadline_s`: the most time (s) from a row's first request to its end. `status`: a .csv, .jsonl
+    or .parquet file that gets the table at the end. `progress`: None or True: the rows in a cell or
+    on a terminal; True elsewhere: a line for each kind of failure. False: nothing. A function:
+    called with a `BatchProgress` at most five times a second. `dedupe`: the same URL is downloaded
+    once, and copied ("report") or hard-linked ("link") for other names; None: each row by itself.
 
     Raises `ValueError` and `TypeError` for bad arguments.
     """
@@ -333,6 +336,7 @@ def download_many(
         deadline_s=None if deadline_s is None else check_seconds("deadline_s", deadline_s),
         status=None if status is None else Path(local_path(status)).absolute(),
         dedupe=dedupe,
+        executor=_checked_executor(executor, options),
     )
     if dedupe not in ("report", "link", None):
         raise ValueError(f"dedupe={dedupe!r} must be 'report', 'link' or None.")
@@ -345,6 +349,28 @@ def download_many(
         )
     rows = read_rows(table, url=url, name=name, checksum=checksum, headers=headers)
     return DownloadBatch(rows, row_count(table, url=url), settings)
+
+
+def _checked_executor(
+    executor: concurrent.futures.Executor | None, options: Mapping[str, Any]
+) -> concurrent.futures.Executor | None:
+    """Return the executor; raises `ValueError` for options that its workers cannot get."""
+    if executor is None or isinstance(executor, concurrent.futures.ThreadPoolExecutor):
+        return executor
+    if not isinstance(executor, concurrent.futures.Executor):
+        raise ValueError(  # noqa: TRY004 - every bad argument of a download is a ValueError
+            "executor must be a concurrent.futures.Executor, such as ProcessPoolExecutor() or"
+            f" Dask's client.get_executor(), not {type(executor).__name__}."
+        )
+    for name, value in options.items():
+        try:
+            pickle.dumps(value)
+        except Exception as error:
+            raise ValueError(
+                f"{name}=… cannot be sent to the workers of executor=… ({type(error).__name__});"
+                " leave one of the two out."
+            ) from error
+    return executor
 
 
 def _checked(options: DownloadOptions, folder: Path) -> DownloadOptions:

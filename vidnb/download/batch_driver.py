@@ -5,9 +5,10 @@ few hundred at a time. Results are written to the ledger together, in the order 
 """
 
 import asyncio
+import concurrent.futures
 import hashlib
+import logging
 import os
-import platform
 import random
 import secrets
 import shutil
@@ -18,11 +19,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from vidnb.download.destination import own_folder
+from vidnb.download.batch_worker import RowOrder, WorkerTask, run_task, worker_name
+from vidnb.download.destination import FOLDER, own_folder
 from vidnb.download.ledger import Ledger, write_status
 from vidnb.download.options import DownloadOptions
 from vidnb.download.planner.batch_progress import BatchProgress, BatchState, FailureGroups
-from vidnb.download.planner.batch_queue import BatchQueue, StartedRow
+from vidnb.download.planner.batch_queue import BatchQueue, Lane, StartedRow
 from vidnb.download.planner.progress import ProgressMeter
 from vidnb.download.planner.retry import Failure, FailureKind, RetryPolicy
 from vidnb.download.planner.rows import Row, RowResult
@@ -33,6 +35,9 @@ from vidnb.download.small_file import SmallFile
 from vidnb.download.stale_files import sweep
 from vidnb.download.status import DownloadHandle
 from vidnb.errors import StorageError
+from vidnb.http.urls import redact
+from vidnb.io.calls import CLEANUP_S
+from vidnb.io.regular_file import printable
 from vidnb.io.threads import run_in_thread, to_thread
 
 __all__ = ["BatchDriver", "BatchSettings", "Dedupe"]
@@ -52,6 +57,16 @@ _GATHER_S = 0.02
 """Results that come within this time (s) are written together."""
 
 _SNAPSHOT_S = 0.2
+_TASKS = 4
+"""How many tasks of an executor share the slots: more keep more workers busy at once."""
+
+_LANE_S = 1.0
+_MAX_LANE_ROWS = 64
+_FIRST_ROW_S = 0.5
+"""The time of a row (s), by which lanes get their number of rows, before it is known."""
+
+logger = logging.getLogger(__name__)
+
 _MOST_SLOW = 5
 
 
@@ -67,6 +82,7 @@ class BatchSettings:
     deadline_s: float | None = None
     status: Path | None = None
     dedupe: Dedupe = "report"
+    executor: concurrent.futures.Executor | None = None
 
 
 @dataclass(slots=True)
@@ -115,10 +131,18 @@ class BatchDriver:
             settings.folder,
             settings.options,
             deadline_s=settings.deadline_s,
-            worker=f"{platform.node()}:{os.getpid()}",
+            worker=worker_name(),
             record=self._record_small,
         )
         self._ledger: Ledger | None = None
+        self._executor = settings.executor
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping: asyncio.Task[None] | None = None
+        self._row_s = _FIRST_ROW_S
+        self._checked_workers: set[str] = set()
+        self._cancel_path = os.path.join(  # noqa: PTH118 - `own_folder` would block
+            settings.folder, FOLDER, f"batch-{secrets.token_hex(8)}.cancel"
+        )
         self._overflow = RowOverflow()
         self._rejected: list[tuple[str, Row]] = []
         self._same: dict[bytes, _Same] = {}
@@ -184,6 +208,9 @@ class BatchDriver:
     def _close(self, ledger: Ledger) -> None:
         ledger.close()
         self._overflow.close()
+        if not self._tasks:
+            with suppress(OSError):
+                os.unlink(self._cancel_path)  # noqa: PTH108 - text, as the workers get it
         close = getattr(self._rows, "close", None)  # of a generator: it closes its file
         if close is not None:
             close()
@@ -196,6 +223,10 @@ class BatchDriver:
             task.cancel()
         await asyncio.gather(*tasks, *helpers, return_exceptions=True)
         await self._runner.close()
+        if self._stopping is not None:
+            await asyncio.wait([self._stopping])
+        if self._executor is not None and tasks:  # an exception ended the batch
+            await run_in_thread(_touch, self._cancel_path)
 
     def _fail_with(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -228,9 +259,22 @@ class BatchDriver:
             for prepared in same.waiting:
                 self._record_cancelled(prepared, 0)
             same.waiting.clear()
-        for task, _ in self._running.values():
-            task.cancel()
+        if self._executor is None:
+            for task, _ in self._running.values():
+                task.cancel()
+        else:
+            loop = asyncio.get_running_loop()
+            stopping = loop.create_task(self._stop_workers(), name="vidnb batch")
+            self._stopping = stopping
         self._look_for_end()
+
+    async def _stop_workers(self) -> None:
+        """Let the workers see that the batch is cancelled; wait for them, but not for ever."""
+        await run_in_thread(_touch, self._cancel_path)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLEANUP_S)
+        for task in tuple(self._tasks):
+            task.cancel()
 
     def _look_for_end(self) -> None:
         is_idle = not (len(self._queue) or self._running or self._pending or self._is_writing)
@@ -333,11 +377,14 @@ class BatchDriver:
             self._timer = None
         if self._is_paused or self._end.done() or len(self._pending) > _MAX_PENDING:
             return
-        while (lane := self._queue.next(now_s)) is not None:
-            for started in lane.rows:
-                handle = DownloadHandle()
-                task = loop.create_task(self._run_row(started, handle), name="vidnb row")
-                self._running[started] = task, handle
+        if self._executor is None:
+            while (lane := self._queue.next(now_s)) is not None:
+                for started in lane.rows:
+                    handle = DownloadHandle()
+                    task = loop.create_task(self._run_row(started, handle), name="vidnb row")
+                    self._running[started] = task, handle
+        else:
+            self._hand_out(self._executor, now_s)
         wake_s = self._queue.wake_s()
         if wake_s is not None:
             self._timer = loop.call_later(max(0.0, wake_s - now_s), self._start_rows)
@@ -346,15 +393,11 @@ class BatchDriver:
 
     async def _run_row(self, started: StartedRow[PreparedRow], handle: DownloadHandle) -> None:
         prepared = started.row
-        left_s = None
-        if started.deadline_s is not None:
-            left_s = max(0.0, started.deadline_s - time.monotonic())
-        outcome = None
+        left_s, outcome = _left_s(started, time.monotonic()), None
         try:
-            if prepared.request is not None:
-                outcome = await self._runner.run(
-                    prepared, handle, attempt=started.attempt, left_s=left_s
-                )
+            outcome = await self._runner.run(
+                prepared, handle, attempt=started.attempt, left_s=left_s
+            )
         finally:
             del self._running[started]
             self._end_attempt(started, outcome, handle)
@@ -374,6 +417,123 @@ class BatchDriver:
         elif not is_retried:
             self._record(prepared, replace(outcome.result, elapsed_s=prepared.spent_s))
         self._start_rows()
+
+    # Rows in workers.
+
+    def _hand_out(self, executor: concurrent.futures.Executor, now_s: float) -> None:
+        """Give the rows that can start to the executor, a few lanes a task."""
+        most_lanes = max(1, self._settings.concurrency // _TASKS)
+        most_rows = max(1, min(_MAX_LANE_ROWS, int(_LANE_S / self._row_s)))
+        lanes: list[Lane[PreparedRow]] = []
+        while (lane := self._queue.next(now_s, most_rows)) is not None:
+            lanes.append(lane)
+            if len(lanes) == most_lanes:
+                self._submit(executor, lanes)
+                lanes = []
+        if lanes:
+            self._submit(executor, lanes)
+
+    def _submit(
+        self, executor: concurrent.futures.Executor, lanes: list[Lane[PreparedRow]]
+    ) -> None:
+        work = asyncio.get_running_loop().create_task(
+            self._run_lanes(executor, lanes), name="vidnb task"
+        )
+        self._tasks.add(work)
+        work.add_done_callback(self._tasks.discard)
+        work.add_done_callback(self._fail_with)
+        for lane in lanes:
+            for started in lane.rows:
+                self._running[started] = work, DownloadHandle()
+
+    async def _run_lanes(
+        self, executor: concurrent.futures.Executor, lanes: list[Lane[PreparedRow]]
+    ) -> None:
+        begun_s = time.monotonic()
+        task = WorkerTask(
+            self._settings.folder,
+            self._settings.options,
+            self._settings.deadline_s,
+            tuple(
+                tuple(
+                    RowOrder(one.row.row, one.attempt, _left_s(one, begun_s)) for one in lane.rows
+                )
+                for lane in lanes
+            ),
+            self._cancel_path,
+        )
+        outcomes: list[list[RowOutcome | None]] = [[None] * len(lane.rows) for lane in lanes]
+        try:
+            future = await self._submitted(executor, task)
+            if future is not None:
+                outcomes = await asyncio.wrap_future(future)
+        except concurrent.futures.BrokenExecutor as error:
+            self._leave_executor(error)
+        except asyncio.CancelledError:
+            pass  # the rows count as not tried
+        except Exception as error:  # noqa: BLE001 - what the executor raises for a lost task
+            outcomes = [[self._lost(one, error) for one in lane.rows] for lane in lanes]
+        await self._check_files([one for lane in outcomes for one in lane if one is not None])
+        took_s = max(time.monotonic() - begun_s, 1e-3)
+        tried = max((sum(one is not None for one in lane) for lane in outcomes), default=0)
+        if tried:
+            self._row_s += (took_s / tried - self._row_s) / 2
+        for lane, ends in zip(lanes, outcomes, strict=True):
+            # The last first: each is put back before those that came after it.
+            for started, outcome in reversed(list(zip(lane.rows, ends, strict=True))):
+                handle = self._running.pop(started)[1]
+                if outcome is None and not self._is_cancelled:
+                    self._queue.put_back(started)
+                    continue
+                if outcome is not None and outcome.result.state == "done":
+                    handle.status.done_bytes = outcome.result.size_bytes
+                self._end_attempt(started, outcome, handle)
+        self._start_rows()
+
+    async def _submitted(
+        self, executor: concurrent.futures.Executor, task: WorkerTask
+    ) -> "concurrent.futures.Future[list[list[RowOutcome | None]]] | None":
+        """Give a task to the executor; None if it takes none any more."""
+        try:
+            return await to_thread(executor.submit, run_task, task)
+        except RuntimeError as error:  # it is shut down, or broken
+            self._leave_executor(error)
+            return None
+
+    def _leave_executor(self, error: RuntimeError) -> None:
+        """Download the rest in this process."""
+        if self._executor is not None:
+            logger.warning(
+                "The executor of the batch has stopped (%s); this process downloads the rest.",
+                type(error).__name__,
+            )
+            self._executor = None
+
+    def _lost(self, started: StartedRow[PreparedRow], error: Exception) -> RowOutcome:
+        """Return the outcome of a row whose task failed as a whole."""
+        reason = f"its worker failed ({type(error).__name__})"
+        result = self._runner.failed(started.row.row, error)
+        sentence = f"{redact(started.row.row.url)} was not downloaded: {reason}; run it again."
+        return RowOutcome(
+            replace(result, error=sentence, attempts=started.attempt),
+            Failure(FailureKind.LOST, reason),
+        )
+
+    async def _check_files(self, outcomes: list[RowOutcome]) -> None:
+        """Log, once for each worker, that its files are not on a disk of this process."""
+        for outcome in outcomes:
+            result = outcome.result
+            known = result.worker in self._checked_workers or result.state != "done"
+            if known:
+                continue
+            self._checked_workers.add(result.worker)
+            if not await run_in_thread(os.path.exists, result.path):
+                logger.warning(
+                    "The worker %s has no disk in common with this process: its files are in %s on"
+                    " that machine; the column `worker` of the table says which.",
+                    result.worker,
+                    printable(self._settings.folder),
+                )
 
     # Results.
 
@@ -514,6 +674,16 @@ class BatchDriver:
             state=state,
             elapsed_s=(self._ended_s or now_s) - self._started_s,
         )
+
+
+def _left_s(started: StartedRow[PreparedRow], now_s: float) -> float | None:
+    """Return the time (s) until the deadline of a row, None without one."""
+    return None if started.deadline_s is None else max(0.0, started.deadline_s - now_s)
+
+
+def _touch(path: str) -> None:
+    with suppress(OSError):  # no disk: then the workers end their tasks
+        Path(path).touch()
 
 
 _CANCELLED = Failure(FailureKind.REFUSED, "the batch was cancelled")

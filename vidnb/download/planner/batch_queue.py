@@ -15,12 +15,17 @@ from typing import Generic, TypeVar
 
 from vidnb.download.planner.retry import Failure, RetryPolicy
 
-__all__ = ["BatchQueue", "Lane", "SlowedHost", "StartedRow"]
+__all__ = ["BatchQueue", "Lane", "SlowedHost", "StartedRow", "is_overload"]
 
 _T = TypeVar("_T")
 
 _OVERLOADED = frozenset({429, 503})
 """Too Many Requests (RFC 6585 section 4) and Service Unavailable (RFC 9110 section 15.6.4)."""
+
+
+def is_overload(failure: Failure) -> bool:
+    """Whether a failure says that its host gets too many requests."""
+    return failure.status in _OVERLOADED or failure.retry_after_s is not None
 
 
 @dataclass(slots=True, eq=False)
@@ -220,7 +225,7 @@ class BatchQueue(Generic[_T]):
             self._raise_limit(host, started.lane.number)
             delay_s = None
         else:
-            if failure.status in _OVERLOADED or failure.retry_after_s is not None:
+            if is_overload(failure):
                 self._slow_down(host, started.lane.number, failure, now_s, jitter)
             entry.failures = 1 if kept_bytes > entry.kept_bytes else entry.failures + 1
             entry.kept_bytes = kept_bytes
