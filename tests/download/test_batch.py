@@ -365,6 +365,32 @@ def test_the_same_url_fails_once_for_all_its_rows(tmp_path: Path) -> None:
         assert len(origin.requests) == 1
 
 
+@pytest.mark.parametrize("dedupe", ["report", "link"])
+def test_files_with_the_same_bytes(
+    origin: Origin, tmp_path: Path, dedupe: Literal["report", "link"]
+) -> None:
+    batch = download_many(urls(origin, 3), tmp_path, dedupe=dedupe)
+    assert batch.result(DEADLINE_S).done == 3
+    assert batch.duplicates() == [[str(tmp_path / f"{number}.mp4") for number in range(3)]]
+    inodes = {path.stat().st_ino for path in tmp_path.glob("*.mp4")}
+    assert len(inodes) == (1 if dedupe == "link" else 3)
+    origin.requests.clear()
+    again = download_many(urls(origin, 3), tmp_path, dedupe=dedupe)
+    assert again.result(DEADLINE_S).skipped == 3
+    assert origin.requests == []
+
+
+def test_files_with_different_bytes_are_no_duplicates(tmp_path: Path) -> None:
+    def one_of_two(exchange: Exchange) -> None:
+        film = Film(noise(1000, seed=1 + ("1.mp4" in exchange.request.target)))
+        exchange.respond(exchange.response(film=film), film=film)
+
+    with Origin(Film(FILM), otherwise=one_of_two) as origin:
+        batch = download_many(urls(origin, 2), tmp_path, dedupe="link")
+        assert batch.result(DEADLINE_S).done == 2
+    assert batch.duplicates() == []
+
+
 def test_rows_of_other_hosts_are_read_past_those_of_a_slow_one(tmp_path: Path) -> None:
     release = threading.Event()
 

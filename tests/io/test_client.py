@@ -20,8 +20,10 @@ from tests.deadline import DEADLINE_S, IDLE_S
 from tests.origin import (
     Exchange,
     Film,
+    Handler,
     Origin,
     chunk,
+    cut,
     honest,
     noise,
     raw,
@@ -52,6 +54,7 @@ async def ask(client: HttpClient, url: str, **options: Any) -> HttpResponse:
         RequestSettings(headers=tuple(options.get("caller", {}).items()), cookies=CookieStore(url)),
         request_headers=options.get("request", {}),
         idle_timeout_s=options.get("idle_timeout_s", 5.0),
+        max_whole_bytes=options.get("max_whole_bytes", 0),
     )
 
 
@@ -272,6 +275,54 @@ def test_a_malformed_chunk_size_ends_the_body_at_once(is_read_first: bool, origi
 
     with malformed_later(origin) as is_due:
         assert with_client(work).failure.kind is FailureKind.LOST
+
+
+@pytest.mark.parametrize(
+    ("handler", "kind"),
+    [
+        (cut(after=1000), FailureKind.LOST),
+        (reset(after=0), FailureKind.LOST),
+        (stall(after=1000), FailureKind.TIMEOUT),
+    ],
+)
+def test_a_whole_body_arrives_or_fails(handler: Handler, kind: FailureKind, origin: Origin) -> None:
+    async def work(client: HttpClient) -> list[bytes]:
+        bodies = []
+        for _ in range(3):
+            answer = await ask(client, origin.url, max_whole_bytes=10**7, idle_timeout_s=IDLE_S)
+            try:
+                bodies.append(await answer.read_whole(int(answer.headers["content-length"])))
+            finally:
+                answer.close()
+        return bodies
+
+    bodies = with_client(work)
+    assert bodies == [origin.film.data] * 3
+    origin.otherwise = handler
+    with pytest.raises(ConnectionFault) as caught:
+        with_client(work)
+    assert caught.value.failure.kind is kind
+
+
+def test_a_whole_body_that_is_shorter_than_expected(origin: Origin) -> None:
+    async def work(client: HttpClient) -> bytes:
+        answer = await ask(client, origin.url, max_whole_bytes=10**7)
+        return await answer.read_whole(len(DATA) + 1)
+
+    with pytest.raises(ConnectionFault, match="before the file was complete"):
+        with_client(work)
+
+
+def test_a_response_that_may_be_read_whole_is_closed_or_read_in_pieces(origin: Origin) -> None:
+    async def work(client: HttpClient) -> int:
+        (await ask(client, origin.url, max_whole_bytes=10**7)).close()
+        answer, size = await ask(client, origin.url, max_whole_bytes=10**7), 0
+        while data := await answer.read():
+            size += len(data)
+        answer.close()
+        return size
+
+    assert with_client(work) == len(DATA)
 
 
 def test_silence_in_the_body(origin: Origin) -> None:

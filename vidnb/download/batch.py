@@ -214,6 +214,14 @@ class DownloadBatch:
         """Return the rows of `table()` that failed."""
         return [row for row in self.table() if row["state"] == "failed"]
 
+    def duplicates(self) -> list[list[str]]:
+        """Return the paths of files with the same bytes (SHA-256), a list for each such content."""
+        paths: dict[str, dict[str, None]] = {}
+        for result in self._results.in_order():
+            if result.sha256:
+                paths.setdefault(result.sha256, {})[result.path] = None
+        return [list(same) for same in paths.values() if len(same) > 1]
+
     def retry(
         self, only: str | Iterable[str] | Callable[[dict[str, Any]], object] | None = None
     ) -> "DownloadBatch":
@@ -318,7 +326,8 @@ def download_many(
     or .parquet file that gets the table at the end. `progress`: None or True: the rows in a cell or
     on a terminal; True elsewhere: a line for each kind of failure. False: nothing. A function:
     called with a `BatchProgress` at most five times a second. `dedupe`: the same URL is downloaded
-    once, and copied ("report") or hard-linked ("link") for other names; None: each row by itself.
+    once, and copied ("report") or hard-linked ("link") for other names; "link" also links files of
+    other URLs with the same bytes (`batch.duplicates()` reports them); None: each row by itself.
 
     Raises `ValueError` and `TypeError` for bad arguments.
     """

@@ -13,7 +13,7 @@ import random
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -146,6 +146,7 @@ class BatchDriver:
         self._overflow = RowOverflow()
         self._rejected: list[tuple[str, Row]] = []
         self._same: dict[bytes, _Same] = {}
+        self._by_digest: dict[str, str] = {}
         self._running: dict[StartedRow[PreparedRow], tuple[asyncio.Task[None], DownloadHandle]] = {}
         self._pending: list[tuple[PreparedRow, RowResult | int]] = []
         self._is_writing = False
@@ -581,7 +582,10 @@ class BatchDriver:
         self, ledger: Ledger, pending: list[tuple[PreparedRow, RowResult | int]]
     ) -> list[tuple[PreparedRow, RowResult]]:
         """Make the files of duplicates, write the ledger, then show the results; in a thread."""
-        stored = [(prepared, self._with_file(prepared, result)) for prepared, result in pending]
+        stored = [
+            (prepared, self._linked(prepared, self._with_file(prepared, result)))
+            for prepared, result in pending
+        ]
         ledger.append(
             [
                 result
@@ -610,6 +614,22 @@ class BatchDriver:
             return replace(self._runner.failed(row, failed), attempts=0)
         return replace(result, path=str(target), modified_ns=modified_ns)
 
+    def _linked(self, prepared: PreparedRow, result: RowResult) -> RowResult:
+        """With `dedupe="link"`, replace a file by a hard link to an earlier one with its bytes."""
+        if self._settings.dedupe != "link" or result.state != "done":
+            return result
+        first = self._by_digest.setdefault(result.sha256, result.path)
+        if first == result.path:
+            return result
+        try:
+            if not os.path.samefile(first, result.path):  # noqa: PTH121 - text, as in results
+                _link(Path(first), Path(result.path))
+            modified_ns = Path(result.path).stat().st_mtime_ns
+        except OSError:  # another disk, or no hard links there
+            return result
+        prepared.is_recorded = False
+        return replace(result, state="duplicate", modified_ns=modified_ns)
+
     def _count(self, prepared: PreparedRow, result: RowResult) -> None:
         counts = self.counts
         match result.state:
@@ -617,6 +637,9 @@ class BatchDriver:
                 counts.skipped += 1
             case "done":
                 counts.done += 1
+            case "duplicate" if result.attempts and prepared.result is None:
+                counts.done += 1  # it was downloaded, and has the bytes of another file
+                counts.duplicates += 1
             case "duplicate":
                 counts.skipped += 1
                 counts.duplicates += not prepared.is_recorded
@@ -703,15 +726,24 @@ def _duplicate_of(first: RowResult, prepared: PreparedRow) -> RowResult:
 
 def _make_same(source: Path, target: Path, *, is_link: bool) -> None:
     """Make `target` a hard link to `source` or a copy of it, atomically."""
+    if is_link:
+        with suppress(OSError):  # another disk, or no hard links there
+            return _link(source, target)
+    _publish(target, lambda fresh: shutil.copy2(source, fresh))
+    return None
+
+
+def _link(source: Path, target: Path) -> None:
+    _publish(target, lambda fresh: os.link(source, fresh))
+
+
+def _publish(target: Path, make: Callable[[Path], object]) -> None:
+    """Let `make` create a file under a temporary name, and give it the name of `target`."""
     folder = own_folder(target.parent)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = folder / f"copy-{secrets.token_hex(8)}.part"
+    fresh = folder / f"copy-{secrets.token_hex(8)}.{secrets.token_hex(8)}.part"
     try:
-        if is_link:
-            with suppress(OSError):  # another disk, or no hard links there
-                os.link(source, fresh)
-        if not fresh.exists():
-            shutil.copy2(source, fresh)
+        make(fresh)
         fresh.replace(target)
     finally:
         fresh.unlink(missing_ok=True)

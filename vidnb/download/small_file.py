@@ -82,7 +82,11 @@ async def fetch_small(
     await slots.acquire(host)
     try:
         response = await client.get(
-            request.url, settings, request_headers={}, idle_timeout_s=request.idle_timeout_s
+            request.url,
+            settings,
+            request_headers={},
+            idle_timeout_s=request.idle_timeout_s,
+            max_whole_bytes=MAX_SMALL_BYTES,
         )
         try:
             return await _read(request, response)

@@ -66,30 +66,38 @@ class HttpResponse:
 
     `url` is the address after redirects, `headers` are folded with lower-case names, and
     `is_framed` is False where only the close of the connection marks the end of the body.
-    `login` says where the credentials of its request came from, None without any.
+    `login` says where the credentials of its request came from, None without any. A body of a
+    stated length of at most `max_whole_bytes` may be read by `read_whole` instead.
     """
 
     def __init__(
-        self, response: aiohttp.ClientResponse, idle_timeout_s: float, login: str | None = None
+        self,
+        response: aiohttp.ClientResponse,
+        idle_timeout_s: float,
+        login: str | None = None,
+        max_whole_bytes: int = 0,
     ) -> None:
         self._response = response
-        self._lazy_body: ResponseBody | None = None
         self._is_whole = False
         self._idle_timeout_s = idle_timeout_s
         self.login = login
         self.url = str(response.url)
         self.status = response.status
         self.headers = fold_headers(response.headers.items())
-        self.is_framed = parse_framing(self.headers).marks_end
+        framing = parse_framing(self.headers)
+        self.is_framed = framing.marks_end
+        self._early_body: ResponseBody | None = None
+        if not 0 < (framing.length_bytes or 0) <= max_whole_bytes:
+            self._early_body = ResponseBody(response)  # now: an error would drop what arrived
 
     @property
     def _body(self) -> ResponseBody:
-        if self._lazy_body is None:
-            self._lazy_body = ResponseBody(self._response)
-        return self._lazy_body
+        if self._early_body is None:
+            self._early_body = ResponseBody(self._response)
+        return self._early_body
 
     async def read_whole(self, length_bytes: int) -> bytes:
-        """Return the whole body of a short response, of `length_bytes`; raises `ConnectionFault`.
+        """Return the whole body, of `length_bytes`, or nothing of it; raises `ConnectionFault`.
 
         aiohttp parses it, which costs less than a protocol of our own if there is little to copy.
         """
@@ -98,7 +106,7 @@ class HttpResponse:
             while left_bytes > 0:
                 async with asyncio.timeout(self._idle_timeout_s):
                     data = await content.readany()
-                if not data:
+                if not data:  # aiohttp raises before, for a length that it has read
                     raise ConnectionFault(loss(incomplete()))
                 pieces.append(data)
                 left_bytes -= len(data)
@@ -174,6 +182,7 @@ class HttpClient:
         *,
         request_headers: Mapping[str, str],
         idle_timeout_s: float,
+        max_whole_bytes: int = 0,
     ) -> HttpResponse:
         """Request `url`, follow its redirects, and return the first response that is not one.
 
@@ -181,7 +190,7 @@ class HttpClient:
         each request is `choose_credentials`'s. `request_headers` (Range and the like) are sent with
         every request. Nothing may arrive for at most `idle_timeout_s`. Raises `ConnectionFault`,
         `URLNotAllowed` for a URL that vidnb does not fetch, and `MissingExtra` for a SOCKS proxy
-        without its package.
+        without its package. `max_whole_bytes`: see `HttpResponse`.
         """
         first = current = check_url(url)
         carried = dict(settings.headers)
@@ -210,7 +219,8 @@ class HttpClient:
             settings.cookies.receive(response.headers.getall("Set-Cookie", ()), current)
             location = response.headers.get("Location")
             if response.status not in _REDIRECTS or location is None:
-                return HttpResponse(response, idle_timeout_s, login.source if login else None)
+                source = login.source if login else None
+                return HttpResponse(response, idle_timeout_s, source, max_whole_bytes)
             response.close()
             current, carried = next_redirect(current, location, carried, seen, cookies_for)
 
