@@ -11,7 +11,7 @@ from vidnb.media.delivery import (
     PlaybackFacts,
     deliveries,
     fit_size,
-    output_size,
+    output_limit,
     playable_as,
     playback_problem,
 )
@@ -305,6 +305,11 @@ def test_the_reasons(container: str, video: str, audio: str, reasons: list[str])
         assert reason in one.reason
     hevc = deliveries(facts("mp4", "hevc", "aac"))
     assert hevc[-1].reason == "few browsers decode HEVC"
+    losses = ("tone-mapped", "reduced to 1280 x 720")
+    copied, encoded = deliveries(facts("matroska", "hevc", "", losses=losses))
+    assert "reduced" not in copied.reason
+    picture = "the picture is tone-mapped and reduced to 1280 x 720"
+    assert encoded.reason == f"few browsers decode HEVC; {picture}"
     assert (
         deliveries(facts("mp4", "h264", ""))[-1].reason == "the browser does not decode its H.264"
     )
@@ -349,7 +354,7 @@ def test_the_problem_of_a_file() -> None:
 def test_the_size_in_which_a_video_is_encoded(
     size: tuple[int, int], fps: float, cores: int, expected: tuple[int, int]
 ) -> None:
-    assert output_size(*size, fps, cores) == expected
+    assert fit_size(*size, output_limit(*size, fps, cores)) == expected
 
 
 def test_a_size_is_fitted() -> None:

@@ -156,10 +156,10 @@ def test_the_size_of_the_result(
 
 def test_what_is_done_is_said_in_words() -> None:
     reduced = filters([grey(640, 400)], max_size=(320, 200))
-    assert reduced.changes == ("reduced to 320 x 200",)
+    assert reduced.changes == reduced.losses == ("reduced to 320 x 200",)
     assert filters([grey(151, 101)]).changes == ()
     wide = filters([grey(160, 128)], pixel_aspect_ratio=Fraction(2))
-    assert wide.changes == ("made of square pixels",)
+    assert (wide.changes, wide.losses) == (("made of square pixels",), ())
 
 
 def test_frames_that_change_their_size_or_format_are_scaled_to_the_first() -> None:
@@ -263,6 +263,7 @@ def test_hdr_is_mapped_to_the_colours_of_sdr(name: str) -> None:
     frames = decoded(hdr(name))
     made_filters = filters(frames)
     assert (made_filters.changes, made_filters.is_temporal) == (("tone-mapped",), False)
+    assert made_filters.losses == made_filters.changes
     results = list(made_filters.run(frames))
     assert times(results) == times(frames)
     result = results[0]

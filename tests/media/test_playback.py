@@ -7,9 +7,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 import vidnb
@@ -22,6 +24,7 @@ from tests.origin import Film, Origin
 from vidnb.errors import MissingExtra
 from vidnb.media.container import MediaFile
 from vidnb.media.playback import read_playback
+from vidnb.media.segments import SegmentMaker
 
 ROOT = Path(__file__).parent.parent.parent
 ENCODED = ["h264.aac", "h264.opus"]
@@ -107,6 +110,35 @@ def test_interlaced_frames_are_encoded_in_any_container() -> None:
     path = clips.made("interlaced.mp4", options)
     assert variants(path) == ["h264.none"]
     assert read_playback(path).deliveries[0].reason == "its frames are interlaced"
+
+
+@pytest.mark.parametrize(
+    ("cores", "size", "pixel", "picture"),
+    [
+        (2, "1920x1080", "1/1", "; the picture is reduced to 1280 x 720"),
+        (8, "1920x1080", "1/1", ""),
+        (8, "1440x1080", "4/3", ""),
+        (2, "1440x1080", "4/3", "; the picture is reduced to 1280 x 720"),
+        (2, "720x576", "64/45", ""),
+    ],
+)
+def test_a_picture_that_is_reduced_is_encoded_in_that_size_and_it_says_so(
+    cores: int, size: str, pixel: str, picture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The segments have the size that the reason tells, in square pixels."""
+    options = f"-vf scale={size.replace('x', ':')},setsar={pixel} -r 50 -c:v mpeg4 -q:v 9 -an"
+    path = clips.made(f"{size}-{pixel.replace('/', '-')}.avi", options, seconds=0.2)
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    encoded = read_playback(path).deliveries[-1]
+    assert encoded.reason == f"no browser plays MPEG-4 Part 2{picture}"
+    with SegmentMaker(path, encoded.variant) as maker:
+        data = maker.init() + maker.segment(0)
+    with av.open(io.BytesIO(data)) as container:
+        stream = container.streams.video[0]
+        width, height = (int(side) for side in size.split("x"))
+        expected = (1280, 720) if picture else (round(width * Fraction(pixel)), height)
+        assert (stream.width, stream.height) == expected
+        assert stream.sample_aspect_ratio in {None, 1}
 
 
 def test_the_sound_decides_apart_from_the_video() -> None:

@@ -33,7 +33,7 @@ from tests.server.test_server import descriptors
 from vidnb.errors import MediaError, ServeError, VidnbError
 from vidnb.http.ranges import ByteRange
 from vidnb.io import loop
-from vidnb.server import segment_cache, segment_service
+from vidnb.server import segment_cache, segment_service, segment_session
 from vidnb.server.segment_cache import SegmentCache
 from vidnb.server.segment_session import SessionKey
 from vidnb.server.server import Served, serve
@@ -578,7 +578,7 @@ def test_what_another_process_left_half_written_is_evicted(
 def test_the_folder_depends_on_file_variant_and_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [SessionKey("a", "copy.copy"), SessionKey("b", "copy.copy"), SessionKey("a", "copy.aac")]
     folders = [key.folder for key in keys]
-    monkeypatch.setattr("vidnb.server.segment_session.FORMAT", 2)
+    monkeypatch.setattr(segment_session, "FORMAT", segment_session.FORMAT + 1)
     folders.append(keys[0].folder)
     monkeypatch.setattr("vidnb.server.segment_session._encoder", lambda: "99")
     folders.append(keys[0].folder)

@@ -22,6 +22,7 @@ from vidnb.media.export import (
     kept_tags,
     require_encoder,
 )
+from vidnb.media.filter_graph import and_none
 from vidnb.media.h264 import AvcConfig, free_set_number, split_start_codes, to_lengths
 
 if TYPE_CHECKING:
@@ -256,7 +257,7 @@ class VideoTrack:
 
     def _encoded(self, frames: range) -> "Iterator[Packet[Any]]":
         encoder = self._encoder(frames.start, has_global_header=self._config is not None)
-        for frame in _and_none(map(self._prepared, frames)):
+        for frame in and_none(map(self._prepared, frames)):
             with self._output.errors():
                 packets: Iterable[Packet[Any]] = encoder.encode(frame)
             if self._config is not None:
@@ -292,18 +293,12 @@ class VideoTrack:
         return self._encode_all(stream, work)
 
     def _encode_all(self, stream: "VideoStream", work: Work) -> "Track":
-        for frame in _and_none(map(self._prepared, self._frames)):
+        for frame in and_none(map(self._prepared, self._frames)):
             with self._output.errors():
                 packets = stream.encode(frame)
             work.advance(frame is not None)
             for packet in packets:
                 yield float((packet.dts or 0) * packet.time_base), 0, packet
-
-
-def _and_none(frames: "Iterable[VideoFrame]") -> "Iterator[VideoFrame | None]":
-    """Yield the frames one by one, and None, which flushes an encoder."""
-    yield from frames
-    yield None
 
 
 def _with_lengths(packet: "Packet[Any]", config: AvcConfig) -> "Packet[Any]":

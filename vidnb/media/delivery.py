@@ -24,7 +24,7 @@ __all__ = [
     "PlaybackFacts",
     "deliveries",
     "fit_size",
-    "output_size",
+    "output_limit",
     "playable_as",
     "playback_problem",
 ]
@@ -81,7 +81,7 @@ class Delivery:
 
     `variant` is VIDEO.AUDIO as in the URLs of the segments, "" for the file as it is; `type` the
     MIME type with codecs that the browser is asked about, "" if it is not asked; `reason` says in a
-    clause why the file is not played as it is.
+    clause why the file is not played as it is, and what of its picture an encoding loses.
     """
 
     kind: Playability
@@ -113,7 +113,8 @@ class PlaybackFacts:
     packets have the right timestamps, `has_index` whether the places of the key frames are known
     without reading the whole file; `hides_frames`: an edit list hides the frames at the start;
     `has_open_groups`: there are key frames of H.264 that are followed by references to frames
-    before them; `keeps_rotation`: the container carries the rotation, not only the frames.
+    before them; `keeps_rotation`: the container carries the rotation, not only the frames. `losses`
+    says what of the picture an encoding loses ("reduced to 1280 x 720").
     """
 
     container: str
@@ -134,6 +135,7 @@ class PlaybackFacts:
     hides_frames: bool = False
     has_open_groups: bool = False
     has_index: bool = True
+    losses: tuple[str, ...] = ()
 
 
 def playable_as(
@@ -279,6 +281,8 @@ def _encodings(facts: PlaybackFacts) -> Iterator[Delivery]:
     if not facts.has_video_decoder or facts.size[0] * facts.size[1] > MAX_PIXELS:
         return
     reason = _copy_reason(facts) or _missing_decoder(facts)
+    if facts.losses:
+        reason += f"; the picture is {' and '.join(facts.losses)}"
     if facts.audio is None or not facts.has_audio_decoder:
         yield Delivery("transcode", "h264.none", _fed_type(_H264), reason)
         return
@@ -343,15 +347,15 @@ def _direct_type(facts: PlaybackFacts) -> str:
     return f'{kind}; codecs="{",".join(codecs)}"' if is_named else kind
 
 
-def output_size(width: int, height: int, fps: float, cores: int) -> tuple[int, int]:
-    """Return the size (pixels) in which a video is encoded while it plays.
+def output_limit(width: Fraction | int, height: int, fps: float, cores: int) -> tuple[int, int]:
+    """Return the largest size (pixels) in which a video is encoded while it plays.
 
-    It is at most 1920 x 1080, or 1280 x 720 where the processor's `cores` would not keep up with
-    the source: `width` x `height` upright and with square pixels, `fps` frames a second.
+    It is 1920 x 1080, or 1280 x 720 where the processor's `cores` would not keep up with the
+    source: `width` x `height` with square pixels, `fps` frames a second.
     """
     rate = fps if 0 < fps <= _MAX_SANE_FPS else _USUAL_FPS
     is_slow = width * height * rate > max(1, cores) * _PIXELS_PER_CORE_S
-    return fit_size(width, height, _REDUCED_SIZE if is_slow else _MAX_SIZE)
+    return _REDUCED_SIZE if is_slow else _MAX_SIZE
 
 
 def fit_size(

@@ -49,9 +49,15 @@ def is_idr(data: bytes, config: "AvcConfig | None") -> bool:
     return any(unit[0] & 31 == _SLICE_IDR for unit in units if unit)
 
 
-def to_lengths(data: bytes, length_bytes: int) -> bytes:
-    """Return the NAL units of a byte stream after their lengths, without parameter sets."""
-    units = [unit for unit in split_start_codes(data) if unit[0] & 31 not in {_SPS, _PPS}]
+def to_lengths(data: bytes, length_bytes: int, *, keeps_sets: bool = False) -> bytes:
+    """Return the NAL units of an H.264 byte stream after their lengths of `length_bytes`.
+
+    Parameter sets are left out, since MP4 has them in its header; with `keeps_sets` nothing is
+    left out, and the stream may be HEVC, too.
+    """
+    units = split_start_codes(data)
+    if not keeps_sets:
+        units = [unit for unit in units if unit[0] & 31 not in {_SPS, _PPS}]
     return b"".join(len(unit).to_bytes(length_bytes, "big") + unit for unit in units)
 
 

@@ -5,6 +5,7 @@ with the colours of SDR. FFmpeg's own tone mapping (libswscale 9) makes 720p at 
 of a processor's time and is dark; its filter `lut3d` with a table of `tone_mapping` makes 100.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,16 +14,18 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, cast
 
 from vidnb.media.container import require_av
-from vidnb.media.delivery import fit_size
+from vidnb.media.delivery import fit_size, output_limit
 from vidnb.media.export import display_matrix
 from vidnb.media.filter_graph import add_filters, run_filters
 from vidnb.media.frames import FIRST_HD_HEIGHT
+from vidnb.media.table_reader import pixel_aspect_ratio
 from vidnb.media.tone_mapping import TONE_MAPPED, cube_file
 
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.filter import Graph
     from av.filter.context import FilterContext
+    from av.video.stream import VideoStream
 
 __all__ = ["PictureFilters"]
 
@@ -77,7 +80,8 @@ class PictureFilters:
 
     `size` is the size of the result; `is_temporal` says whether a frame depends on its neighbours,
     so that frames before and after a part of the video are needed for it. `changes` are what the
-    filters do, in words for a person; the change from one pixel format to another is not listed.
+    filters do, in words for a person, `losses` those that a player would not do itself; the change
+    from one pixel format to another is not listed.
     """
 
     def __init__(
@@ -95,9 +99,7 @@ class PictureFilters:
     ) -> None:
         self._first = first_frame
         self._kind = _Kind.of(first_frame)
-        ratio = pixel_aspect_ratio
-        is_sane = 1 <= ratio * _LARGEST_RATIO <= _LARGEST_RATIO**2
-        self._ratio = ratio if is_sane else Fraction(1)
+        self._ratio = _sane(pixel_aspect_ratio)
         self._time_base = time_base
         self._fps = fps
         self._pixels = pixels
@@ -111,7 +113,20 @@ class PictureFilters:
         step = 2 if is_even else 1
         self.size = fit_size(upright[0] * factor, upright[1] * factor, max_size, step)
         self.is_temporal = self._is_interlaced or fps is not None
-        self.changes = tuple(self._changes(upright))
+        self.losses = tuple(self._losses(upright))
+        self.changes = (*self._corrections(), *self.losses)
+
+    @classmethod
+    def for_player(cls, first_frame: "VideoFrame", stream: "VideoStream") -> "PictureFilters":
+        """Return the filters with which a stream is encoded while it plays."""
+        ratio = pixel_aspect_ratio(stream)
+        fps, cores = float(stream.average_rate or 0), os.cpu_count() or 1
+        return cls(
+            first_frame,
+            pixel_aspect_ratio=ratio,
+            time_base=cast(Fraction, stream.time_base),
+            max_size=output_limit(first_frame.width * _sane(ratio), first_frame.height, fps, cores),
+        )
 
     def _matrix_of_source(self) -> str:
         known = _MATRICES.get(self._first.colorspace)
@@ -127,15 +142,17 @@ class PictureFilters:
         is_turned = any(name == "transpose" for name, _ in self._turns)
         return (height, width) if is_turned else (width, height)
 
-    def _changes(self, upright: tuple[Fraction, Fraction]) -> Iterator[str]:
+    def _corrections(self) -> Iterator[str]:
         if self._is_interlaced:
             yield "deinterlaced"
         if self._turns:
             yield "mirrored" if self._is_mirrored() else "rotated"
-        if self._is_hdr:
-            yield "tone-mapped"
         if self._ratio != 1:
             yield "made of square pixels"
+
+    def _losses(self, upright: tuple[Fraction, Fraction]) -> Iterator[str]:
+        if self._is_hdr:
+            yield "tone-mapped"
         if self.size[0] + 2 <= upright[0] and self.size[1] + 2 <= upright[1]:
             yield f"reduced to {self.size[0]} x {self.size[1]}"
 
@@ -240,6 +257,11 @@ class PictureFilters:
         yield "scale", scale
         yield "setsar", "1"
         yield "format", self._pixels
+
+
+def _sane(ratio: Fraction) -> Fraction:
+    """Return a pixel aspect ratio, 1 in place of one that is an error of the file."""
+    return ratio if 1 <= ratio * _LARGEST_RATIO <= _LARGEST_RATIO**2 else Fraction(1)
 
 
 def _turns(frame: "VideoFrame") -> tuple[tuple[str, str], ...]:

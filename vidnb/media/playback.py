@@ -29,6 +29,7 @@ from vidnb.media.delivery import (
 from vidnb.media.export import display_matrix
 from vidnb.media.h264 import AvcConfig, is_idr
 from vidnb.media.init_segment import copied_init
+from vidnb.media.picture_filters import PictureFilters
 from vidnb.media.probe import codec_name, container_name
 from vidnb.media.table_reader import has_table, key_times, packet_of, tag_packet
 
@@ -163,6 +164,7 @@ def _with_video(
         is_rotated=signs != _UPRIGHT,
         is_mirrored=signs[0] * signs[3] < signs[1] * signs[2],  # the determinant
         keeps_rotation=_signs(_track_matrix(init)) == signs,
+        losses=PictureFilters.for_player(head.frame, video).losses,
     )
 
 

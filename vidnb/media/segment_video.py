@@ -4,7 +4,6 @@ A segment is made from the file, the settings and its interval alone: each has a
 own, so the same bytes come out whatever was made before, and decoding can start at each.
 """
 
-import os
 from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,15 +15,14 @@ from typing import TYPE_CHECKING, Final, cast
 from vidnb.errors import MediaError
 from vidnb.media.container import MediaFile, require_av
 from vidnb.media.decoder import FrameDecoder
-from vidnb.media.delivery import MAX_PIXELS, output_size
+from vidnb.media.delivery import MAX_PIXELS
 from vidnb.media.export import color_facts, require_encoder
 from vidnb.media.fragment import Sample
 from vidnb.media.frame_table import FrameTable
-from vidnb.media.h264 import split_start_codes
+from vidnb.media.h264 import to_lengths
 from vidnb.media.init_segment import copy_stream, timescale_for
 from vidnb.media.packet_reader import PacketReader, frame_time, packet_time
 from vidnb.media.picture_filters import PictureFilters
-from vidnb.media.table_reader import pixel_aspect_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
 
-__all__ = ["CopiedVideo", "EncodedVideo", "Interval", "as_lengths"]
+__all__ = ["CopiedVideo", "EncodedVideo", "Interval"]
 
 Interval = tuple[Fraction | None, Fraction | None]
 """From when and until when (s) frames are shown; None is no limit."""
@@ -45,11 +43,7 @@ _LONGEST_GROUP: Final = 100_000
 _LARGEST_DELAY_S: Final = Fraction(1)
 """More than the reordering of any codec (s) at a usual rate: 16 frames of H.264."""
 _DECODED_BYTES: Final = 64 * 2**20
-
-
-def as_lengths(data: bytes) -> bytes:
-    """Return NAL units after start codes (Annex B) as MP4 has them: after lengths of four bytes."""
-    return b"".join(len(unit).to_bytes(4, "big") + unit for unit in split_start_codes(data))
+_LENGTH_BYTES: Final = 4
 
 
 class CopiedVideo:
@@ -122,7 +116,7 @@ class CopiedVideo:
 
     def _data(self, packet: "Packet[VideoStream]") -> bytes:
         data = bytes(packet)
-        return as_lengths(data) if self._is_byte_stream else data
+        return to_lengths(data, _LENGTH_BYTES, keeps_sets=True) if self._is_byte_stream else data
 
 
 def _in_order(
@@ -160,11 +154,9 @@ def _in_order(
 class _TableFrames:
     """The frames of a stream by its frame table; damaged ones as FFmpeg conceals them."""
 
-    def __init__(self, file: MediaFile, number: int, table: FrameTable) -> None:
+    def __init__(self, file: MediaFile, table: FrameTable) -> None:
         self._table = table
-        self._decoder = FrameDecoder(
-            file, number, table, cache_bytes=_DECODED_BYTES, is_strict=False
-        )
+        self._decoder = FrameDecoder(file, 0, table, cache_bytes=_DECODED_BYTES, is_strict=False)
 
     def close(self) -> None:
         self._decoder.close()
@@ -260,13 +252,10 @@ class _TimedFrames:
 class EncodedVideo:
     """Decodes the frames of a stream and encodes them as H.264 that every browser plays.
 
-    Each frame keeps its time. `changes` says in plain words what else is different. `MediaError`
-    if no frame can be decoded.
+    Each frame keeps its time. `MediaError` if no frame can be decoded.
     """
 
-    def __init__(
-        self, file: MediaFile, stream: "VideoStream", number: int, table: FrameTable | None
-    ) -> None:
+    def __init__(self, file: MediaFile, stream: "VideoStream", table: FrameTable | None) -> None:
         require_encoder(_ENCODER)
         size = stream.codec_context.width, stream.codec_context.height
         if size[0] * size[1] > MAX_PIXELS:
@@ -275,23 +264,16 @@ class EncodedVideo:
                 " them while they play; make them smaller with vidnb.convert(width=…)."
             )
         self._frames: _TableFrames | _TimedFrames = (
-            _TimedFrames(file, stream.index) if table is None else _TableFrames(file, number, table)
+            _TimedFrames(file, stream.index) if table is None else _TableFrames(file, table)
         )
         first = next(self._frames.read((None, None)), None)
         if first is None:
             self.close()
             raise MediaError(f"No frame of {file.name} can be decoded; check the file.")
         self._rate = stream.average_rate or Fraction(25)
-        self._time_base = cast(Fraction, stream.time_base)
-        self._filters = PictureFilters(
-            first,
-            pixel_aspect_ratio=pixel_aspect_ratio(stream),
-            time_base=self._time_base,
-            max_size=output_size(first.width, first.height, float(self._rate), os.cpu_count() or 1),
-        )
-        self._first = next(iter(self._filters.run([first])))
-        self.changes = self._filters.changes
-        self.timescale = timescale_for(self._time_base)
+        self._filters = PictureFilters.for_player(first, stream)
+        self._first = self._filters.first()
+        self.timescale = timescale_for(cast(Fraction, stream.time_base))
 
     def close(self) -> None:
         """Free the decoder and close the file."""
@@ -318,7 +300,11 @@ class EncodedVideo:
         self._set_up(encoder)
         encoder.flags |= av.codec.context.Flags.global_header
         packets = [
-            (cast(int, packet.pts), as_lengths(bytes(packet)), bool(packet.is_keyframe))
+            (
+                cast(int, packet.pts),
+                to_lengths(bytes(packet), _LENGTH_BYTES),
+                bool(packet.is_keyframe),
+            )
             for frame in chain(self._shown(interval), (None,))
             for packet in encoder.encode(frame)
         ]

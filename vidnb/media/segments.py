@@ -70,7 +70,7 @@ class SegmentMaker:
             self._tracks.append(
                 CopiedVideo(file, pictures, timeline.table)
                 if video == "copy"
-                else EncodedVideo(file, pictures, 0, timeline.table)
+                else EncodedVideo(file, pictures, timeline.table)
             )
         if sound is not None:
             is_matroska = file.kind in {"matroska", "webm"}
@@ -96,16 +96,6 @@ class SegmentMaker:
             self._container = None
         if not self._is_shared:
             self._file.close()
-
-    @property
-    def changes(self) -> tuple[str, ...]:
-        """What is different from the file, in plain words."""
-        return tuple(
-            text
-            for track in self._tracks
-            if isinstance(track, EncodedVideo)
-            for text in track.changes
-        )
 
     def init(self) -> bytes:
         """Return the initialization segment."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OvertakenError", "Result", "Session", "SessionKey"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Changes whenever the same file gives other segments than before."""
 
 Result: TypeAlias = bytes | VidnbError | None
