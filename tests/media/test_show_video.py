@@ -43,7 +43,8 @@ def encode(folder: Path, frames: Any, fps: float | Fraction = 30) -> Encoded:
         assert encoder.finish() == (path, path.stat().st_size)
         names = ["init.mp4", *(f"{number}.m4s" for number in range(len(video)))]
         parts = [video.read(name) or b"" for name in names]
-        return Encoded(path, video.path, parts, video.playlist(), encoder.codecs)
+        text = (video.read("index.m3u8") or b"").decode()
+        return Encoded(path, video.path, parts, text, encoder.codecs)
 
 
 def opened(data: bytes) -> Any:

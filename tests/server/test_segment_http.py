@@ -225,12 +225,9 @@ class Growing:
     def stream(self, variant: str) -> SegmentStream | None:
         return self if variant == "h264.none" else None
 
-    def playlist(self) -> str:
-        return "#EXTM3U\n"
-
     def read(self, name: str) -> bytes | None:
         self.threads.add(threading.current_thread().name)
-        return self.playlist().encode() if name == "index.m3u8" else None
+        return b"#EXTM3U\n" if name == "index.m3u8" else None
 
     def close(self) -> None:
         self.is_closed = True

@@ -266,13 +266,10 @@ class FakeStream:
         self.entered = threading.Event()
         self.proceed = threading.Event()
 
-    def playlist(self) -> str:
-        return "#EXTM3U\n"
-
     def read(self, name: str) -> bytes | None:
         match name:
             case "index.m3u8":
-                return self.playlist().encode()
+                return b"#EXTM3U\n"
             case "0.m4s":
                 return b"segment"
             case "1.m4s":

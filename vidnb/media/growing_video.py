@@ -4,17 +4,13 @@ The file is a fragmented MP4 (ISO/IEC 14496-12 section 8.8) that grows at its en
 changes, so any number of players may read what there is, also after the last one was added.
 """
 
-import re
 import threading
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
 
-from vidnb.media.playlist import Playlist
+from vidnb.media.playlist import INIT, PLAYLIST, Playlist, part_number
 
 __all__ = ["GrowingVideo"]
-
-_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,8})\.m4s")
 
 
 class GrowingVideo:
@@ -59,28 +55,25 @@ class GrowingVideo:
         """Declare that no segment follows."""
         self._is_complete = True
 
-    def playlist(self) -> str:
-        """Return the playlist of the segments so far (RFC 8216)."""
-        with self._lock:
-            playlist = Playlist(
-                Fraction(0), tuple(self._starts), self._end, is_complete=self._is_complete
-            )
-        return playlist.text()
-
     def read(self, name: str) -> bytes | None:
-        """Return `index.m3u8`, `init.mp4` or a segment such as `3.m4s`; None if there is none."""
-        if name == "index.m3u8":
-            return self.playlist().encode("ascii")
-        found = _NAME.fullmatch(name)
-        if found is None and name != "init.mp4":
+        """Return the playlist of the segments so far, or another part; None if there is none."""
+        number = part_number(name)
+        if number is None:
             return None
-        place = int(found[1]) + 1 if found is not None else 0
+        if number == PLAYLIST:
+            return self._playlist().text().encode("ascii")
+        place = number - INIT
         with self._lock:
             if place >= len(self._stops) or self._file.closed:
                 return None
             start = self._stops[place - 1] if place else 0
             self._file.seek(start)
             return self._file.read(self._stops[place] - start)
+
+    def _playlist(self) -> Playlist:
+        with self._lock:
+            starts = tuple(self._starts)
+            return Playlist(Fraction(0), starts, self._end, is_complete=self._is_complete)
 
     def close(self) -> None:
         """Close the file; the segments stay on the disk."""

@@ -5,7 +5,8 @@ first frame of every 2 s. A playlist has the time and the duration of all segmen
 them is made.
 """
 
-from bisect import bisect_left, bisect_right
+import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,8 +14,29 @@ from itertools import accumulate, pairwise
 from math import ceil
 from typing import Final
 
-__all__ = ["SEGMENT_S", "Playlist", "at_frames", "at_intervals", "at_keys"]
+__all__ = [
+    "INIT",
+    "INIT_NAME",
+    "PLAYLIST",
+    "PLAYLIST_NAME",
+    "SEGMENT_S",
+    "Playlist",
+    "at_frames",
+    "at_intervals",
+    "at_keys",
+    "part_name",
+    "part_number",
+    "with_folder",
+]
 
+PLAYLIST_NAME: Final = "index.m3u8"
+INIT_NAME: Final = "init.mp4"
+PLAYLIST: Final = -2
+"""The number of the playlist, beside the segments from 0 on."""
+INIT: Final = -1
+"""The number of the initialization segment."""
+_SEGMENT: Final = re.compile(r"(0|[1-9][0-9]{0,7})\.m4s")
+_URI: Final = re.compile(r'^(?=[^#\n])|(?<=^#EXT-X-MAP:URI=")', re.MULTILINE)
 SEGMENT_S: Final = Fraction(2)
 """The duration (s) that segments should have."""
 MAX_SEGMENTS: Final = 100_000
@@ -55,12 +77,8 @@ class Playlist:
             self.starts[following] if following < len(self.starts) else None,
         )
 
-    def segment_at(self, time_s: Fraction | float) -> int:
-        """Return the segment that is shown at a time of the container (s)."""
-        return max(0, bisect_right(self.starts, time_s) - 1)
-
-    def text(self, init: str = "init.mp4") -> str:
-        """Return the playlist; segment N is at `N.m4s`, the initialization segment at `init`."""
+    def text(self) -> str:
+        """Return the playlist; its URIs are the names of the parts."""
         durations = self.durations
         kind = "VOD" if self.is_complete else "EVENT"
         lines = [
@@ -73,13 +91,29 @@ class Playlist:
             "#EXT-X-INDEPENDENT-SEGMENTS",
             # For vidnb's own player; a client ignores tags that it does not know (section 6.3.1).
             f"#EXT-X-VIDNB-START:{float(self.start_s):.6f}",
-            f'#EXT-X-MAP:URI="{init}"',
+            f'#EXT-X-MAP:URI="{INIT_NAME}"',
         ]
         for number, text in enumerate(_decimals(durations)):
-            lines += [f"#EXTINF:{text},", f"{number}.m4s"]
+            lines += [f"#EXTINF:{text},", part_name(number)]
         if self.is_complete:
             lines.append("#EXT-X-ENDLIST")
         return "\n".join(lines) + "\n"
+
+
+def part_number(name: str) -> int | None:
+    """Return the number of a part: that of a segment, `INIT` or `PLAYLIST`; None for others."""
+    found = _SEGMENT.fullmatch(name)
+    return int(found[1]) if found else {PLAYLIST_NAME: PLAYLIST, INIT_NAME: INIT}.get(name)
+
+
+def part_name(number: int) -> str:
+    """Return the name of a part."""
+    return {PLAYLIST: PLAYLIST_NAME, INIT: INIT_NAME}.get(number, f"{number}.m4s")
+
+
+def with_folder(playlist: str, folder: str) -> str:
+    """Return a playlist for the folder above: every URI in it (RFC 8216) begins with `folder`."""
+    return _URI.sub(f"{folder}/", playlist)
 
 
 def _decimals(durations: Iterable[Fraction]) -> list[str]:

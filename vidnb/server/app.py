@@ -19,17 +19,13 @@ from vidnb.http.media_types import media_type_of
 from vidnb.http.range_response import RangeResponse, build_response
 from vidnb.http.request_head import RequestHead
 from vidnb.io.calls import DaemonThreads
+from vidnb.media.playlist import INIT_NAME, PLAYLIST_NAME
 from vidnb.server.message_endpoint import PREFIX, MessageEndpoint
 from vidnb.server.protocol import HttpConnection
 from vidnb.server.registry import FileResource, PageResource, Registry
 from vidnb.server.response_writer import ResponseWriter, fill, new_memory, write_head
 from vidnb.server.routes import ANY_FILE_NAME
-from vidnb.server.segment_stream import (
-    INIT_NAME,
-    PLAYLIST_NAME,
-    SegmentPath,
-    parse_segment_path,
-)
+from vidnb.server.segment_stream import SegmentPath, parse_segment_path
 from vidnb.server.sources import ChangedError, FileSource, OpenVersion, StoredBytes
 
 __all__ = ["App"]

@@ -17,7 +17,7 @@ from platformdirs import user_cache_path
 
 from vidnb.download.cache import CacheEntry, cache_limit_bytes, select_evictions
 from vidnb.io.regular_file import open_regular, printable
-from vidnb.server.segment_stream import INIT_NAME, PLAYLIST_NAME
+from vidnb.media.playlist import INIT_NAME, PLAYLIST_NAME
 
 __all__ = ["SegmentCache", "segment_root"]
 

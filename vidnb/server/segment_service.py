@@ -13,10 +13,10 @@ from typing import Final
 from vidnb.errors import ServeError, VidnbError
 from vidnb.io import loop
 from vidnb.io.calls import NoThreadError
+from vidnb.media.playlist import PLAYLIST
 from vidnb.server.segment_cache import SegmentCache
 from vidnb.server.segment_queue import SegmentQueue
 from vidnb.server.segment_session import OvertakenError, Result, Session, SessionKey
-from vidnb.server.segment_stream import PLAYLIST
 from vidnb.server.source_version import SourceVersion
 
 __all__ = ["SegmentService", "segment_service"]

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from vidnb.errors import VidnbError
 from vidnb.io.calls import start_thread
+from vidnb.media.playlist import INIT, PLAYLIST, part_name
 from vidnb.server.segment_cache import SegmentCache
-from vidnb.server.segment_stream import INIT, PLAYLIST, name_of
 from vidnb.server.source_version import SourceVersion
 
 if TYPE_CHECKING:
@@ -109,14 +109,14 @@ class Session:
             result: Result
             self._is_overtaken = False
             try:
-                result = self.cache.find(self.key.folder, name_of(number))
+                result = self.cache.find(self.key.folder, part_name(number))
                 if result is None:
                     maker = maker or _open_maker(source, self.key.variant)
                     result = _make(maker, number)
                     self._check_read()
                     source.check()
                     if result is not None:
-                        self.cache.save(self.key.folder, name_of(number), result)
+                        self.cache.save(self.key.folder, part_name(number), result)
             except Exception as error:  # noqa: BLE001 - they wait for it
                 is_overtaken = self._is_overtaken
                 result = OvertakenError() if is_overtaken else source.sentence(error)

@@ -26,12 +26,12 @@ from vidnb.http.allowed_hosts import LOOPBACK, parse_allowed_hosts, url_host
 from vidnb.io import loop
 from vidnb.io.proxy import own_ports
 from vidnb.io.regular_file import StrPath, expand_user
+from vidnb.media.playlist import PLAYLIST_NAME
 from vidnb.server.app import App
 from vidnb.server.growing_source import GrowingSource
 from vidnb.server.partial_source import PartialSource
 from vidnb.server.protocol import HttpConnection
 from vidnb.server.registry import FileResource, Registry, Resource
-from vidnb.server.segment_stream import PLAYLIST_NAME
 from vidnb.server.source_file import SourceFile
 from vidnb.server.sources import FileSource, Source
 

@@ -8,9 +8,9 @@ import asyncio
 from vidnb.errors import MediaError, ServeError
 from vidnb.io import loop
 from vidnb.io.calls import DaemonThreads
+from vidnb.media.playlist import PLAYLIST, part_number, with_folder
 from vidnb.server.segment_service import segment_service
 from vidnb.server.segment_session import SessionKey
-from vidnb.server.segment_stream import PLAYLIST, PLAYLIST_NAME, name_parts_by_folder, number_of
 from vidnb.server.source_version import SourceVersion
 from vidnb.server.sources import ChangedError, Source
 
@@ -37,10 +37,6 @@ class SourceStream:
         self._default: tuple[str, asyncio.Future[str]] | None = None
         self._is_closed = False
 
-    def playlist(self) -> str:
-        """Return the playlist; block until it is made."""
-        return (self.read(PLAYLIST_NAME) or b"").decode()
-
     def read(self, name: str) -> bytes | None:
         """Return a part; block until it is made."""
         return loop.server.run(self.fetch(name))
@@ -50,7 +46,7 @@ class SourceStream:
 
         `MediaError` or another `VidnbError` with a sentence if it cannot be made.
         """
-        number = number_of(name)
+        number = part_number(name)
         if number is None:
             return None
         source = await self._version()
@@ -66,7 +62,7 @@ class SourceStream:
         else:
             service.note(session, number, part)
         if number == PLAYLIST and part is not None and not self._variant:
-            return name_parts_by_folder(part.decode(), variant).encode()
+            return with_folder(part.decode(), variant).encode()
         return part
 
     def close(self) -> None:
