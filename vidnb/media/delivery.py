@@ -5,7 +5,7 @@ this module knows what none of them plays.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Final, Literal
 
@@ -101,6 +101,10 @@ class Playback:
     deliveries: tuple[Delivery, ...]
     problem: str
     start_s: float
+
+    def as_dicts(self) -> list[dict[str, str]]:
+        """Return the deliveries as JSON for a page."""
+        return [asdict(delivery) for delivery in self.deliveries]
 
 
 @dataclass(frozen=True, slots=True)

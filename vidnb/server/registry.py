@@ -13,7 +13,8 @@ from urllib.parse import quote
 from vidnb.http.allowed_hosts import AllowedHosts
 from vidnb.server.pages import page
 from vidnb.server.segment_stream import SegmentStream, SegmentStreams, WithdrawableStream
-from vidnb.server.source_streams import SourceStreams
+from vidnb.server.source_streams import SourceStreams, playback_of
+from vidnb.server.source_version import SourceVersion
 from vidnb.server.sources import Source
 
 __all__ = ["FileResource", "PageResource", "Registry", "Resource"]
@@ -99,9 +100,17 @@ class FileResource:
     async def page(self) -> page.HtmlPage:
         """Return the player page, with the size that the file has now."""
         version = await self.source.version()
-        size_bytes = version.size_bytes
+        size_bytes, tag = version.size_bytes, version.validator.opaque
         version.close()
-        return await page.player_of(self.source, f"../{self.path}", size_bytes, self.back)
+        playback = await playback_of(SourceVersion(self.source, tag))
+        return page.player(
+            self.source.name,
+            f"../{self.path}",
+            size_bytes,
+            self.back,
+            deliveries=playback.as_dicts(),
+            problem=playback.problem,
+        )
 
     def count(self, method: str, status: int) -> None:
         """Count a response."""

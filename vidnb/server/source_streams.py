@@ -4,6 +4,8 @@ A stream follows its source: each request is for the version that the source has
 """
 
 import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from vidnb.errors import MediaError, ServeError
 from vidnb.io import loop
@@ -14,7 +16,10 @@ from vidnb.server.segment_session import SessionKey
 from vidnb.server.source_version import SourceVersion
 from vidnb.server.sources import ChangedError, Source
 
-__all__ = ["SourceStream", "SourceStreams"]
+if TYPE_CHECKING:
+    from vidnb.media.delivery import Playback
+
+__all__ = ["SourceStream", "SourceStreams", "playback_of"]
 
 
 class SourceStreams:
@@ -102,25 +107,33 @@ def _failed(task: "asyncio.Future[str]") -> bool:
     return task.done() and (task.cancelled() or task.exception() is not None)
 
 
-async def _default_variant(source: SourceVersion) -> str:
-    # In a thread of its own: it may wait for a download, and those of the loop read files.
+async def playback_of(source: SourceVersion) -> "Playback":
+    """Return how a browser plays a source; the problem does not tell in which folder it is.
+
+    It is read in a thread of its own: it may wait for a download, and those of the loop read files.
+    """
     thread = DaemonThreads("vidnb-playback", max_threads=1)
     try:
-        return await asyncio.get_running_loop().run_in_executor(thread, _read_variant, source)
+        return await asyncio.get_running_loop().run_in_executor(thread, _read_playback, source)
     finally:
         thread.shutdown()
 
 
-def _read_variant(source: SourceVersion) -> str:
-    """Return the variant of the first delivery that is not direct."""
+def _read_playback(source: SourceVersion) -> "Playback":
     from vidnb.media.playback import read_playback
 
+    playback = read_playback(source)
+    return replace(playback, problem=source.without_folder(playback.problem))
+
+
+async def _default_variant(source: SourceVersion) -> str:
+    """Return the variant of the first delivery that is not direct."""
     try:
-        playback = read_playback(source)
+        playback = await playback_of(source)
     except Exception as error:
         raise source.sentence(error) from error
     for delivery in playback.deliveries:
         if delivery.kind != "direct":
             return delivery.variant
     problem = playback.problem or f"{source.source.name} has nothing that a browser plays."
-    raise source.sentence(MediaError(problem))
+    raise MediaError(problem)

@@ -92,17 +92,20 @@ class SourceVersion:
         if tag != self.tag:
             raise ServeError(f"{self.source.name} changed while it was read; play it again.")
 
+    def without_folder(self, text: str) -> str:
+        """Return a text with the file's name in the place of its path."""
+        return text if self.path is None else text.replace(str(self.path), self.source.name)
+
     def sentence(self, error: Exception) -> VidnbError:
         """Return an error for a page: a sentence, with the file's name in the place of its path."""
-        name, path = self.source.name, self.path
         if isinstance(error, VidnbError | ValueError):  # the latter: an environment variable
             logger.debug("A segment could not be made.", exc_info=error)
-            text = str(error)
-            if path is not None and str(path) in text:
-                return MediaError(text.replace(str(path), name))
-            return error if isinstance(error, VidnbError) else MediaError(text)
-        logger.error("A segment of %s could not be made.", name, exc_info=error)
+            text = self.without_folder(str(error))
+            if isinstance(error, VidnbError) and text == str(error):
+                return error
+            return MediaError(text)
+        logger.error("A segment of %s could not be made.", self.source.name, exc_info=error)
         return MediaError(
-            f"A segment of {name} could not be made ({type(error).__name__}); check the file, or"
-            " convert it with vidnb.convert."
+            f"A segment of {self.source.name} could not be made ({type(error).__name__}); check the"
+            " file, or convert it with vidnb.convert."
         )

@@ -4,26 +4,20 @@ Each is one document without anything from outside. Its Content-Security-Policy 
 the script by their digests and lets it fetch nothing but media, from its own server.
 """
 
-import asyncio
 import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path, PurePosixPath
 from string import Template
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from vidnb.download.planner.progress import format_bytes
 from vidnb.server.bundle import bundle
-from vidnb.server.source_file import SourceFile
-from vidnb.server.sources import FileSource, Source
 
-if TYPE_CHECKING:
-    from vidnb.media.delivery import Playback
-
-__all__ = ["FolderItem", "HtmlPage", "index", "player", "player_of"]
+__all__ = ["FolderItem", "HtmlPage", "index", "player"]
 
 
 class HtmlPage(NamedTuple):
@@ -96,25 +90,6 @@ def player(
         deliveries=escape(json.dumps(list(deliveries))),
         problem=escape(problem),
     )
-
-
-async def player_of(source: Source, url: str, size_bytes: int, back: str) -> HtmlPage:
-    """Return the page for a source at the (relative) URL `url`; its head is read in a thread."""
-    playback = await asyncio.to_thread(_read_playback, source)
-    deliveries = [asdict(delivery) for delivery in playback.deliveries]
-    # The page does not tell in which folder the file is.
-    where = source.path if isinstance(source, FileSource) else source.name
-    problem = playback.problem.replace(where, source.name)
-    return player(source.name, url, size_bytes, back, deliveries=deliveries, problem=problem)
-
-
-def _read_playback(source: Source) -> "Playback":
-    from vidnb.media.playback import read_playback
-
-    if isinstance(source, FileSource):
-        return read_playback(source.path)
-    with SourceFile(source) as file:
-        return read_playback(cast("BinaryIO", file))
 
 
 def index(

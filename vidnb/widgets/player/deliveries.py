@@ -6,8 +6,7 @@ read: of a local file before the player is made, of one that is downloaded on a 
 
 import threading
 from contextlib import suppress
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from vidnb.errors import VidnbError
 from vidnb.io.calls import NoThreadError, start_thread
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from vidnb.media.delivery import Playback
     from vidnb.media.playback import Convert
 
-__all__ = ["PlaybackReader", "as_dicts", "check_convert", "read_deliveries"]
+__all__ = ["PlaybackReader", "check_convert", "read_deliveries"]
 
 _CONVERT: "Final[tuple[Convert, ...]]" = ("auto", "never", "always")
 
@@ -37,11 +36,6 @@ def read_deliveries(served: Served, convert: "Convert") -> "Playback":
     from vidnb.media.playback import read_playback
 
     return read_playback(served, convert=convert)
-
-
-def as_dicts(playback: "Playback") -> list[dict[str, Any]]:
-    """Return the deliveries for a page."""
-    return [asdict(delivery) for delivery in playback.deliveries]
 
 
 class PlaybackReader:

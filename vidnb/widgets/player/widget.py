@@ -38,7 +38,7 @@ from vidnb.widgets.job import DownloadJob
 from vidnb.widgets.player.arguments import check_integer, check_number
 from vidnb.widgets.player.channel import MessageChannel, is_message
 from vidnb.widgets.player.controls import ControlsMixin
-from vidnb.widgets.player.deliveries import PlaybackReader, as_dicts, check_convert
+from vidnb.widgets.player.deliveries import PlaybackReader, check_convert
 from vidnb.widgets.player.download_state import DownloadStateSender, serve_stream
 from vidnb.widgets.player.encoding_state import EncodingMixin, EncodingState
 from vidnb.widgets.player.event_waiter import EventWaiters
@@ -130,7 +130,7 @@ class Player(
         self._vidnb_segments = SegmentSender(self._vidnb_routes.resources, self._vidnb_send_to)
         owned.callback(self._vidnb_segments.close)
         if playback is not None and playback.known is not None:
-            config["deliveries"] = as_dicts(playback.known)
+            config["deliveries"] = playback.known.as_dicts()
             config["playback_problem"] = printable(playback.known.problem)
         self._vidnb_open_frames(served, owned)
         super().__init__(owned=owned, **config)
@@ -166,7 +166,7 @@ class Player(
     def _vidnb_publish_playback(self, playback: "Playback") -> None:
         """Send the deliveries of a file that is downloaded; on a thread."""
         self._vidnb_set_trait("playback_problem", printable(playback.problem))
-        self._vidnb_set_trait("deliveries", as_dicts(playback))
+        self._vidnb_set_trait("deliveries", playback.as_dicts())
         self._vidnb_outbox.flush()
         if playback.start_s:  # frame times may have been sent without it
             self._vidnb_send_frame_times("")
