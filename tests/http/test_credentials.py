@@ -169,3 +169,8 @@ def test_what_to_do_about_a_refusal(
     remedy = refusal_remedy(status, source, challenge)
     assert remedy.startswith(expected)
     assert "realm" not in remedy
+
+
+@pytest.mark.parametrize("status", [200, 206, 400, 402, 404, 407, 500])
+def test_another_status_is_no_refusal(status: int) -> None:
+    assert refusal_remedy(status, "auth=…", "Digest x") == ""

@@ -28,7 +28,7 @@ class Encoded(NamedTuple):
     segments: Path
     parts: list[bytes]
     playlist: str
-    codecs: str
+    type: str
 
 
 def encode(folder: Path, frames: Any, fps: float | Fraction = 30) -> Encoded:
@@ -44,7 +44,7 @@ def encode(folder: Path, frames: Any, fps: float | Fraction = 30) -> Encoded:
         names = ["init.mp4", *(f"{number}.m4s" for number in range(len(video)))]
         parts = [video.read(name) or b"" for name in names]
         text = (video.read("index.m3u8") or b"").decode()
-        return Encoded(path, video.path, parts, text, encoder.codecs)
+        return Encoded(path, video.path, parts, text, encoder.type)
 
 
 def opened(data: bytes) -> Any:
@@ -203,7 +203,8 @@ def test_any_number_of_frames_is_kept(tmp_path: Path, count: int) -> None:
 def test_the_codec_is_named_as_in_the_file(tmp_path: Path) -> None:
     made = encode(tmp_path, numbered_frames(2))
     at = made.parts[0].index(b"avcC")
-    assert made.codecs == f"avc1.{made.parts[0][at + 5 : at + 8].hex().upper()}"
+    codec = f"avc1.{made.parts[0][at + 5 : at + 8].hex().upper()}"
+    assert made.type == f'video/mp4; codecs="{codec}"'
 
 
 def test_an_encoder_that_does_not_open_names_the_size(

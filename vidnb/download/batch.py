@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol, cast
 
 from vidnb.download.batch_driver import BatchDriver, BatchSettings, Dedupe
+from vidnb.download.error_messages import add_sentence
 from vidnb.download.ledger import check_status_path
 from vidnb.download.options import (
     DownloadOptions,
@@ -24,6 +25,7 @@ from vidnb.download.options import (
     with_download_options,
 )
 from vidnb.download.planner.batch_progress import BatchObserver, BatchProgress
+from vidnb.download.planner.progress import UPDATE_INTERVAL_S
 from vidnb.download.planner.retry import RetryPolicy
 from vidnb.download.planner.rows import Row, RowResult
 from vidnb.download.request import DownloadRequest, local_path
@@ -34,8 +36,6 @@ from vidnb.io.loop import transfers
 from vidnb.io.regular_file import StrPath, printable
 
 __all__ = ["BatchSummary", "DownloadBatch", "download_many"]
-
-_UPDATE_INTERVAL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class DownloadBatch:
 
     async def _update(self) -> None:
         while True:
-            await asyncio.sleep(_UPDATE_INTERVAL_S)
+            await asyncio.sleep(UPDATE_INTERVAL_S)
             for observer in list(self._observers):
                 await asyncio.to_thread(observer.update)
 
@@ -175,10 +175,7 @@ class DownloadBatch:
             f"The batch was interrupted: {progress.done + progress.skipped} rows are complete in"
             f" {printable(self.folder)}; run it again to continue."
         )
-        interrupt.add_note(sentence)
-        # IPython's hook: it shows the sentence instead of a traceback.
-        rendering: Any = interrupt
-        rendering._render_traceback_ = lambda: [f"KeyboardInterrupt: {sentence}"]
+        add_sentence(interrupt, sentence)
         raise interrupt
 
     def __await__(self) -> Generator[Any, None, BatchSummary]:

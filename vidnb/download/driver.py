@@ -297,9 +297,9 @@ class TransferDriver:
                 self._writer.flush()
 
     async def _read(self, request: StartRequest, response: HttpResponse) -> None:
-        if response.status in {401, 403}:
-            challenge = response.headers.get("www-authenticate", "")
-            self.login_remedy = refusal_remedy(response.status, response.login, challenge)
+        challenge = response.headers.get("www-authenticate", "")
+        remedy = refusal_remedy(response.status, response.login, challenge)
+        self.login_remedy = remedy or self.login_remedy
         self._report(ResponseStarted(request.request_id, response.status, response.headers))
         is_accepted = request.request_id in self._requests or self._end.done()
         if is_accepted and self._identified_by is None:

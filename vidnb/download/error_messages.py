@@ -3,6 +3,7 @@
 import errno
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from vidnb.download.planner.events import GiveUp
 from vidnb.download.planner.progress import format_bytes
@@ -306,3 +307,11 @@ def _named(sniffed: SniffResult, url: str) -> tuple[str, str]:
     shown = quotable(sniffed.title or "", url)
     title = f" with the title “{shown}”" if shown else ""
     return f"{_PAGES.get(sniffed.kind, 'a page')}{title}", "open the address in a browser"
+
+
+def add_sentence(interrupt: KeyboardInterrupt, sentence: str) -> None:
+    """Say in a note of an interrupt what was kept; a notebook shows the sentence alone."""
+    interrupt.add_note(sentence)
+    # IPython's hook: it shows this instead of a traceback.
+    rendering: Any = interrupt
+    rendering._render_traceback_ = lambda: [f"KeyboardInterrupt: {sentence}"]

@@ -24,10 +24,13 @@ from vidnb.download.options import (
 from vidnb.download.planner.retry import RetryPolicy
 from vidnb.errors import StorageError
 from vidnb.http.cookies import Cookie, check_cookies, parse_cookie_file
+from vidnb.http.credentials import Netrc
 from vidnb.http.proxies import parse_proxy
 from vidnb.http.request_headers import check_headers, refuse_managed_headers
 from vidnb.http.urls import check_url, without_credentials
+from vidnb.io.cookie_store import CookieStore
 from vidnb.io.regular_file import StrPath, expand_user, is_encodable, read_all
+from vidnb.io.request_settings import RequestSettings
 
 __all__ = ["Checksum", "DownloadRequest", "DownloadResult", "local_path"]
 
@@ -117,6 +120,17 @@ class DownloadRequest:
     idle_timeout_s: float
     progress: ProgressOption = field(compare=False)
     fills: bool = field(compare=False)
+
+    def settings(self, netrc: Netrc | None = None) -> RequestSettings:
+        """Return what each HTTP request carries, with the cookies as the caller gave them."""
+        return RequestSettings(
+            headers=self.headers,
+            proxy=self.proxy,
+            auth=self.auth,
+            netrc=netrc or Netrc(),
+            cookies=CookieStore(self.url, self.cookies),
+            ssl_context=self.ssl_context,
+        )
 
     @classmethod
     def of(

@@ -43,9 +43,7 @@ from vidnb.http.ranges import ByteRangeSet
 from vidnb.http.urls import origin
 from vidnb.http.validators import Validators
 from vidnb.io.client import ConnectionFault, HttpClient, HttpResponse
-from vidnb.io.cookie_store import CookieStore
 from vidnb.io.locks import lock
-from vidnb.io.request_settings import RequestSettings
 from vidnb.io.threads import run_in_thread
 
 __all__ = ["MAX_SMALL_BYTES", "SmallBody", "SmallFile", "SmallFilePublisher", "fetch_small"]
@@ -70,20 +68,12 @@ async def fetch_small(
 
     Raises what `vidnb.download` does for a response without usable bytes.
     """
-    settings = RequestSettings(
-        headers=request.headers,
-        proxy=request.proxy,
-        auth=request.auth,
-        netrc=netrc,
-        cookies=CookieStore(request.url, request.cookies),
-        ssl_context=request.ssl_context,
-    )
     host = origin(request.url)
     await slots.acquire(host)
     try:
         response = await client.get(
             request.url,
-            settings,
+            request.settings(netrc),
             request_headers={},
             idle_timeout_s=request.idle_timeout_s,
             max_whole_bytes=MAX_SMALL_BYTES,
@@ -121,10 +111,8 @@ async def _read(request: DownloadRequest, response: HttpResponse) -> SmallBody |
         case RejectSource(reason, failure):
             raise _given_up(request, reason, failure)
         case RequestFailed(failure):
-            remedy = ""
-            if response.status in {401, 403}:
-                challenge = headers.get("www-authenticate", "")
-                remedy = refusal_remedy(response.status, response.login, challenge)
+            challenge = headers.get("www-authenticate", "")
+            remedy = refusal_remedy(response.status, response.login, challenge)
             raise _given_up(request, GiveUpReason.FAILED, failure, remedy)
         case AcceptBody(validators, _, _, _, None):
             length_bytes = validators.total_bytes

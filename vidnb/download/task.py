@@ -47,10 +47,8 @@ from vidnb.errors import MissingExtra, TransferError, URLNotAllowed
 from vidnb.http.headers import parse_media_type
 from vidnb.http.urls import origin, redact
 from vidnb.io.client import HttpClient
-from vidnb.io.cookie_store import CookieStore
 from vidnb.io.netrc_file import read_netrc
 from vidnb.io.regular_file import printable
-from vidnb.io.request_settings import RequestSettings
 from vidnb.io.threads import run_in_thread
 from vidnb.media.sniff import sniff
 
@@ -78,13 +76,7 @@ class DownloadTask:
         self._request = request
         self._handle = handle
         self._client = client
-        self._settings = RequestSettings(
-            headers=request.headers,
-            proxy=request.proxy,
-            auth=request.auth,
-            cookies=CookieStore(request.url, request.cookies),
-            ssl_context=request.ssl_context,
-        )
+        self._settings = request.settings()
         self._destination = Destination(request)
         self._started_s = time.monotonic()
         self._reuse_summary = ""

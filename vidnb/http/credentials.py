@@ -84,11 +84,13 @@ def choose_credentials(
 
 
 def refusal_remedy(status: int, source: str | None, challenge: str) -> str:
-    """Return a clause on what to do about a 401 or 403.
+    """Return a clause on what to do about a 401 or 403; "" for another status.
 
     `source` says where the credentials of the request came from, None without any. `challenge` is
     the WWW-Authenticate field (RFC 9110 section 11.6.1); nothing of it is quoted.
     """
+    if status not in {401, 403}:
+        return ""
     schemes = challenge_schemes(challenge)
     if schemes and "basic" not in schemes and source != "headers=…":
         if "digest" in schemes:

@@ -1,11 +1,19 @@
 """The sound of a conversion: decoded, resampled and encoded in step with the pictures."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from vidnb.media.container import MediaFile, discard_others, require_av
 from vidnb.media.convert_format import Format
-from vidnb.media.export import OutputFile, Work, kept_tags, mux_order, require_encoder
+from vidnb.media.export import (
+    AUDIO_BIT_RATE,
+    OutputFile,
+    Work,
+    kept_tags,
+    mux_order,
+    require_encoder,
+    sound_rate,
+)
 from vidnb.media.filter_graph import add_filters, and_none
 from vidnb.media.frame_table import FrameTable
 
@@ -17,8 +25,6 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
 
 __all__ = ["Sound", "add_sound", "sound_packets"]
-
-_AUDIO_BIT_RATE: Final = 160_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +43,12 @@ def add_sound(
     if settings.audio is None or source is None or not source.codec_context.sample_rate:
         return None
     require_encoder(settings.audio)
-    rate = 48000 if settings.audio == "libopus" else _aac_rate(source.codec_context.sample_rate)
+    rate = sound_rate(settings.audio, source.codec_context.sample_rate)
     stream = cast("AudioStream", container.add_stream(settings.audio, rate=rate))
     stream.codec_context.layout = "mono" if source.codec_context.channels == 1 else "stereo"
-    stream.codec_context.bit_rate = _AUDIO_BIT_RATE
+    stream.codec_context.bit_rate = AUDIO_BIT_RATE
     stream.metadata.update(kept_tags(source.metadata))
     return Sound(source.index, stream)
-
-
-def _aac_rate(rate: int) -> int:
-    """Return a sampling rate (Hz) that every AAC decoder knows."""
-    return rate if rate in {22050, 24000, 32000, 44100, 48000} else 48000
 
 
 def sound_packets(

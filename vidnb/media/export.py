@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 __all__ = [
+    "AUDIO_BIT_RATE",
     "ExportProgress",
     "OutputFile",
     "ProgressFunction",
@@ -43,7 +44,10 @@ __all__ = [
     "mux_order",
     "require_encoder",
     "run_export",
+    "sound_rate",
 ]
+
+AUDIO_BIT_RATE: Final = 160_000
 
 _T = TypeVar("_T")
 _TICK_S: Final = 0.1
@@ -298,6 +302,12 @@ def require_encoder(name: str) -> None:
 def kept_tags(metadata: dict[str, str]) -> dict[str, str]:
     """Return the tags that are still true in a new file: not those of a container or an encoder."""
     return {name: text for name, text in metadata.items() if not name.lower().startswith(_STALE)}
+
+
+def sound_rate(encoder: str, rate: int) -> int:
+    """Return the sampling rate (Hz) for sound of a rate: for AAC one that every decoder knows."""
+    is_known = rate in {22050, 24000, 32000, 44100, 48000}
+    return rate if encoder == "aac" and is_known else 48000
 
 
 def color_facts(target: "VideoCodecContext", frame: "VideoFrame") -> None:

@@ -9,7 +9,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from vidnb.media.container import MediaFile, require_av
-from vidnb.media.export import require_encoder
+from vidnb.media.export import AUDIO_BIT_RATE, require_encoder, sound_rate
 from vidnb.media.fragment import Sample
 from vidnb.media.init_segment import copy_stream
 from vidnb.media.packet_reader import PacketReader, frame_time, packet_time
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["CopiedSound", "EncodedSound"]
 
 _KEPT_PACKETS: Final = 256
-_BIT_RATE: Final = 160_000
-_AAC_RATES: Final = {22050, 24000, 32000, 44100, 48000}
 _ENCODERS: Final = {"aac": ("aac", 1024), "opus": ("libopus", 960)}
 """By variant: the encoder of FFmpeg, and the samples of its frames."""
 _FIRST_FRAMES: Final = 4
@@ -117,8 +115,7 @@ class EncodedSound:
         require_encoder(self._encoder)
         self._reader = PacketReader(file, stream.index, guide, kept=_KEPT_PACKETS)
         context = stream.codec_context
-        is_known = codec == "aac" and context.sample_rate in _AAC_RATES
-        self.timescale: int = context.sample_rate if is_known else 48_000
+        self.timescale: int = sound_rate(codec, context.sample_rate)
         self._layout = "mono" if context.channels == 1 else "stereo"
         self._origin = round(start_s * self.timescale)
         self._first_s = (stream.start_time or 0) * cast(Fraction, stream.time_base)
@@ -132,7 +129,7 @@ class EncodedSound:
         context.layout = self._layout
         context.sample_rate = self.timescale
         context.format = "fltp" if self._encoder == "aac" else "flt"
-        context.bit_rate = _BIT_RATE
+        context.bit_rate = AUDIO_BIT_RATE
         context.time_base = Fraction(1, self.timescale)
 
     def close(self) -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from vidnb.errors import MediaError
+from vidnb.media.codec_names import mime_type
 from vidnb.media.container import require_av
 from vidnb.media.export import OutputFile
 from vidnb.media.filter_graph import add_filters
 from vidnb.media.fragment import Sample, TrackRun, write_fragment
 from vidnb.media.frame_shapes import Timing, even, starts_segment
 from vidnb.media.growing_video import GrowingVideo
-from vidnb.media.h264 import split_start_codes, to_lengths
+from vidnb.media.h264 import to_lengths
 from vidnb.media.init_segment import copied_init
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class ShowEncoder:
         self._segment_start = 0
         self._count = 0
         self.size = EncodedSize(0, 0)
-        self.codecs = ""  # by RFC 6381; known, as the size, from the first picture on
+        self.type = ""  # the MIME type with codecs; known, as the size, from the first picture on
 
     def add(self, pixels: "NDArray[np.uint8]") -> None:
         """Encode the next picture: RGB of shape (height, width, 3), of the size of the first."""
@@ -131,9 +132,10 @@ class ShowEncoder:
         with self._output.errors():
             container.start_encoding()
         self._stream, self._container = stream, container
-        self.codecs = _codecs(bytes(context.extradata or b""))
+        init = copied_init(stream, timescale=timing.timescale)
+        self.type = mime_type(init)
         with self._output.errors():
-            self._video.add_init(copied_init(stream, timescale=timing.timescale))
+            self._video.add_init(init)
         self._graph = graph = av.filter.Graph()
         self._entry = graph.add(
             "buffer",
@@ -187,9 +189,3 @@ class ShowEncoder:
         data = write_fragment(len(self._video) + 1, [run])
         with self._output.errors():
             self._video.add_segment(data, timing.at(start), timing.at(self._segment_start))
-
-
-def _codecs(extradata: bytes) -> str:
-    """Return the codec of the encoder's parameter sets (ISO/IEC 14496-15 annex E.3, RFC 6381)."""
-    sps = next((unit for unit in split_start_codes(extradata) if unit[0] & 31 == 7), b"")
-    return f"avc1.{sps[1:4].hex().upper()}"

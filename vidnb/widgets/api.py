@@ -8,17 +8,19 @@ import asyncio
 import threading
 import warnings
 from collections.abc import Callable
-from typing import Any, NoReturn, Unpack
+from typing import NoReturn, Unpack
 
 import aiohttp
 
+from vidnb.download.error_messages import add_sentence
 from vidnb.download.options import DownloadOptions, with_download_options
+from vidnb.download.planner.progress import UPDATE_INTERVAL_S
 from vidnb.download.registry import download as run_download
 from vidnb.download.request import DownloadRequest, DownloadResult
 from vidnb.download.status import DownloadHandle
 from vidnb.io.loop import reenter, transfers
 from vidnb.io.regular_file import StrPath
-from vidnb.widgets.job import UPDATE_INTERVAL_S, DownloadJob
+from vidnb.widgets.job import DownloadJob
 from vidnb.widgets.progress.display import choose_display
 from vidnb.widgets.progress.download_view import download_view
 
@@ -144,9 +146,6 @@ def _loop_of(session: aiohttp.ClientSession) -> asyncio.AbstractEventLoop:
 
 def _raise_with_note(interrupt: KeyboardInterrupt, handle: DownloadHandle) -> NoReturn:
     """Raise the interrupt with one sentence that says what was kept."""
-    sentence = f"The download of {handle.status.name} was interrupted: {handle.status.note}."
-    interrupt.add_note(sentence)
-    # IPython's hook: it shows the sentence instead of a traceback.
-    rendering: Any = interrupt
-    rendering._render_traceback_ = lambda: [f"KeyboardInterrupt: {sentence}"]
+    status = handle.status
+    add_sentence(interrupt, f"The download of {status.name} was interrupted: {status.note}.")
     raise interrupt

@@ -12,8 +12,9 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
+from vidnb.download.planner.progress import UPDATE_INTERVAL_S
 from vidnb.io.calls import CLEANUP_S, NoThreadError, start_thread
 from vidnb.media.export import ExportProgress, OutputFile, ProgressFunction
 from vidnb.media.frame_input import FrameInput
@@ -22,8 +23,6 @@ from vidnb.media.growing_video import GrowingVideo
 from vidnb.media.show_video import ShowEncoder
 
 __all__ = ["Encoding", "EncodingEvents", "ShowResult"]
-
-_UPDATE_INTERVAL_S: Final = 0.2
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +47,9 @@ class ShowResult:
 class EncodingEvents:
     """What is called while frames are encoded, on the encoding thread but for `advanced`.
 
-    `started` with the codecs (RFC 6381) once there is a segment to play, `ended` with the file of
-    all encoded frames, None if there is none. `advanced`, at most five times a second, is called on
-    a thread beside: the one that encodes may wait for the next frame.
+    `started` with the MIME type once there is a segment to play, `ended` with the file of all
+    encoded frames, None if there is none. `advanced`, at most five times a second, is called on a
+    thread beside: the one that encodes may wait for the next frame.
     """
 
     started: Callable[[str], object]
@@ -227,12 +226,12 @@ class Encoding:
     def _report_start(self, encoder: ShowEncoder) -> None:
         if not self._is_started and len(self._video):
             self._is_started = True
-            self._call("started", encoder.codecs)
+            self._call("started", encoder.type)
 
     def _report_progress(self) -> None:
         """Report how many frames are encoded; on a thread of its own."""
         reported = -1
-        while not self._thread_ended.wait(_UPDATE_INTERVAL_S):
+        while not self._thread_ended.wait(UPDATE_INTERVAL_S):
             if self._frames != reported:
                 reported = self._frames
                 self._call("advanced")

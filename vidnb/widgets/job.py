@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from vidnb.download.planner.progress import Progress
+from vidnb.download.planner.progress import UPDATE_INTERVAL_S, Progress
 from vidnb.download.registry import download
 from vidnb.download.request import DownloadRequest, DownloadResult
 from vidnb.download.status import DownloadHandle
@@ -18,10 +18,7 @@ from vidnb.widgets.progress.rendering import final_text
 if TYPE_CHECKING:
     import concurrent.futures
 
-__all__ = ["UPDATE_INTERVAL_S", "DownloadJob"]
-
-UPDATE_INTERVAL_S = 0.2
-"""The interval of progress updates: iopub carries about a thousand messages a second in all."""
+__all__ = ["DownloadJob"]
 
 
 class DownloadJob:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from vidnb.http.dates import format_http_date
 
+UPDATE_INTERVAL_S = 0.2
+"""The interval of progress updates: iopub carries about a thousand messages a second in all."""
 _WINDOW_S = 5.0  # long enough to smooth a bursty network, short enough to notice a stall
 _SAMPLE_INTERVAL_S = 0.25  # at most about twenty samples
 _MIN_INTERVAL_S = 0.001  # the first chunk may arrive when the meter has just been created

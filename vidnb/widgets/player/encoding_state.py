@@ -68,7 +68,7 @@ class EncodingMixin(FrameMixin):
 
     _vidnb_encoding: "EncodingState | None" = None
     _vidnb_encoded: Served
-    _vidnb_codecs = ""
+    _vidnb_type = ""
     _vidnb_size_bytes: int | None
     _vidnb_publish_playback: "Callable[[Playback], None]"
 
@@ -82,10 +82,10 @@ class EncodingMixin(FrameMixin):
         self._vidnb_encoding, self._vidnb_encoded = state, served
         self._vidnb_size_bytes = None
 
-    def _vidnb_show_segments(self, codecs: str) -> None:
+    def _vidnb_show_segments(self, mime_type: str) -> None:
         """Play the segments from now on."""
-        self._vidnb_codecs = codecs
-        self._vidnb_deliver(_segments(codecs))
+        self._vidnb_type = mime_type
+        self._vidnb_deliver(_segments(mime_type))
 
     def _vidnb_show_progress(self) -> None:
         """Show how many frames are encoded."""
@@ -99,11 +99,11 @@ class EncodingMixin(FrameMixin):
         frame.
         """
         problem = "" if self._vidnb_encoding is None else self._vidnb_encoding.problem
-        codecs, resource = self._vidnb_codecs, self._vidnb_encoded._resource  # noqa: SLF001 - of the same package
+        mime_type, resource = self._vidnb_type, self._vidnb_encoded._resource  # noqa: SLF001 - of the same package
         if path is not None and isinstance(resource.source, GrowingSource):
             resource.source = resource.source.complete(path)
             self._vidnb_size_bytes = path.stat().st_size
-            self._vidnb_deliver(Delivery("direct", "", _mime(codecs), ""), _segments(codecs))
+            self._vidnb_deliver(Delivery("direct", "", mime_type, ""), _segments(mime_type))
             self._vidnb_load_frame_times()
         elif problem:
             self._vidnb_deliver(problem=problem)
@@ -118,9 +118,5 @@ class EncodingMixin(FrameMixin):
         self._vidnb_publish_playback(playback)
 
 
-def _mime(codecs: str) -> str:
-    return f'video/mp4; codecs="{codecs}"'
-
-
-def _segments(codecs: str) -> Delivery:
-    return Delivery("transcode", VARIANT, _mime(codecs), _REASON)
+def _segments(mime_type: str) -> Delivery:
+    return Delivery("transcode", VARIANT, mime_type, _REASON)
